@@ -1,0 +1,161 @@
+"""The only place that writes to the terminal.
+
+Progress, phases and errors go to standard error; data that a program may read (a token, a table asked for as JSON)
+goes to standard output. On a terminal a running phase is one live line with its elapsed time; elsewhere each phase is
+one plain line when it ends, so that a CI log stays readable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from maas.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from maas.errors import MaasError
+
+_MARGIN = 2
+_HEARTBEAT = 30.0
+"""Seconds between two signs of life of a long phase where there is no terminal."""
+
+_width = int(os.environ.get("COLUMNS", "0")) or (None if sys.stderr.isatty() else 160)
+_err = Console(stderr=True, highlight=False, soft_wrap=True, width=_width)
+_out = Console(highlight=False, soft_wrap=True, width=_width)
+_lock = threading.RLock()
+_live: list[Phase] = []
+
+
+def elapsed(seconds: float) -> str:
+    """Seconds as a person reads them: `3.2 s`, `48 s`, `2 min 05 s`."""
+    if seconds < 10:  # noqa: PLR2004 - one decimal is meaningful only here
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"  # noqa: PLR2004
+
+
+class Phase:
+    """A step of a long command, shown while it runs and in one line when it has ended."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.began = time.monotonic()
+        self._detail = ""
+        self._told = self.began
+
+    @property
+    def seconds(self) -> float:
+        """How long the phase has run."""
+        return time.monotonic() - self.began
+
+    def note(self, text: str) -> None:
+        """Say what the phase is doing now; the last note stays on its line."""
+        self._detail = text
+        if not _err.is_terminal and time.monotonic() - self._told > _HEARTBEAT:
+            self._told = time.monotonic()
+            with _lock:
+                _err.print(f"  … {escape(self.title)}: {escape(text)} ({elapsed(self.seconds)})")
+
+    def progress(self, done: int, total: int, text: str = "") -> None:
+        """Say how far the phase is."""
+        self.note(f"{done} of {total}{', ' + text if text else ''}")
+
+    def __rich__(self) -> Table:
+        grid = Table.grid(padding=(0, 1))
+        grid.add_row(Spinner("dots"), Text(self.title, style="bold"), Text(self._detail), Text(elapsed(self.seconds)))
+        return grid
+
+    def end(self, mark: str, style: str) -> None:
+        """Write the one line that stays."""
+        detail = f"  {escape(self._detail)}" if self._detail else ""
+        with _lock:
+            _err.print(f"[{style}]{mark}[/] [bold]{escape(self.title)}[/]{detail}  [dim]{elapsed(self.seconds)}[/]")
+
+
+@contextlib.contextmanager
+def phase(title: str) -> Iterator[Phase]:
+    """Show a step while it runs; one line with title, last note and elapsed time stays.
+
+    Phases may nest; only the innermost is live.
+    """
+    step = Phase(title)
+    live = Live(step, console=_err, refresh_per_second=8, transient=True) if _err.is_terminal and not _live else None
+    _live.append(step)
+    try:
+        with live or contextlib.nullcontext():
+            yield step
+    except BaseException:
+        step.end("✗", "red")
+        raise
+    else:
+        step.end("✓", "green")
+    finally:
+        _live.remove(step)
+
+
+def line(text: str = "") -> None:
+    """A line of explanation."""
+    with _lock:
+        _err.print(escape(text))
+
+
+def data(text: str) -> None:
+    """A line on standard output, for programs to read; nothing is added to it."""
+    with _lock:
+        _out.print(text, markup=False)
+
+
+def warn(text: str) -> None:
+    """Something that the reader should know and that stops nothing."""
+    with _lock:
+        _err.print(f"[yellow]![/] {escape(text)}")
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Rows under headings."""
+    shown = Table(title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        shown.add_row(*(escape(str(cell)) for cell in row))
+    with _lock:
+        _err.print()
+        _err.print(shown, soft_wrap=False)
+
+
+def confirm(question: str, *, assume_yes: bool) -> bool:
+    """Ask before something is changed.
+
+    Raises:
+        UsageError: Nobody can answer here, and `--yes` was not given.
+    """
+    if assume_yes:
+        return True
+    if not sys.stdin.isatty():
+        raise UsageError(f"{question} Nobody can answer here", hint="add --yes to go on without a question")
+    return _err.input(f"[bold]{escape(question)}[/] [y/N] ").strip().lower() in {"y", "yes"}
+
+
+def error(failure: MaasError) -> None:
+    """Show a failure: what, where, why, and the command to go on with."""
+    with _lock:
+        _err.print(f"[bold red]error:[/] {escape(failure.message)}")
+        for text in failure.context:
+            _err.print(" " * _MARGIN + escape(text), style="dim")
+        if failure.hint:
+            _err.print(f"[bold]hint:[/] {escape(failure.hint)}")
+        if failure.command:
+            _err.print(f"[bold]next:[/] {escape(failure.command)}")

@@ -1,0 +1,83 @@
+"""Every failure that a user can meet.
+
+One root, `MaasError`, so that the command line shows any of them in one way: what failed, where, why, and the one
+command to go on with. This module imports nothing else of the package.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class MaasError(Exception):
+    """A failure with a message for the person who runs the tool.
+
+    Args:
+        message: What failed, one sentence without a final full stop.
+        context: Lines that say where and with what (host, file, the end of a log).
+        hint: Why it may have happened, or what to change.
+        command: The one command to go on with, ready to be pasted.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        context: Sequence[str] = (),
+        hint: str | None = None,
+        command: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.context = tuple(context)
+        self.hint = hint
+        self.command = command
+
+
+class UsageError(MaasError):
+    """The command line or a file given to it cannot be acted on; nothing was touched."""
+
+    exit_code = 2
+
+
+class ProcessError(MaasError):
+    """A program that the tool started ended with an error.
+
+    Attributes:
+        argv: The words of the command, secrets hidden.
+        returncode: Its exit status; negative when a signal ended it.
+        stderr: What it wrote to standard error, secrets hidden.
+    """
+
+    def __init__(self, argv: Sequence[str], *, returncode: int, stdout: str = "", stderr: str = "") -> None:
+        tail = (stderr.strip() or stdout.strip()).splitlines()[-12:]
+        super().__init__(f"{argv[0]} ended with status {returncode}", context=(" ".join(argv), *tail))
+        self.argv = tuple(argv)
+        self.returncode = returncode
+        self.stdout = stdout
+        self.stderr = stderr
+
+
+class ProcessTimeoutError(MaasError):
+    """A program that the tool started did not end in time and was stopped."""
+
+    def __init__(self, argv: Sequence[str], *, seconds: float) -> None:
+        super().__init__(f"{argv[0]} did not end within {seconds:g} s", context=(" ".join(argv),))
+        self.argv = tuple(argv)
+        self.seconds = seconds
+
+
+class ProgramMissingError(MaasError):
+    """A program that the tool needs is not on this machine."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__(
+            f"the program {program} is not installed",
+            hint=f"install the package of your distribution that brings {program}, then run the same command again",
+        )
+        self.program = program

@@ -1,0 +1,174 @@
+"""The only place that starts programs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+from maas.errors import ProcessError, ProcessTimeoutError, ProgramMissingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A program that ended.
+
+    Attributes:
+        argv: The words of the command, secrets hidden.
+        returncode: Its exit status.
+        stdout: What it wrote to standard output, as text.
+        stderr: What it wrote to standard error, as text.
+        seconds: How long it ran.
+    """
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+def _hide(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "***")
+    return text
+
+
+def _environment(env: Mapping[str, str] | None) -> dict[str, str] | None:
+    return None if env is None else {**os.environ, **env}
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    input: str | None = None,  # noqa: A002 - the name that subprocess gives it
+    timeout: float | None = None,
+    check: bool = True,
+    secrets: Sequence[str] = (),
+    log: Path | None = None,
+) -> Completed:
+    """Run a program to its end and return what it wrote.
+
+    Args:
+        argv: The program and its arguments; no shell reads them.
+        cwd: The directory to run in.
+        env: Variables added to this process's own.
+        input: Text for its standard input; without it, standard input is empty.
+        timeout: Seconds after which it is stopped.
+        check: Whether an exit status other than 0 is an error.
+        secrets: Strings to hide in everything that is returned, logged or raised.
+        log: A file to which the command and its output are appended.
+
+    Raises:
+        ProgramMissingError: There is no such program.
+        ProcessError: It ended with an error and `check` is true.
+        ProcessTimeoutError: It did not end in time.
+    """
+    words = [str(word) for word in argv]
+    shown = tuple(_hide(word, secrets) for word in words)
+    began = time.monotonic()
+    try:
+        done = subprocess.run(  # noqa: PLW1510 - the status is checked below, with the secrets hidden
+            words,
+            cwd=cwd,
+            env=_environment(env),
+            input=input if input is not None else "",
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+        )
+    except FileNotFoundError as error:
+        if cwd is not None and not cwd.is_dir():
+            raise
+        raise ProgramMissingError(words[0]) from error
+    except subprocess.TimeoutExpired as error:
+        raise ProcessTimeoutError(shown, seconds=error.timeout) from None
+    stdout, stderr = _hide(done.stdout, secrets), _hide(done.stderr, secrets)
+    completed = Completed(shown, done.returncode, stdout, stderr, time.monotonic() - began)
+    if log is not None:
+        with log.open("a", encoding="utf-8") as file:
+            file.write(f"$ {' '.join(shown)}\n{stdout}{stderr}[status {done.returncode}, {completed.seconds:.1f} s]\n")
+    if check and done.returncode != 0:
+        raise ProcessError(shown, returncode=done.returncode, stdout=stdout, stderr=stderr)
+    return completed
+
+
+def lines(
+    argv: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    log: Path | None = None,
+) -> Iterator[str]:
+    """Run a program and give its output (both streams) line by line, as it comes.
+
+    Raises:
+        ProgramMissingError: There is no such program.
+        ProcessError: It ended with an error.
+    """
+    words = tuple(str(word) for word in argv)
+    try:
+        process = subprocess.Popen(
+            words,
+            cwd=cwd,
+            env=_environment(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+    except FileNotFoundError as error:
+        raise ProgramMissingError(words[0]) from error
+    tail: list[str] = []
+    sink: IO[str] | None = log.open("a", encoding="utf-8") if log is not None else None
+    try:
+        with process:
+            for line in process.stdout or ():
+                if sink is not None:
+                    sink.write(line)
+                tail = [*tail[-11:], line.rstrip("\n")]
+                yield line.rstrip("\n")
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        if sink is not None:
+            sink.close()
+    if process.returncode != 0:
+        raise ProcessError(words, returncode=process.returncode, stderr="\n".join(tail))
+
+
+def start(
+    argv: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    log: Path,
+) -> subprocess.Popen[bytes]:
+    """Start a program that outlives this process, in a session of its own, its output going to `log`.
+
+    Raises:
+        ProgramMissingError: There is no such program.
+    """
+    words = [str(word) for word in argv]
+    try:
+        with log.open("ab") as sink:
+            return subprocess.Popen(
+                words,
+                env=_environment(env),
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+    except FileNotFoundError as error:
+        raise ProgramMissingError(words[0]) from error
