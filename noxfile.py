@@ -1,0 +1,143 @@
+"""What can be done with a checkout; `./nox -l` lists it, `./nox -s NAME -- --help` explains one session."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2026.4"
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_venv = "yes"
+nox.options.error_on_external_run = True
+nox.options.sessions = ["tests"]
+
+os.environ.setdefault("UV_PYTHON_DOWNLOADS", "never")
+
+
+def maas(session: nox.Session, command: str) -> None:
+    """Run one command of the tool, with its pinned requirements."""
+    session.install("--require-hashes", "--requirement", "requirements/maas.txt")
+    session.run("python", "-m", "maas", command, *session.posargs, env={"PYTHONPATH": "src"})
+
+
+def develop(session: nox.Session) -> None:
+    """Install everything that checks and tests need."""
+    session.install(
+        "--require-hashes", "--requirement", "requirements/dev.txt", "--requirement", "requirements/nox.txt"
+    )
+    session.env["PYTHONPATH"] = "src"
+
+
+def pytest(session: nox.Session, *arguments: str) -> None:
+    """Run a part of the tests."""
+    develop(session)
+    session.run("python", "-m", "pytest", *arguments, *session.posargs)
+
+
+@nox.session
+def up(session: nox.Session) -> None:
+    """A three-node cluster of throw-away hosts on this machine, with MaaS on it."""
+    maas(session, "up")
+
+
+@nox.session
+def down(session: nox.Session) -> None:
+    """Remove what `up` made, and say what was removed."""
+    maas(session, "down")
+
+
+@nox.session
+def status(session: nox.Session) -> None:
+    """Hosts, nodes, workloads and addresses of a cluster."""
+    maas(session, "status")
+
+
+@nox.session
+def credentials(session: nox.Session) -> None:
+    """A kubeconfig or a short-lived token for a cluster."""
+    maas(session, "credentials")
+
+
+@nox.session
+def bootstrap(session: nox.Session) -> None:
+    """Bare hosts of an inventory become a cluster with MaaS on it."""
+    maas(session, "bootstrap")
+
+
+@nox.session
+def bundle(session: nox.Session) -> None:
+    """Binaries and images of every component in one directory, ready to be carried."""
+    maas(session, "bundle")
+
+
+@nox.session
+def image(session: nox.Session) -> None:
+    """The image of the restaurant application."""
+    maas(session, "image")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Formatters, types and linters of Python, Ansible, shell, YAML and charts."""
+    develop(session)
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    session.run("mypy")
+    scripts = sorted(str(path) for path in Path("hack").rglob("*.sh"))
+    session.run("shellcheck", "nox", ".ci/run", *scripts)
+    session.run("ansible-lint", "--profile", "production", "--offline", "--strict", "hack/ansible")
+    session.run("python", "-m", "maas", "lint")
+
+
+@nox.session
+def render(session: nox.Session) -> None:
+    """The manifests of the umbrella chart for a values file."""
+    maas(session, "render")
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """Fast tests of the Python package; needs no root and no engine."""
+    pytest(session, "-n", "2", "tests/unit")
+
+
+@nox.session
+def charts(session: nox.Session) -> None:
+    """Invariants of every chart over every values profile and Kubernetes version."""
+    pytest(session, "-n", "2", "tests/charts")
+
+
+@nox.session
+def app(session: nox.Session) -> None:
+    """Checks and tests of the restaurant application, on SQLite and PostgreSQL."""
+    session.chdir("app")
+    session.install("--require-hashes", "--requirement", "requirements-dev.txt")
+    session.env["PYTHONPATH"] = "src"
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    session.run("mypy")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def e2e(session: nox.Session) -> None:
+    """The whole way on real hosts: needs root; installs and starts Docker when it is missing."""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        session.warn("LEFT OUT: the end-to-end tests need root on Debian or Ubuntu; nothing of the cluster was tested")
+        return
+    pytest(session, "-m", "e2e", "-s", "tests/e2e")
+
+
+@nox.session(requires=["lint", "unit", "charts", "app", "e2e"], venv_backend="none")
+def tests(session: nox.Session) -> None:
+    """Everything: lint, unit, charts, app and end-to-end."""
+    session.log("lint, unit, charts, app and end-to-end passed")
+
+
+@nox.session(default=False)
+def proof(session: nox.Session) -> None:
+    """The proofs that take long: loads, faults, cold starts, medians; writes a report."""
+    pytest(session, "-s", "tests/proof")

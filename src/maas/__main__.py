@@ -1,0 +1,7 @@
+"""`python -m maas`."""
+
+from __future__ import annotations
+
+from maas.cli import main
+
+main()
