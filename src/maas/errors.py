@@ -6,6 +6,7 @@ command to go on with. This module imports nothing else of the package.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -81,3 +82,41 @@ class ProgramMissingError(MaasError):
             hint=f"install the package of your distribution that brings {program}, then run the same command again",
         )
         self.program = program
+
+
+@dataclass(frozen=True, order=True)
+class FileProblem:
+    """A fault in a file that a user wrote, and its place. Lines and columns count from 1."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.message}"
+
+
+class InventoryError(UsageError):
+    """The inventory cannot be used; no host was touched.
+
+    Attributes:
+        problems: Everything that is wrong with it, in the order of the file.
+    """
+
+    def __init__(self, file: str, problems: Sequence[FileProblem]) -> None:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__(
+            f"the inventory {file} has {count}",
+            context=[str(problem) for problem in problems],
+            hint="no host was touched; change the file, then run the same command again",
+        )
+        self.problems = tuple(problems)
+
+
+class ClusterError(MaasError):
+    """A cluster is not in the state that was asked for, or does not answer."""
+
+
+class LabError(MaasError):
+    """The throw-away hosts on this machine could not be made, found or removed."""

@@ -1,0 +1,228 @@
+"""Talks to the API server of a cluster: what is there, what to wait for.
+
+The kubernetes client takes a quarter of a second to import, so it is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from maas.errors import ClusterError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from maas.console import Phase
+
+_WORKLOADS = ("deployment", "daemon_set", "stateful_set")
+_RETRY = 0.5
+"""Seconds between two tries while the API server does not answer (it restarts, a tunnel reconnects)."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A Deployment, DaemonSet or StatefulSet and how far it is.
+
+    Attributes:
+        kind: `Deployment`, `DaemonSet` or `StatefulSet`.
+        namespace: Where it lives.
+        name: Its name.
+        ready: Pods of the present revision that are Ready.
+        wanted: Pods that there should be.
+    """
+
+    kind: str
+    namespace: str
+    name: str
+    ready: int
+    wanted: int
+
+    @property
+    def settled(self) -> bool:
+        """Whether every wanted pod of the present revision is Ready."""
+        return self.ready >= self.wanted
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name} {self.ready}/{self.wanted}"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node as the API server sees it.
+
+    Attributes:
+        name: Its name.
+        address: Its InternalIP.
+        ready: Whether its Ready condition is true.
+        reason: Why it is not, in the kubelet's words.
+        control_plane: Whether it carries the control-plane label.
+        version: The kubelet's version.
+    """
+
+    name: str
+    address: str
+    ready: bool
+    reason: str
+    control_plane: bool
+    version: str
+
+
+def _node(item: Any) -> Node:
+    condition = next((c for c in item.status.conditions or () if c.type == "Ready"), None)
+    ready = condition is not None and condition.status == "True"
+    return Node(
+        name=item.metadata.name,
+        address=next((a.address for a in item.status.addresses or () if a.type == "InternalIP"), ""),
+        ready=ready,
+        reason="" if ready else (condition.message if condition else "no status yet"),
+        control_plane="node-role.kubernetes.io/control-plane" in (item.metadata.labels or {}),
+        version=item.status.node_info.kubelet_version,
+    )
+
+
+def _workload(kind: str, item: Any) -> Workload:
+    status, seen = item.status, (item.status.observed_generation or 0) >= item.metadata.generation
+    if kind == "daemon_set":
+        wanted = status.desired_number_scheduled or 0
+        # A DaemonSet that no node has been counted for yet is not settled: on a running cluster it has at least one.
+        ready, wanted = min(status.number_ready or 0, status.updated_number_scheduled or 0), max(wanted, 1)
+    else:
+        wanted = 1 if item.spec.replicas is None else item.spec.replicas
+        ready = min(status.ready_replicas or 0, status.updated_replicas or 0)
+    name = "".join(word.capitalize() for word in kind.split("_"))
+    return Workload(name, item.metadata.namespace, item.metadata.name, ready if seen else 0, wanted)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster that a kubeconfig leads to.
+
+    Attributes:
+        kubeconfig: The file, readable by its owner only.
+    """
+
+    kubeconfig: Path
+
+    @cached_property
+    def client(self) -> Any:
+        """The API client; one connection pool for everything."""
+        from kubernetes import config  # noqa: PLC0415 - a quarter of a second that most commands do not need
+
+        return config.new_client_from_config(config_file=str(self.kubeconfig))
+
+    @cached_property
+    def core(self) -> Any:
+        """The core/v1 API."""
+        from kubernetes import client  # noqa: PLC0415
+
+        return client.CoreV1Api(self.client)
+
+    @cached_property
+    def apps(self) -> Any:
+        """The apps/v1 API."""
+        from kubernetes import client  # noqa: PLC0415
+
+        return client.AppsV1Api(self.client)
+
+    def nodes(self) -> list[Node]:
+        """All nodes, by name."""
+        return sorted((_node(item) for item in self.core.list_node().items), key=lambda node: node.name)
+
+    def workloads(self, namespaces: Iterable[str] | None = None) -> list[Workload]:
+        """All Deployments, DaemonSets and StatefulSets, of some namespaces or of all."""
+        wanted = None if namespaces is None else set(namespaces)
+        found = [
+            _workload(kind, item)
+            for kind in _WORKLOADS
+            for item in getattr(self.apps, f"list_{kind}_for_all_namespaces")().items
+            if wanted is None or item.metadata.namespace in wanted
+        ]
+        return sorted(found, key=lambda workload: (workload.namespace, workload.kind, workload.name))
+
+    def wait_ready(self, *, nodes: int, step: Phase, timeout: float = 300) -> None:
+        """Wait until all nodes and every workload are Ready.
+
+        Args:
+            nodes: How many nodes there must be.
+            step: The phase that says how far it is.
+            timeout: Seconds after which it is given up.
+
+        Raises:
+            ClusterError: Not everything was Ready in time; its context names what was not, and why.
+        """
+
+        def missing() -> list[str]:
+            present = self.nodes()
+            behind = [f"node {node.name}: {node.reason}" for node in present if not node.ready]
+            behind += [f"{nodes - len(present)} nodes have not joined"] if len(present) < nodes else []
+            workloads = self.workloads()
+            step.note(
+                f"{sum(n.ready for n in present)} of {nodes} nodes, "
+                f"{sum(w.settled for w in workloads)} of {len(workloads)} workloads"
+            )
+            return behind + [str(workload) for workload in workloads if not workload.settled]
+
+        self.wait(missing, what="nodes and workloads to be Ready", timeout=timeout)
+
+    def wait(self, missing: Callable[[], list[str]], *, what: str, timeout: float) -> None:
+        """Ask again at every change in the cluster until nothing is missing.
+
+        Args:
+            missing: Names what is not there yet; may fail while the API server does not answer.
+            what: What is waited for, for the message.
+            timeout: Seconds after which it is given up.
+
+        Raises:
+            ClusterError: Something was still missing at the end.
+        """
+        deadline = time.monotonic() + timeout
+        left: list[str] = ["the API server did not answer"]
+        while time.monotonic() < deadline:
+            try:
+                left = missing()
+                if not left:
+                    return
+                self._next_change(min(5.0, deadline - time.monotonic()))
+            except _connection_errors() as error:
+                left = [f"the API server did not answer: {str(error).splitlines()[0][:160]}"]
+                time.sleep(_RETRY)
+        raise ClusterError(
+            f"waited {timeout:.0f} s in vain for {what}",
+            context=[*left, *self._complaints()],
+        )
+
+    def _next_change(self, seconds: float) -> None:
+        """Return at the next change of a pod, or after some seconds."""
+        from kubernetes import watch  # noqa: PLC0415
+
+        version = self.core.list_pod_for_all_namespaces(limit=1).metadata.resource_version
+        watcher = watch.Watch()
+        for _ in watcher.stream(
+            self.core.list_pod_for_all_namespaces,
+            resource_version=version,
+            timeout_seconds=max(1, int(seconds)),
+        ):
+            watcher.stop()
+
+    def _complaints(self) -> list[str]:
+        """The last warnings that the cluster itself recorded: what a person would look at next."""
+        try:
+            events = self.core.list_event_for_all_namespaces(field_selector="type=Warning", limit=200).items
+        except _connection_errors():
+            return []
+        recent = sorted(events, key=lambda event: str(event.last_timestamp or event.event_time or ""))[-6:]
+        return [
+            f"{event.involved_object.namespace}/{event.involved_object.name}: {event.reason}: {event.message}"[:300]
+            for event in recent
+        ]
+
+
+def _connection_errors() -> tuple[type[Exception], ...]:
+    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415
+    from urllib3.exceptions import HTTPError  # noqa: PLC0415
+
+    return ApiException, HTTPError, OSError

@@ -1,0 +1,308 @@
+"""Proves that a cluster works before anybody is told that it does.
+
+A node can be Ready while pods on two nodes cannot exchange a full packet (a wrong MTU drops only the large ones), while
+`kubectl logs` hangs (a wrong node address) or while a NetworkPolicy is silently ignored. Each of these is tried here with
+real pods in a namespace of its own, which is removed afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import permutations
+from typing import TYPE_CHECKING, Any
+
+from maas.errors import ClusterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from maas.cluster import Cluster
+    from maas.console import Phase
+
+_ICMP_AND_IP = 28
+"""Bytes of an ICMP echo header (8) and an IPv4 header (20), which a ping's payload does not count."""
+
+_OPEN, _CLOSED = 8080, 8081
+_HELLO = "maas-verify"
+_TIMEOUT = 90.0
+
+
+@dataclass(frozen=True)
+class Proof:
+    """One thing that was tried and held.
+
+    Attributes:
+        what: What was proven.
+        how: What was done for it, with figures.
+    """
+
+    what: str
+    how: str
+
+
+def verify(cluster: Cluster, *, addresses: dict[str, str], pod_mtu: int, image: str, step: Phase) -> list[Proof]:
+    """Try the cluster with real pods on every node.
+
+    Args:
+        cluster: The cluster.
+        addresses: The VPN address that each node must have, by node name.
+        pod_mtu: The largest IP packet in bytes that must pass between two pods without being fragmented.
+        image: A busybox image that every node has.
+        step: The phase that says what is being tried.
+
+    Raises:
+        ClusterError: Something did not hold; its message says what and between whom.
+    """
+    proofs = [_nodes(cluster, addresses)]
+    with _playground(cluster, image) as namespace:
+        step.note("waiting for a pod on each node")
+        pods = _pods(cluster, namespace, len(addresses))
+        trials = {
+            "packets": lambda: _packets(cluster, namespace, pods, pod_mtu),
+            "DNS": lambda: _dns(cluster, namespace, pods),
+            "logs and exec": lambda: _logs(cluster, namespace, pods),
+            "storage": lambda: _storage(cluster, namespace),
+        }
+        step.note(", ".join(trials))
+        with ThreadPoolExecutor(len(trials)) as side_by_side:
+            running = [side_by_side.submit(trial) for trial in trials.values()]
+            proofs += [trial.result() for trial in running]
+        step.note("network policy")
+        # Last, because the policy that it makes would disturb the others.
+        proofs.append(_policy(cluster, namespace, pods))
+    step.note(f"{len(proofs)} proofs on {len(addresses)} nodes")
+    return proofs
+
+
+def _nodes(cluster: Cluster, addresses: dict[str, str]) -> Proof:
+    present = {node.name: node for node in cluster.nodes()}
+    for name, address in addresses.items():
+        node = present.get(name)
+        if node is None:
+            raise ClusterError(f"node {name} is not in the cluster", context=sorted(present))
+        if not node.ready:
+            raise ClusterError(f"node {name} is not Ready", context=[node.reason])
+        if node.address != address:
+            raise ClusterError(
+                f"node {name} has the address {node.address}, not its VPN address {address}",
+                hint="its kubelet was started with another --node-ip; logs and exec would not reach it",
+            )
+    return Proof("nodes", f"{len(addresses)} Ready, each with its VPN address")
+
+
+@contextlib.contextmanager
+def _playground(cluster: Cluster, image: str) -> Iterator[str]:
+    """A namespace with one pod per node, one pod with a volume, and nothing left of it afterwards."""
+    namespace = f"{_HELLO}-{secrets.token_hex(3)}"
+    security = {"pod-security.kubernetes.io/enforce": "restricted"}
+    cluster.core.create_namespace({"metadata": {"name": namespace, "labels": security}})
+    try:
+        cluster.apps.create_namespaced_daemon_set(namespace, _daemon_set(image))
+        cluster.core.create_namespaced_persistent_volume_claim(namespace, _CLAIM)
+        cluster.core.create_namespaced_pod(namespace, _writer(image))
+        yield namespace
+    finally:
+        cluster.core.delete_namespace(namespace, propagation_policy="Background")
+
+
+_RESTRICTED: dict[str, Any] = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "runAsNonRoot": True,
+    "runAsUser": 65532,
+    "runAsGroup": 65532,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+_CLAIM: dict[str, Any] = {
+    "metadata": {"name": "volume"},
+    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
+}
+
+
+def _daemon_set(image: str) -> dict[str, Any]:
+    labels = {"app.kubernetes.io/name": _HELLO}
+    # Two servers in one pod: the policy will leave one port open and close the other.
+    script = f"echo {_HELLO}; httpd -p {_OPEN} -h /bin && exec httpd -f -p {_CLOSED} -h /bin"
+    return {
+        "metadata": {"name": _HELLO, "labels": labels},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "automountServiceAccountToken": False,
+                    "terminationGracePeriodSeconds": 0,
+                    "tolerations": [{"operator": "Exists"}],
+                    "containers": [
+                        {
+                            "name": _HELLO,
+                            "image": image,
+                            "command": ["sh", "-c", script],
+                            "securityContext": _RESTRICTED,
+                            "readinessProbe": {"tcpSocket": {"port": _CLOSED}, "periodSeconds": 1},
+                        }
+                    ],
+                },
+            },
+        },
+    }
+
+
+def _writer(image: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "writer"},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "restartPolicy": "Never",
+            "securityContext": {"fsGroup": 65532},
+            "volumes": [{"name": "volume", "persistentVolumeClaim": {"claimName": "volume"}}],
+            "containers": [
+                {
+                    "name": "writer",
+                    "image": image,
+                    "command": ["sh", "-c", f"echo {_HELLO} >/volume/file && sync && cat /volume/file"],
+                    "securityContext": _RESTRICTED,
+                    "volumeMounts": [{"name": "volume", "mountPath": "/volume"}],
+                }
+            ],
+        },
+    }
+
+
+@dataclass(frozen=True)
+class _Pod:
+    name: str
+    node: str
+    address: str
+
+
+def _pods(cluster: Cluster, namespace: str, count: int) -> list[_Pod]:
+    found: list[_Pod] = []
+
+    def missing() -> list[str]:
+        items = cluster.core.list_namespaced_pod(namespace, label_selector=f"app.kubernetes.io/name={_HELLO}").items
+        ready = [pod for pod in items if all(s.ready for s in pod.status.container_statuses or [_NOT_READY])]
+        found[:] = [_Pod(pod.metadata.name, pod.spec.node_name, pod.status.pod_ip) for pod in ready]
+        return [f"{len(ready)} of {count} pods are Ready"] if len(ready) < count else []
+
+    cluster.wait(missing, what="a pod on each node", timeout=_TIMEOUT)
+    return found
+
+
+class _NOT_READY:  # noqa: N801 - stands for a pod that has no container yet
+    ready = False
+
+
+def _exec(cluster: Cluster, namespace: str, pod: str, *command: str) -> tuple[int, str]:
+    """Run a command in a pod; its exit status and output."""
+    from kubernetes import client, config  # noqa: PLC0415
+    from kubernetes.stream import stream  # noqa: PLC0415 - see maas.cluster
+
+    # A stream replaces the transport of its client for good, so each has a client of its own.
+    own = client.CoreV1Api(config.new_client_from_config(config_file=str(cluster.kubeconfig)))
+    socket = stream(
+        own.connect_get_namespaced_pod_exec,
+        pod,
+        namespace,
+        command=list(command),
+        stdout=True,
+        stderr=True,
+        _preload_content=False,
+    )
+    socket.run_forever(timeout=_TIMEOUT)
+    output = socket.read_all()
+    status = socket.returncode
+    socket.close()
+    return (1 if status is None else status), output
+
+
+def _packets(cluster: Cluster, namespace: str, pods: list[_Pod], pod_mtu: int) -> Proof:
+    def ping(source: _Pod, target: _Pod) -> None:
+        # A packet of exactly the pods' MTU leaves with the don't-fragment bit set (Linux sets it for every packet
+        # that fits the interface); it arrives only when the tunnel below can carry it whole.
+        size = pod_mtu - _ICMP_AND_IP
+        command = ("ping", "-c", "2", "-W", "3", "-s", str(size), target.address)
+        status, output = _exec(cluster, namespace, source.name, *command)
+        if status != 0:
+            raise ClusterError(
+                f"a packet of {pod_mtu} bytes does not pass from a pod on {source.node} to a pod on {target.node}",
+                context=output.strip().splitlines()[-4:],
+                hint="the MTU of the pods is too large for the tunnel, or pod traffic does not go through it",
+            )
+
+    pairs = list(permutations(pods, 2))
+    with ThreadPoolExecutor(max(1, len(pairs))) as side_by_side:
+        list(side_by_side.map(lambda pair: ping(*pair), pairs))
+    return Proof("pod to pod", f"{pod_mtu}-byte packets, not to be fragmented, {len(pairs)} directions")
+
+
+def _dns(cluster: Cluster, namespace: str, pods: list[_Pod]) -> Proof:
+    name = "kubernetes.default.svc.cluster.local"
+
+    def lookup(pod: _Pod) -> None:
+        status, output = _exec(cluster, namespace, pod.name, "nslookup", name)
+        if status != 0:
+            raise ClusterError(f"{name} is not resolved on node {pod.node}", context=output.strip().splitlines()[-4:])
+
+    with ThreadPoolExecutor(len(pods)) as side_by_side:
+        list(side_by_side.map(lookup, pods))
+    return Proof("DNS", f"{name} resolved on {len(pods)} nodes")
+
+
+def _logs(cluster: Cluster, namespace: str, pods: list[_Pod]) -> Proof:
+    def read(pod: _Pod) -> None:
+        log = cluster.core.read_namespaced_pod_log(pod.name, namespace, _request_timeout=_TIMEOUT)
+        status, output = _exec(cluster, namespace, pod.name, "hostname")
+        if _HELLO not in log or status != 0 or output.strip() != pod.name:
+            raise ClusterError(f"logs or exec do not work on node {pod.node}", context=[log[:200], output[:200]])
+
+    with ThreadPoolExecutor(len(pods)) as side_by_side:
+        list(side_by_side.map(read, pods))
+    return Proof("logs and exec", f"on {len(pods)} nodes")
+
+
+def _storage(cluster: Cluster, namespace: str) -> Proof:
+    def missing() -> list[str]:
+        phase = cluster.core.read_namespaced_pod("writer", namespace).status.phase
+        claim = cluster.core.read_namespaced_persistent_volume_claim("volume", namespace).status.phase
+        return [] if phase == "Succeeded" else [f"the volume claim is {claim}, the pod that writes is {phase}"]
+
+    cluster.wait(missing, what="the default StorageClass to bind a volume and a pod to write to it", timeout=_TIMEOUT)
+    return Proof("storage", "the default StorageClass bound a volume; a file was written and read")
+
+
+def _policy(cluster: Cluster, namespace: str, pods: list[_Pod]) -> Proof:
+    from kubernetes import client  # noqa: PLC0415 - see maas.cluster
+
+    source, target = pods[0], pods[-1]
+
+    def reaches(port: int) -> bool:
+        # The answer is a 404 page: any answer shows that the connection was let through.
+        url = f"http://{target.address}:{port}/none"
+        _, output = _exec(cluster, namespace, source.name, "wget", "-q", "-T", "1", "-O", "-", url)
+        return "404" in output
+
+    if not reaches(_CLOSED):
+        raise ClusterError(f"port {_CLOSED} of a pod on {target.node} does not answer a pod on {source.node}")
+    rule = {"ports": [{"port": _OPEN, "protocol": "TCP"}]}
+    policy = {
+        "metadata": {"name": "only-one-port"},
+        "spec": {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [rule]},
+    }
+    client.NetworkingV1Api(cluster.client).create_namespaced_network_policy(namespace, policy)
+    began, deadline = time.monotonic(), time.monotonic() + _TIMEOUT
+    while reaches(_CLOSED):  # each try waits for an answer or a second
+        if time.monotonic() > deadline:
+            raise ClusterError(
+                f"a NetworkPolicy is not enforced on node {target.node}",
+                hint="the network plugin of this cluster does not enforce policies, or its agent does not run there",
+            )
+    seconds = time.monotonic() - began
+    if not reaches(_OPEN):
+        raise ClusterError(f"a NetworkPolicy closes more on node {target.node} than it says")
+    return Proof("network policy", f"a closed port stopped answering after {seconds:.1f} s, the open one still does")
