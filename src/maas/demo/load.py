@@ -1,0 +1,219 @@
+"""Runs `worker.py` as a Job inside the cluster and keeps the account of load and scaling."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maas.errors import ClusterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from maas.cluster import Cluster
+    from maas.console import Phase
+
+NAMESPACE = "maas-load"
+_WORKER = Path(__file__).with_name("worker.py")
+_START = 120.0
+"""Seconds that the load's own pod may take to start."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The restaurant's scale at one moment.
+
+    Attributes:
+        second: Seconds since the load began.
+        replicas: Pods that there are.
+        desired: Pods that the HPA wants.
+        ready: Pods that are Ready.
+        utilization: CPU in percent of the request, averaged over the pods; None before the first measurement.
+    """
+
+    second: float
+    replicas: int
+    desired: int
+    ready: int
+    utilization: int | None
+
+
+@dataclass
+class Result:
+    """What a load did.
+
+    Attributes:
+        account: The worker's last line: sent, answered, failed, failures by kind, latencies in ms, accepted orders.
+        samples: The scale of the restaurant while it ran.
+    """
+
+    account: dict[str, Any] = field(default_factory=dict)
+    samples: list[Sample] = field(default_factory=list)
+
+    @property
+    def orders(self) -> list[str]:
+        """Ids of the orders that were accepted."""
+        return list(self.account.get("orders", []))
+
+    @property
+    def most(self) -> int:
+        """The most Ready pods that there were at once."""
+        return max((sample.ready for sample in self.samples), default=0)
+
+
+def scale(cluster: Cluster, *, namespace: str = "restaurant", name: str = "restaurant", since: float) -> Sample:
+    """The restaurant's scale now.
+
+    Args:
+        cluster: The cluster.
+        namespace: The restaurant's namespace.
+        name: The name that its Deployment and its HPA share.
+        since: The moment that second 0 means, on the monotonic clock.
+    """
+    from kubernetes import client  # noqa: PLC0415 - see maas.cluster
+
+    autoscaler = client.AutoscalingV2Api(cluster.client).read_namespaced_horizontal_pod_autoscaler(name, namespace)
+    deployment = cluster.apps.read_namespaced_deployment(name, namespace)
+    metrics = autoscaler.status.current_metrics or []
+    cpu = next((m.resource.current.average_utilization for m in metrics if m.type == "Resource"), None)
+    return Sample(
+        second=round(time.monotonic() - since, 1),
+        replicas=deployment.status.replicas or 0,
+        desired=autoscaler.status.desired_replicas or 0,
+        ready=deployment.status.ready_replicas or 0,
+        utilization=cpu,
+    )
+
+
+def run(
+    cluster: Cluster,
+    *,
+    url: str,
+    image: str,
+    rate: float,
+    seconds: float,
+    orders: float,
+    seed: int,
+    node: str | None,
+    step: Phase,
+) -> Result:
+    """Send a bounded load from inside the cluster and wait for its end.
+
+    Args:
+        cluster: The cluster.
+        url: The restaurant as a pod reaches it.
+        image: An image with Python 3 that the nodes have.
+        rate: Arrivals per second.
+        seconds: How long arrivals go on.
+        orders: The share of arrivals that place an order, 0 to 1.
+        seed: Makes the same guests again.
+        node: The node that the load runs on; None leaves it to the scheduler.
+        step: The phase that says how far it is.
+
+    Raises:
+        ClusterError: The load could not be started, or ended without its account.
+    """
+    arguments = ["--url", url, "--rate", str(rate), "--seconds", str(seconds), "--orders", str(orders)]
+    result, began, ended = Result(), time.monotonic(), threading.Event()
+
+    def sample() -> None:
+        while not ended.wait(1.0):
+            with contextlib.suppress(
+                Exception
+            ):  # a sample that fails (an API server busy, a metric not there) is left out
+                result.samples.append(scale(cluster, since=began))
+
+    with _job(cluster, image, [*arguments, "--seed", str(seed)], node, seconds) as pod:
+        sampler = threading.Thread(target=sample, daemon=True)
+        sampler.start()
+        try:
+            for line in _log(cluster, pod):
+                told = json.loads(line)
+                if "second" not in told:
+                    result.account = told
+                    break
+                now = result.samples[-1] if result.samples else None
+                scaled = f", {now.ready} pods Ready of {now.desired}, CPU {now.utilization} %" if now else ""
+                step.note(f"{told['second']} of {seconds:.0f} s, {told['sent']} sent, {told['failed']} failed{scaled}")
+        finally:
+            ended.set()
+            sampler.join()
+    if not result.account:
+        raise ClusterError("the load ended without its account", hint="was its node lost? name another with --node")
+    return result
+
+
+@contextlib.contextmanager
+def _job(cluster: Cluster, image: str, arguments: list[str], node: str | None, seconds: float) -> Iterator[str]:
+    """The load as a pod in a namespace of its own; gives the pod's name once it runs, and removes all of it."""
+    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - see maas.cluster
+
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    try:
+        cluster.core.create_namespace({"metadata": {"name": NAMESPACE, "labels": labels}})
+    except ApiException as error:
+        raise ClusterError(
+            f"the namespace {NAMESPACE} cannot be made",
+            context=[str(error.reason)],
+            hint="a load is already running, or an earlier one is still being removed; wait for it to go",
+        ) from error
+    try:
+        code = {"metadata": {"name": "load"}, "data": {"worker.py": _WORKER.read_text(encoding="utf-8")}}
+        cluster.core.create_namespaced_config_map(NAMESPACE, code)
+        cluster.core.create_namespaced_pod(NAMESPACE, _pod(image, arguments, node, seconds))
+
+        def missing() -> list[str]:
+            pod = cluster.core.read_namespaced_pod("load", NAMESPACE)
+            return [] if pod.status.phase in {"Running", "Succeeded", "Failed"} else [f"it is {pod.status.phase}"]
+
+        cluster.wait(missing, what="the pod of the load to run", timeout=_START)
+        yield "load"
+    finally:
+        cluster.core.delete_namespace(NAMESPACE, propagation_policy="Background")
+
+
+def _pod(image: str, arguments: list[str], node: str | None, seconds: float) -> dict[str, Any]:
+    security = {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    spec: dict[str, Any] = {
+        "automountServiceAccountToken": False,
+        "restartPolicy": "Never",
+        # Whatever happens to the tool, the load ends.
+        "activeDeadlineSeconds": int(seconds) + 300,
+        "volumes": [{"name": "code", "configMap": {"name": "load"}}],
+        "containers": [
+            {
+                "name": "load",
+                "image": image,
+                "command": ["python3", "-u", "/load/worker.py", *arguments],
+                "securityContext": security,
+                "volumeMounts": [{"name": "code", "mountPath": "/load"}],
+            }
+        ],
+    }
+    if node is not None:
+        spec["nodeSelector"] = {"kubernetes.io/hostname": node}
+    return {"metadata": {"name": "load"}, "spec": spec}
+
+
+def _log(cluster: Cluster, pod: str) -> Iterator[str]:
+    response = cluster.core.read_namespaced_pod_log(pod, NAMESPACE, follow=True, _preload_content=False)
+    rest = b""
+    for chunk in response.stream():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            text = line.decode(errors="replace")
+            if not text.startswith("{"):
+                raise ClusterError("the load stopped", context=[text])
+            yield text

@@ -1,0 +1,198 @@
+"""Sends guests to the restaurant; runs alone inside the cluster, with nothing but the standard library.
+
+Arrivals come at a constant rate whether or not earlier ones were answered (an open loop), because a client that waits
+for an answer before it sends the next request hides every stall of the server. Each arrival reads the menu; one in a few
+places an order with an Idempotency-Key, and tries again with the same key when the connection breaks, as a till would.
+
+Every second it writes a line of JSON with what happened in that second, and one last line with the whole:
+accepted orders by id, failures by kind, latencies in milliseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import queue
+import random
+import sys
+import threading
+import time
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+_LOST = (OSError, http.client.HTTPException)
+_TRIES = 8
+"""Attempts at one order before it counts as failed."""
+
+_FIRST_PAUSE = 0.2
+"""Seconds before the second attempt; each later one waits twice as long."""
+
+
+@dataclass
+class Tally:
+    """What happened so far; shared by all threads."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    orders: list[str] = field(default_factory=list)
+    failures: Counter[str] = field(default_factory=Counter)
+    milliseconds: list[float] = field(default_factory=list)
+    retries: int = 0
+
+    def answer(self, began: float, *, order: str | None = None) -> None:
+        """Count an answered request that began at `began` (seconds, monotonic)."""
+        with self.lock:
+            self.milliseconds.append((time.monotonic() - began) * 1000)
+            if order is not None:
+                self.orders.append(order)
+
+    def failure(self, kind: str) -> None:
+        """Count a request that failed for good."""
+        with self.lock:
+            self.failures[kind] += 1
+
+    def retry(self) -> None:
+        """Count a broken attempt that is tried again."""
+        with self.lock:
+            self.retries += 1
+
+
+def _request(
+    url: str, method: str, path: str, *, body: bytes | None = None, key: str | None = None
+) -> tuple[int, bytes]:
+    target = urlsplit(url)
+    connection = http.client.HTTPConnection(target.hostname or "", target.port or 80, timeout=15)
+    headers = {"Content-Type": "application/json", "Connection": "close"}
+    if key is not None:
+        headers["Idempotency-Key"] = key
+    try:
+        connection.request(method, path, body=body, headers=headers)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def _browse(url: str, tally: Tally) -> None:
+    began = time.monotonic()
+    try:
+        status, _ = _request(url, "GET", "/api/v1/menu")
+    except _LOST as error:
+        tally.failure(f"menu: {type(error).__name__}")
+        return
+    if status == http.HTTPStatus.OK:
+        tally.answer(began)
+    else:
+        tally.failure(f"menu: {status}")
+
+
+def _order(url: str, tally: Tally, dishes: list[int], chance: random.Random) -> None:
+    began = time.monotonic()
+    lines = [
+        {"dish_id": dish, "quantity": chance.randint(1, 3)} for dish in chance.sample(dishes, k=min(2, len(dishes)))
+    ]
+    body = json.dumps({"kind": "take_away", "lines": lines}).encode()
+    key, pause, outcome = str(uuid.UUID(int=chance.getrandbits(128), version=4)), _FIRST_PAUSE, ""
+    for attempt in range(_TRIES):
+        if attempt:
+            tally.retry()
+            time.sleep(pause)
+            pause *= 2
+        try:
+            status, answer = _request(url, "POST", "/api/v1/orders", body=body, key=key)
+        except _LOST as error:
+            outcome = type(error).__name__
+            continue
+        if status in {http.HTTPStatus.OK, http.HTTPStatus.CREATED}:
+            tally.answer(began, order=str(json.loads(answer)["id"]))
+            return
+        outcome = str(int(status))
+        # 409: the first attempt with this key is still under way; 5xx: the pod or its database is going away.
+        if status != http.HTTPStatus.CONFLICT and status < http.HTTPStatus.INTERNAL_SERVER_ERROR:
+            break
+    tally.failure(f"order: {outcome}")
+
+
+def _serve(url: str, tally: Tally, dishes: list[int], arrivals: queue.Queue[tuple[bool, int] | None]) -> None:
+    while (arrival := arrivals.get()) is not None:
+        orders, seed = arrival
+        if orders:
+            _order(url, tally, dishes, random.Random(seed))  # noqa: S311 - reproducible guests, not secrets
+        else:
+            _browse(url, tally)
+
+
+def _quantile(ordered: list[float], share: float) -> float:
+    return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))], 1) if ordered else 0.0
+
+
+def _summary(tally: Tally, *, sent: int, seconds: float) -> dict[str, object]:
+    ordered = sorted(tally.milliseconds)
+    return {
+        "sent": sent,
+        "answered": len(ordered),
+        "failed": sum(tally.failures.values()),
+        "failures": dict(tally.failures),
+        "retries": tally.retries,
+        "seconds": round(seconds, 1),
+        "per_second": round(len(ordered) / seconds, 1),
+        "p50_ms": _quantile(ordered, 0.5),
+        "p99_ms": _quantile(ordered, 0.99),
+        "orders": tally.orders,
+    }
+
+
+def _menu(url: str) -> list[int]:
+    status, body = _request(url, "GET", "/api/v1/menu")
+    if status != http.HTTPStatus.OK:
+        raise SystemExit(f"the menu answered {status}")
+    dishes = [dish["id"] for category in json.loads(body)["categories"] for dish in category["dishes"]]
+    if not dishes:
+        raise SystemExit("the menu is empty")
+    return dishes
+
+
+def main() -> None:
+    """Run the load and write its account to standard output."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--rate", type=float, required=True, help="arrivals per second")
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--orders", type=float, default=0.2, help="share of arrivals that order")
+    parser.add_argument("--threads", type=int, default=48)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+
+    dishes, tally = _menu(options.url), Tally()
+    arrivals: queue.Queue[tuple[bool, int] | None] = queue.Queue()
+    threads = [
+        threading.Thread(target=_serve, args=(options.url, tally, dishes, arrivals), daemon=True)
+        for _ in range(options.threads)
+    ]
+    for thread in threads:
+        thread.start()
+
+    chance = random.Random(options.seed)  # noqa: S311 - reproducible arrivals, not secrets
+    began, sent, told = time.monotonic(), 0, 0
+    while (now := time.monotonic() - began) < options.seconds:
+        due = int(now * options.rate)
+        for _ in range(sent, due):
+            arrivals.put((chance.random() < options.orders, chance.getrandbits(64)))
+        sent = max(sent, due)
+        if int(now) > told:
+            told = int(now)
+            line = {"second": told, "sent": sent, "answered": len(tally.milliseconds), "waiting": arrivals.qsize()}
+            print(json.dumps(line | {"failed": sum(tally.failures.values())}), flush=True)  # noqa: T201
+        time.sleep(1 / max(options.rate, 20))
+    for _ in threads:
+        arrivals.put(None)
+    for thread in threads:
+        thread.join(timeout=60)
+    print(json.dumps(_summary(tally, sent=sent, seconds=time.monotonic() - began)), flush=True)  # noqa: T201
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
