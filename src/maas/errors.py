@@ -120,3 +120,7 @@ class ClusterError(MaasError):
 
 class LabError(MaasError):
     """The throw-away hosts on this machine could not be made, found or removed."""
+
+
+class HostKeyError(MaasError):
+    """The ssh host key of a host is not the one that was pinned or given, or could not be had."""

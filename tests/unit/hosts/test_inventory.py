@@ -1,0 +1,340 @@
+from __future__ import annotations
+
+import re
+import textwrap
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from maas.errors import InventoryError
+from maas.hosts.inventory import load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GOOD = """\
+cluster: shop
+hub: {endpoint: vpn.example.org}
+hosts:
+  - {name: master, address: 203.0.113.10, role: control-plane}
+  - {name: node1, address: 203.0.113.11, role: worker}
+  - {name: node2, address: 203.0.113.12, role: worker}
+"""
+
+
+def written(directory: Path, text: str) -> Path:
+    path = directory / "hosts.yaml"
+    path.write_text(textwrap.dedent(text), encoding="utf-8")
+    return path
+
+
+def problems(directory: Path, text: str) -> list[str]:
+    """Every problem as line:column: message."""
+    path = written(directory, text)
+    with pytest.raises(InventoryError) as caught:
+        load(path)
+    lines = [str(problem) for problem in caught.value.problems]
+    assert all(line.startswith(f"{path}:") for line in lines)
+    return [line.removeprefix(f"{path}:") for line in lines]
+
+
+def edited(directory: Path, old: str, new: str) -> list[str]:
+    assert old in GOOD
+    return problems(directory, GOOD.replace(old, new, 1))
+
+
+def test_the_defaults_need_not_be_written(tmp_path: Path) -> None:
+    inventory = load(written(tmp_path, GOOD))
+    assert inventory.hub.port == 1194
+    assert inventory.networks.vpn == IPv4Network("10.90.0.0/24")
+    assert [(host.name, host.user, host.port, host.key) for host in inventory.hosts] == [
+        ("master", "root", 22, None),
+        ("node1", "root", 22, None),
+        ("node2", "root", 22, None),
+    ]
+    assert inventory.control_plane.name == "master"
+    assert [host.name for host in inventory.workers] == ["node1", "node2"]
+
+
+def test_everything_that_can_be_written_is_read(tmp_path: Path) -> None:
+    key = tmp_path / "id"
+    key.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+    key.chmod(0o600)
+    inventory = load(
+        written(
+            tmp_path,
+            f"""\
+            cluster: shop
+            hub: {{endpoint: 198.51.100.1, port: 443}}
+            networks: {{vpn: 172.20.0.0/28, pods: 172.21.0.0/18, services: 172.22.0.0/20}}
+            hosts:
+              - name: master
+                address: 2001:db8::10
+                port: 2222
+                user: admin
+                key: id
+                role: control-plane
+                fingerprint: SHA256:{"a" * 43}
+                labels: {{topology.kubernetes.io/zone: "1", empty: ""}}
+                bundle: /mnt/bundle
+              - {{name: node1.example.org, address: one.example.org, role: worker, hub: {{endpoint: 10.0.0.1}}}}
+            """,
+        )
+    )
+    master, node = inventory.hosts
+    assert master.key == key
+    assert master.labels == {"topology.kubernetes.io/zone": "1", "empty": ""}
+    assert str(master.bundle) == "/mnt/bundle"
+    assert inventory.hub_of(master).port == 443
+    assert (inventory.hub_of(node).endpoint, inventory.hub_of(node).port) == ("10.0.0.1", 1194)
+
+
+def test_all_problems_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path,
+        """\
+        cluster: Shop
+        hub: {endpoint: "vpn.example.org:1194"}
+        netwroks: {}
+        hosts:
+          - {name: master, address: 203.0.113.10, role: control-plane, colour: red}
+          - {name: node1, adress: 203.0.113.11, role: workr}
+          - {name: node1, address: 203.0.113.10, role: worker}
+        """,
+    )
+    assert [re.sub(r" \(.*", "", line) for line in found] == [
+        '1:10: cluster: "Shop" is not a cluster name',
+        '2:17: hub.endpoint: "vpn.example.org:1194" is neither a host name nor an IP address',
+        "3:1: netwroks: unknown key, did you mean networks?",
+        "5:64: hosts[0].colour: unknown key",
+        "6:5: hosts[1]: the key address is missing",
+        "6:19: hosts[1].adress: unknown key, did you mean address?",
+        '6:47: hosts[1].role: "workr" is not control-plane or worker, did you mean worker?',
+        "7:12: hosts[2].name: the name node1 is taken by hosts[1]",
+        "7:28: hosts[2].address: the address 203.0.113.10 with port 22 is taken by hosts[0]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("networks", "expected"),
+    [
+        ("{pods: 10.90.0.0/16}", "networks.pods: 10.90.0.0/16 overlaps networks.vpn 10.90.0.0/24 (its default)"),
+        ("{vpn: 10.1.0.0/24, services: 10.0.0.0/12}", "networks.services: 10.0.0.0/12 overlaps networks.vpn"),
+        ("{vpn: 10.1.0.0/30}", "networks.vpn: 10.1.0.0/30 is too small for 3 hosts"),
+        ("{pods: 10.1.0.0/23}", "networks.pods: 10.1.0.0/23 is too small: each of the 3 hosts takes a /24"),
+        ("{pods: 96.0.0.0/7}", "networks.pods: 96.0.0.0/7 is too large, at most a /8"),
+        ("{services: 10.1.0.0/28}", "networks.services: 10.1.0.0/28 is too small, at least a /26"),
+        ("{services: 96.0.0.0/8}", "networks.services: 96.0.0.0/8 is too large, at most a /12"),
+        (
+            "{vpn: 10.1.0.7/24}",
+            "networks.vpn: 10.1.0.7/24 is an address inside the network 10.1.0.0/24; write 10.1.0.0/24",
+        ),
+        ("{vpn: 10.1.0.300/24}", 'networks.vpn: "10.1.0.300/24" is not an IPv4 network'),
+        ("{vpn: 10.1.0.0/33}", 'networks.vpn: "10.1.0.0/33" is not an IPv4 network'),
+        ("{vpn: 10.1.0.0}", 'networks.vpn: "10.1.0.0" is not an IPv4 network'),
+        ("{vpn: 224.1.0.0/24}", "networks.vpn: 224.1.0.0/24 is not a private network"),
+        ("{pods: 203.0.112.0/20}", "hosts[0].address: 203.0.113.10 lies inside networks.pods 203.0.112.0/20"),
+    ],
+)
+def test_networks_that_cannot_work_are_refused(tmp_path: Path, networks: str, expected: str) -> None:
+    found = problems(tmp_path, GOOD + f"networks: {networks}\n")
+    assert any(expected in line for line in found), found
+
+
+@pytest.mark.parametrize("hub", ["127.0.0.1", "localhost"])
+def test_a_hub_that_leads_each_host_to_itself_is_refused(tmp_path: Path, hub: str) -> None:
+    assert edited(tmp_path, "vpn.example.org", hub) == [
+        f"2:17: hub.endpoint: {hub} leads each host to itself, never to the hub"
+    ]
+
+
+def test_a_loopback_hub_is_fine_when_every_worker_has_its_own_way(tmp_path: Path) -> None:
+    text = GOOD.replace("vpn.example.org", "127.0.0.1").replace("worker}", "worker, hub: {endpoint: 10.0.0.1}}")
+    assert load(written(tmp_path, text)).workers[0].hub is not None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("vpn.example.org", "203.0.113.12", "203.0.113.12 is the address of the worker node2"),
+        ("vpn.example.org", "10.90.0.1", "10.90.0.1 lies inside networks.vpn 10.90.0.0/24"),
+        ("vpn.example.org", "0.0.0.0", "0.0.0.0 is not an address of one host"),
+        ("{endpoint: vpn.example.org}", "{endpoint: vpn.example.org, port: 4789}", "belongs to the pods' network"),
+        ("{endpoint: vpn.example.org}", "{endpoint: vpn.example.org, port: 0}", "0 is not a port number"),
+        ("{endpoint: vpn.example.org}", "{port: 1194}", "the key endpoint is missing"),
+        ("role: control-plane", "role: control-plane, hub: {endpoint: 10.0.0.1}", "is the hub itself"),
+    ],
+)
+def test_a_hub_that_cannot_be_reached_is_refused(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    assert [expected in line for line in edited(tmp_path, old, new)] == [True]
+
+
+def test_a_cluster_without_control_plane_is_refused(tmp_path: Path) -> None:
+    assert edited(tmp_path, "control-plane", "worker") == [
+        "3:1: hosts: no host has the role control-plane; exactly one must"
+    ]
+
+
+@pytest.mark.parametrize(("count", "words"), [(2, ", an even number, which etcd has no use for"), (3, "")])
+def test_more_than_one_control_plane_is_refused_and_said_to_be_unsupported(
+    tmp_path: Path, count: int, words: str
+) -> None:
+    text = GOOD.replace("role: worker", "role: control-plane", count - 1)
+    found = problems(tmp_path, text)
+    assert len(found) == count - 1
+    assert all(
+        line.endswith(f"{count} hosts have the role control-plane{words}; this version supports exactly one")
+        for line in found
+    )
+
+
+@pytest.mark.parametrize("name", ["Node1", "node_1", "-node", "node-", "a..b", "n" * 64, "localhost", "all", "12"])
+def test_a_name_that_is_no_node_name_is_refused(tmp_path: Path, name: str) -> None:
+    found = edited(tmp_path, "name: node1", f"name: {name}")
+    assert len(found) == 1
+    assert "hosts[1].name" in found[0]
+
+
+def test_hosts_behind_one_address_differ_in_the_port(tmp_path: Path) -> None:
+    text = GOOD.replace("203.0.113.12", "203.0.113.11, port: 2222")
+    assert load(written(tmp_path, text)).hosts[2].port == 2222
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ("{zone: 1}", "1 is not text; write it in quotes"),
+        ("{zone: true}", "true is not text; write it in quotes"),
+        ('{"a b": x}', "this is not a label name"),
+        ("{/x: y}", "this is not a label name"),
+        (f"{{{'n' * 64}: y}}", "this is not a label name"),
+        ("{zone: -a}", "is not a label value"),
+        ("[zone]", "expected a mapping of label names to texts, not a list"),
+    ],
+)
+def test_labels_that_kubernetes_would_refuse_are_refused(tmp_path: Path, labels: str, expected: str) -> None:
+    found = edited(tmp_path, "role: control-plane", f"role: control-plane, labels: {labels}")
+    assert len(found) == 1
+    assert expected in found[0]
+
+
+def test_a_missing_key_file_is_told_once_for_all_hosts(tmp_path: Path) -> None:
+    found = problems(tmp_path, GOOD.replace("role:", "key: /nowhere/id, role:"))
+    assert found == ["4:48: hosts[0].key: the key file /nowhere/id cannot be read: No such file or directory"]
+
+
+def test_a_key_that_others_may_read_is_refused_as_ssh_would(tmp_path: Path) -> None:
+    key = tmp_path / "id"
+    key.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+    key.chmod(0o644)
+    found = edited(tmp_path, "role: control-plane", "role: control-plane, key: id")
+    assert found == [f"4:69: hosts[0].key: others may read the key file {key}, so ssh refuses it; run: chmod 600 {key}"]
+
+
+def test_a_public_key_is_told_from_the_private_one(tmp_path: Path) -> None:
+    (tmp_path / "id.pub").write_text("ssh-ed25519 AAAA me\n")
+    found = edited(tmp_path, "role: control-plane", "role: control-plane, key: id.pub")
+    assert found[0].endswith("is a public key; name the private one (id)")
+
+
+@pytest.mark.parametrize("path", ["bundle", "./bundle", "~/bundle", "/mnt/../bundle"])
+def test_a_bundle_on_a_host_is_named_by_an_absolute_path(tmp_path: Path, path: str) -> None:
+    found = edited(tmp_path, "role: control-plane", f"role: control-plane, bundle: {path}")
+    assert "is not an absolute path" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "1:1: the file is empty"),
+        ("# nothing\n", "1:1: the file is empty"),
+        ("hosts: [\n", "this is not YAML"),
+        ("a: 1\n---\nb: 2\n", "this is not YAML: but found another document"),
+        ("- a\n", "1:1: expected a mapping with the keys cluster, hub, networks and hosts, not a list"),
+        ("cluster: shop\ncluster: shop\n", "2:1: cluster: the key stands in line 1 already"),
+        ("cluster: &c [*c]\n", "an alias to something that contains it"),
+        ('cluster: "shop\\n"\n', "1:10: cluster: the text holds a line break or another control character"),
+        ("cluster: !secret shop\n", "1:10: cluster: the tag !secret has no meaning here"),
+        ("{[a]: b}\n", "1:2: a key must be text"),
+        ("hosts:\n", "1:1: hosts: there is no value here, expected a list of hosts"),
+        ("hosts: []\n", "1:8: hosts: the list is empty"),
+        ("[" * 2000, "nested too deeply"),
+    ],
+)
+def test_yaml_that_is_no_inventory_is_told_with_its_place(tmp_path: Path, text: str, expected: str) -> None:
+    found = problems(tmp_path, text)
+    assert any(expected in line for line in found), found
+
+
+def test_aliases_that_multiply_are_stopped(tmp_path: Path) -> None:
+    levels = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    levels += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
+    assert any("stands for more than" in line for line in problems(tmp_path, "\n".join(levels)))
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InventoryError, match=r"has 1 problem"):
+        load(tmp_path / "none.yaml")
+
+
+def test_bytes_that_are_not_text_are_told_with_their_place(tmp_path: Path) -> None:
+    path = tmp_path / "hosts.yaml"
+    path.write_bytes(b"cluster: shop\nhub: \xff\n")
+    with pytest.raises(InventoryError) as caught:
+        load(path)
+    assert [(p.line, p.column, p.message) for p in caught.value.problems] == [(2, 6, "the file is not UTF-8 text")]
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12)
+words = st.sampled_from(
+    "cluster hub hosts networks name address role worker control-plane port labels vpn pods services endpoint key "
+    f"bundle 10.0.0.0/8 10.90.0.1 ::1 / {'a' * 300}".split()
+)
+trees = st.recursive(
+    scalars | words,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words | st.text(max_size=4), inner, max_size=5),
+    max_leaves=20,
+)
+fuzz = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def refused_or_read(path: Path) -> None:
+    try:
+        load(path)
+    except InventoryError as error:
+        problems = error.problems
+    else:
+        return
+    assert problems
+    assert list(problems) == sorted(problems)
+
+
+@fuzz
+@given(tree=trees)
+def test_no_tree_of_values_ends_in_a_traceback(tmp_path: Path, tree: object) -> None:
+    # repr gives JSON-like flow YAML with its own quoting, which is what a fuzzer wants of a document.
+    path = tmp_path / "hosts.yaml"
+    path.write_text(f"cluster: shop\nhosts: {tree!r}\nhub: {tree!r}\nnetworks: {tree!r}\n", "utf-8", "replace")
+    refused_or_read(path)
+
+
+@fuzz
+@given(
+    text=st.text(st.sampled_from("abc01:- \n\t[]{},&*!|>'\"%@`#?.~<=\\\x00é"), max_size=60)
+    | st.sampled_from(["%YAML 9.9\n---\na", "%TAG ! x\n--- !<", "!!binary x", "!!set {a}", '"\\U99999999"', "? a"])
+)
+def test_no_text_ends_in_a_traceback(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "hosts.yaml"
+    path.write_text(text, encoding="utf-8")
+    refused_or_read(path)
+
+
+@fuzz
+@given(content=st.binary(max_size=80))
+def test_no_bytes_end_in_a_traceback(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "hosts.yaml"
+    path.write_bytes(content)
+    refused_or_read(path)
