@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 _PRIVATE = 0o700
@@ -15,6 +16,13 @@ def content() -> Path:
     """
     packaged = Path(__file__).parent / "content"
     return packaged if packaged.is_dir() else Path(__file__).parents[2]
+
+
+def command(name: str, *arguments: str) -> str:
+    """How this user calls a command of the tool: as a nox session in a checkout, else as `maas`."""
+    if (Path(__file__).parent / "content").is_dir():
+        return " ".join(("maas", name, *arguments))
+    return " ".join(("./nox", "-s", name, *(("--", *arguments) if arguments else ())))
 
 
 def _xdg(variable: str, default: str) -> Path:
@@ -44,3 +52,12 @@ def state(cluster: str) -> Path:
     path.mkdir(exist_ok=True, mode=_PRIVATE)
     path.chmod(_PRIVATE)
     return path
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    # mkstemp makes it 0600 from the first moment; a file that was opened wider and narrowed later can be read in between.
+    handle, fresh = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    Path(fresh).replace(path)

@@ -172,3 +172,16 @@ def start(
             )
     except FileNotFoundError as error:
         raise ProgramMissingError(words[0]) from error
+
+
+def foreground(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> int:
+    """Run a program on this process's own terminal and give its exit status.
+
+    Raises:
+        ProgramMissingError: There is no such program.
+    """
+    words = [str(word) for word in argv]
+    try:
+        return subprocess.run(words, env=_environment(env), check=False).returncode
+    except FileNotFoundError as error:
+        raise ProgramMissingError(words[0]) from error

@@ -1,0 +1,222 @@
+"""The command `maas`: what it understands, and how failures look. The work is done elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maas import __version__, console, paths
+from maas.errors import MaasError
+
+app = typer.Typer(
+    name="maas",
+    help="Bare machines in unlike networks become one private, self-healing, monitored Kubernetes platform.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_CRASH = "crash.log"
+_INTERRUPTED = 130
+"""The exit status of a program that Ctrl-C ended, by the shells' convention."""
+
+Name = Annotated[str, typer.Option("--name", "-n", help="The lab, or the cluster of an inventory.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Go on without a question.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and change nothing.")]
+Source = Annotated[
+    str,
+    typer.Option(help="Where components come from: auto (each component's sources in order), download, pull, build."),
+]
+BundleDirectory = Annotated[
+    Path | None, typer.Option("--bundle", help="A bundle made by `maas bundle`; without it one is made.")
+]
+Values = Annotated[
+    list[Path] | None, typer.Option("--values", "-f", help="Values for the chart; may be given several times.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Say the version and stop.", is_eager=True)] = False,
+) -> None:
+    if version:
+        console.data(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def up(
+    *,
+    name: Name = "lab",
+    bundle: BundleDirectory = None,
+    source: Source = "auto",
+    values: Values = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """A three-node cluster of throw-away hosts on this machine, with MaaS on it."""
+    from maas import bootstrap  # noqa: PLC0415 - what a command needs is imported when it runs: `--help` stays fast
+
+    bootstrap.lab(name, directory=bundle, source=source, values=values or [], dry_run=dry_run, yes=yes)
+
+
+@app.command()
+def down(*, name: Name = "lab", everything: Annotated[bool, typer.Option("--all", help="Every lab.")] = False) -> None:
+    """Remove a lab: what carries its label, its state directory, and what was done for it alone."""
+    from maas import bootstrap  # noqa: PLC0415
+
+    bootstrap.remove_lab(None if everything else name)
+
+
+@app.command()
+def status(*, name: Name = "lab") -> None:
+    """Hosts, nodes, workloads and addresses of a cluster."""
+    from maas import bootstrap  # noqa: PLC0415
+
+    bootstrap.status(name)
+
+
+@app.command("bootstrap")
+def bootstrap_(
+    *,
+    inventory: Annotated[Path, typer.Option("--inventory", "-i", help="The hosts and their networks.")] = Path(
+        "hosts.yaml"
+    ),
+    bundle: BundleDirectory = None,
+    source: Source = "auto",
+    values: Values = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Bare hosts of an inventory become a cluster with MaaS on it. Run it again to go on, to add a host, or to repair."""
+    from maas import bootstrap  # noqa: PLC0415
+
+    bootstrap.hosts(inventory, directory=bundle, source=source, values=values or [], dry_run=dry_run, yes=yes)
+
+
+@app.command()
+def reset(
+    *,
+    inventory: Annotated[Path, typer.Option("--inventory", "-i", help="The hosts and their networks.")] = Path(
+        "hosts.yaml"
+    ),
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Take from the hosts of an inventory what `bootstrap` put there. Their data volumes go too."""
+    from maas import bootstrap  # noqa: PLC0415
+
+    bootstrap.reset(inventory, dry_run=dry_run, yes=yes)
+
+
+@app.command()
+def credentials(
+    *,
+    name: Name = "lab",
+    role: Annotated[str, typer.Option(help="What it may do: viewer, operator or admin.")] = "viewer",
+    ttl: Annotated[str, typer.Option(help="How long it lasts, such as 30m or 8h.")] = "8h",
+    kubeconfig: Annotated[Path | None, typer.Option(help="Write a kubeconfig to this file (0600).")] = None,
+    token: Annotated[bool, typer.Option("--token", help="Print the token.")] = False,
+) -> None:
+    """A kubeconfig or a short-lived token; nothing secret is printed unless asked for."""
+    from maas import credentials as issue  # noqa: PLC0415
+
+    issue.credentials(name, role=role, ttl=ttl, kubeconfig=kubeconfig, token=token)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def kubectl(context: typer.Context, *, name: Name = "lab") -> None:
+    """The pinned kubectl, on a cluster: `maas kubectl get nodes`."""
+    from maas import access  # noqa: PLC0415
+
+    raise typer.Exit(access.kubectl(name, context.args))
+
+
+@app.command()
+def bundle(
+    *,
+    directory: Annotated[Path | None, typer.Option(help="Where to make it; without it, in the cache.")] = None,
+    source: Source = "auto",
+    listing: Annotated[
+        bool, typer.Option("--list", help="Show what would be made and from where; make nothing.")
+    ] = False,
+    yes: Yes = False,
+) -> None:
+    """Binaries and images of every component in one directory, ready to be carried to hosts without a network."""
+    from maas import images  # noqa: PLC0415
+
+    if listing:
+        images.show_plan(source)
+    else:
+        images.make_bundle(directory, source=source, yes=yes)
+
+
+@app.command()
+def image(*, yes: Yes = False) -> None:
+    """The image of the restaurant application, from app/Dockerfile."""
+    from maas import images  # noqa: PLC0415
+
+    images.show_restaurant(yes=yes)
+
+
+@app.command()
+def load(
+    *,
+    name: Name = "lab",
+    rate: Annotated[float, typer.Option(min=0.1, max=500, help="Guests per second.")] = 60,
+    seconds: Annotated[float, typer.Option(min=1, max=3600, help="How long they come.")] = 120,
+    orders: Annotated[float, typer.Option(min=0, max=1, help="Share of guests who order.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="The same seed brings the same guests.")] = 1,
+    node: Annotated[str | None, typer.Option(help="The node to send from.")] = None,
+) -> None:
+    """Send guests to the restaurant from inside the cluster, and watch it scale."""
+    from maas import demo  # noqa: PLC0415
+
+    demo.load_and_report(name, rate=rate, seconds=seconds, orders=orders, seed=seed, node=node)
+
+
+@app.command()
+def render(
+    *,
+    values: Values = None,
+    kubernetes: Annotated[str, typer.Option(help="The Kubernetes version to render for.")] = "1.37.2",
+    helm: Annotated[str, typer.Option(help="The major version of Helm: 3 or 4.")] = "4",
+) -> None:
+    """The manifests of the umbrella chart, on standard output."""
+    from maas.charts import commands  # noqa: PLC0415
+
+    commands.render(values or [], kubernetes=kubernetes, helm=helm)
+
+
+@app.command()
+def lint() -> None:
+    """Check the charts: helm lint, schemas, drift of what is generated."""
+    from maas.charts import commands  # noqa: PLC0415
+
+    commands.lint()
+
+
+def main() -> None:
+    """Run the command line; every failure ends in one clear message and an exit status."""
+    try:
+        app()
+    except MaasError as failure:
+        console.error(failure)
+        sys.exit(failure.exit_code)
+    except KeyboardInterrupt:
+        console.warn("interrupted; run the same command again to go on")
+        sys.exit(_INTERRUPTED)
+    except Exception:  # noqa: BLE001 - a defect of ours must not greet its user with a traceback
+        log = paths.cache() / _CRASH
+        log.write_text(traceback.format_exc(), encoding="utf-8")
+        last = traceback.format_exc().strip().splitlines()[-1]
+        defect = "this is a defect of maas"
+        console.error(MaasError(defect, context=[last], hint=f"please report it with {log}"))
+        sys.exit(MaasError.exit_code)
