@@ -1,0 +1,341 @@
+"""The container engine under the lab: found when it runs, else installed and started after showing the plan."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import shutil
+import signal
+import tempfile
+import time
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import docker
+import docker.errors
+import requests
+
+from maas import process
+from maas.errors import LabError
+from maas.lab import traces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from docker import DockerClient
+
+_BEFORE = traces.ENGINE_NOTE
+"""There when the lab itself started the engine."""
+_PIDFILE = traces.RUN / "dockerd.pid"
+_LOG = traces.RUN / "dockerd.log"
+
+_DATA_ROOT = Path("/var/lib/docker")
+_DISKS = frozenset({"ext2/ext3", "ext4", "xfs", "btrfs"})
+_START_SECONDS = 60.0
+_STOP_SECONDS = 60.0
+_APT = frozenset({"debian", "ubuntu"})
+
+
+class Start(Enum):
+    """How an engine comes to run."""
+
+    RUNS = "it runs"
+    SYSTEMD = "by systemd"
+    BY_HAND = "by hand"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What decides how the machine gets a container engine.
+
+    Attributes:
+        answers: A Docker daemon answers.
+        reason: Why it does not, in its own words; empty when it does.
+        dockerd: The daemon's program is installed.
+        nft: The program that removes the firewall tables which an engine leaves is installed.
+        mmdebstrap: The program that makes the hosts' root file system is installed.
+        image: The image of a host is there already.
+        systemd: systemd is PID 1.
+        root: This process may install and start.
+        distribution: `ID` of /etc/os-release.
+        file_system: Type of the file system on which images and containers would lie.
+    """
+
+    answers: bool
+    reason: str
+    dockerd: bool
+    nft: bool
+    mmdebstrap: bool
+    image: bool
+    systemd: bool
+    root: bool
+    distribution: str
+    file_system: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What has to happen before the first host can boot.
+
+    Attributes:
+        install: Distribution packages to install.
+        start: How the engine comes to run.
+        storage: Its storage driver; None leaves the choice to the daemon.
+    """
+
+    install: tuple[str, ...]
+    start: Start
+    storage: str | None
+
+    @property
+    def changes(self) -> bool:
+        """Whether the machine is touched at all."""
+        return bool(self.install) or self.start is not Start.RUNS
+
+    def sentences(self) -> list[str]:
+        """What would be done, for the person who is asked."""
+        said: list[str] = []
+        if self.install:
+            said.append(f"install the packages {', '.join(self.install)} by apt-get")
+        if self.start is Start.SYSTEMD:
+            said.append("start the Docker engine by systemctl; `down` stops it again when nothing else uses it")
+        elif self.start is Start.BY_HAND:
+            said.append(
+                f"start the Docker engine by hand, as no init system runs here (log {_LOG}, data {_DATA_ROOT}"
+                f"{', ' + self.storage if self.storage else ''}); `down` stops it again when nothing else uses it"
+            )
+        return said
+
+
+def _connect() -> DockerClient:
+    """A client of the engine that the environment names (DOCKER_HOST), else of the local one."""
+    client = docker.from_env(timeout=120)
+    client.ping()
+    return client
+
+
+def _program(name: str) -> str | None:
+    # A user's PATH may lack the directories of the system's programs.
+    return shutil.which(name, path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+
+
+def examine(*, image: bool) -> Facts:
+    """Look at the machine; nothing is changed.
+
+    Args:
+        image: The image of a host is in the cache, so that nothing is needed to make it.
+    """
+    reason = ""
+    try:
+        _connect().close()
+    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+        reason = str(error)
+    release = dict(
+        line.split("=", 1) for line in Path("/etc/os-release").read_text(encoding="utf-8").splitlines() if "=" in line
+    )
+    existing = next(path for path in (_DATA_ROOT, *_DATA_ROOT.parents) if path.exists())
+    return Facts(
+        answers=not reason,
+        reason=reason,
+        dockerd=_program("dockerd") is not None,
+        nft=_program("nft") is not None,
+        mmdebstrap=_program("mmdebstrap") is not None,
+        image=image,
+        systemd=Path("/run/systemd/system").is_dir(),
+        root=os.geteuid() == 0,
+        distribution=release.get("ID", "").strip('"'),
+        file_system=process.run(["stat", "--file-system", "--format", "%T", str(existing)]).stdout.strip(),
+    )
+
+
+def plan(facts: Facts) -> Plan:
+    """Decide what has to be installed and started.
+
+    Raises:
+        LabError: It cannot be done from here; the message says what is missing and how to get it.
+    """
+    packages: list[str] = []
+    if not facts.answers and not facts.dockerd:
+        packages.append("docker.io")
+    if not facts.answers and not facts.nft and facts.root and facts.distribution in _APT:
+        packages.append("nftables")
+    if not facts.image and not facts.mmdebstrap:
+        packages.append("mmdebstrap")
+    if packages and facts.distribution not in _APT:
+        raise LabError(
+            f"the lab needs {' and '.join(packages)}, and can install packages on Debian and Ubuntu only",
+            context=(
+                f"this system calls itself {facts.distribution or 'nothing'}",
+                *([facts.reason] if facts.reason else []),
+            ),
+            hint="install Docker Engine and mmdebstrap in your distribution's way, then run the same command again",
+        )
+    if packages and not facts.root:
+        raise LabError(
+            f"the lab needs {' and '.join(packages)}, and only root may install packages",
+            context=tuple(filter(None, [facts.reason])),
+            command=f"sudo apt-get install --yes {' '.join(packages)}",
+        )
+    if facts.answers:
+        return Plan(tuple(packages), Start.RUNS, None)
+    if not facts.root:
+        raise LabError(
+            "no Docker engine answers, and only root may start one",
+            context=(facts.reason,),
+            hint="if it runs already, your user may lack the group docker",
+            command="sudo systemctl start docker" if facts.systemd else "sudo ./nox -s up",
+        )
+    if facts.systemd:
+        return Plan(tuple(packages), Start.SYSTEMD, None)
+    return Plan(tuple(packages), Start.BY_HAND, "overlay2" if facts.file_system in _DISKS else None)
+
+
+@contextlib.contextmanager
+def lock() -> Iterator[None]:
+    """One at a time: starting and stopping the engine, and choosing networks, concern every lab of the machine."""
+    directory = traces.RUN if os.geteuid() == 0 else Path(tempfile.gettempdir()) / f"maas-{os.geteuid()}"
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lab.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _install(packages: tuple[str, ...]) -> None:
+    environment = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1"}
+    apt = ["apt-get", "--option", "DPkg::Lock::Timeout=600"]
+    install = [*apt, "install", "--yes", "--no-install-recommends", *packages]
+    if process.run(install, env=environment, check=False).returncode != 0:
+        # The lists may be old or were never fetched; a second failure is told as it is.
+        process.run([*apt, "update"], env=environment)
+        process.run(install, env=environment)
+
+
+def _start_by_hand(storage: str | None) -> None:
+    arguments = [_program("dockerd") or "dockerd", "--pidfile", str(_PIDFILE), "--data-root", str(_DATA_ROOT)]
+    if storage is not None:
+        arguments += ["--storage-driver", storage]
+    process.start(arguments, log=_LOG)
+
+
+def _wait_for_answer() -> DockerClient:
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            return _connect()
+        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+            if time.monotonic() > deadline:
+                tail = _LOG.read_text(encoding="utf-8", errors="replace").splitlines()[-8:] if _LOG.exists() else []
+                raise LabError(
+                    f"the Docker engine was started and does not answer after {_START_SECONDS:g} s",
+                    context=(str(error), *tail),
+                    command=f"tail {_LOG}" if _LOG.exists() else "journalctl --unit docker --lines 50",
+                ) from error
+            time.sleep(0.1)
+
+
+def ensure(decided: Plan) -> DockerClient:
+    """Carry out a plan, and give a client of the engine.
+
+    Raises:
+        LabError: The engine does not answer, or is one that hosts cannot run in.
+        ProcessError: A package could not be installed.
+    """
+    if decided.start is Start.RUNS:
+        if decided.install:
+            _install(decided.install)
+        return _usable(_connect())
+    traces.RUN.mkdir(parents=True, exist_ok=True)
+    before = traces.observe()
+    if decided.install:
+        _install(decided.install)
+    try:
+        # A package's own script may have started it already.
+        client = _connect()
+    except (docker.errors.DockerException, requests.exceptions.RequestException):
+        if decided.start is Start.SYSTEMD:
+            process.run(["systemctl", "start", "docker.service"])
+        else:
+            _start_by_hand(decided.storage)
+        client = _wait_for_answer()
+    if not _BEFORE.exists():  # an engine that the lab started and that died left its traces; the first note holds
+        _BEFORE.write_text(before.dump(), encoding="utf-8")
+    return _usable(client)
+
+
+def _usable(client: DockerClient) -> DockerClient:
+    information = client.info()
+    if information["OSType"] != "linux" or any("rootless" in text for text in information.get("SecurityOptions") or ()):
+        raise LabError(
+            "hosts of the lab need a Docker engine that runs as root on this Linux machine",
+            context=(f"found {information.get('OperatingSystem')} with {information.get('SecurityOptions')}",),
+            hint="the controller reaches the hosts at their addresses on the engine's bridges",
+        )
+    return client
+
+
+def connect() -> DockerClient:
+    """A client of the running engine.
+
+    Raises:
+        LabError: None answers.
+    """
+    try:
+        return _usable(_connect())
+    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+        raise LabError("no Docker engine answers", context=(str(error),), command="./nox -s up") from error
+
+
+@contextlib.contextmanager
+def refusals() -> Iterator[None]:
+    """What the engine refuses, as an error for the person who asked.
+
+    Raises:
+        LabError: The engine refused, or went away.
+    """
+    try:
+        yield
+    except docker.errors.APIError as error:
+        raise LabError(
+            f"the Docker engine refused: {error.explanation or error}",
+            hint="its own log may say more",
+            command=f"tail {_LOG}" if _LOG.exists() else "journalctl --unit docker --lines 50",
+        ) from error
+    except requests.exceptions.ConnectionError as error:
+        raise LabError("the Docker engine went away", context=(str(error),), command="docker info") from error
+
+
+def release(client: DockerClient) -> list[str]:
+    """Stop an engine that the lab started, when no container and no network of anybody is left in it.
+
+    Returns:
+        What was stopped and taken away, one sentence each; empty when the engine stays.
+    """
+    if not _BEFORE.exists() or client.containers.list(all=True):
+        return []
+    if any(network.name not in {"bridge", "host", "none"} for network in client.networks.list()):
+        return []
+    client.close()
+    if _PIDFILE.exists():
+        _stop(int(_PIDFILE.read_text(encoding="ascii")))
+    else:
+        process.run(["systemctl", "stop", "docker.socket", "docker.service"])
+    said = [
+        "the Docker engine, which `up` had started",
+        *traces.put_back(traces.Traces.load(_BEFORE.read_text(encoding="utf-8"))),
+    ]
+    _BEFORE.unlink()
+    return said
+
+
+def _stop(pid: int) -> None:
+    handle = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(handle, signal.SIGTERM)
+        if not select.select([handle], [], [], _STOP_SECONDS)[0]:
+            raise LabError(f"the Docker engine (process {pid}) does not stop", command=f"tail {_LOG}")
+    finally:
+        os.close(handle)

@@ -1,0 +1,553 @@
+"""Throw-away hosts: containers that boot systemd, each in a network of its own, reachable only as a real host would be."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import os
+import re
+import shutil
+import socket
+import tarfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from docker.types import IPAMConfig, IPAMPool
+from ruamel.yaml import YAML
+
+from maas import console, paths
+from maas.errors import LabError
+from maas.lab import engine, image, networks, reach, settings, traces
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from docker import DockerClient
+    from docker.models.containers import Container
+    from docker.models.networks import Network
+
+LABEL = "maas.lab"
+HUB_PORT = 1194
+BUNDLE = "/mnt/bundle"
+HOSTS = ("master", "node1", "node2")
+
+_HOST = f"{LABEL}.host"
+_ROLE = f"{LABEL}.role"
+_FINGERPRINT = f"{LABEL}.fingerprint"
+_PLACE = 10
+"""The host's place in its network; 1 is the gateway."""
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+_MARK = "throw-away"
+"""The file that says of a state directory that it was made for a lab and goes with it."""
+
+_BOOT_SECONDS = 90.0
+
+
+@dataclass(frozen=True)
+class Host:
+    """A throw-away host.
+
+    Attributes:
+        name: Its host name.
+        role: `control-plane` or `worker`.
+        address: Where the controller reaches it.
+        gateway: Its network's gateway, at which a worker reaches the hub.
+        container: The container's name.
+        fingerprint: Of its ssh host key, as `SHA256:...`.
+        state: The container's state: `running`, `exited`, ...
+        system: What systemd says of the whole: `running`, `degraded`, ...; empty where the container does not run.
+    """
+
+    name: str
+    role: str
+    address: str
+    gateway: str
+    container: str
+    fingerprint: str
+    state: str
+    system: str
+
+
+@dataclass(frozen=True)
+class LabState:
+    """A lab, as it is.
+
+    Attributes:
+        name: The lab's name, also that of its cluster.
+        directory: The cluster's state directory.
+        inventory: The file that describes the hosts to bootstrap.
+        key: The private ssh key that opens them.
+        hosts: The hosts, the control plane first.
+        reasons: What was chosen for this machine and why; empty when the lab was only looked at.
+    """
+
+    name: str
+    directory: Path
+    inventory: Path
+    key: Path
+    hosts: tuple[Host, ...]
+    reasons: tuple[str, ...] = ()
+
+
+def up(
+    name: str,
+    *,
+    bundle: Path,
+    hosts: Sequence[str] = HOSTS,
+    minimal: bool = False,
+    assume_yes: bool = False,
+) -> LabState:
+    """Have a lab's hosts run, and describe them in an inventory.
+
+    What is there already is kept: running hosts are found, stopped ones started, missing ones made.
+
+    Args:
+        name: The lab; several may run side by side.
+        bundle: The directory that the hosts see, read-only, at /mnt/bundle.
+        hosts: Host names, the control plane first.
+        minimal: Leave out of the image what bootstrap brings to a host.
+        assume_yes: Do not ask before installing or starting a container engine.
+
+    Raises:
+        LabError: The machine cannot run hosts, the user said no, or hosts did not come up.
+    """
+    if not bundle.is_dir():
+        raise LabError(f"there is no bundle at {bundle}", command="./nox -s bundle")
+    directory = _claim(name, hosts)
+    with engine.lock(), engine.refusals():
+        client = _engine(minimal=minimal, assume_yes=assume_yes)
+        with console.phase("Image of a host") as phase:
+            reference = image.ensure(client, minimal=minimal)
+            phase.note(reference)
+        chosen = settings.decide(settings.observe())
+        for reason in chosen.reasons:
+            console.line(f"  {reason}")
+        if os.geteuid() == 0:
+            traces.note_settings(chosen.sysctls)
+        key = _key(directory)
+        with console.phase("Hosts") as phase:
+            found = {container.labels[_HOST]: container for container in _containers(client, name)}
+            _agrees(name, found, hosts=hosts, bundle=bundle)
+            placed = _networks(client, name, hosts)
+            missing = [host for host in hosts if host not in found]
+            run = _Run(client, name, reference, chosen, bundle.resolve(), placed, hosts[0])
+            with ThreadPoolExecutor() as pool:
+                found |= dict(zip(missing, pool.map(run.create, missing), strict=True))
+                list(pool.map(lambda host: _start(found[host], key), hosts))
+            _prove(name, [found[host] for host in hosts])
+            phase.note(", ".join(hosts))
+        state = _look(client, name, reasons=chosen.reasons)
+    _write_inventory(state)
+    return state
+
+
+def _claim(name: str, hosts: Sequence[str]) -> Path:
+    """The lab's state directory, after making sure that it is a lab's."""
+    if not all(_NAME.fullmatch(word) for word in (name, *hosts)) or len(set(hosts)) < len(hosts) or not hosts:
+        raise LabError(
+            f"a lab cannot be called {name} with hosts {', '.join(hosts)}",
+            hint="names are of small letters, digits and dashes, at most 32, and each host has its own",
+        )
+    directory = paths.states() / name
+    mark = directory / _MARK
+    if directory.is_dir() and not mark.exists() and any(directory.iterdir()):
+        raise LabError(
+            f"{name} is the name of a cluster that is not a lab",
+            context=(f"its state lies in {directory}",),
+            hint="take another name for the lab",
+        )
+    paths.state(name)
+    mark.write_text("Made by `up` for throw-away hosts; `down` removes this directory with them.\n", encoding="utf-8")
+    return directory
+
+
+def _engine(*, minimal: bool, assume_yes: bool) -> DockerClient:
+    decided = engine.plan(engine.examine(image=image.archive(minimal=minimal).exists()))
+    if decided.changes:
+        console.line("The lab needs a container engine. To be done on this machine:")
+        for sentence in decided.sentences():
+            console.line(f"  {sentence}")
+        if not console.confirm("Go on?", assume_yes=assume_yes):
+            raise LabError("nothing was changed: the lab needs a container engine", command="./nox -s up")
+    with console.phase("Container engine") as phase:
+        client = engine.ensure(decided)
+        phase.note(f"Docker {client.version()['Version']}, {decided.start.value}")
+    return client
+
+
+def _containers(client: DockerClient, name: str) -> list[Container]:
+    found: list[Container] = client.containers.list(all=True, filters={"label": f"{LABEL}={name}"})
+    return sorted(found, key=lambda container: (container.labels[_ROLE] != "control-plane", container.labels[_HOST]))
+
+
+def _agrees(name: str, found: dict[str, Container], *, hosts: Sequence[str], bundle: Path) -> None:
+    extra = sorted(set(found) - set(hosts))
+    sources = {
+        mount["Source"] for one in found.values() for mount in one.attrs["Mounts"] if mount["Destination"] == BUNDLE
+    }
+    other = sorted(sources - {str(bundle.resolve())})
+    if extra or other:
+        raise LabError(
+            f"the lab {name} is there with other {'hosts' if extra else 'contents'}",
+            context=(f"it also has {', '.join(extra)}",)
+            if extra
+            else (f"its hosts see the bundle {', '.join(other)}",),
+            command=f"./nox -s down -- --name {name}",
+        )
+
+
+def _networks(client: DockerClient, name: str, hosts: Sequence[str]) -> dict[str, tuple[Network, str, str]]:
+    """Each host's network with the host's and the gateway's address."""
+    found = {network.name: network for network in client.networks.list(filters={"label": f"{LABEL}={name}"})}
+    missing = [host for host in hosts if _full(name, host) not in found]
+    subnets = networks.pick(networks.taken(client), count=len(missing))
+    for host, subnet in zip(missing, subnets, strict=True):
+        found[_full(name, host)] = client.networks.create(
+            _full(name, host),
+            driver="bridge",
+            labels={LABEL: name, _HOST: host},
+            ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=str(subnet), gateway=str(subnet[1]))]),
+        )
+        found[_full(name, host)].reload()
+    placed = {}
+    for host in hosts:
+        network = found[_full(name, host)]
+        gateway = network.attrs["IPAM"]["Config"][0]["Gateway"]
+        placed[host] = (network, f"{gateway.rsplit('.', 1)[0]}.{_PLACE}", gateway)
+    return placed
+
+
+def _full(name: str, host: str) -> str:
+    return f"maas-{name}-{host}"
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the containers of one lab have in common."""
+
+    client: DockerClient
+    lab: str
+    image: str
+    settings: settings.Settings
+    bundle: Path
+    placed: dict[str, tuple[Network, str, str]]
+    hub: str
+
+    def create(self, host: str) -> Container:
+        """Make a host's container, with its ssh host key, and leave it stopped."""
+        api = self.client.api
+        network, address, _ = self.placed[host]
+        hub = host == self.hub
+        # The engine forwards nothing between two networks, but it relays what comes to a published port. So the hub's
+        # port is published on the gateway address of every other network, and on no address that others can reach.
+        relays = [(gateway, HUB_PORT) for other, (_, _, gateway) in self.placed.items() if hub and other != host]
+        config = api.create_host_config(
+            network_mode=network.name,
+            privileged=self.settings.privileged,
+            cap_add=list(self.settings.cap_add) or None,
+            cap_drop=list(self.settings.cap_drop) or None,
+            security_opt=list(self.settings.security_opt),
+            device_cgroup_rules=list(self.settings.device_rules) or None,
+            devices=list(self.settings.devices) or None,
+            tmpfs=self.settings.tmpfs,
+            binds=[*self.settings.binds, f"{self.bundle}:{BUNDLE}:ro"],
+            port_bindings={f"{HUB_PORT}/udp": relays} if relays else None,
+        )
+        config["CgroupnsMode"] = "private"
+        if self.settings.unmask:
+            # What the command line calls `systempaths=unconfined`.
+            config["MaskedPaths"] = []
+            config["ReadonlyPaths"] = []
+        private, public = _new_key()
+        created = api.create_container(
+            self.image,
+            name=_full(self.lab, host),
+            hostname=host,
+            host_config=config,
+            networking_config=api.create_networking_config(
+                # The stub asks for a single endpoint where the client takes endpoints by network.
+                {network.name: api.create_endpoint_config(ipv4_address=address)}  # type: ignore[arg-type]
+            ),
+            labels={
+                LABEL: self.lab,
+                _HOST: host,
+                _ROLE: "control-plane" if hub else "worker",
+                _FINGERPRINT: _fingerprint(public),
+            },
+            environment=self.settings.environment,
+            ports=[(HUB_PORT, "udp")] if relays else None,
+            stop_signal="SIGRTMIN+3",  # what systemd takes as the wish to power off
+            volumes=["/var"],  # images and pods need a file system that is not itself an overlay
+        )
+        container: Container = self.client.containers.get(created["Id"])
+        _put(container, "/etc/ssh", {"ssh_host_ed25519_key": (private, 0o600)})
+        return container
+
+
+def _new_key() -> tuple[bytes, str]:
+    """A private key in OpenSSH's format, and the public one as it stands in authorized_keys."""
+    made = Ed25519PrivateKey.generate()
+    private = made.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    )
+    public = made.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return private, public.decode()
+
+
+def _fingerprint(public: str) -> str:
+    blob = base64.b64decode(public.split()[1])
+    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+
+
+def _key(directory: Path) -> Path:
+    """The key that opens the lab's hosts, made when there is none."""
+    path = directory / "ssh" / "id_ed25519"
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        private, public = _new_key()
+        path.with_suffix(".pub").write_text(f"{public}\n", encoding="ascii")
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(private)
+    return path
+
+
+def _put(container: Container, directory: str, files: dict[str, tuple[bytes, int]]) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, (content, mode) in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), mode
+            archive.addfile(entry, io.BytesIO(content))
+    container.put_archive(directory, buffer.getvalue())
+
+
+def _start(container: Container, key: Path) -> None:
+    """Let the key in, start the host, and wait until it has booted."""
+    _put(container, "/root/.ssh", {"authorized_keys": (key.with_suffix(".pub").read_bytes(), 0o600)})
+    if container.status != "running":
+        container.start()
+    _wait(container)
+
+
+def _wait(container: Container) -> None:
+    """Wait until sshd answers and systemd has finished its start.
+
+    Raises:
+        LabError: Either does not happen in time, or the container stops.
+    """
+    deadline = time.monotonic() + _BOOT_SECONDS
+    container.reload()
+    address = _address(container)
+    host = container.labels[_HOST]
+    while not _answers(address):
+        container.reload()
+        if container.status != "running" or time.monotonic() > deadline:
+            raise LabError(
+                f"the host {host} did not come up: its container is {container.status}",
+                context=container.logs(tail=12).decode(errors="replace").splitlines(),
+                command=f"docker logs {container.name}",
+            )
+        time.sleep(0.05)
+    state = _systemctl(container, "is-system-running", "--wait")
+    if state != "running":
+        failed = _systemctl(container, "list-units", "--failed", "--plain", "--no-legend")
+        console.warn(f"the host {host} is {state or 'not answering'}: {failed or 'no unit failed'}")
+
+
+def _answers(address: str) -> bool:
+    """Whether an ssh server greets us there."""
+    try:
+        with socket.create_connection((address, 22), timeout=1) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+def _systemctl(container: Container, *arguments: str) -> str:
+    # A stream comes only when one is asked for, which the stub does not say.
+    output = cast("bytes", container.exec_run(["systemctl", *arguments]).output)
+    return output.decode(errors="replace").strip()
+
+
+def _address(container: Container) -> str:
+    """The address given to the container when it was made, which it has whether it runs or not."""
+    (endpoint,) = container.attrs["NetworkSettings"]["Networks"].values()
+    address: str = endpoint["IPAMConfig"]["IPv4Address"]
+    return address
+
+
+def _gateway(container: Container) -> str:
+    return f"{_address(container).rsplit('.', 1)[0]}.1"
+
+
+def _prove(name: str, containers: Sequence[Container]) -> None:
+    """Show that the hosts are cut off from each other and that every node reaches the hub."""
+    hosts = {container.labels[_HOST]: (container, _address(container)) for container in containers}
+    if reach.crossings(hosts):
+        # An engine that manages no firewall (`iptables: false`) forwards between its bridges.
+        reach.cut(name, [_bridge(container) for container in containers])
+        if pairs := reach.crossings(hosts):
+            raise LabError(
+                "the hosts reach each other's networks, and are meant to meet through the VPN alone",
+                context=[f"{one} reaches {other}" for one, other in pairs],
+                command="iptables --list FORWARD --verbose --numeric",
+            )
+    hub, *nodes = containers
+    reach.prove_hub(hub, [(node.labels[_HOST], node, _gateway(node)) for node in nodes], port=HUB_PORT)
+
+
+def _bridge(container: Container) -> str:
+    (endpoint,) = container.attrs["NetworkSettings"]["Networks"].values()
+    return f"br-{endpoint['NetworkID'][:12]}"
+
+
+def _look(client: DockerClient, name: str, *, reasons: tuple[str, ...] = ()) -> LabState:
+    directory = paths.states() / name
+
+    def seen(container: Container) -> Host:
+        container.reload()
+        runs = container.status == "running"
+        return Host(
+            name=container.labels[_HOST],
+            role=container.labels[_ROLE],
+            address=_address(container),
+            gateway=_gateway(container),
+            container=str(container.name),
+            fingerprint=container.labels[_FINGERPRINT],
+            state=container.status,
+            system=_systemctl(container, "is-system-running") if runs else "",
+        )
+
+    with ThreadPoolExecutor() as pool:
+        hosts = tuple(pool.map(seen, _containers(client, name)))
+    return LabState(name, directory, directory / "hosts.yaml", directory / "ssh" / "id_ed25519", hosts, reasons)
+
+
+def _write_inventory(state: LabState) -> None:
+    hub = state.hosts[0]
+    hosts: list[dict[str, Any]] = []
+    for host in state.hosts:
+        entry: dict[str, Any] = {
+            "name": host.name,
+            "address": host.address,
+            "port": 22,
+            "user": "root",
+            "key": str(state.key),
+            "role": host.role,
+            "fingerprint": host.fingerprint,
+            "bundle": BUNDLE,
+        }
+        if host is not hub:
+            # No route leads from this host to the hub's own address; its gateway relays the one port.
+            entry["hub"] = {"endpoint": host.gateway, "port": HUB_PORT}
+        hosts.append(entry)
+    writer = YAML()
+    writer.width = 120
+    with state.inventory.open("w", encoding="utf-8") as file:
+        file.write(f"# Throw-away hosts on this machine; made by `up`, removed by `down -- --name {state.name}`.\n")
+        writer.dump(
+            {"cluster": state.name, "hub": {"endpoint": hub.address, "port": HUB_PORT}, "hosts": hosts},
+            file,
+        )
+
+
+def labs() -> list[str]:
+    """The names of all labs on this machine.
+
+    Raises:
+        LabError: No container engine answers.
+    """
+    client = engine.connect()
+    found = client.containers.list(all=True, filters={"label": LABEL})
+    rest = client.networks.list(filters={"label": LABEL})
+    return sorted({one.labels[LABEL] for one in found} | {one.attrs["Labels"][LABEL] for one in rest})
+
+
+def _known(name: str) -> DockerClient:
+    """A client of the engine, after making sure that there is such a lab."""
+    there = labs()
+    if name not in there:
+        raise LabError(
+            f"there is no lab {name}",
+            context=(f"labs on this machine: {', '.join(there) if there else 'none'}",),
+            command=f"./nox -s status -- --name {there[0]}" if there else "./nox -s up",
+        )
+    return engine.connect()
+
+
+def status(name: str) -> LabState:
+    """How a lab's hosts are.
+
+    Raises:
+        LabError: There is no such lab.
+    """
+    return _look(_known(name), name)
+
+
+def _one(name: str, host: str) -> Container:
+    found = {container.labels[_HOST]: container for container in _containers(_known(name), name)}
+    if host not in found:
+        raise LabError(f"the lab {name} has no host {host}", context=(f"it has {', '.join(found)}",))
+    return found[host]
+
+
+def kill(name: str, host: str) -> None:
+    """Take a host down at once, as a pulled plug does.
+
+    Raises:
+        LabError: There is no such lab or host.
+    """
+    container = _one(name, host)
+    if container.status == "running":
+        container.kill()
+
+
+def start(name: str, host: str) -> None:
+    """Boot a host that is down, and wait until it is up; it has the same addresses, keys and disks as before.
+
+    Raises:
+        LabError: There is no such lab or host, or it does not come up.
+    """
+    container = _one(name, host)
+    container.start()
+    _wait(container)
+
+
+def down(name: str) -> list[str]:
+    """Remove a lab: its containers with their volumes, its networks, its state directory; nothing without its label.
+
+    An engine that `up` started is stopped with the last lab, unless others use it.
+
+    Returns:
+        What was removed, one line each.
+
+    Raises:
+        LabError: There is no such lab.
+    """
+    with engine.lock(), engine.refusals():
+        client = _known(name)
+        removed: list[str] = []
+        containers = _containers(client, name)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda container: container.remove(v=True, force=True), containers))
+        removed += [f"container {container.name} with its volumes" for container in containers]
+        for network in client.networks.list(filters={"label": f"{LABEL}={name}"}):
+            network.remove()
+            removed.append(f"network {network.name}")
+        if count := reach.mend(name):
+            removed.append(f"{count} firewall rules between its networks")
+        directory = paths.states() / name
+        if (directory / _MARK).exists():
+            shutil.rmtree(directory)
+            removed.append(f"state directory {directory}")
+        if not labs():
+            removed += traces.restore_settings()
+            removed += engine.release(client)
+    return removed

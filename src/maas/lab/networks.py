@@ -1,0 +1,64 @@
+"""Which addresses the lab's networks get: none that this machine already knows a way to."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING
+
+from maas import process
+from maas.errors import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from docker import DockerClient
+
+# The upper quarter of 172.16.0.0/12, which neither home routers nor the default networks of a cluster use, then a
+# corner of 10.0.0.0/8 away from the defaults of inventories (10.90 to 10.92).
+_POOLS = (IPv4Network("172.28.0.0/14"), IPv4Network("10.200.0.0/14"))
+_PREFIX = 24
+
+
+def pick(taken: Iterable[IPv4Network], *, count: int) -> list[IPv4Network]:
+    """The first free networks of 254 addresses.
+
+    Args:
+        taken: Networks that must not be touched.
+        count: How many are wanted.
+
+    Raises:
+        LabError: There are not so many.
+    """
+    avoid = list(taken)
+    free: list[IPv4Network] = []
+    for pool in _POOLS:
+        for candidate in pool.subnets(new_prefix=_PREFIX):
+            if len(free) == count:
+                return free
+            if not any(candidate.overlaps(network) for network in avoid):
+                free.append(candidate)
+    raise LabError(
+        f"no {count} networks are free for the lab's hosts",
+        context=(f"looked for /{_PREFIX} in {' and '.join(map(str, _POOLS))}",),
+        hint="every one overlaps a route of this machine or a network of the container engine",
+        command="ip route show table all",
+    )
+
+
+def routed(routes: str) -> set[IPv4Network]:
+    """The networks in the output of `ip -json -4 route show table all`, without the default route."""
+    found = {entry["dst"] for entry in json.loads(routes or "[]")} - {"default"}
+    return {ipaddress.IPv4Network(destination, strict=False) for destination in found if ":" not in destination}
+
+
+def taken(client: DockerClient) -> set[IPv4Network]:
+    """Every network that this machine or its container engine knows now."""
+    known = routed(process.run(["ip", "-json", "-4", "route", "show", "table", "all"]).stdout)
+    for network in client.networks.list():
+        for pool in network.attrs["IPAM"]["Config"] or ():
+            subnet = ipaddress.ip_network(pool["Subnet"])
+            if isinstance(subnet, IPv4Network):
+                known.add(subnet)
+    return known
