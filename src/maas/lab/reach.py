@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, cast
 
@@ -147,13 +148,13 @@ def cut(lab: str, bridges: Sequence[str]) -> None:
 
 def rules_of(lab: str, saved: str) -> list[list[str]]:
     """The arguments that delete each rule that `cut` made for a lab, from the output of `iptables-save`."""
-    found = [line.split() for line in saved.splitlines() if line.startswith("-A FORWARD")]
-    return [["-D", *words[1:]] for words in found if {_comment(lab), f'"{_comment(lab)}"'} & set(words)]
+    found = [shlex.split(line) for line in saved.splitlines() if line.startswith("-A FORWARD")]
+    return [["-D", *words[1:]] for words in found if _comment(lab) in words]
 
 
 def mend(lab: str) -> int:
     """Remove the rules that `cut` made for a lab; returns how many there were."""
     rules = rules_of(lab, process.run(["iptables-save", "--table", "filter"]).stdout)
     for rule in rules:
-        process.run(["iptables", "--wait", *(word.strip('"') for word in rule)])
+        process.run(["iptables", "--wait", *rule])
     return len(rules)
