@@ -124,3 +124,19 @@ class LabError(MaasError):
 
 class HostKeyError(MaasError):
     """The ssh host key of a host is not the one that was pinned or given, or could not be had."""
+
+
+class BundleError(MaasError):
+    """A component cannot be had, or a bundle is not what its manifest says."""
+
+
+class PreflightError(MaasError):
+    """Hosts could not be looked at, or something about them stands against a cluster."""
+
+
+class PlanError(MaasError):
+    """There is no network plan for these hosts, or a saved one cannot be used."""
+
+
+class PkiError(MaasError):
+    """The keys of the VPN are damaged, or a node has none."""

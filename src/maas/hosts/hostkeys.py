@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import os
 import shlex
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from maas import process
 from maas.errors import HostKeyError, ProcessTimeoutError
+from maas.hosts._files import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -168,8 +168,4 @@ def _read(known_hosts: Path) -> dict[str, HostKey]:
 
 def _write(known_hosts: Path, entries: Mapping[str, HostKey]) -> None:
     text = "".join(f"{name} {key.kind} {key.data}\n" for name, key in sorted(entries.items()))
-    # ssh may read the file at any moment: it sees the old one or the new one, whole.
-    fresh = known_hosts.with_name(f".{known_hosts.name}.{os.getpid()}")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.chmod(0o600)
-    fresh.replace(known_hosts)
+    write_private(known_hosts, text.encode())
