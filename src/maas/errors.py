@@ -140,3 +140,15 @@ class PlanError(MaasError):
 
 class PkiError(MaasError):
     """The keys of the VPN are damaged, or a node has none."""
+
+
+class LockError(MaasError):
+    """Somebody else works on the cluster; nothing was touched."""
+
+
+class HostsError(MaasError):
+    """Hosts could not be set up; the others were."""
+
+
+class ChartError(MaasError):
+    """A chart does not render, or one of its checks failed."""

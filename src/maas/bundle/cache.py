@@ -1,0 +1,94 @@
+"""The content-addressed store of everything that was made or fetched.
+
+An entry is a directory named by the digest of all that determines its content. It appears whole, by one rename, so an
+interrupted run leaves nothing half made and the next one goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from maas import console, paths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def key(**determinants: object) -> str:
+    """A digest of everything that determines an entry's content, given as JSON values."""
+    text = json.dumps(determinants, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def find(name: str, digest: str) -> Path | None:
+    """The entry of this name and key, when there is one."""
+    path = _entry(name, digest)
+    return path if path.is_dir() else None
+
+
+@contextlib.contextmanager
+def create(name: str, digest: str) -> Iterator[Path]:
+    """A directory to fill, which becomes the entry of this name and key when the block ends without an error."""
+    path = _entry(name, digest)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with scratch() as filling:
+        yield filling
+        if not path.exists():  # another process may have been faster; its entry is as good as this one
+            filling.rename(path)
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """An empty directory on the cache's own disk, gone when the block ends."""
+    directory = paths.cache() / "scratch"
+    directory.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory) as temporary:
+        filling = Path(temporary) / "entry"
+        filling.mkdir()
+        yield filling
+
+
+def partial(digest: str) -> Path:
+    """Where a download of this digest is collected until it is whole; what is there is gone on with."""
+    directory = paths.cache() / "partial"
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory / digest
+
+
+def place(source: Path, target: Path, *, mode: int) -> None:
+    """Copy a file to its place by one rename; never a link, so that a damaged bundle cannot damage the cache."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.new")
+    shutil.copyfile(source, temporary)
+    temporary.chmod(mode)
+    temporary.replace(target)
+
+
+@contextlib.contextmanager
+def lock(name: str) -> Iterator[None]:
+    """Let one process at a time do the work of this name; a second one says that it waits, and waits."""
+    path = paths.cache() / f"{name}.lock"
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            console.line(f"waiting for another run that holds {path}")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _entry(name: str, digest: str) -> Path:
+    return paths.cache() / "components" / name / digest[:32]

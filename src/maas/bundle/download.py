@@ -1,0 +1,121 @@
+"""Published files over HTTP, checked against the SHA-256 that the lock of components names."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+from typing import TYPE_CHECKING
+
+import httpx
+
+from maas.bundle import cache
+from maas.errors import BundleError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from maas.components import Download
+    from maas.console import Phase
+
+TIMEOUT = httpx.Timeout(30, connect=5)
+"""Seconds: to connect, and between two pieces of a body."""
+
+_PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 206, 416
+_silent: dict[str, str] = {}
+"""Servers that did not answer in this run, with the reason: asking each again for every file would take minutes."""
+
+
+def find(name: str, source: Download) -> Path | None:
+    """The file of this source, when it is in the cache."""
+    entry = cache.find(name, _key(source))
+    return entry / name if entry else None
+
+
+def fetch(name: str, source: Download, *, phase: Phase) -> None:
+    """Download a file into the cache and check it.
+
+    What an interrupted download left is gone on with when the server can; a file with another digest is deleted.
+
+    Raises:
+        BundleError: It cannot be had, or is not the file that the lock names.
+    """
+    partial = cache.partial(source.sha256)
+    try:
+        _transfer(source.url, partial, phase=phase)
+    except httpx.HTTPError as error:
+        raise _failed(source.url, error) from error
+    if (digest := cache.sha256(partial)) != source.sha256:
+        partial.unlink()
+        raise BundleError(f"{source.url} has the SHA-256 {digest}, and the lock says {source.sha256}; it was deleted")
+    with cache.create(name, _key(source)) as entry:
+        if source.member is None:
+            shutil.move(partial, entry / name)
+        else:
+            _extract(partial, source.member, entry / name)
+            partial.unlink()
+        (entry / name).chmod(0o755)
+
+
+def reach(url: str) -> None:
+    """Find out, once per run and server, whether a server answers at all; any answer will do.
+
+    Raises:
+        BundleError: It does not.
+    """
+    try:
+        _ask(url)
+        httpx.head(url, timeout=TIMEOUT.connect)
+    except httpx.HTTPError as error:
+        raise _failed(url, error) from error
+
+
+def _transfer(url: str, partial: Path, *, phase: Phase) -> None:
+    _ask(url)
+    have = partial.stat().st_size if partial.exists() else 0
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    with httpx.stream("GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=True) as response:
+        if (
+            response.status_code == _RANGE_NOT_SATISFIABLE
+        ):  # whole already, or longer than it should be: the digest tells
+            return
+        response.raise_for_status()
+        resumed = response.status_code == _PARTIAL_CONTENT
+        done, total = have if resumed else 0, int(response.headers.get("content-length", 0)) + (have if resumed else 0)
+        with partial.open("ab" if resumed else "wb") as file:
+            for piece in response.iter_bytes():
+                done += file.write(piece)
+                phase.note(f"{done / 1e6:.0f} of {total / 1e6:.0f} MB from {response.url.host}")
+
+
+def _ask(url: str) -> None:
+    if reason := _silent.get(httpx.URL(url).netloc.decode()):
+        raise BundleError(f"{url}: {reason}")
+
+
+def _failed(url: str, error: httpx.HTTPError) -> BundleError:
+    match error:
+        case httpx.HTTPStatusError():
+            reason = f"the server answers {error.response.status_code} {error.response.reason_phrase}"
+        case httpx.TimeoutException():
+            reason = "no answer in time"
+        case _:
+            reason = str(error) or type(error).__name__
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        _silent[httpx.URL(url).netloc.decode()] = reason
+    return BundleError(f"{url}: {reason}")
+
+
+def _extract(archive: Path, member: str, target: Path) -> None:
+    with tarfile.open(archive) as tar:
+        try:
+            content = tar.extractfile(member)
+        except KeyError:
+            content = None
+        if content is None:
+            raise BundleError(f"{archive.name} has no file {member}")
+        with target.open("wb") as file:
+            shutil.copyfileobj(content, file)
+
+
+def _key(source: Download) -> str:
+    return cache.key(sha256=source.sha256, member=source.member)
