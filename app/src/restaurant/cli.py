@@ -1,0 +1,74 @@
+"""The command `restaurant`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec
+
+import click
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from restaurant import __version__, logs
+from restaurant.database import Database
+from restaurant.menu.service import seed_menu
+from restaurant.settings import Settings, SettingsError
+
+P = ParamSpec("P")
+
+
+@click.group()
+@click.version_option(__version__, prog_name="restaurant")
+def main() -> None:
+    """Gestion Restaurant: the service of one restaurant. Settings come from RESTAURANT_* variables."""
+
+
+def _with_settings(command: Callable[Concatenate[Settings, P], None]) -> Callable[P, None]:
+    """Run `command` with the settings of the environment, and its known failures as one readable message."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            settings = Settings.load()
+        except SettingsError as error:
+            raise click.ClickException(f"the settings are not complete:\n{error}") from error
+        logs.configure(level=settings.log_level, log_format=settings.log_format)
+        try:
+            command(settings, *args, **kwargs)
+        except OperationalError as error:
+            raise click.ClickException(f"the database does not answer: {error.orig}") from error
+
+    return run
+
+
+@main.command()
+@_with_settings
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM. With SQLite the schema is brought up to date first."""
+    from restaurant.server import Server
+
+    if settings.sqlite_file() is not None:
+        Database(settings).migrate()
+    # gunicorn reads sys.argv unless it is empty.
+    sys.argv[1:] = []
+    Server(settings).run()
+
+
+@main.command()
+@_with_settings
+def migrate(settings: Settings) -> None:
+    """Bring the database schema to this version. Safe to run from many pods at once."""
+    Database(settings).migrate()
+
+
+@main.command()
+@click.option("--profile", type=click.Choice(["bistro"]), default="bistro", show_default=True)
+@_with_settings
+def seed(settings: Settings, profile: str) -> None:
+    """Fill an empty menu with an example restaurant's; leaves a menu that has dishes alone."""
+    database = Database(settings)
+    with database.migration_lock() as connection, Session(connection) as session, session.begin():
+        added = seed_menu(session, profile=profile)
+    click.echo(f"{added} dishes added" if added else "the menu is not empty: nothing added")

@@ -1,0 +1,195 @@
+"""The engine, units of work, and the lock under which migrations run.
+
+A unit of work is explicit: ``with database.writing() as session`` commits at its end and rolls back on any
+exception. On SQLite a writing unit begins with ``BEGIN IMMEDIATE``, so that it waits for the one writer at its
+start instead of failing in its middle.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from restaurant.metrics import POOL_WAIT
+from restaurant.settings import Settings
+
+log = structlog.get_logger()
+
+#: Any constant, the same in every pod: the key of PostgreSQL's advisory lock around migrations.
+MIGRATION_LOCK = 7_240_318
+
+#: How long a statement of a request may run on PostgreSQL, in milliseconds.
+STATEMENT_TIMEOUT_MS = 15_000
+
+
+class Base(DeclarativeBase):
+    """Root of all models. Constraints have predictable names so that errors can be told apart."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class Database:
+    """The one engine of a process and its two kinds of units of work."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.sqlite_file = settings.sqlite_file()
+        self.engine = _make_engine(settings)
+        self._reading = sessionmaker(self.engine, expire_on_commit=False)
+        self._writing = sessionmaker(self.engine.execution_options(immediate=True), expire_on_commit=False)
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session that is never committed."""
+        with self._reading() as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session committed at the end of the block, rolled back when the block raises."""
+        with self._writing() as session, session.begin():
+            yield session
+
+    def ping(self) -> None:
+        """Raise what the driver raises when the database does not answer."""
+        with self.engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def at_head(self) -> bool:
+        """Whether the schema is the one this code was written for."""
+        with self.engine.connect() as connection:
+            return _revision(connection) == ScriptDirectory.from_config(alembic_config()).get_current_head()
+
+    def migrate(self) -> None:
+        """Bring the schema to this code's version. Processes that start together do it once, in turn."""
+        with self.migration_lock() as connection:
+            config = alembic_config()
+            config.attributes["connection"] = connection
+            before = _revision(connection)
+            # Alembic commits each migration itself, but not inside a transaction it finds already begun.
+            connection.rollback()
+            command.upgrade(config, "head")
+            log.info("schema is up to date", revision=_revision(connection), before=before)
+
+    @contextmanager
+    def migration_lock(self) -> Iterator[Connection]:
+        """A connection of its own that holds the lock other starting processes wait for."""
+        connection = self.engine.connect().execution_options(immediate=True)
+        try:
+            if self.sqlite_file is not None:
+                with Path(f"{self.sqlite_file}.lock").open("w") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                    yield connection
+            else:
+                connection.execute(text("SET statement_timeout = 0"))
+                connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+                connection.commit()
+                yield connection
+        finally:
+            # Dropping the connection releases the lock and forgets its settings.
+            connection.invalidate()
+            connection.close()
+
+
+def alembic_config() -> Config:
+    """Alembic's configuration: the scripts lie in the package, so there is no ini file to ship."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    return config
+
+
+def violated(error: IntegrityError, constraint: str) -> bool:
+    """Whether `error` comes from the named constraint or trigger."""
+    diagnosis = getattr(error.orig, "diag", None)
+    name = getattr(diagnosis, "constraint_name", None)
+    return name == constraint if name else constraint in str(error.orig)
+
+
+def on_commit(session: Session, action: Callable[[], None]) -> None:
+    """Call `action` once the unit of work of `session` is committed, and never if it is rolled back."""
+
+    def committed(_session: Session) -> None:
+        action()
+
+    event.listen(session, "after_commit", committed, once=True)
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _make_engine(settings: Settings) -> Engine:
+    url = settings.engine_url()
+    if (file := settings.sqlite_file()) is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(url, pool_size=settings.threads, max_overflow=0, connect_args={"timeout": 5})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    else:
+        engine = create_engine(
+            url,
+            pool_size=settings.database_pool_size,
+            max_overflow=0,
+            pool_timeout=10,
+            pool_recycle=300,
+            pool_pre_ping=True,
+            connect_args={
+                "connect_timeout": 5,
+                "application_name": "restaurant",
+                "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
+                "tcp_user_timeout": 5000,
+            },
+        )
+    _measure_checkout(engine)
+    return engine
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    # The driver's own BEGIN comes too late for reads and is never IMMEDIATE: it is switched off here and
+    # sent by _begin_sqlite.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=5000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    immediate = connection.get_execution_options().get("immediate", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def _measure_checkout(engine: Engine) -> None:
+    """Observe how long a thread waits for a connection: the first sign of a pool that is too small."""
+    acquire = engine.pool.connect
+
+    def connect() -> Any:
+        start = time.perf_counter()
+        try:
+            return acquire()
+        finally:
+            POOL_WAIT.observe(time.perf_counter() - start)
+
+    engine.pool.connect = connect  # type: ignore[method-assign]

@@ -1,0 +1,84 @@
+"""Replies kept under the client's `Idempotency-Key`, in the transaction of the effect they describe.
+
+The key's row is inserted first. On PostgreSQL a second request with the same key waits there until the first has
+ended, on SQLite it waits for the one writer; so exactly one of them has the effect and the others get its reply.
+A request that fails changes nothing and keeps nothing: it may be sent again with the same key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from http import HTTPStatus
+
+from sqlalchemy import String, Text, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from restaurant.database import Base
+from restaurant.errors import Problem
+from restaurant.i18n import gettext as _
+from restaurant.types import Moment, now
+
+#: How long a reply is kept.
+KEPT = timedelta(hours=24)
+
+
+class KeyReused(Problem):
+    """One key was sent with two different requests."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    code = "idempotency-key-reused"
+
+
+class StoredReply(Base):
+    """A key, what it was sent with, and the reply."""
+
+    __tablename__ = "stored_reply"
+
+    scope: Mapped[str] = mapped_column(String(80), primary_key=True)
+    key: Mapped[str] = mapped_column(String(100), primary_key=True)
+    request_hash: Mapped[str] = mapped_column(String(64))
+    status: Mapped[int | None]
+    body: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(Moment, default=now, index=True)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The outcome of claiming a key: `replay` is the earlier reply, None for the first request."""
+
+    scope: str
+    key: str
+    replay: tuple[int, str] | None
+
+
+def claim(session: Session, *, scope: str, key: str, content: bytes) -> Claim:
+    """Claim `key` for this transaction or find the reply it has. Raises `KeyReused` for other content."""
+    digest = hashlib.sha256(content).hexdigest()
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    inserted = session.execute(
+        insert(StoredReply)
+        .values(scope=scope, key=key, request_hash=digest, created_at=now())
+        .on_conflict_do_nothing()
+        .returning(StoredReply.key)
+    ).first()
+    if inserted:
+        return Claim(scope=scope, key=key, replay=None)
+    kept = session.scalars(select(StoredReply).where(StoredReply.scope == scope, StoredReply.key == key)).one()
+    if kept.request_hash != digest:
+        raise KeyReused(_("This Idempotency-Key was already used for another request."))
+    assert kept.status is not None and kept.body is not None, "committed with its reply"  # noqa: S101, PT018
+    return Claim(scope=scope, key=key, replay=(kept.status, kept.body))
+
+
+def keep(session: Session, claimed: Claim, *, status: int, body: str) -> None:
+    """Store the reply of a claimed key."""
+    kept = session.get_one(StoredReply, (claimed.scope, claimed.key))
+    kept.status, kept.body = status, body
+
+
+def purge(session: Session) -> None:
+    """Forget replies older than `KEPT`."""
+    session.execute(delete(StoredReply).where(StoredReply.created_at < now() - KEPT))

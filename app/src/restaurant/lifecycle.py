@@ -1,0 +1,55 @@
+"""Whether this process should get requests: draining, and readiness with its cached look at the database."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from restaurant.database import Database
+
+log = structlog.get_logger()
+
+#: How long an answer of the database stays good for readiness, in seconds.
+READY_FRESH = 2.0
+
+
+@dataclass
+class Lifecycle:
+    """Shared by the request threads, the probe server and the signal handler of one process."""
+
+    database: Database
+    draining: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _checked_at: float = float("-inf")
+    _problem: str | None = "not checked yet"
+    _migrated: bool = False
+
+    def drain(self) -> None:
+        """Stop being ready; whoever streams sees `draining` and ends its stream."""
+        if not self.draining.is_set():
+            self.draining.set()
+            log.info("draining")
+
+    def problem(self) -> str | None:
+        """Why this process is not ready, or None. Asks the database at most every `READY_FRESH` seconds."""
+        if self.draining.is_set():
+            return "draining"
+        with self._lock:
+            if time.monotonic() - self._checked_at >= READY_FRESH:
+                self._problem = self._look()
+                self._checked_at = time.monotonic()
+            return self._problem
+
+    def _look(self) -> str | None:
+        try:
+            if self._migrated:
+                self.database.ping()
+                return None
+            self._migrated = self.database.at_head()
+        except SQLAlchemyError as error:
+            return f"database: {type(error).__name__}"
+        return None if self._migrated else "database: schema is not at this version; run `restaurant migrate`"

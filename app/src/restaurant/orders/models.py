@@ -1,0 +1,111 @@
+"""Orders and their lines, with what was agreed when they were placed (names, prices, VAT) kept on them."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import TypedDict
+
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from restaurant.database import Base
+from restaurant.menu.models import Course, Station
+from restaurant.types import Labelled, Moment, choice, now
+
+
+class OrderKind(Labelled):
+    """Where the order is eaten; the VAT rate depends on it."""
+
+    DINE_IN = "dine_in"
+    TAKE_AWAY = "take_away"
+
+
+class OrderStatus(Labelled):
+    """Where an order stands; a function of its lines and its bill, see `machine`."""
+
+    DRAFT = "draft"
+    SENT = "sent"
+    IN_PREPARATION = "in_preparation"
+    READY = "ready"
+    SERVED = "served"
+    BILLED = "billed"
+    PAID = "paid"
+    CLOSED = "closed"
+    CANCELLED = "cancelled"
+
+
+class LineStatus(Labelled):
+    """Where one line stands in the kitchen."""
+
+    HELD = "held"
+    FIRED = "fired"
+    PREPARING = "preparing"
+    READY = "ready"
+    SERVED = "served"
+    VOIDED = "voided"
+
+
+class ChosenOption(TypedDict):
+    """An option as it was chosen; the price is in cents and already in the line's unit price."""
+
+    name: str
+    price: int
+
+
+class Order(Base):
+    """What one table or one take-away guest orders. Known outside by `reference`, which cannot be guessed."""
+
+    __tablename__ = "orders"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    reference: Mapped[uuid.UUID] = mapped_column(unique=True, default=uuid.uuid4)
+    kind: Mapped[OrderKind] = mapped_column(choice(OrderKind))
+    status: Mapped[OrderStatus] = mapped_column(choice(OrderStatus), index=True)
+    guest: Mapped[str] = mapped_column(String(80), default="")
+    note: Mapped[str] = mapped_column(String(500), default="")
+    opened_at: Mapped[datetime] = mapped_column(Moment, default=now, index=True)
+    closed_at: Mapped[datetime | None] = mapped_column(Moment)
+    version: Mapped[int] = mapped_column()
+
+    lines: Mapped[list[OrderLine]] = relationship(
+        back_populates="order", cascade="all, delete-orphan", order_by="OrderLine.id"
+    )
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # SQLAlchemy reads it from the class
+
+    @property
+    def total(self) -> int:
+        """Cents due for everything that was not voided."""
+        return sum(line.total for line in self.lines)
+
+
+class OrderLine(Base):
+    """A quantity of one dish."""
+
+    __tablename__ = "order_line"
+    __table_args__ = (
+        CheckConstraint("quantity > 0", name="quantity_positive"),
+        CheckConstraint("unit_price >= 0", name="unit_price_not_negative"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    order_id: Mapped[int] = mapped_column(ForeignKey("orders.id", ondelete="CASCADE"), index=True)
+    dish_id: Mapped[int] = mapped_column(ForeignKey("dish.id"), index=True)
+    name: Mapped[str] = mapped_column(String(80))
+    name_en: Mapped[str | None] = mapped_column(String(80))
+    quantity: Mapped[int]
+    unit_price: Mapped[int]
+    vat_rate: Mapped[int]
+    station: Mapped[Station] = mapped_column(choice(Station))
+    course: Mapped[Course] = mapped_column(choice(Course))
+    status: Mapped[LineStatus] = mapped_column(choice(LineStatus), index=True)
+    note: Mapped[str] = mapped_column(String(500), default="")
+    options: Mapped[list[ChosenOption]] = mapped_column(JSON, default=list)
+
+    order: Mapped[Order] = relationship(back_populates="lines")
+
+    @property
+    def total(self) -> int:
+        """Cents due for this line."""
+        return 0 if self.status is LineStatus.VOIDED else self.quantity * self.unit_price

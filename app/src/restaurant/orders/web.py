@@ -1,0 +1,95 @@
+"""The guest's pages: the menu one orders from, and the order one placed."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from flask import Blueprint, current_app, redirect, render_template, request, url_for
+from pydantic import ValidationError
+from werkzeug.wrappers import Response
+
+from restaurant.database import Database
+from restaurant.errors import Invalid
+from restaurant.http import idempotency
+from restaurant.i18n import COOKIE, LOCALES, local
+from restaurant.i18n import gettext as _
+from restaurant.menu import service as menu
+from restaurant.menu.schemas import CategoryView
+from restaurant.orders import service
+from restaurant.orders.schemas import OrderPlacement
+from restaurant.settings import Settings
+from restaurant.types import now
+
+web = Blueprint("orders", __name__)
+
+
+@web.get("/")
+def menu_page() -> str:
+    """The menu with quantities to choose."""
+    database: Database = current_app.extensions["database"]
+    clock = local(now()).time()
+    with database.reading() as session:
+        categories = [CategoryView.of(category, at=clock) for category in menu.read_menu(session)]
+    return render_template("menu.html", categories=categories, key=uuid.uuid4().hex)
+
+
+@web.post("/commandes")
+def place_order() -> Response:
+    """Place the order of the menu's form and show it. Sent twice, the form places one order."""
+    settings: Settings = current_app.extensions["settings"]
+    database: Database = current_app.extensions["database"]
+    placement = _read_form()
+    key = request.form.get("key", "")[:100]
+    if not key:
+        raise Invalid(_("This form is out of date. Please reload the menu."))
+    with database.writing() as session:
+        claimed = idempotency.claim(session, scope="web:order", key=key, content=placement.model_dump_json().encode())
+        if claimed.replay is not None:
+            reference = claimed.replay[1]
+        else:
+            reference = str(service.place_order(session, placement, at=now(), zone=settings.zone).reference)
+            idempotency.keep(session, claimed, status=303, body=reference)
+    return redirect(url_for("orders.order_page", reference=reference), code=303)
+
+
+@web.get("/commandes/<uuid:reference>")
+def order_page(reference: uuid.UUID) -> str:
+    """An order as its guest sees it."""
+    database: Database = current_app.extensions["database"]
+    with database.reading() as session:
+        return render_template("order.html", order=service.read_order(session, reference))
+
+
+@web.post("/langue")
+def choose_language() -> Response:
+    """Remember the user's language and go back."""
+    chosen = request.form.get("lang", "")
+    back = request.form.get("back", "/")
+    response = redirect(back if back.startswith("/") and not back.startswith(("//", "/\\")) else "/", code=303)
+    if chosen in LOCALES:
+        response.set_cookie(COOKIE, chosen, max_age=31_536_000, samesite="Lax", httponly=True)
+    return response
+
+
+def _read_form() -> OrderPlacement:
+    """The menu's form: ``quantity-<dish>`` and, per dish, ``options-<dish>``. Raises `Invalid`."""
+    lines: list[dict[str, Any]] = []
+    for field, text in request.form.items():
+        kind, _dash, dish = field.partition("-")
+        if kind == "quantity" and dish.isdecimal() and text.strip() not in {"", "0"}:
+            # A group of which exactly one is taken has a name of its own, as radio buttons need.
+            names = [name for name in request.form if name == f"options-{dish}" or name.startswith(f"options-{dish}-")]
+            options = [option for name in names for option in request.form.getlist(name)]
+            note = request.form.get(f"note-{dish}", "")
+            lines.append({"dish": dish, "quantity": text, "options": options, "note": note})
+    if not lines:
+        raise Invalid(_("Choose at least one dish."))
+    try:
+        return OrderPlacement.model_validate(
+            {"guest": request.form.get("guest", ""), "note": request.form.get("note", ""), "lines": lines}
+        )
+    except ValidationError as error:
+        if any(problem["loc"][0] == "guest" for problem in error.errors()):
+            raise Invalid(_("Tell us your name, so that we can call you.")) from error
+        raise Invalid(_("Some quantities are not acceptable (1 to 50 of each dish).")) from error

@@ -1,0 +1,170 @@
+"""Settings of the service, read once from the environment and from secret files.
+
+Every variable starts with ``RESTAURANT_``. No name ends in ``_PORT`` or ``_HOST``: Kubernetes sets such
+variables itself for a Service called ``restaurant`` or ``restaurant-database``.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+#: A signing key shorter than this is refused.
+SECRET_KEY_MINIMUM = 32
+
+
+class SettingsError(Exception):
+    """The environment does not describe a service that can run. The message lists every problem."""
+
+
+def _default_database_url() -> str:
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return f"sqlite:///{data / 'restaurant' / 'restaurant.sqlite3'}"
+
+
+def _read_secret(path: Path) -> SecretStr:
+    try:
+        return SecretStr(path.read_text(encoding="utf-8").strip())
+    except OSError as error:
+        raise ValueError(f"cannot read the secret file {path}: {error.strerror}") from error
+
+
+class Settings(BaseSettings):
+    """What the operator decides. `Settings.load` reports all problems at once."""
+
+    model_config = SettingsConfigDict(env_prefix="RESTAURANT_", extra="ignore", frozen=True)
+
+    database_url: str = Field(default_factory=_default_database_url)
+    """`sqlite:///FILE` or `postgresql://USER@HOST:PORT/NAME`; the password may come from a file."""
+    database_password_file: Path | None = None
+    database_pool_size: int = Field(default=2, ge=1, le=100)
+    """Connections this process may hold; there is no overflow, so pods x this is what the server sees."""
+
+    secret_key: SecretStr | None = None
+    secret_key_file: Path | None = None
+    secret_key_fallbacks_file: Path | None = None
+    """Retired signing keys, one a line: cookies signed with them stay valid."""
+
+    listen: str = "0.0.0.0:8080"
+    probes_listen: str = "0.0.0.0:9797"
+    threads: int = Field(default=8, ge=2, le=256)
+    drain_seconds: float = Field(default=8.0, ge=0, le=300)
+    """How long `/drain` keeps serving, so that load balancers stop sending before the process stops."""
+    grace_seconds: int = Field(default=20, ge=1, le=300)
+    """How long requests in flight may take after SIGTERM."""
+    keepalive_seconds: int = Field(default=75, ge=0, le=3600)
+    trusted_proxies: int = Field(default=0, ge=0, le=10)
+    https: bool = False
+    """True when users come by HTTPS: cookies become Secure and HSTS is sent."""
+
+    name: str = "Gestion Restaurant"
+    timezone: str = "Europe/Paris"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "text"] = "json"
+
+    _signing_keys: tuple[str, ...] = PrivateAttr(default=())
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: str) -> str:
+        try:
+            backend = make_url(value).get_backend_name()
+        except ArgumentError as error:
+            raise ValueError("not a database URL, such as postgresql://user@host:5432/name") from error
+        if backend not in {"sqlite", "postgresql"}:
+            raise ValueError(f"{backend} is not supported; use sqlite or postgresql")
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_timezone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{value} is no time zone; use a name such as Europe/Paris") from error
+        return value
+
+    @field_validator("listen", "probes_listen")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdigit() or int(port) > 65535:
+            raise ValueError("must be ADDRESS:PORT, such as 0.0.0.0:8080")
+        return value
+
+    @model_validator(mode="after")
+    def _have_signing_keys(self) -> Self:
+        if self.secret_key_file is not None:
+            key = _read_secret(self.secret_key_file)
+        elif self.secret_key is not None:
+            key = self.secret_key
+        elif (file := self.sqlite_file()) is not None:
+            key = SecretStr(_kept_key(file.with_name(file.name + ".key")))
+        else:
+            raise ValueError("set RESTAURANT_SECRET_KEY_FILE (or RESTAURANT_SECRET_KEY): there is no default")
+        if len(key.get_secret_value()) < SECRET_KEY_MINIMUM:
+            raise ValueError(f"the secret key must have at least {SECRET_KEY_MINIMUM} characters")
+        keys = [key.get_secret_value()]
+        if self.secret_key_fallbacks_file is not None:
+            keys += _read_secret(self.secret_key_fallbacks_file).get_secret_value().split()
+        self._signing_keys = tuple(keys)
+        return self
+
+    @classmethod
+    def load(cls) -> Settings:
+        """Read the environment. Raises `SettingsError` with one line per problem."""
+        try:
+            return cls()
+        except ValidationError as error:
+            lines = []
+            for problem in error.errors(include_url=False, include_input=False):
+                where = "_".join(str(part) for part in problem["loc"]).upper()
+                message = problem["msg"].removeprefix("Value error, ")
+                lines.append(f"RESTAURANT_{where}: {message}" if where else message)
+            raise SettingsError("\n".join(lines)) from error
+
+    @property
+    def signing_keys(self) -> tuple[str, ...]:
+        """The current key for cookies first, then the retired ones."""
+        return self._signing_keys
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The restaurant's own time zone: its day begins and ends there."""
+        return ZoneInfo(self.timezone)
+
+    def sqlite_file(self) -> Path | None:
+        """The database file, or None on PostgreSQL."""
+        url = make_url(self.database_url)
+        return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+
+    def engine_url(self) -> URL:
+        """The URL for SQLAlchemy with its driver and the password from the secret file."""
+        url = make_url(self.database_url)
+        if url.get_backend_name() == "sqlite":
+            return url.set(drivername="sqlite+pysqlite")
+        url = url.set(drivername="postgresql+psycopg")
+        if self.database_password_file is not None:
+            url = url.set(password=_read_secret(self.database_password_file).get_secret_value())
+        return url
+
+
+def _kept_key(path: Path) -> str:
+    """The single-user key beside the SQLite file, made on first use and readable by its owner alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text(encoding="utf-8").strip()
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        key = secrets.token_urlsafe(48)
+        file.write(key)
+    return key

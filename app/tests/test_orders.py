@@ -1,0 +1,250 @@
+"""Placing orders in the browser and over REST."""
+
+from __future__ import annotations
+
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import func, select
+
+from restaurant.database import Database
+from restaurant.orders.models import Order
+
+EGGS = 2
+STEAK = 6
+CROQUE = 11
+BRUNCH = 24
+
+
+def order(**changes: Any) -> dict[str, Any]:
+    return {"guest": "Ana", "lines": [{"dish": EGGS, "quantity": 2}], **changes}
+
+
+def post(client: FlaskClient, body: object, *, key: str | None = "k1") -> Any:
+    headers = {} if key is None else {"Idempotency-Key": key}
+    return client.post("/api/v1/orders", json=body, headers=headers)
+
+
+def count(database: Database) -> int:
+    with database.reading() as session:
+        return session.scalars(select(func.count()).select_from(Order)).one()
+
+
+def options_of(client: FlaskClient, dish: int) -> list[list[int]]:
+    menu = client.get("/api/v1/menu").get_json()
+    found = next(entry for category in menu["categories"] for entry in category["dishes"] if entry["id"] == dish)
+    return [[option["id"] for option in group["options"]] for group in found["option_groups"]]
+
+
+def test_an_order_is_placed_priced_and_can_be_read_again(client: FlaskClient) -> None:
+    cooking, side = options_of(client, STEAK)
+    line = {"dish": STEAK, "quantity": 2, "options": [cooking[0], side[2]], "note": "sans sel"}
+    placed = post(client, order(lines=[line, {"dish": EGGS}]))
+    assert placed.status_code == 201
+    reply = placed.get_json()
+    assert [entry["total"] for entry in reply["lines"]] == [2 * (2490 + 200), 620]
+    assert reply["total"] == 2 * 2690 + 620
+    assert reply["status"] == "sent"
+    assert [option["name"] for option in reply["lines"][0]["options"]] == ["Saignant", "Gratin dauphinois"]
+    read = client.get(f"/api/v1/orders/{reply['reference']}")
+    assert read.status_code == 200
+    assert read.get_json() == reply
+
+
+def test_the_same_key_and_body_place_one_order_and_get_the_same_reply(client: FlaskClient, database: Database) -> None:
+    first, second = post(client, order()), post(client, order())
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert first.data == second.data
+    assert second.headers["Idempotent-Replayed"] == "true"
+    assert count(database) == 1
+
+
+def test_the_same_key_with_another_body_is_refused(client: FlaskClient, database: Database) -> None:
+    post(client, order())
+    refused = post(client, order(guest="Léo"))
+    assert refused.status_code == 422
+    assert refused.get_json()["type"] == "urn:restaurant:problem:idempotency-key-reused"
+    assert count(database) == 1
+
+
+def test_many_posts_at_once_with_one_key_place_one_order(app: Flask, database: Database) -> None:
+    def place(_number: int) -> tuple[int, bytes]:
+        reply = post(app.test_client(), order())
+        return reply.status_code, reply.data
+
+    with ThreadPoolExecutor(8) as pool:
+        replies = set(pool.map(place, range(24)))
+    assert len(replies) == 1
+    assert count(database) == 1
+
+
+def test_a_refused_order_may_be_corrected_under_the_same_key(client: FlaskClient, database: Database) -> None:
+    assert post(client, order(lines=[{"dish": 999}])).status_code == 422
+    assert post(client, order()).status_code == 201
+    assert count(database) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({}, "/guest"),
+        (order(guest=""), "/guest"),
+        (order(guest="x" * 81), "/guest"),
+        (order(guest="a\x00b"), "/guest"),
+        (order(lines=[]), "/lines"),
+        (order(lines=[{"dish": EGGS}] * 61), "/lines"),
+        (order(lines=[{"dish": EGGS, "quantity": 0}]), "/lines/0/quantity"),
+        (order(lines=[{"dish": EGGS, "quantity": 51}]), "/lines/0/quantity"),
+        (order(lines=[{"dish": EGGS, "quantity": 1.5}]), "/lines/0/quantity"),
+        (order(lines=[{"dish": 2**63}]), "/lines/0/dish"),
+        (order(lines=[{"dish": 999}]), "/lines/0/dish"),
+        (order(lines=[{"dish": EGGS, "price": 1}]), "/lines/0/price"),
+        (order(lines=[{"dish": EGGS, "options": [1]}]), "/lines/0/options"),
+        (order(lines=[{"dish": STEAK}]), "/lines/0/options"),
+        (order(kind="dine_in"), "/kind"),
+        (order(status="paid"), "/status"),
+        ([], "/"),
+    ],
+)
+def test_a_wrong_order_is_refused_with_the_place_of_the_fault(
+    client: FlaskClient, database: Database, body: object, pointer: str
+) -> None:
+    refused = post(client, body)
+    assert refused.status_code == 422
+    assert refused.content_type == "application/problem+json"
+    assert pointer in [fault["pointer"] for fault in refused.get_json()["errors"]]
+    assert count(database) == 0
+
+
+def test_too_many_or_repeated_options_are_refused(client: FlaskClient) -> None:
+    (extras,) = options_of(client, CROQUE)
+    for chosen in (extras, [extras[0], extras[0]]):
+        refused = post(client, order(lines=[{"dish": CROQUE, "options": chosen}]))
+        assert refused.status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("data", "content_type", "status"),
+    [
+        (b"{", "application/json", 400),
+        (b"\xff", "application/json", 400),
+        (b"", "application/json", 400),
+        (b"guest=Ana", "application/x-www-form-urlencoded", 415),
+        (b"x" * 300_000, "application/json", 413),
+    ],
+)
+def test_a_body_that_is_not_acceptable_json_is_refused(
+    client: FlaskClient, data: bytes, content_type: str, status: int
+) -> None:
+    headers = {"Idempotency-Key": "k"}
+    reply = client.post("/api/v1/orders", data=data, content_type=content_type, headers=headers)
+    assert reply.status_code == status
+    assert reply.content_type == "application/problem+json"
+
+
+@pytest.mark.parametrize("key", [None, "", "x" * 101, "clé"])
+def test_an_order_without_a_usable_key_is_refused(client: FlaskClient, key: str | None) -> None:
+    reply = post(client, order(), key=key)
+    assert reply.status_code == 400
+    assert reply.get_json()["type"] == "urn:restaurant:problem:idempotency-key-missing"
+
+
+def test_unknown_orders_and_addresses_are_not_found(client: FlaskClient) -> None:
+    for path in ("/api/v1/orders/00000000-0000-0000-0000-000000000000", "/api/v1/orders/1", "/api/v1/nothing"):
+        reply = client.get(path)
+        assert reply.status_code == 404
+        assert reply.content_type == "application/problem+json"
+
+
+def test_the_menu_page_lists_every_dish_in_both_languages(client: FlaskClient) -> None:
+    french = client.get("/").text
+    english = client.get("/", headers={"Accept-Language": "en-GB,en;q=0.9"}).text
+    assert "Notre carte" in french
+    assert "Crème brûlée" in french
+    assert "Our menu" in english
+    assert "Apple tarte Tatin" in english
+    assert 'lang="en"' in english
+
+
+def form_key(client: FlaskClient) -> str:
+    found = re.search(r'name="key" value="(\w+)"', client.get("/").text)
+    assert found
+    return found[1]
+
+
+def test_the_form_places_one_order_even_when_sent_twice(client: FlaskClient, database: Database) -> None:
+    cooking, side = options_of(client, STEAK)
+    form = {
+        "key": form_key(client),
+        "guest": "Ana",
+        f"quantity-{EGGS}": "1",
+        f"quantity-{STEAK}": "1",
+        f"options-{STEAK}-1": str(cooking[1]),
+        f"options-{STEAK}-2": str(side[0]),
+    }
+    first, second = client.post("/commandes", data=form), client.post("/commandes", data=form)
+    assert first.status_code == second.status_code == 303
+    assert first.location == second.location
+    assert count(database) == 1
+    page = client.get(first.location).text
+    assert "Merci, Ana" in page
+    assert "31,10 €" in page
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {},
+        {"guest": "Ana"},
+        {"guest": "Ana", "quantity-2": "0"},
+        {"guest": "Ana", "quantity-2": "-1"},
+        {"guest": "Ana", "quantity-2": "1000"},
+        {"guest": "Ana", "quantity-2": "many"},
+        {"guest": "Ana", "quantity-99999999999": "1"},
+        {"guest": "", "quantity-2": "1"},
+        {"guest": "Ana", "quantity-2": "1", "key": ""},
+    ],
+)
+def test_a_wrong_form_is_answered_by_one_page_and_places_nothing(
+    client: FlaskClient, database: Database, form: dict[str, str]
+) -> None:
+    reply = client.post("/commandes", data={"key": "k", **form})
+    assert reply.status_code == 422
+    assert reply.content_type.startswith("text/html")
+    assert count(database) == 0
+
+
+def test_a_form_sent_by_another_site_is_refused(client: FlaskClient, database: Database) -> None:
+    form = {"key": "k", "guest": "Ana", "quantity-2": "1"}
+    for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://elsewhere.example"}, {"Origin": "null"}):
+        assert client.post("/commandes", data=form, headers=headers).status_code == 403
+    assert count(database) == 0
+
+
+def test_a_guests_text_is_shown_as_text(client: FlaskClient) -> None:
+    reference = post(client, order(guest="<script>alert(1)</script>")).get_json()["reference"]
+    page = client.get(f"/commandes/{reference}").text
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_a_dish_outside_its_hours_cannot_be_ordered(client: FlaskClient, app: Flask) -> None:
+    import time_machine
+
+    with time_machine.travel("2026-04-03T18:00:00Z", tick=False):
+        refused = post(client, order(lines=[{"dish": BRUNCH}]))
+        assert refused.status_code == 409
+        assert refused.get_json()["type"] == "urn:restaurant:problem:dish-unavailable"
+    with time_machine.travel("2026-04-03T08:00:00Z", tick=False):
+        assert post(client, order(lines=[{"dish": BRUNCH}])).status_code == 201
+
+
+def test_problem_details_carry_the_id_of_the_request(client: FlaskClient) -> None:
+    reply = client.get("/api/v1/nothing", headers={"X-Request-ID": "abc-123"})
+    assert reply.headers["X-Request-ID"] == "abc-123"
+    assert json.loads(reply.data)["request_id"] == "abc-123"

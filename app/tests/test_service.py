@@ -1,0 +1,300 @@
+"""How the service runs: settings, migrations, probes, metrics, headers, and its end under load."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from alembic import command
+from click.testing import CliRunner
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import inspect
+
+from conftest import SECRET, make_settings
+from restaurant.app import create_app
+from restaurant.cli import main
+from restaurant.database import Database, alembic_config
+from restaurant.lifecycle import Lifecycle
+from restaurant.menu.service import seed_menu
+from restaurant.settings import Settings, SettingsError
+
+
+def test_settings_name_every_missing_or_wrong_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESTAURANT_DATABASE_URL", "mysql://localhost/x")
+    monkeypatch.setenv("RESTAURANT_THREADS", "none")
+    monkeypatch.setenv("RESTAURANT_TIMEZONE", "Mars/Olympus")
+    monkeypatch.setenv("RESTAURANT_LISTEN", "8080")
+    with pytest.raises(SettingsError) as problem:
+        Settings.load()
+    for name in ("RESTAURANT_DATABASE_URL", "RESTAURANT_THREADS", "RESTAURANT_TIMEZONE", "RESTAURANT_LISTEN"):
+        assert name in str(problem.value)
+
+
+def test_there_is_no_default_signing_key_on_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESTAURANT_DATABASE_URL", "postgresql://restaurant@localhost/restaurant")
+    with pytest.raises(SettingsError, match="RESTAURANT_SECRET_KEY_FILE"):
+        Settings.load()
+    monkeypatch.setenv("RESTAURANT_SECRET_KEY", "short")
+    with pytest.raises(SettingsError, match="at least 32"):
+        Settings.load()
+
+
+def test_sqlite_keeps_its_own_signing_key_readable_by_its_owner_alone(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'data' / 'r.sqlite3'}"
+    first, second = Settings(database_url=url), Settings(database_url=url)
+    assert first.signing_keys == second.signing_keys
+    assert (tmp_path / "data" / "r.sqlite3.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_secrets_come_from_files_and_are_not_shown(tmp_path: Path) -> None:
+    key, old, password = tmp_path / "key", tmp_path / "old", tmp_path / "password"
+    key.write_text(SECRET + "\n")
+    old.write_text("one\ntwo\n")
+    password.write_text("p@ss/word\n")
+    settings = Settings(
+        database_url="postgresql://restaurant@db/restaurant",
+        database_password_file=password,
+        secret_key_file=key,
+        secret_key_fallbacks_file=old,
+    )
+    assert settings.signing_keys == (SECRET, "one", "two")
+    assert settings.engine_url().password == "p@ss/word"
+    assert "p@ss" not in repr(settings)
+    with pytest.raises(ValueError, match="cannot read the secret file"):
+        Settings(database_url="sqlite://", secret_key_file=tmp_path / "missing")
+
+
+def test_forty_processes_that_start_together_migrate_once(empty_settings: Settings) -> None:
+    def start(_number: int) -> bool:
+        database = Database(empty_settings)
+        database.migrate()
+        ready = database.at_head()
+        database.engine.dispose()
+        return ready
+
+    with ThreadPoolExecutor(10) as pool:
+        assert all(pool.map(start, range(40)))
+
+
+def test_models_and_migrations_agree(settings: Settings) -> None:
+    database = Database(settings)
+    with database.migration_lock() as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.check(config)
+    database.engine.dispose()
+
+
+def test_migrations_can_be_undone_and_done_again(empty_settings: Settings) -> None:
+    database = Database(empty_settings)
+    database.migrate()
+    with database.writing() as session:
+        seed_menu(session, profile="bistro")
+    with database.migration_lock() as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+    assert inspect(database.engine).get_table_names() == ["alembic_version"]
+    database.migrate()
+    assert database.at_head()
+    database.engine.dispose()
+
+
+def test_readiness_follows_the_schema_and_the_drain(empty_settings: Settings) -> None:
+    database = Database(empty_settings)
+    assert "schema" in (Lifecycle(database).problem() or "")
+    database.migrate()
+    lifecycle = Lifecycle(database)
+    assert lifecycle.problem() is None
+    lifecycle.drain()
+    assert lifecycle.problem() == "draining"
+    database.engine.dispose()
+
+
+def test_a_database_that_is_away_is_a_readable_503(tmp_path: Path) -> None:
+    settings = make_settings(f"postgresql://nobody@/nothing?host={tmp_path}")
+    app = create_app(settings)
+    page = app.test_client().get("/")
+    assert page.status_code == 503
+    assert page.headers["Retry-After"] == "5"
+    assert "indisponible" in page.text
+    assert (app.extensions["lifecycle"].problem() or "").startswith("database")
+
+
+def test_pages_carry_the_headers_that_protect_them(app: Flask, client: FlaskClient) -> None:
+    headers = client.get("/").headers
+    assert "default-src 'self'" in headers["Content-Security-Policy"]
+    assert "unsafe-inline" not in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert "Strict-Transport-Security" not in headers
+
+
+def test_versioned_assets_are_kept_by_browsers(client: FlaskClient) -> None:
+    import re
+
+    page = client.get("/").text
+    assets = re.findall(r'(?:href|src)="(/static/[^"]+)"', page)
+    assert len(assets) >= 3
+    for address in assets:
+        with client.get(address) as reply:
+            assert reply.status_code == 200
+            assert "immutable" in reply.headers["Cache-Control"]
+    assert not re.findall(r'(?:href|src)="https?://', page)
+
+
+def test_seed_fills_an_empty_menu_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESTAURANT_DATABASE_URL", f"sqlite:///{tmp_path / 'r.sqlite3'}")
+    runner = CliRunner()
+    assert runner.invoke(main, ["migrate"]).exit_code == 0
+    assert "24 dishes added" in runner.invoke(main, ["seed", "--profile", "bistro"]).output
+    assert "nothing added" in runner.invoke(main, ["seed"]).output
+
+
+def test_wrong_settings_are_one_readable_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESTAURANT_DATABASE_URL", "nonsense")
+    result = CliRunner().invoke(main, ["migrate"])
+    assert result.exit_code == 1
+    assert "RESTAURANT_DATABASE_URL: not a database URL" in result.output
+    assert "Traceback" not in result.output
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def get(port: int, path: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path)
+        reply = connection.getresponse()
+        return reply.status, reply.read()
+    finally:
+        connection.close()
+
+
+@contextmanager
+def serving(settings: Settings, log: Path, **environment: str) -> Iterator[tuple[subprocess.Popen[bytes], int, int]]:
+    """The real command in a process of its own: yields it with its port and its probes' port."""
+    port, probes = free_port(), free_port()
+    variables = {
+        **os.environ,
+        "RESTAURANT_DATABASE_URL": settings.database_url,
+        "RESTAURANT_SECRET_KEY": SECRET,
+        "RESTAURANT_LISTEN": f"127.0.0.1:{port}",
+        "RESTAURANT_PROBES_LISTEN": f"127.0.0.1:{probes}",
+        **environment,
+    }
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "restaurant", "serve"], env=variables, stdout=output, stderr=output
+        )
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                if get(probes, "/readyz")[0] == 200:
+                    break
+            except OSError:
+                pass
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        yield process, port, probes
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def test_no_request_fails_while_the_service_drains_and_stops(settings: Settings, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with serving(settings, log, RESTAURANT_DRAIN_SECONDS="1.5") as (process, port, probes):
+        failures: list[str] = []
+        answered = 0
+        stop = threading.Event()
+
+        def load(number: int) -> None:
+            nonlocal answered
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            body = json.dumps({"guest": "Ana", "lines": [{"dish": 2}]})
+            turn = 0
+            while not stop.is_set():
+                turn += 1
+                headers = {"Content-Type": "application/json", "Idempotency-Key": f"{number}-{turn}"}
+                try:
+                    connection.request("POST", "/api/v1/orders", body, headers)
+                    reply = connection.getresponse()
+                    reply.read()
+                    if reply.status != 201:
+                        failures.append(f"status {reply.status}")
+                    answered += 1
+                except (OSError, http.client.HTTPException) as error:
+                    failures.append(repr(error))
+                    break
+                time.sleep(0.01)
+            connection.close()
+
+        clients = [threading.Thread(target=load, args=(number,)) for number in range(4)]
+        for client in clients:
+            client.start()
+        time.sleep(0.5)
+        drain = threading.Thread(target=get, args=(probes, "/drain"))
+        drain.start()
+        time.sleep(0.5)
+        assert get(probes, "/readyz") == (503, b'{"status": "draining"}')
+        assert get(probes, "/healthz")[0] == 200
+        stop.set()
+        for client in clients:
+            client.join()
+        drain.join()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        assert failures == []
+        assert answered > 20
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {line["event"] for line in lines} >= {"serving", "draining", "request"}
+    assert all("request_id" in line for line in lines if line["event"] == "request")
+
+
+def test_metrics_name_routes_by_template_and_probes_have_their_own_port(settings: Settings, tmp_path: Path) -> None:
+    with serving(settings, tmp_path / "log") as (_process, port, probes):
+        assert get(port, "/commandes/00000000-0000-0000-0000-000000000000")[0] == 404
+        assert get(port, "/metrics")[0] == 404
+        text = get(probes, "/metrics")[1].decode()
+        assert 'route="/commandes/<uuid:reference>",status="404"' in text
+        assert "restaurant_http_threads 8.0" in text
+        assert "restaurant_database_checkout_seconds_count" in text
+        assert get(probes, "/anything")[0] == 404
+
+
+def test_a_request_in_flight_is_finished_after_sigterm(settings: Settings, tmp_path: Path) -> None:
+    with serving(settings, tmp_path / "log") as (process, port, _probes):
+        body = json.dumps({"guest": "Ana", "lines": [{"dish": 2}]}).encode()
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            head = (
+                "POST /api/v1/orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                f"Idempotency-Key: slow\r\nContent-Length: {len(body)}\r\n\r\n"
+            )
+            connection.sendall(head.encode() + body[:5])
+            time.sleep(0.3)
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+            connection.sendall(body[5:])
+            assert connection.recv(4096).startswith(b"HTTP/1.1 201")
+        assert process.wait(15) == 0
