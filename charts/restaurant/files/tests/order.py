@@ -1,0 +1,49 @@
+"""The release's test: place an order through the Service as a guest would, and read it back."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+import uuid
+from typing import Any
+
+BASE = f"http://{os.environ['SERVICE']}/api/v1"
+
+
+def call(method: str, path: str, body: object = None, key: str = "") -> Any:
+    """The answer of the API to a request; a refusal ends the test with what was said."""
+    headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(BASE + path, data=data, headers=headers, method=method)  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+            return json.load(response)
+    except urllib.error.HTTPError as error:
+        sys.exit(f"{method} {path} was answered with {error.code}: {error.read().decode(errors='replace')}")
+    except urllib.error.URLError as error:
+        sys.exit(f"{method} {path} was not answered: {error.reason}")
+
+
+menu = call("GET", "/menu")
+dishes = [dish for category in menu["categories"] for dish in category["dishes"] if dish["available"]]
+if not dishes:
+    sys.exit("the menu has no dish that can be ordered now: set the value seed, or add one")
+
+dish = dishes[0]
+options = [option["id"] for group in dish["option_groups"] for option in group["options"][: group["minimum"]]]
+line = {"dish": dish["id"], "quantity": 2, "options": options}
+order = {"guest": "helm test", "lines": [line]}
+
+key = str(uuid.uuid4())
+placed = call("POST", "/orders", order, key)
+again = call("POST", "/orders", order, key)
+read = call("GET", f"/orders/{placed['reference']}")
+
+if again["reference"] != placed["reference"]:
+    sys.exit(f"one request sent twice made two orders: {placed['reference']} and {again['reference']}")
+if read != placed or len(read["lines"]) != 1 or read["lines"][0]["quantity"] != line["quantity"]:
+    sys.exit(f"the order that was read is not the one that was placed:\n{placed}\n{read}")
+print(f"order {placed['reference']} placed and read: {line['quantity']} x {dish['name']}, {read['total'] / 100:.2f} EUR")

@@ -1,0 +1,136 @@
+{{- define "restaurant.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride -}}
+{{- else if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "restaurant.databaseName" -}}
+{{- include "restaurant.fullname" . }}-database
+{{- end -}}
+
+{{- /* The names of the Secrets: those that exist, or the chart's own. */ -}}
+{{- define "restaurant.keySecret" -}}
+{{- .Values.secretKey.existingSecret | default (printf "%s-key" (include "restaurant.fullname" .)) -}}
+{{- end -}}
+{{- define "restaurant.databaseSecret" -}}
+{{- .Values.database.existingSecret | default (include "restaurant.databaseName" .) -}}
+{{- end -}}
+
+{{- /* The most pods that can be at once: the maximum, and what an update adds to it. */ -}}
+{{- define "restaurant.maxPods" -}}
+{{- ternary .Values.autoscaling.maxReplicas .Values.replicas .Values.autoscaling.enabled | int -}}
+{{- end -}}
+{{- define "restaurant.surge" -}}
+{{- $surge := .Values.updateStrategy.maxSurge | toString -}}
+{{- if hasSuffix "%" $surge -}}
+{{- divf (mulf (include "restaurant.maxPods" . | float64) (trimSuffix "%" $surge | float64)) 100.0 | ceil | int -}}
+{{- else -}}
+{{- $surge | int -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* What the application is told, the same in every container that runs its program. */ -}}
+{{- define "restaurant.env" -}}
+{{- with .Values.database -}}
+- name: RESTAURANT_DATABASE_URL
+  {{- if eq .type "postgresql" }}
+  value: postgresql://{{ .user }}@{{ include "restaurant.databaseName" $ }}:5432/{{ .name }}
+  {{- else if eq .type "external" }}
+  value: postgresql://{{ .user }}@{{ .external.host }}:{{ .external.port }}/{{ .name }}?sslmode={{ .external.sslMode }}
+  {{- else }}
+  value: sqlite:////var/lib/restaurant/restaurant.sqlite3
+  {{- end }}
+{{- if ne .type "sqlite" }}
+- name: RESTAURANT_DATABASE_PASSWORD_FILE
+  value: /run/secrets/restaurant/database-password
+- name: RESTAURANT_DATABASE_POOL_SIZE
+  value: {{ .poolSize | quote }}
+{{- end }}
+{{- end }}
+- name: RESTAURANT_SECRET_KEY_FILE
+  value: /run/secrets/restaurant/secret-key
+{{- with .Values.settings }}
+- name: RESTAURANT_NAME
+  value: {{ .name | quote }}
+- name: RESTAURANT_TIMEZONE
+  value: {{ .timezone | quote }}
+- name: RESTAURANT_LOG_LEVEL
+  value: {{ .logLevel }}
+- name: RESTAURANT_THREADS
+  value: {{ .threads | quote }}
+- name: RESTAURANT_DRAIN_SECONDS
+  value: {{ .drainSeconds | quote }}
+- name: RESTAURANT_GRACE_SECONDS
+  value: {{ .graceSeconds | quote }}
+- name: RESTAURANT_TRUSTED_PROXIES
+  value: {{ .trustedProxies | quote }}
+- name: RESTAURANT_HTTPS
+  value: {{ .https | quote }}
+{{- end }}
+{{- end -}}
+
+{{- define "restaurant.volumeMounts" -}}
+- name: tmp
+  mountPath: /tmp
+- name: secrets
+  mountPath: /run/secrets/restaurant
+  readOnly: true
+{{- if eq .Values.database.type "sqlite" }}
+- name: data
+  mountPath: /var/lib/restaurant
+{{- end }}
+{{- end -}}
+
+{{- define "restaurant.volumes" -}}
+- name: tmp
+  emptyDir:
+    sizeLimit: 64Mi
+- name: secrets
+  projected:
+    defaultMode: 0440
+    sources:
+      - secret:
+          name: {{ include "restaurant.keySecret" . }}
+          items:
+            - key: {{ .Values.secretKey.key }}
+              path: secret-key
+      {{- if ne .Values.database.type "sqlite" }}
+      - secret:
+          name: {{ include "restaurant.databaseSecret" . }}
+          items:
+            - key: {{ .Values.database.passwordKey }}
+              path: database-password
+      {{- end }}
+{{- if eq .Values.database.type "sqlite" }}
+- name: data
+  persistentVolumeClaim:
+    claimName: {{ include "restaurant.fullname" . }}-data
+{{- end }}
+{{- end -}}
+
+{{- /* Contexts of every pod and container that runs the application's image. */ -}}
+{{- define "restaurant.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 10001
+runAsGroup: 10001
+fsGroup: 10001
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+{{- define "restaurant.securityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{- /* A value of a Secret of ours: the one in the cluster, else a new one. Takes (dict "context" $ "name" "key"). */ -}}
+{{- define "restaurant.keptSecret" -}}
+{{- $current := lookup "v1" "Secret" (include "maas.namespace" .context) .name -}}
+{{- dig "data" .key (randAlphaNum 48 | b64enc) $current -}}
+{{- end -}}

@@ -1,0 +1,43 @@
+{{- /* Arithmetic that cannot work is refused with the sum and the values in it. */ -}}
+{{- define "restaurant.validate" -}}
+{{- $root := . -}}
+{{- with .Values.autoscaling -}}
+{{- if and .enabled (gt (int .minReplicas) (int .maxReplicas)) -}}
+{{- fail (printf "\n\nautoscaling.minReplicas (%d) is more than autoscaling.maxReplicas (%d).\n" (int .minReplicas) (int .maxReplicas)) -}}
+{{- end -}}
+{{- end -}}
+
+{{- $pods := include "restaurant.maxPods" . | int -}}
+{{- $db := .Values.database -}}
+{{- if eq $db.type "sqlite" -}}
+  {{- if or (gt $pods 1) .Values.autoscaling.enabled -}}
+  {{- fail (printf "\n\nSQLite is a file that one pod can have, and up to %d are asked for.\nSet:\n\n    %s: false\n    %s: 1\n\nor keep the pods and take PostgreSQL:\n\n    %s: postgresql\n" $pods (include "maas.valuePath" (dict "context" $root "path" "autoscaling.enabled")) (include "maas.valuePath" (dict "context" $root "path" "replicas")) (include "maas.valuePath" (dict "context" $root "path" "database.type"))) -}}
+  {{- end -}}
+{{- else -}}
+  {{- $surge := include "restaurant.surge" . | int -}}
+  {{- $needed := add (mul (add $pods $surge) $db.poolSize) $db.reservedConnections | int -}}
+  {{- $limit := ternary $db.postgresql.maxConnections $db.external.maxConnections (eq $db.type "postgresql") | int -}}
+  {{- if and $limit (gt $needed $limit) -}}
+  {{- $where := printf "database.%s.maxConnections" $db.type -}}
+  {{- $fewer := div (sub $limit $db.reservedConnections) (add $pods $surge) | int -}}
+  {{- $hint := ternary (printf "\nor let each pod hold fewer:\n\n    %s: %d\n" (include "maas.valuePath" (dict "context" $root "path" "database.poolSize")) $fewer) "\nor lower the number of pods.\n" (gt $fewer 0) -}}
+  {{- fail (printf "\n\nThe pods could open more connections than the database takes:\n\n    (%d pods + %d during an update) x %d connections + %d reserved = %d, over the limit of %d\n\nSet:\n\n    %s: %d\n%s" $pods $surge (int $db.poolSize) (int $db.reservedConnections) $needed $limit (include "maas.valuePath" (dict "context" $root "path" $where)) $needed $hint) -}}
+  {{- end -}}
+{{- end -}}
+
+{{- if eq $db.type "external" -}}
+  {{- if not $db.external.host -}}
+  {{- fail (printf "\n\nAn external database needs its address.\nSet:\n\n    %s: db.example.org\n" (include "maas.valuePath" (dict "context" $root "path" "database.external.host"))) -}}
+  {{- end -}}
+  {{- if not $db.existingSecret -}}
+  {{- fail (printf "\n\nAn external database needs a Secret with its user's password.\nMake one in the namespace %s and set:\n\n    %s: NAME\n" (include "maas.namespace" $root) (include "maas.valuePath" (dict "context" $root "path" "database.existingSecret"))) -}}
+  {{- end -}}
+{{- end -}}
+
+{{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
+{{- fail (printf "\n\nAn Ingress needs a host name.\nSet:\n\n    %s: [restaurant.example.org]\n" (include "maas.valuePath" (dict "context" $root "path" "ingress.hosts"))) -}}
+{{- end -}}
+{{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
+{{- fail (printf "\n\nAn HTTPRoute needs a Gateway to attach to.\nSet:\n\n    %s: [{name: GATEWAY, namespace: NAMESPACE}]\n" (include "maas.valuePath" (dict "context" $root "path" "httpRoute.parentRefs"))) -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,43 @@
+{{- /* The pod that fills an empty menu. One is enough, so it is not a step of each of the application's pods. */ -}}
+{{- define "restaurant.seedPod" -}}
+serviceAccountName: {{ include "restaurant.fullname" . }}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with include "maas.imagePullSecrets" . }}
+{{ . }}
+{{- end }}
+{{- with include "maas.scheduling" .Values }}
+{{ . }}
+{{- end }}
+restartPolicy: OnFailure
+securityContext:
+  {{- include "restaurant.podSecurityContext" . | nindent 2 }}
+initContainers:
+  - name: migrate
+    image: {{ include "maas.image" (dict "context" . "image" .Values.image) }}
+    imagePullPolicy: IfNotPresent
+    command: [restaurant, migrate]
+    env:
+      {{- include "restaurant.env" . | nindent 6 }}
+    securityContext:
+      {{- include "restaurant.securityContext" . | nindent 6 }}
+    resources:
+      {{- toYaml .Values.resources | nindent 6 }}
+    volumeMounts:
+      {{- include "restaurant.volumeMounts" . | nindent 6 }}
+containers:
+  - name: seed
+    image: {{ include "maas.image" (dict "context" . "image" .Values.image) }}
+    imagePullPolicy: IfNotPresent
+    command: [restaurant, seed, --profile, {{ .Values.seed }}]
+    env:
+      {{- include "restaurant.env" . | nindent 6 }}
+    securityContext:
+      {{- include "restaurant.securityContext" . | nindent 6 }}
+    resources:
+      {{- toYaml .Values.resources | nindent 6 }}
+    volumeMounts:
+      {{- include "restaurant.volumeMounts" . | nindent 6 }}
+volumes:
+  {{- include "restaurant.volumes" . | nindent 2 }}
+{{- end -}}

@@ -1,0 +1,25 @@
+{{- define "restaurant.databaseFiles" -}}
+initialise.sh: |
+  {{- .Files.Get "files/database/initialise.sh" | nindent 2 }}
+pg_hba.conf: |
+  {{- .Files.Get "files/database/pg_hba.conf" | nindent 2 }}
+postgresql.conf: |
+  {{- .Files.Get "files/database/postgresql.conf" | nindent 2 }}
+  max_connections = {{ .Values.database.postgresql.maxConnections }}
+  shared_buffers = {{ .Values.database.postgresql.sharedBuffers }}
+{{- end -}}
+
+{{- /* Where things lie in the official image, and in any that follows it. */ -}}
+{{- define "restaurant.databaseEnv" -}}
+- name: PATH
+  value: /usr/lib/postgresql/15/bin:/usr/local/bin:/usr/bin:/bin
+- name: PGDATA
+  value: /var/lib/postgresql/data/pgdata
+{{- end -}}
+
+{{- define "restaurant.databaseSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}

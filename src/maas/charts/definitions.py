@@ -1,0 +1,151 @@
+"""CustomResourceDefinitions, generated from the Go types of the component that is shipped.
+
+controller-gen reads the very modules that the component is built from, so a definition cannot be of another version
+than the program that uses it. Descriptions are left out: they are nine tenths of the size, and `kubectl explain` is
+served by the projects' own reference pages.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from maas import paths, process
+from maas.bundle import tools
+
+_CONTROLLER_GEN = "crd:crdVersions=v1,allowDangerousTypes=true,maxDescLen=0"
+
+_INTEGER_OR_STRING: dict[str, Any] = {
+    "anyOf": [{"type": "integer"}, {"type": "string"}],
+    "pattern": "^.*",
+    "x-kubernetes-int-or-string": True,
+}
+"""What Calico's types Port and Protocol are in JSON."""
+
+_PORT = {"maxPort", "minPort", "portName"}
+_PROTOCOL = {"numVal", "strVal", "type"}
+"""The Go fields of those types; they write themselves as a number or a text, which controller-gen cannot know."""
+
+_APPROVED = {"policy.networking.k8s.io": "https://github.com/kubernetes-sigs/network-policy-api/pull/30"}
+"""Groups below k8s.io, which the API server takes only with the review that approved them."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a chart's definitions come from.
+
+    Attributes:
+        chart: The subchart whose crds/ they are.
+        module: The build module under hack/build whose pins apply.
+        packages: The Go packages with the types.
+    """
+
+    chart: str
+    module: str
+    packages: tuple[str, ...]
+
+    @property
+    def directory(self) -> Path:
+        """Where the definitions are committed."""
+        return paths.content() / "charts" / self.chart / "crds"
+
+
+SOURCES = (
+    Source(
+        chart="calico",
+        module="calico",
+        packages=(
+            "github.com/projectcalico/calico/libcalico-go/lib/apis/crd.projectcalico.org/v1",
+            "sigs.k8s.io/network-policy-api/apis/v1alpha1",
+        ),
+    ),
+)
+
+
+def generate(source: Source) -> dict[str, str]:
+    """The definitions of a source: the text of each file by its name.
+
+    Raises:
+        BundleError: controller-gen cannot be had.
+        ProcessError: The modules cannot be fetched or read.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        process.run(
+            [
+                tools.tool("controller-gen"),
+                _CONTROLLER_GEN,
+                *(f"paths={package}" for package in source.packages),
+                f"output:crd:dir={scratch}",
+            ],
+            cwd=paths.content() / "hack" / "build" / source.module,
+            env={"GOFLAGS": "-mod=readonly", "GOWORK": "off"},
+            timeout=600,
+        )
+        return {
+            file.name: _text(correct(yaml.safe_load(file.read_text(encoding="utf-8"))))
+            for file in sorted(Path(scratch).glob("*.yaml"))
+        }
+
+
+def write(source: Source) -> list[Path]:
+    """Generate a source's definitions into its chart, and return the files that changed or went.
+
+    Raises:
+        BundleError: controller-gen cannot be had.
+        ProcessError: The modules cannot be fetched or read.
+    """
+    generated = generate(source)
+    changed = drift(source, generated)
+    source.directory.mkdir(exist_ok=True)
+    for file in changed:
+        if file.name in generated:
+            file.write_text(generated[file.name], encoding="utf-8")
+        else:
+            file.unlink()
+    return changed
+
+
+def drift(source: Source, generated: dict[str, str]) -> list[Path]:
+    """The files of a chart's crds/ that are not as generated: changed, missing, or too many."""
+    committed = {file.name: file.read_text(encoding="utf-8") for file in source.directory.glob("*.yaml")}
+    names = sorted(committed.keys() | generated.keys())
+    return [source.directory / name for name in names if committed.get(name) != generated.get(name)]
+
+
+def correct(definition: dict[str, Any]) -> dict[str, Any]:
+    """A definition with what controller-gen cannot read out of the Go types put right."""
+    fixed: dict[str, Any] = _corrected(definition)
+    spec, metadata = fixed["spec"], fixed["metadata"]
+    if link := _APPROVED.get(spec["group"]):
+        metadata["annotations"]["api-approved.kubernetes.io"] = link
+    if spec["names"]["kind"] == "IPAMBlock":
+        # A free address is null; see the type's Allocations, a list of pointers.
+        block = spec["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+        block["properties"]["allocations"]["items"]["nullable"] = True
+    return fixed
+
+
+def _corrected(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_corrected(entry) for entry in node]
+    if not isinstance(node, dict):
+        return node
+    properties = node.get("properties")
+    if isinstance(properties, dict) and set(properties) in (_PORT, _PROTOCOL):
+        return dict(_INTEGER_OR_STRING)
+    return {key: _corrected(value) for key, value in node.items()}
+
+
+class _Dumper(yaml.SafeDumper):
+    # The shared piece above would come out as an anchor and aliases, which a reader of a definition does not expect.
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the base class asks for it
+        return True
+
+
+def _text(definition: dict[str, Any]) -> str:
+    body = yaml.dump(definition, Dumper=_Dumper, sort_keys=False, width=120)
+    return f"# generated by `maas generate` with controller-gen from the module's Go types; do not edit\n{body}"

@@ -1,0 +1,101 @@
+"""The pinned Helm for what needs no cluster: rendering, linting, locking, packaging.
+
+Releases go through pyhelm3 (maas.deploy), which has none of these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from maas import paths, process
+from maas.bundle import tools
+from maas.errors import ChartError, ProcessError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+Major = Literal["3", "4"]
+_TOOLS: Mapping[str, str] = {"3": "helm3", "4": "helm"}
+
+
+@dataclass(frozen=True)
+class Helm:
+    """One pinned Helm, with directories of its own and no cluster in sight."""
+
+    executable: Path
+
+    @classmethod
+    def pinned(cls, major: Major = "4") -> Helm:
+        """The Helm of a major version, made when it is not in the cache.
+
+        Raises:
+            BundleError: It cannot be had.
+        """
+        return cls(tools.tool(_TOOLS[major]))
+
+    def template(
+        self,
+        chart: Path,
+        *,
+        release: str,
+        namespace: str,
+        values: Sequence[Path] = (),
+        settings: Mapping[str, str] | None = None,
+        kubernetes: str,
+    ) -> str:
+        """The manifests of a chart, as YAML text.
+
+        Args:
+            chart: The chart's directory.
+            release: The name of the release.
+            namespace: Its namespace.
+            values: Files of values, the later ones over the earlier.
+            settings: Single values by path, as JSON text, over the files.
+            kubernetes: The Kubernetes version to render for.
+
+        Raises:
+            ChartError: The chart refuses, or is broken; the message is Helm's.
+        """
+        options = [word for file in values for word in ("--values", str(file))]
+        options += [word for path, value in (settings or {}).items() for word in ("--set-json", f"{path}={value}")]
+        return self._run(
+            "template", release, str(chart), "--namespace", namespace, "--kube-version", kubernetes, *options
+        )
+
+    def lint(self, chart: Path, *, values: Sequence[Path] = (), kubernetes: str) -> None:
+        """Helm's own opinion of a chart, warnings included.
+
+        Raises:
+            ChartError: It has complaints.
+        """
+        options = [word for file in values for word in ("--values", str(file))]
+        self._run("lint", "--strict", "--quiet", str(chart), "--kube-version", kubernetes, *options)
+
+    def lock(self, chart: Path) -> None:
+        """Write Chart.lock anew from Chart.yaml.
+
+        Raises:
+            ChartError: A dependency is missing or has another version.
+        """
+        self._run("dependency", "update", str(chart))
+
+    def package(self, chart: Path, directory: Path) -> Path:
+        """Put a chart's archive into a directory and return its path.
+
+        Raises:
+            ChartError: The chart is not one.
+        """
+        self._run("package", str(chart), "--destination", str(directory))
+        return next(directory.glob("*.tgz"))
+
+    def _run(self, *words: str) -> str:
+        own = paths.cache() / "helm"
+        environment = {f"HELM_{what}_HOME": str(own / what.lower()) for what in ("CACHE", "CONFIG", "DATA")}
+        environment |= {"HELM_NO_PLUGINS": "1", "KUBECONFIG": "", "TZ": "UTC"}
+        try:
+            return process.run([self.executable, *words], env=environment, timeout=120).stdout
+        except ProcessError as error:
+            said = [line for line in (error.stderr or error.stdout).splitlines() if line.strip()]
+            raise ChartError(f"helm {words[0]} does not accept the chart", context=said) from error

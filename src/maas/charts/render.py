@@ -1,0 +1,130 @@
+"""Manifests of the charts, as text and as objects; each render is made once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from maas import paths
+from maas.charts.helm import Helm, Major
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+KUBERNETES = ("1.35.0", "1.36.0", "1.37.0")
+"""The Kubernetes versions that the charts are made for; the newest is the one that bootstrap installs."""
+
+RELEASE = "maas"
+NAMESPACE = "maas"
+
+_PARTS = ("Chart.yaml", "Chart.lock", "values.yaml", "values.schema.json", "templates", "charts", "files")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is rendered.
+
+    Attributes:
+        chart: The chart's directory.
+        values: Files of values, the later ones over the earlier.
+        settings: Single values by path, as JSON text, over the files.
+        kubernetes: The Kubernetes version to render for.
+        helm: Helm's major version.
+    """
+
+    chart: Path
+    values: tuple[Path, ...] = ()
+    settings: tuple[tuple[str, str], ...] = field(default=())
+    kubernetes: str = KUBERNETES[-1]
+    helm: Major = "4"
+
+    @property
+    def key(self) -> str:
+        """A digest of all that decides the manifests."""
+        total = hashlib.sha256(digest(self.chart).encode())
+        for file in self.values:
+            total.update(file.read_bytes() + b"\0")
+        total.update(json.dumps([self.settings, self.kubernetes, Helm.pinned(self.helm).executable.parts[-2:]]).encode())
+        return total.hexdigest()[:24]
+
+
+def digest(chart: Path) -> str:
+    """A digest of every file of a chart that Helm reads."""
+    total = hashlib.sha256()
+    for part in _PARTS:
+        root = chart / part
+        for file in sorted([root] if root.is_file() else root.rglob("*")):
+            if file.is_file():
+                total.update(str(file.relative_to(chart)).encode() + b"\0" + file.read_bytes() + b"\0")
+    return total.hexdigest()
+
+
+def umbrella() -> Path:
+    """The directory of the umbrella chart."""
+    return paths.content()
+
+
+def subcharts() -> list[Path]:
+    """The directories of its subcharts."""
+    return sorted(file.parent for file in (umbrella() / "charts").glob("*/Chart.yaml"))
+
+
+def profiles() -> list[Path]:
+    """The values files that every check runs with; each is an installation that makes sense."""
+    return sorted((umbrella() / "ci").glob("*-values.yaml"))
+
+
+def render(request: Request) -> str:
+    """The manifests as YAML text, from the cache when nothing that decides them has changed.
+
+    Raises:
+        ChartError: The chart refuses the values, or is broken.
+    """
+    directory = paths.cache() / "renders"
+    directory.mkdir(exist_ok=True)
+    kept = directory / f"{request.key}.yaml"
+    if not kept.is_file():
+        text = render_anew(request)
+        # Written beside its place first: another process may be reading.
+        fresh = kept.with_suffix(f".{hashlib.sha256(text.encode()).hexdigest()[:8]}")
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(kept)
+    return kept.read_text(encoding="utf-8")
+
+
+def render_anew(request: Request) -> str:
+    """The manifests as YAML text, by Helm and not from the cache.
+
+    Raises:
+        ChartError: The chart refuses the values, or is broken.
+    """
+    return Helm.pinned(request.helm).template(
+        request.chart,
+        release=RELEASE,
+        namespace=NAMESPACE,
+        values=request.values,
+        settings=dict(request.settings),
+        kubernetes=request.kubernetes,
+    )
+
+
+@lru_cache(maxsize=256)
+def objects(request: Request) -> tuple[Mapping[str, Any], ...]:
+    """The manifests as parsed objects, hooks and tests included.
+
+    Raises:
+        ChartError: The chart refuses the values, or is broken.
+    """
+    return tuple(parse(render(request)))
+
+
+def parse(text: str) -> list[Mapping[str, Any]]:
+    """The objects of a YAML stream, without its empty documents."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return [document for document in yaml.load_all(text, Loader=loader) if document]  # noqa: S506 - a safe loader

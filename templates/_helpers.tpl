@@ -1,0 +1,18 @@
+{{- /*
+The components with their namespaces and Pod Security levels. Calico's data plane programs the host's kernel; nothing
+else needs more than `restricted`.
+*/ -}}
+{{- define "maas.components" -}}
+- name: calico
+  enabled: {{ .Values.calico.enabled }}
+  namespace: {{ .Values.calico.namespaceOverride | default .Release.Namespace }}
+  podSecurity: privileged
+- name: kube-prometheus
+  enabled: {{ (index .Values "kube-prometheus").enabled }}
+  namespace: {{ (index .Values "kube-prometheus").namespaceOverride | default .Release.Namespace }}
+  podSecurity: restricted
+- name: restaurant
+  enabled: {{ .Values.restaurant.enabled }}
+  namespace: {{ .Values.restaurant.namespaceOverride | default .Release.Namespace }}
+  podSecurity: restricted
+{{- end -}}

@@ -1,0 +1,21 @@
+{{- /* A namespace that is there and not this release's is left alone. Takes (dict "context" $ "namespace" ...). */ -}}
+{{- define "maas.validateNamespace" -}}
+{{- $current := lookup "v1" "Namespace" "" .namespace -}}
+{{- if and $current (not (include "maas.ownedByRelease" (dict "context" .context "object" $current))) -}}
+{{- fail (printf "\n\nThe namespace %s exists and does not belong to the release %s in %s.\nMake the components' namespaces yourself and set:\n\n    namespaces:\n      create: false\n\nor let the release have this one:\n\n    kubectl label namespace %s app.kubernetes.io/managed-by=Helm\n    kubectl annotate namespace %s meta.helm.sh/release-name=%s meta.helm.sh/release-namespace=%s\n" .namespace .context.Release.Name .context.Release.Namespace .namespace .namespace .context.Release.Name .context.Release.Namespace) -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The components' namespaces do their work only apart from each other: Pod Security is per namespace. */ -}}
+{{- define "maas.validate" -}}
+{{- $seen := dict -}}
+{{- range include "maas.components" . | fromYamlArray -}}
+{{- if .enabled -}}
+  {{- $other := get $seen .namespace -}}
+  {{- if and $other (ne $other.podSecurity .podSecurity) -}}
+  {{- fail (printf "\n\n%s and %s are both in the namespace %s, but need different Pod Security levels (%s and %s).\nSet one of:\n\n    %s:\n      namespaceOverride: ...\n    %s:\n      namespaceOverride: ...\n" $other.name .name .namespace $other.podSecurity .podSecurity $other.name .name) -}}
+  {{- end -}}
+  {{- $_ := set $seen .namespace . -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
