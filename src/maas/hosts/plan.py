@@ -297,11 +297,10 @@ def _still_valid(inventory: Inventory, facts: Mapping[str, HostFacts], previous:
 
 
 def _addresses(inventory: Inventory, previous: Plan | None) -> dict[str, IPv4Address]:
-    known = {name: host.vpn_address for name, host in previous.hosts.items()} if previous else {}
-    hub = inventory.control_plane.name
+    before = previous.hosts if previous else {}
+    known = {host.name: before[host.name].vpn_address for host in inventory.hosts if host.name in before}
     free = inventory.networks.vpn.hosts()
-    # The first address is the hub's also while a plan is made for the first time.
-    known.setdefault(hub, next(free))
+    known[inventory.control_plane.name] = next(free)
     taken = set(known.values())
     fresh = (address for address in free if address not in taken)
     return {host.name: known[host.name] if host.name in known else next(fresh) for host in inventory.hosts}

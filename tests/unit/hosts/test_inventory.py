@@ -261,7 +261,8 @@ def test_a_bundle_on_a_host_is_named_by_an_absolute_path(tmp_path: Path, path: s
         ("{[a]: b}\n", "1:2: a key must be text"),
         ("hosts:\n", "1:1: hosts: there is no value here, expected a list of hosts"),
         ("hosts: []\n", "1:8: hosts: the list is empty"),
-        ("[" * 2000, "nested too deeply"),
+        ("[" * 1000, "nested too deeply"),
+        ("[" * 30 + "]" * 30, "nested too deeply"),
     ],
 )
 def test_yaml_that_is_no_inventory_is_told_with_its_place(tmp_path: Path, text: str, expected: str) -> None:

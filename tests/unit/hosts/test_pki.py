@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import stat
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from maas.errors import PkiError
+from maas.hosts import pki
+from maas.hosts.tls_crypt import ServerKey
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+NODES = ("master", "node1", "node2")
+
+
+def ensured(directory: Path, *, nodes: tuple[str, ...] = NODES, days: float = 0, hub: str = "master") -> pki.Pki:
+    return pki.ensure(directory, "shop", nodes, hub=hub, now=NOW + timedelta(days=days))
+
+
+def certificate(pem: bytes) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(pem)
+
+
+def purposes(pem: bytes) -> list[x509.ObjectIdentifier]:
+    return list(certificate(pem).extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+
+
+def test_each_node_gets_what_its_openvpn_needs_and_nothing_else(tmp_path: Path) -> None:
+    made = ensured(tmp_path)
+    assert sorted(made.files_for("master")) == ["ca.crt", "server.crt", "server.key", "tls-crypt-v2.key"]
+    assert sorted(made.files_for("node1")) == ["ca.crt", "client.crt", "client.key", "tls-crypt-v2.key"]
+    assert purposes(made.files_for("master")["server.crt"]) == [ExtendedKeyUsageOID.SERVER_AUTH]
+    assert purposes(made.files_for("node1")["client.crt"]) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+    authority = (tmp_path / "ca.key").read_bytes()
+    assert all(authority not in made.files_for(node).values() for node in NODES)
+
+
+def test_certificates_are_signed_by_the_ca_and_named_after_the_node(tmp_path: Path) -> None:
+    files = ensured(tmp_path).files_for("node1")
+    authority, leaf = certificate(files["ca.crt"]), certificate(files["client.crt"])
+    leaf.verify_directly_issued_by(authority)
+    assert [name.value for name in leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)] == ["node1"]
+    key = load_pem_private_key(files["client.key"], password=None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    assert key.curve.name == "secp256r1"
+    assert key.public_key() == leaf.public_key()
+    assert leaf.not_valid_before_utc == NOW - timedelta(days=1)
+    assert leaf.not_valid_after_utc == NOW + pki.NODE_VALIDITY
+    assert not leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    assert authority.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length == 0
+
+
+def test_nobody_else_may_read_any_of_it(tmp_path: Path) -> None:
+    directory = tmp_path / "pki"
+    directory.mkdir(mode=0o755)
+    ensured(directory)
+    pki.revoke(directory, "node1")
+    (directory / "ca.key").chmod(0o644)
+    ensured(directory)
+    for path in (directory, *directory.rglob("*")):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_a_second_call_keeps_every_byte(tmp_path: Path) -> None:
+    first = ensured(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    second = ensured(tmp_path, days=1)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert first.made
+    assert second.made == ()
+    assert second.certificates == first.certificates
+
+
+def test_a_new_node_leaves_the_others_as_they_are(tmp_path: Path) -> None:
+    first = ensured(tmp_path, nodes=("master", "node1"))
+    second = ensured(tmp_path)
+    assert [sentence.split(":")[0] for sentence in second.made] == ["node2"]
+    assert second.files_for("node1") == first.files_for("node1")
+
+
+def test_a_certificate_in_its_last_year_is_renewed_with_a_new_key(tmp_path: Path) -> None:
+    first = ensured(tmp_path)
+    assert first.certificates["node1"].renew_from == NOW + pki.NODE_VALIDITY - pki.NODE_RENEWAL
+    days = (pki.NODE_VALIDITY - pki.NODE_RENEWAL).days
+    assert ensured(tmp_path, days=days).made == ()
+    old = first.files_for("node1")
+    renewed = ensured(tmp_path, days=days + 1)
+    assert renewed.made == tuple(f"{node}: certificate renewed, valid until 2031-11-23" for node in NODES)
+    new = renewed.files_for("node1")
+    assert new["client.key"] != old["client.key"]
+    assert renewed.certificates["node1"].serial != first.certificates["node1"].serial
+    assert new["tls-crypt-v2.key"] == old["tls-crypt-v2.key"]
+
+
+def test_a_renewed_ca_still_vouches_for_what_it_signed_before(tmp_path: Path) -> None:
+    first = ensured(tmp_path).files_for("node1")
+    days = (pki.CA_VALIDITY - pki.CA_RENEWAL).days + 1
+    renewed = ensured(tmp_path, days=days)
+    assert renewed.made[0].startswith("CA renewed, valid until 2043")
+    authority = certificate(renewed.files_for("master")["ca.crt"])
+    assert authority.serial_number != certificate(first["ca.crt"]).serial_number
+    certificate(first["client.crt"]).verify_directly_issued_by(authority)
+
+
+def test_a_revoked_node_is_refused_for_ever_and_gets_new_keys_when_it_stays(tmp_path: Path) -> None:
+    first = ensured(tmp_path)
+    serial = pki.revoke(tmp_path, "node1")
+    assert serial == first.certificates["node1"].serial
+    second = ensured(tmp_path)
+    assert second.certificates["node1"].serial != serial
+    assert second.files_for("node1")["tls-crypt-v2.key"] != (b"")
+    assert f"revoked/{serial}" in second.files_for("master")
+    assert f"revoked/{serial}" in ensured(tmp_path, days=4000).files_for("master")
+
+
+def test_a_revoked_certificate_that_comes_back_from_a_backup_is_replaced(tmp_path: Path) -> None:
+    old = ensured(tmp_path).files_for("node1")
+    serial = pki.revoke(tmp_path, "node1")
+    (tmp_path / "nodes" / "node1.crt").write_bytes(old["client.crt"])
+    (tmp_path / "nodes" / "node1.key").write_bytes(old["client.key"])
+    assert ensured(tmp_path).certificates["node1"].serial != serial
+
+
+def test_only_a_node_with_a_certificate_can_be_revoked(tmp_path: Path) -> None:
+    ensured(tmp_path, nodes=("master", "node1"))
+    with pytest.raises(PkiError, match="node3 has no certificate") as caught:
+        pki.revoke(tmp_path, "node3")
+    assert caught.value.context == ("certificates: master, node1",)
+
+
+@pytest.mark.parametrize("damage", [b"", b"nonsense", None])
+@pytest.mark.parametrize("suffix", ["crt", "key"])
+def test_damaged_keys_of_a_node_are_made_anew(tmp_path: Path, suffix: str, damage: bytes | None) -> None:
+    ensured(tmp_path)
+    path = tmp_path / "nodes" / f"node1.{suffix}"
+    path.unlink() if damage is None else path.write_bytes(damage)
+    second = ensured(tmp_path)
+    assert len(second.made) == 1
+    assert second.made[0].startswith("node1: certificate made")
+    files = second.files_for("node1")
+    key = load_pem_private_key(files["client.key"], password=None)
+    assert key.public_key() == certificate(files["client.crt"]).public_key()
+
+
+@pytest.mark.parametrize("name", ["ca.key", "ca.crt", "tls-crypt-v2-server.key"])
+def test_a_damaged_ca_is_never_replaced_by_itself(tmp_path: Path, name: str) -> None:
+    ensured(tmp_path)
+    (tmp_path / name).write_bytes(b"nonsense")
+    with pytest.raises(PkiError, match="is damaged"):
+        ensured(tmp_path)
+    assert (tmp_path / name).read_bytes() == b"nonsense"
+
+
+def test_a_missing_ca_key_is_never_replaced_by_itself(tmp_path: Path) -> None:
+    ensured(tmp_path)
+    (tmp_path / "ca.key").unlink()
+    with pytest.raises(PkiError, match="is damaged"):
+        ensured(tmp_path)
+    assert not (tmp_path / "ca.key").exists()
+
+
+def test_the_ca_of_another_cluster_is_not_mistaken_for_this_one(tmp_path: Path) -> None:
+    ensured(tmp_path / "one")
+    ensured(tmp_path / "two")
+    (tmp_path / "one" / "ca.crt").write_bytes((tmp_path / "two" / "ca.crt").read_bytes())
+    with pytest.raises(PkiError, match="is damaged"):
+        ensured(tmp_path / "one")
+
+
+def test_a_lost_server_key_gives_every_node_a_new_client_key(tmp_path: Path) -> None:
+    ensured(tmp_path)
+    (tmp_path / "tls-crypt-v2-server.key").unlink()
+    second = ensured(tmp_path)
+    assert [sentence.split(":")[0] for sentence in second.made] == ["node1", "node2"]
+    server = ServerKey.from_pem(second.files_for("master")["tls-crypt-v2.key"])
+    assert len(server.unwrap(second.files_for("node1")["tls-crypt-v2.key"])[0]) == 256
+
+
+def test_a_node_that_becomes_the_hub_gets_a_server_certificate(tmp_path: Path) -> None:
+    ensured(tmp_path)
+    moved = ensured(tmp_path, hub="node1")
+    assert purposes(moved.files_for("node1")["server.crt"]) == [ExtendedKeyUsageOID.SERVER_AUTH]
+    assert purposes(moved.files_for("master")["client.crt"]) == [ExtendedKeyUsageOID.CLIENT_AUTH]

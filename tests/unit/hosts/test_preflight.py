@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from maas.errors import MaasError, PreflightError
+from maas.hosts import preflight
+from maas.hosts.inventory import Hub
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from maas.hosts.inventory import Inventory
+    from maas.hosts.preflight import HostFacts
+
+    Inventories = Callable[..., Inventory]
+    Facts = Callable[..., HostFacts]
+
+# A program in place of ssh: it notes its words and runs the command on this machine.
+LOCAL = """\
+#!/bin/sh
+printf '%s\\n' "$*" | head -n 1 >> "${0%/*}/calls"
+for command; do :; done
+BODY
+"""
+RUN = "echo 'a greeting of the host'\nexec sh -c \"$command\""
+
+
+@pytest.fixture
+def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    def make(body: str) -> Path:
+        program = tmp_path / "ssh"
+        program.write_text(LOCAL.replace("BODY", body))
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+        return tmp_path / "calls"
+
+    return make
+
+
+def examined(inventory: Inventory, directory: Path) -> dict[str, HostFacts]:
+    return preflight.examine(inventory, known_hosts=directory / "known_hosts", control_path=directory / "%C")
+
+
+def test_every_host_is_looked_at_in_one_round(
+    ssh: Callable[[str], Path], inventory_of: Inventories, tmp_path: Path
+) -> None:
+    calls = ssh(RUN)
+    facts = examined(inventory_of("node1", hub=Hub(endpoint="127.0.0.1")), tmp_path)
+    assert list(facts) == ["master", "node1"]
+    assert len(calls.read_text().splitlines()) == 2
+    assert facts["master"].kernel == os.uname().release
+    assert facts["master"].to_hub is None
+    assert facts["node1"].to_hub is not None
+    assert facts["node1"].to_hub.address == "127.0.0.1"
+    assert abs(facts["node1"].clock_offset) < 2
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("exit 93", "python3 is missing; on the host run: apt-get install python3"),
+        ("echo 'root@203.0.113.10: Permission denied (publickey).' >&2; exit 255", "Permission denied (publickey)."),
+        ("exit 255", "ssh ended with status 255 and said nothing"),
+        ("echo 'maas-facts:{}'", "its answer cannot be read"),
+        ("echo 'maas-facts:{\"time\": 1}'", "its answer cannot be read"),
+        ("echo 'maas-facts:['", "its answer cannot be read"),
+        ("echo hello", "ssh ended with status 0 and said nothing"),
+    ],
+)
+def test_all_hosts_that_could_not_be_looked_at_are_told_with_the_reason(
+    ssh: Callable[[str], Path], inventory_of: Inventories, tmp_path: Path, body: str, reason: str
+) -> None:
+    ssh(body)
+    with pytest.raises(PreflightError, match="master, node1 could not be looked at") as caught:
+        examined(inventory_of("node1"), tmp_path)
+    assert [line.split(":")[0] for line in caught.value.context] == ["master", "node1"]
+    assert all(reason in line for line in caught.value.context)
+
+
+def test_a_host_without_python_is_told_so_by_its_own_shell(
+    ssh: Callable[[str], Path], inventory_of: Inventories, tmp_path: Path
+) -> None:
+    ssh("PATH=/nowhere exec /bin/sh -c \"$(printf '%s' \"$command\" | sed 's/^sh /\\/bin\\/sh /')\"")
+    with pytest.raises(PreflightError) as caught:
+        examined(inventory_of(), tmp_path)
+    assert "python3 is missing" in caught.value.context[0]
+
+
+def test_ssh_trusts_the_pinned_keys_alone_asks_nothing_and_shares_connections(tmp_path: Path) -> None:
+    known = tmp_path / "a % b" / "known_hosts"
+    words = preflight.ssh_options(known_hosts=known, control_path=tmp_path / "%C", key=tmp_path / "id")
+    options = set(words)
+    assert "StrictHostKeyChecking=yes" in options
+    assert f'UserKnownHostsFile="{tmp_path}/a %% b/known_hosts"' in options
+    assert {"GlobalKnownHostsFile=/dev/null", "BatchMode=yes", "ControlMaster=auto", "IdentitiesOnly=yes"} <= options
+    assert words[-2:] == ["-i", str(tmp_path / "id")]
+    assert shlex.split(shlex.join(words)) == words
+
+
+def test_without_a_key_ssh_finds_its_own(tmp_path: Path) -> None:
+    words = preflight.ssh_options(known_hosts=tmp_path / "k", control_path=tmp_path / "c")
+    assert "-i" not in words
+    assert "IdentitiesOnly=yes" not in words
+
+
+def test_the_sockets_have_a_short_private_path_of_their_own_for_each_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / ("long" * 30)))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    one, other = preflight.control_path("shop"), preflight.control_path("other")
+    assert one != other
+    assert one == preflight.control_path("shop")
+    assert one.parent.stat().st_mode & 0o777 == 0o700
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    # The hash has 40 characters, a temporary suffix 17; a socket's path at most 104 bytes.
+    short = preflight.control_path("shop")
+    short.parent.rmdir()
+    assert len(str(short)) - len("%C") + 40 + 17 < 104
+
+
+def test_a_socket_directory_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    preflight.control_path("shop").parent.chmod(0o755)
+    with pytest.raises(MaasError, match="is not a private directory"):
+        preflight.control_path("shop")
+
+
+def told(inventory: Inventory, facts: dict[str, HostFacts], severity: str) -> list[str]:
+    return [f"{p.host}: {p.message}" for p in preflight.check(inventory, facts) if p.severity == severity]
+
+
+def test_nothing_is_said_against_ordinary_hosts(inventory_of: Inventories, facts_of: Facts) -> None:
+    way = {"address": "198.51.100.1", "rtt_ms": 10.0, "path_mtu": 1500}
+    facts = {"master": facts_of(), "node1": facts_of(to_hub=way)}
+    assert preflight.check(inventory_of("node1"), facts) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"os": "fedora", "codename": "", "os_name": "Fedora 43"}, "it runs Fedora 43, which is not supported"),
+        ({"os": "debian", "codename": "bullseye"}, "which is not supported"),
+        ({"architecture": "aarch64"}, "its processor is aarch64"),
+        ({"systemd": False}, "systemd does not run it"),
+        ({"uid": 1000}, "the user root is not root and may not become it without a password"),
+        ({"memory": 512 << 20}, "512 MiB of memory are too little for a control-plane"),
+        ({"cpus": 1}, "one processor is too little for a control plane"),
+        ({"disk_free": 2 << 30}, "2.0 GiB are free where /var/lib lies"),
+        ({"tun": False}, "there is no /dev/net/tun, so no VPN"),
+        ({"capabilities_missing": ("CAP_NET_ADMIN", "CAP_SYS_RESOURCE")}, "the host lacks CAP_NET_ADMIN"),
+        ({"kubernetes": ("k3s",)}, "it has k3s already"),
+        ({"runtimes": {"containerd": "1.6.20"}}, "containerd 1.6.20 runs already, too old for this Kubernetes"),
+        ({"runtimes": {"dockerd": "27.0.1"}}, "dockerd 27.0.1 runs already"),
+        (
+            {"listeners": ({"protocol": "udp", "port": 1194, "program": "openvpn"},)},
+            "UDP port 1194 is taken by openvpn",
+        ),
+        (
+            {"listeners": ({"protocol": "tcp", "port": 6443, "program": None},)},
+            "TCP port 6443 is taken by another program",
+        ),
+        (
+            {"routes": ({"device": "eth1", "network": "10.91.7.0/24"},)},
+            "its route to 10.91.7.0/24 over eth1 overlaps networks.pods 10.91.0.0/16",
+        ),
+        ({"cluster": "other"}, "it belongs to the cluster other already"),
+    ],
+)
+def test_what_stands_against_a_cluster_is_an_error(
+    inventory_of: Inventories, facts_of: Facts, changes: dict[str, Any], message: str
+) -> None:
+    errors = told(inventory_of(), {"master": facts_of(**changes)}, "error")
+    assert len(errors) == 1
+    assert message in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"disk_free": 6 << 30}, "6.0 GiB are free where /var/lib lies"),
+        ({"swap": ("/dev/sda2",)}, "swap is on (/dev/sda2)"),
+        ({"capabilities_missing": ("CAP_SYS_RESOURCE",)}, "the host lacks CAP_SYS_RESOURCE"),
+        ({"cgroup_version": 1}, "it has control groups of version 1"),
+        ({"firewalls": ("ufw",)}, "ufw is active"),
+        ({"clock_offset": -90.0}, "its clock is 90 s behind this machine's"),
+    ],
+)
+def test_what_one_should_know_is_a_warning(
+    inventory_of: Inventories, facts_of: Facts, changes: dict[str, Any], message: str
+) -> None:
+    facts = {"master": facts_of(**changes)}
+    assert told(inventory_of(), facts, "warning") == [f"master: {message}"]
+    assert told(inventory_of(), facts, "error") == []
+
+
+def test_a_worker_may_be_smaller_than_a_control_plane(inventory_of: Inventories, facts_of: Facts) -> None:
+    small = facts_of(memory=1 << 30, cpus=1)
+    assert told(inventory_of("node1"), {"master": facts_of(), "node1": small}, "error") == []
+
+
+def test_clocks_that_differ_are_told_with_the_side(inventory_of: Inventories, facts_of: Facts) -> None:
+    facts = {"master": facts_of(clock_offset=1.0), "node1": facts_of(clock_offset=4.5), "node2": facts_of()}
+    assert told(inventory_of("node1", "node2"), facts, "error") == ["node1: its clock is 3.5 s ahead of that of master"]
+
+
+def test_a_hub_name_that_a_worker_cannot_resolve_is_an_error(inventory_of: Inventories, facts_of: Facts) -> None:
+    facts = {"master": facts_of(), "node1": facts_of(to_hub={"address": None, "rtt_ms": None, "path_mtu": None})}
+    assert told(inventory_of("node1"), facts, "error") == ["node1: it cannot resolve the hub's name vpn.example.org"]
+
+
+def test_a_path_that_carries_little_is_a_warning(inventory_of: Inventories, facts_of: Facts) -> None:
+    way = {"address": "198.51.100.1", "rtt_ms": 10.0, "path_mtu": 1200}
+    facts = {"master": facts_of(), "node1": facts_of(to_hub=way)}
+    assert told(inventory_of("node1"), facts, "warning") == ["node1: packets to the hub may have 1200 bytes only"]
+
+
+def test_a_host_of_this_cluster_may_have_everything_that_bootstrap_made(
+    inventory_of: Inventories, facts_of: Facts
+) -> None:
+    member = facts_of(
+        cluster="shop",
+        kubernetes=("a kubeadm node",),
+        runtimes={"containerd": "2.4.2"},
+        listeners=({"protocol": "tcp", "port": 6443, "program": "kube-apiserver"},),
+        routes=(
+            {"device": "tun0", "network": "10.90.0.0/24"},
+            {"device": "vxlan.calico", "network": "10.91.3.64/26"},
+            {"device": "cali123", "network": "10.91.3.1/32"},
+            {"device": "*", "network": "10.91.3.0/26"},
+        ),
+    )
+    assert preflight.check(inventory_of(), {"master": member}) == []
+
+
+def test_errors_come_before_warnings(inventory_of: Inventories, facts_of: Facts) -> None:
+    facts = {"master": facts_of(swap=("/swap",)), "node1": facts_of(tun=False)}
+    assert [p.severity for p in preflight.check(inventory_of("node1"), facts)] == ["error", "warning"]
