@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from maas.lab.hosts import HOSTS, Host, LabState, down, kill, labs, start, status, up
+from maas.lab.hosts import HOSTS, Host, LabState, down, kill, labs, plan_engine, prepare, start, status, up
 
-__all__ = ["HOSTS", "Host", "LabState", "down", "kill", "labs", "start", "status", "up"]
+__all__ = ["HOSTS", "Host", "LabState", "down", "kill", "labs", "plan_engine", "prepare", "start", "status", "up"]

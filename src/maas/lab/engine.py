@@ -19,7 +19,7 @@ import docker
 import docker.errors
 import requests
 
-from maas import process
+from maas import paths, process
 from maas.errors import LabError
 from maas.lab import traces
 
@@ -35,6 +35,7 @@ _LOG = traces.RUN / "dockerd.log"
 
 _DATA_ROOT = Path("/var/lib/docker")
 _DISKS = frozenset({"ext2/ext3", "ext4", "xfs", "btrfs"})
+_ANSWER_SECONDS = 120
 _START_SECONDS = 60.0
 _STOP_SECONDS = 60.0
 _APT = frozenset({"debian", "ubuntu"})
@@ -113,8 +114,12 @@ class Plan:
 
 def _connect() -> DockerClient:
     """A client of the engine that the environment names (DOCKER_HOST), else of the local one."""
-    client = docker.from_env(timeout=120)
-    client.ping()
+    client = docker.from_env(timeout=_ANSWER_SECONDS)
+    try:
+        client.ping()
+    except BaseException:
+        client.close()
+        raise
     return client
 
 
@@ -187,7 +192,7 @@ def plan(facts: Facts) -> Plan:
             "no Docker engine answers, and only root may start one",
             context=(facts.reason,),
             hint="if it runs already, your user may lack the group docker",
-            command="sudo systemctl start docker" if facts.systemd else "sudo ./nox -s up",
+            command="sudo systemctl start docker" if facts.systemd else f"sudo {paths.command('up')}",
         )
     if facts.systemd:
         return Plan(tuple(packages), Start.SYSTEMD, None)
@@ -238,7 +243,7 @@ def _wait_for_answer() -> DockerClient:
 
 
 def ensure(decided: Plan) -> DockerClient:
-    """Carry out a plan, and give a client of the engine.
+    """Carry out a plan, and give a client of the engine; the caller closes it.
 
     Raises:
         LabError: The engine does not answer, or is one that hosts cannot run in.
@@ -269,6 +274,7 @@ def ensure(decided: Plan) -> DockerClient:
 def _usable(client: DockerClient) -> DockerClient:
     information = client.info()
     if information["OSType"] != "linux" or any("rootless" in text for text in information.get("SecurityOptions") or ()):
+        client.close()
         raise LabError(
             "hosts of the lab need a Docker engine that runs as root on this Linux machine",
             context=(f"found {information.get('OperatingSystem')} with {information.get('SecurityOptions')}",),
@@ -278,7 +284,7 @@ def _usable(client: DockerClient) -> DockerClient:
 
 
 def connect() -> DockerClient:
-    """A client of the running engine.
+    """A client of the running engine; the caller closes it.
 
     Raises:
         LabError: None answers.
@@ -286,7 +292,7 @@ def connect() -> DockerClient:
     try:
         return _usable(_connect())
     except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-        raise LabError("no Docker engine answers", context=(str(error),), command="./nox -s up") from error
+        raise LabError("no Docker engine answers", context=(str(error),), command=paths.command("up")) from error
 
 
 @contextlib.contextmanager
@@ -310,6 +316,8 @@ def refusals() -> Iterator[None]:
 
 def release(client: DockerClient) -> list[str]:
     """Stop an engine that the lab started, when no container and no network of anybody is left in it.
+
+    The client is closed when the engine is stopped.
 
     Returns:
         What was stopped and taken away, one sentence each; empty when the engine stays.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import io
 import os
@@ -25,7 +26,7 @@ from maas.errors import LabError
 from maas.lab import engine, image, networks, reach, settings, traces
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from docker import DockerClient
@@ -119,10 +120,13 @@ def up(
         LabError: The machine cannot run hosts, the user said no, or hosts did not come up.
     """
     if not bundle.is_dir():
-        raise LabError(f"there is no bundle at {bundle}", command="./nox -s bundle")
+        raise LabError(f"there is no bundle at {bundle}", command=paths.command("bundle"))
     directory = _claim(name, hosts)
-    with engine.lock(), engine.refusals():
-        client = _engine(minimal=minimal, assume_yes=assume_yes)
+    with (
+        engine.lock(),
+        engine.refusals(),
+        contextlib.closing(_engine(minimal=minimal, assume_yes=assume_yes)) as client,
+    ):
         with console.phase("Image of a host") as phase:
             reference = image.ensure(client, minimal=minimal)
             phase.note(reference)
@@ -168,14 +172,33 @@ def _claim(name: str, hosts: Sequence[str]) -> Path:
     return directory
 
 
+def plan_engine(*, minimal: bool = False) -> engine.Plan:
+    """What has to be installed and started before a lab can be made; nothing is changed.
+
+    Raises:
+        LabError: It cannot be done from here.
+    """
+    return engine.plan(engine.examine(image=image.archive(minimal=minimal).exists()))
+
+
+def prepare(*, minimal: bool = False, assume_yes: bool = False) -> DockerClient:
+    """Have a container engine run, after showing what has to be done for it and asking; the caller closes the client.
+
+    Raises:
+        LabError: It cannot be done from here, or the user said no.
+    """
+    with engine.lock():
+        return _engine(minimal=minimal, assume_yes=assume_yes)
+
+
 def _engine(*, minimal: bool, assume_yes: bool) -> DockerClient:
-    decided = engine.plan(engine.examine(image=image.archive(minimal=minimal).exists()))
+    decided = plan_engine(minimal=minimal)
     if decided.changes:
         console.line("The lab needs a container engine. To be done on this machine:")
         for sentence in decided.sentences():
             console.line(f"  {sentence}")
         if not console.confirm("Go on?", assume_yes=assume_yes):
-            raise LabError("nothing was changed: the lab needs a container engine", command="./nox -s up")
+            raise LabError("nothing was changed: the lab needs a container engine", command=paths.command("up"))
     with console.phase("Container engine") as phase:
         client = engine.ensure(decided)
         phase.note(f"Docker {client.version()['Version']}, {decided.start.value}")
@@ -199,7 +222,7 @@ def _agrees(name: str, found: dict[str, Container], *, hosts: Sequence[str], bun
             context=(f"it also has {', '.join(extra)}",)
             if extra
             else (f"its hosts see the bundle {', '.join(other)}",),
-            command=f"./nox -s down -- --name {name}",
+            command=paths.command("down", "--name", name),
         )
 
 
@@ -451,11 +474,17 @@ def _write_inventory(state: LabState) -> None:
     writer = YAML()
     writer.width = 120
     with state.inventory.open("w", encoding="utf-8") as file:
-        file.write(f"# Throw-away hosts on this machine; made by `up`, removed by `down -- --name {state.name}`.\n")
+        file.write(f"# Throw-away hosts on this machine; removed by: {paths.command('down', '--name', state.name)}\n")
         writer.dump(
             {"cluster": state.name, "hub": {"endpoint": hub.address, "port": HUB_PORT}, "hosts": hosts},
             file,
         )
+
+
+def _labs(client: DockerClient) -> list[str]:
+    found = client.containers.list(all=True, filters={"label": LABEL})
+    rest = client.networks.list(filters={"label": LABEL})
+    return sorted({one.labels[LABEL] for one in found} | {one.attrs["Labels"][LABEL] for one in rest})
 
 
 def labs() -> list[str]:
@@ -464,22 +493,22 @@ def labs() -> list[str]:
     Raises:
         LabError: No container engine answers.
     """
-    client = engine.connect()
-    found = client.containers.list(all=True, filters={"label": LABEL})
-    rest = client.networks.list(filters={"label": LABEL})
-    return sorted({one.labels[LABEL] for one in found} | {one.attrs["Labels"][LABEL] for one in rest})
+    with contextlib.closing(engine.connect()) as client:
+        return _labs(client)
 
 
-def _known(name: str) -> DockerClient:
+@contextlib.contextmanager
+def _known(name: str) -> Iterator[DockerClient]:
     """A client of the engine, after making sure that there is such a lab."""
-    there = labs()
-    if name not in there:
-        raise LabError(
-            f"there is no lab {name}",
-            context=(f"labs on this machine: {', '.join(there) if there else 'none'}",),
-            command=f"./nox -s status -- --name {there[0]}" if there else "./nox -s up",
-        )
-    return engine.connect()
+    with contextlib.closing(engine.connect()) as client, engine.refusals():
+        there = _labs(client)
+        if name not in there:
+            raise LabError(
+                f"there is no lab {name}",
+                context=(f"labs on this machine: {', '.join(there) if there else 'none'}",),
+                command=paths.command("status", "--name", there[0]) if there else paths.command("up"),
+            )
+        yield client
 
 
 def status(name: str) -> LabState:
@@ -488,11 +517,12 @@ def status(name: str) -> LabState:
     Raises:
         LabError: There is no such lab.
     """
-    return _look(_known(name), name)
+    with _known(name) as client:
+        return _look(client, name)
 
 
-def _one(name: str, host: str) -> Container:
-    found = {container.labels[_HOST]: container for container in _containers(_known(name), name)}
+def _one(client: DockerClient, name: str, host: str) -> Container:
+    found = {container.labels[_HOST]: container for container in _containers(client, name)}
     if host not in found:
         raise LabError(f"the lab {name} has no host {host}", context=(f"it has {', '.join(found)}",))
     return found[host]
@@ -504,9 +534,10 @@ def kill(name: str, host: str) -> None:
     Raises:
         LabError: There is no such lab or host.
     """
-    container = _one(name, host)
-    if container.status == "running":
-        container.kill()
+    with _known(name) as client:
+        container = _one(client, name, host)
+        if container.status == "running":
+            container.kill()
 
 
 def start(name: str, host: str) -> None:
@@ -515,9 +546,10 @@ def start(name: str, host: str) -> None:
     Raises:
         LabError: There is no such lab or host, or it does not come up.
     """
-    container = _one(name, host)
-    container.start()
-    _wait(container)
+    with _known(name) as client:
+        container = _one(client, name, host)
+        container.start()
+        _wait(container)
 
 
 def down(name: str) -> list[str]:
@@ -531,8 +563,7 @@ def down(name: str) -> list[str]:
     Raises:
         LabError: There is no such lab.
     """
-    with engine.lock(), engine.refusals():
-        client = _known(name)
+    with engine.lock(), _known(name) as client:
         removed: list[str] = []
         containers = _containers(client, name)
         with ThreadPoolExecutor() as pool:
@@ -547,7 +578,7 @@ def down(name: str) -> list[str]:
         if (directory / _MARK).exists():
             shutil.rmtree(directory)
             removed.append(f"state directory {directory}")
-        if not labs():
+        if not _labs(client):
             removed += traces.restore_settings()
             removed += engine.release(client)
     return removed

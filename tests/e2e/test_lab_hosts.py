@@ -1,0 +1,321 @@
+"""Throw-away hosts as the rest of the platform finds them, and a machine that is as before when they are gone."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import docker
+import docker.errors
+import pytest
+from ruamel.yaml import YAML
+
+from maas import lab
+from maas.errors import LabError
+from maas.lab import hosts, reach
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from maas.lab import Host, LabState
+
+pytestmark = pytest.mark.e2e
+
+NAME = "t-hosts"
+BESIDE = "t-beside"
+TWO = ("master", "node1")
+LEFT = (NAME, BESIDE)
+
+
+def output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def rules(program: str) -> list[str]:
+    """The machine's firewall without times and counters."""
+    if shutil.which(program) is None:
+        return []
+    lines = [line for line in output(program).splitlines() if not line.startswith("#")]
+    return [line.rsplit(" [", 1)[0] if line.startswith(":") else line for line in lines]
+
+
+def containers() -> list[str]:
+    """All containers of the engine; none where no engine runs."""
+    try:
+        return sorted(str(one.name) for one in docker.from_env().containers.list(all=True))
+    except docker.errors.DockerException:
+        return []
+
+
+def machine() -> dict[str, object]:
+    """What the lab could change on the machine, as a person would look at it."""
+    return {
+        "docker ps -a": containers(),
+        "ip link": sorted(path.name for path in Path("/sys/class/net").iterdir()),
+        "iptables-save": rules("iptables-save"),
+        "ip6tables-save": rules("ip6tables-save"),
+        "ip_forward": Path("/proc/sys/net/ipv4/ip_forward").read_text(encoding="ascii"),
+        "inotify": Path("/proc/sys/fs/inotify/max_user_instances").read_text(encoding="ascii"),
+    }
+
+
+def clear() -> None:
+    for name in LEFT:
+        try:
+            lab.down(name)
+        except LabError:
+            continue
+
+
+@pytest.fixture(scope="module")
+def before() -> Iterator[dict[str, object]]:
+    # An interrupted run may have left its hosts.
+    clear()
+    yield machine()
+    clear()
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("bundle")
+    (directory / "manifest.json").write_text("{}", encoding="utf-8")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def one(before: dict[str, object], bundle: Path) -> LabState:
+    assert before
+    return lab.up(NAME, bundle=bundle, hosts=TWO, assume_yes=True)
+
+
+@pytest.fixture(scope="module")
+def beside(one: LabState, bundle: Path) -> LabState:
+    assert one.hosts
+    return lab.up(BESIDE, bundle=bundle, hosts=TWO, assume_yes=True)
+
+
+def on(host: Host, *command: str) -> tuple[int, str]:
+    done = docker.from_env().containers.get(host.container).exec_run(list(command))
+    assert isinstance(done.output, bytes)
+    return done.exit_code or 0, done.output.decode().strip()
+
+
+def inventory(state: LabState) -> dict[str, Any]:
+    read: dict[str, Any] = YAML(typ="safe").load(state.inventory)
+    return read
+
+
+def ssh(state: LabState, host: Host, known: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    strict = ["-o", "StrictHostKeyChecking=yes", "-o", f"UserKnownHostsFile={known}", "-o", "BatchMode=yes"]
+    words = ["ssh", *strict, "-i", str(state.key), f"root@{host.address}", *command]
+    return subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+
+
+def known_hosts(host: Host, directory: Path) -> Path:
+    file = directory / f"known-{host.name}"
+    file.write_text(output("ssh-keyscan", "-t", "ed25519", host.address), encoding="ascii")
+    return file
+
+
+def answers(host: Host, address: str) -> bool:
+    """Whether a host gets any answer at an address, by ping or by its ssh port."""
+    ping, _ = on(host, "ping", "-c1", "-W1", address)
+    connect = f"import socket; socket.create_connection(('{address}', 22), timeout=1)"
+    tcp, _ = on(host, "python3", "-c", connect)
+    return ping == 0 or tcp == 0
+
+
+def relayed(state: LabState) -> bool:
+    """Whether every worker gets its datagrams to the hub and back, at the address the inventory tells it."""
+    client = docker.from_env()
+    hub, *workers = [client.containers.get(host.container) for host in state.hosts]
+    told = [entry["hub"]["endpoint"] for entry in inventory(state)["hosts"][1:]]
+    nodes = [(host.name, container, to) for host, container, to in zip(state.hosts[1:], workers, told, strict=True)]
+    return reach.prove_hub(hub, nodes, port=hosts.HUB_PORT)
+
+
+def test_hosts_boot_until_systemd_calls_them_running(one: LabState) -> None:
+    assert [(host.name, host.role, host.state, host.system) for host in one.hosts] == [
+        ("master", "control-plane", "running", "running"),
+        ("node1", "worker", "running", "running"),
+    ]
+
+
+def test_up_says_what_it_chose_for_this_machine(one: LabState) -> None:
+    assert any(reason.startswith("hosts run") for reason in one.reasons)
+    assert any(reason.startswith("control groups are") for reason in one.reasons)
+
+
+def test_each_host_is_a_machine_of_its_own(one: LabState, beside: LabState) -> None:
+    every = [*one.hosts, *beside.hosts]
+    assert len({on(host, "cat", "/etc/machine-id")[1] for host in every}) == len(every)
+    assert len({host.fingerprint for host in every}) == len(every)
+    assert len({host.gateway for host in every}) == len(every)
+
+
+def test_a_host_has_what_containers_and_a_vpn_need(one: LabState) -> None:
+    for host in one.hosts:
+        status, said = on(
+            host,
+            "sh",
+            "-euc",
+            "for group in $(awk '$3 ~ /^cgroup/ {print $2}' /proc/mounts); do mkdir $group/t; rmdir $group/t; done;"
+            "ip tuntap add tun9 mode tun; ip link delete tun9;"
+            "sysctl -qw net.ipv4.ip_forward=1; iptables -t nat -S >/dev/null; head -c0 /dev/kmsg;"
+            "mkdir /var/lib/l /var/lib/u /var/lib/w /var/lib/m;"
+            "mount -t overlay -o lowerdir=/var/lib/l,upperdir=/var/lib/u,workdir=/var/lib/w none /var/lib/m;"
+            "umount /var/lib/m; findmnt -no PROPAGATION / | grep -q shared",
+        )
+        assert (status, said) == (0, "")
+
+
+def test_a_host_names_only_servers_that_its_pods_could_ask(one: LabState) -> None:
+    _, text = on(one.hosts[0], "cat", "/etc/resolv.conf")
+    assert "nameserver" in text
+    assert "nameserver 127." not in text
+
+
+def test_the_bundle_is_there_and_cannot_be_changed(one: LabState) -> None:
+    assert on(one.hosts[1], "cat", "/mnt/bundle/manifest.json") == (0, "{}")
+    status, said = on(one.hosts[1], "touch", "/mnt/bundle/other")
+    assert status != 0
+    assert "Read-only file system" in said
+
+
+def test_ssh_opens_a_host_with_the_labs_key_and_the_pinned_host_key(one: LabState, tmp_path: Path) -> None:
+    for host, entry in zip(one.hosts, inventory(one)["hosts"], strict=True):
+        known = known_hosts(host, tmp_path)
+        assert entry["fingerprint"] in output("ssh-keygen", "-lf", str(known))
+        assert ssh(one, host, known, "hostname").stdout.strip() == host.name
+    assert one.key.stat().st_mode & 0o777 == 0o600
+
+
+def test_another_labs_key_opens_nothing(one: LabState, beside: LabState, tmp_path: Path) -> None:
+    known = known_hosts(one.hosts[0], tmp_path)
+    assert "Permission denied" in ssh(beside, one.hosts[0], known, "true").stderr
+
+
+def test_no_host_reaches_another_of_its_own_or_of_another_lab(one: LabState, beside: LabState) -> None:
+    every = [*one.hosts, *beside.hosts]
+    crossed = [(a.container, b.container) for a in every for b in every if a is not b and answers(a, b.address)]
+    assert crossed == []
+    assert all(answers(host, host.address) for host in every), "the question itself does not work"
+
+
+def test_the_hubs_port_is_relayed_and_published_on_the_workers_gateways_alone(one: LabState, beside: LabState) -> None:
+    assert relayed(one)
+    assert relayed(beside)
+    listening = {line.split()[3] for line in output("ss", "-Huln", f"sport = :{hosts.HUB_PORT}").splitlines()}
+    workers = {f"{host.gateway}:{hosts.HUB_PORT}" for host in [*one.hosts, *beside.hosts] if host.role == "worker"}
+    assert workers <= listening
+    assert not {address for address in listening if address.startswith(("0.0.0.0", "*", "[::]"))}
+
+
+def test_an_engine_that_forwards_between_its_networks_is_seen_and_cut(one: LabState) -> None:
+    client = docker.from_env()
+    pair = {host.name: (client.containers.get(host.container), host.address) for host in one.hosts}
+    bridges = [hosts._bridge(container) for container, _ in pair.values()]
+    hole = ["FORWARD", "-i", bridges[0], "-o", bridges[1], "-j", "ACCEPT"]
+    back = ["FORWARD", "-i", bridges[1], "-o", bridges[0], "-j", "ACCEPT"]
+    output("iptables", "-I", *hole)
+    output("iptables", "-I", *back)
+    try:
+        assert set(reach.crossings(pair)) == {("master", "node1"), ("node1", "master")}
+        reach.cut(NAME, bridges)
+        assert reach.crossings(pair) == []
+        assert reach.mend(NAME) == 2
+        assert reach.crossings(pair) != []
+    finally:
+        output("iptables", "-D", *hole)
+        output("iptables", "-D", *back)
+    assert reach.mend(NAME) == 0
+
+
+def test_a_second_up_finds_the_same_hosts_and_starts_stopped_ones(one: LabState, bundle: Path) -> None:
+    client = docker.from_env()
+    ids = [client.containers.get(host.container).id for host in one.hosts]
+    written = one.inventory.read_bytes()
+    client.containers.get(one.hosts[1].container).stop()
+    again = lab.up(NAME, bundle=bundle, hosts=TWO, assume_yes=True)
+    assert [client.containers.get(host.container).id for host in again.hosts] == ids
+    assert [host.system for host in again.hosts] == ["running", "running"]
+    assert again.inventory.read_bytes() == written
+
+
+def test_other_hosts_or_another_bundle_are_refused_before_anything_changes(one: LabState, tmp_path: Path) -> None:
+    assert one.hosts
+    with pytest.raises(LabError, match="with other contents"):
+        lab.up(NAME, bundle=tmp_path, hosts=TWO, assume_yes=True)
+    with pytest.raises(LabError, match="with other hosts"):
+        lab.up(NAME, bundle=tmp_path, hosts=("master",), assume_yes=True)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_killed_host_comes_back_as_the_same_machine(one: LabState, tmp_path: Path, place: int) -> None:
+    host = one.hosts[place]
+    known = known_hosts(host, tmp_path)
+    on(host, "sh", "-c", "echo kept >/var/lib/kept; sync")
+    _, identity = on(host, "cat", "/etc/machine-id")
+    lab.kill(NAME, host.name)
+    states = {other.name: other.state for other in lab.status(NAME).hosts}
+    assert states == {other.name: "exited" if other.name == host.name else "running" for other in one.hosts}
+    with pytest.raises(OSError, match=r"No route to host|timed out"):
+        socket.create_connection((host.address, 22), timeout=1)
+    lab.start(NAME, host.name)
+    assert ssh(one, host, known, "cat", "/var/lib/kept").stdout == "kept\n"
+    assert on(host, "cat", "/etc/machine-id")[1] == identity
+    assert (
+        on(host, "mkdir", "/sys/fs/cgroup/memory/t" if Path("/sys/fs/cgroup/memory").is_dir() else "/sys/fs/cgroup/t")[
+            0
+        ]
+        == 0
+    )
+    assert relayed(one)
+
+
+def test_an_unknown_lab_or_host_is_an_error_that_names_those_there_are(one: LabState, beside: LabState) -> None:
+    assert {one.name, beside.name} <= set(lab.labs())
+    for act in (lab.status, lab.down):
+        with pytest.raises(LabError, match="there is no lab t-nowhere") as caught:
+            act("t-nowhere")
+        assert BESIDE in caught.value.context[0]
+    with pytest.raises(LabError, match="has no host node9"):
+        lab.kill(NAME, "node9")
+
+
+def test_the_state_of_a_real_cluster_is_never_taken_for_a_lab(one: LabState, bundle: Path) -> None:
+    directory = one.directory.parent / "t-real"
+    directory.mkdir()
+    try:
+        (directory / "ca.key").write_text("precious", encoding="utf-8")
+        with pytest.raises(LabError, match="is not a lab"):
+            lab.up("t-real", bundle=bundle, hosts=TWO, assume_yes=True)
+        assert [path.name for path in directory.iterdir()] == ["ca.key"]
+    finally:
+        shutil.rmtree(directory)
+
+
+# The last tests take the labs down, in the order in which a user would.
+
+
+def test_down_removes_what_carries_the_label_and_leaves_the_lab_beside(one: LabState, beside: LabState) -> None:
+    volumes = {volume.name for volume in docker.from_env().volumes.list()}
+    removed = lab.down(BESIDE)
+    for host in beside.hosts:
+        assert f"container {host.container} with its volumes" in removed
+        assert f"network {host.container}" in removed
+    assert f"state directory {beside.directory}" in removed
+    assert not beside.directory.exists()
+    assert len(volumes - {volume.name for volume in docker.from_env().volumes.list()}) == len(beside.hosts)
+    assert [host.system for host in lab.status(one.name).hosts] == ["running", "running"]
+    assert relayed(one)
+
+
+def test_after_the_last_down_the_machine_is_as_before(one: LabState, before: dict[str, object]) -> None:
+    assert lab.down(one.name)
+    assert machine() == before
+    with pytest.raises(LabError):
+        lab.status(one.name)
