@@ -1,0 +1,138 @@
+#!/usr/bin/python
+"""Load kernel modules and set kernel parameters, now and at every boot."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: kernel_settings
+short_description: Loads kernel modules and sets kernel parameters
+description:
+  - Writes /etc/modules-load.d/maas.conf and /etc/sysctl.d/90-maas.conf and makes the running kernel agree.
+  - The value that a parameter had before the first change is recorded, and put back by a reset.
+options:
+  modules:
+    description: Modules to load. One that is built in or already loaded is left alone.
+    type: list
+    elements: str
+    default: []
+  sysctl:
+    description: Parameters and the values they shall have.
+    type: dict
+    default: {}
+  swap:
+    description: Whether swap may stay on. Without, it is turned off now and at every boot.
+    type: bool
+    default: true
+author: MaaS maintainers (@maas)
+"""
+
+EXAMPLES = """
+- name: Let the host forward packets
+  kernel_settings:
+    modules: [overlay]
+    sysctl:
+      net.ipv4.ip_forward: 1
+"""
+
+RETURN = """
+changes:
+  description: What was done, or would be done.
+  returned: always
+  type: list
+  elements: str
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.maas_record import Record, write
+
+MODULES = Path("/etc/modules-load.d/maas.conf")
+SYSCTL = Path("/etc/sysctl.d/90-maas.conf")
+SWAP_TARGET = Path("/etc/systemd/system/swap.target")
+
+
+def built_in(name):
+    """Whether a module needs no loading: a file system that the kernel knows, or a directory in /sys/module."""
+    if Path("/sys/module", name.replace("-", "_")).is_dir():
+        return True
+    return any(line.split()[-1] == name for line in Path("/proc/filesystems").read_text(encoding="ascii").splitlines())
+
+
+def parameter(key):
+    """The file of a kernel parameter."""
+    return Path("/proc/sys", *key.split("."))
+
+
+def install(path, text, record, check_mode):
+    """Write a file of settings when it differs; return what changed."""
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return []
+    if not check_mode:
+        record.directory(path.parent)
+        record.own(path)
+        write(path, text.encode(), 0o644)
+    return [f"write {path}"]
+
+
+def swap_off(module, record):
+    """Turn swap off; masking the target keeps it off at boot and leaves fstab as its owner wrote it."""
+    changes = []
+    if len(Path("/proc/swaps").read_text(encoding="utf-8").splitlines()) > 1:
+        changes.append("turn swap off")
+        if not module.check_mode:
+            record.data["swap"] = True
+            record.save()
+            module.run_command(["swapoff", "--all"], check_rc=True)
+    if not SWAP_TARGET.is_symlink():
+        changes.append(f"mask {SWAP_TARGET.name}")
+        if not module.check_mode:
+            record.own(SWAP_TARGET)
+            SWAP_TARGET.symlink_to("/dev/null")
+    return changes
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "modules": {"type": "list", "elements": "str", "default": []},
+            "sysctl": {"type": "dict", "default": {}},
+            "swap": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    wanted = {key: str(value) for key, value in sorted(module.params["sysctl"].items())}
+    record, changes = Record(), []
+    changes += install(MODULES, "".join(f"{name}\n" for name in module.params["modules"]), record, module.check_mode)
+    changes += install(
+        SYSCTL, "".join(f"{key} = {value}\n" for key, value in wanted.items()), record, module.check_mode
+    )
+
+    missing = [name for name in module.params["modules"] if not built_in(name)]
+    for name in missing:
+        changes.append(f"load {name}")
+        if not module.check_mode:
+            module.run_command(["modprobe", name], check_rc=True)
+    for key, value in wanted.items():
+        path = parameter(key)
+        if not path.exists():
+            if module.check_mode and missing:
+                continue  # a module that is still to be loaded brings it
+            module.fail_json(msg=f"this kernel has no parameter {key}")
+        now = " ".join(path.read_text(encoding="ascii").split())
+        if now == value:
+            continue
+        changes.append(f"set {key} from {now} to {value}")
+        if not module.check_mode:
+            record.data["sysctl"].setdefault(key, now)
+            record.save()
+            path.write_text(value, encoding="ascii")
+    if not module.params["swap"]:
+        changes += swap_off(module, record)
+    if not module.check_mode:
+        record.save()
+    module.exit_json(changed=bool(changes), changes=changes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""What MaaS has put on a host, kept on the host, so that a reset takes away that and nothing else.
+
+The record is one JSON file, written atomically:
+
+    files     path -> {"before": copy of what was there or null, "sha256", "size", "mtime": of bundle files}
+    made      directories that did not exist before
+    sysctl    key -> value before the first change
+    packages  names of the packages that were installed
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+HOME = Path("/var/lib/maas")
+
+
+def write(path, data, mode):
+    """Replace a file in one step, so that a reader or a power cut never meets half of it."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(name).chmod(mode)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+class Record:
+    """The record of one host; `save` writes it when something was added."""
+
+    def __init__(self, home=HOME):
+        self.home = Path(home)
+        self.path = self.home / "record.json"
+        try:
+            self.data = json.loads(self.path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            self.data = {"files": {}, "made": [], "sysctl": {}, "packages": []}
+        self._saved = json.dumps(self.data, sort_keys=True)
+
+    def directory(self, path):
+        """Make a directory and its parents, noting those that were not there."""
+        missing = [parent for parent in (path, *path.parents) if not parent.exists()]
+        for parent in reversed(missing):
+            parent.mkdir(mode=0o755)
+            if not parent.is_relative_to(self.home) and str(parent) not in self.data["made"]:
+                self.data["made"].append(str(parent))
+
+    def own(self, path, **facts):
+        """Note a file as ours, keeping a copy of what was there when it is taken over for the first time."""
+        entry = self.data["files"].get(str(path))
+        if entry is None:
+            entry = {"before": None}
+            if path.is_file():
+                keep = self.home / "before" / path.relative_to("/")
+                keep.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                shutil.copy2(path, keep)
+                entry["before"] = str(keep)
+            self.data["files"][str(path)] = entry
+        entry.update(facts)
+
+    def disown(self, path):
+        """Remove a file of ours, putting back what was there before."""
+        entry = self.data["files"].pop(str(path), None)
+        if entry and entry["before"]:
+            shutil.copy2(entry["before"], path)
+            Path(entry["before"]).unlink()
+        else:
+            path.unlink(missing_ok=True)
+
+    def save(self):
+        """Write the record when it differs from what was read."""
+        text = json.dumps(self.data, sort_keys=True)
+        if text != self._saved:
+            self.home.mkdir(parents=True, exist_ok=True, mode=0o755)
+            write(self.path, text.encode(), 0o600)
+            self._saved = text

@@ -1,0 +1,38 @@
+"""Carry what a host's bundle directory lacks over from the controller, then install from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ansible.plugins.action import ActionBase
+
+
+class ActionModule(ActionBase):
+    """The controller's half of the module `install_bundle`."""
+
+    _supports_check_mode = True
+    _requires_connection = True
+
+    def run(self, tmp=None, task_vars=None):
+        """Ask the host what it lacks, send that, and install."""
+        result = super().run(tmp, task_vars)
+        arguments = dict(self._task.args)
+        source = arguments.get("source")
+        outcome = self._execute_module(module_args=arguments, task_vars=task_vars)
+        missing = outcome.get("missing")
+        if outcome.get("failed") or not missing:
+            return {**result, **outcome}
+        if not source:
+            directory = arguments["directory"]
+            message = f"the bundle at {directory} on this host lacks {', '.join(missing)}"
+            return {**result, "failed": True, "changed": False, "msg": message}
+        if self._task.check_mode:
+            return {**result, "changed": True, "changes": [f"receive {path}" for path in missing]}
+        self._make_tmp_path()
+        received = {}
+        for number, path in enumerate(missing):
+            received[path] = self._connection._shell.join_path(self._connection._shell.tmpdir, f"bundle-{number}")
+            self._connection.put_file(str(Path(source) / path), received[path])
+        outcome = self._execute_module(module_args={**arguments, "received": received}, task_vars=task_vars)
+        self._remove_tmp_path(self._connection._shell.tmpdir)
+        return {**result, **outcome}
