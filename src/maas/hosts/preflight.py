@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 _GIB = 1 << 30
 _MIB = 1 << 20
 _SUPPORTED = {"debian": ("bookworm", "trixie"), "ubuntu": ("jammy", "noble")}
-# kubeadm refuses less than 1700 MB and 2 processors for a control plane.
-_MEMORY = {"control-plane": 1700 * 1000 * 1000, "worker": 900 * 1000 * 1000}
+# kubeadm refuses less than 1700 MiB and 2 processors for a control plane.
+_MEMORY = {"control-plane": 1700 * _MIB, "worker": 900 * _MIB}
 _CONTROL_PLANE_CPUS = 2
 _DISK_NEEDED, _DISK_WANTED = 4 * _GIB, 10 * _GIB
 _SKEW = 2.0
@@ -432,6 +432,11 @@ class _Check:
         if way is not None and way.address is None:
             yield self._error(
                 f"it cannot resolve the hub's name {hub.endpoint}", "give the hub's address, or this host a name server"
+            )
+        elif way is not None and any(str(own.address.ip) == way.address for own in facts.addresses):
+            yield self._error(
+                f"the hub's endpoint {hub.endpoint} is an address of this host",
+                "give one that leads to the control plane",
             )
         elif way is not None and way.path_mtu is not None and way.path_mtu < _SMALL_PATH:
             yield self._warning(

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import stat
 from pathlib import Path
 
@@ -12,15 +11,11 @@ from maas.errors import HostKeyError
 from maas.hosts.hostkeys import HostKey, pin
 from maas.hosts.inventory import Host, Hub, Inventory
 
-# A program in place of ssh-keyscan: its answers lie in a file beside it, by port.
+# A program in place of ssh-keyscan: what it says of a port is a file beside it.
 SCANNER = """\
-#!/usr/bin/env python3
-import json, pathlib, sys
-answers = json.loads(pathlib.Path(__file__).with_name("answers.json").read_text())
-port, address = sys.argv[sys.argv.index("-p") + 1], sys.argv[-1]
-print(f"# {address}:{port} SSH-2.0-OpenSSH_9.2")
-for line in answers.get(f"{address} {port}", []):
-    print(address if port == "22" else f"[{address}]:{port}", line)
+#!/bin/sh
+while [ "$1" != -p ]; do shift; done
+cat "${0%/*}/port-$2" 2>/dev/null
 """
 
 
@@ -35,13 +30,14 @@ class Network:
     """Hosts and the keys they show."""
 
     def __init__(self, directory: Path) -> None:
-        self._file = directory / "answers.json"
+        self._directory = directory
         self.known_hosts = directory / "known_hosts"
 
     def shows(self, **hosts: list[HostKey]) -> None:
-        ports = {"master": "10.0.0.1 22", "node1": "10.0.0.1 2222"}
-        answers = {ports[name]: [f"{k.kind} {k.data}" for k in keys] for name, keys in hosts.items()}
-        self._file.write_text(json.dumps(answers))
+        for name, port, address in (("master", 22, "10.0.0.1"), ("node1", 2222, "[10.0.0.1]:2222")):
+            lines = [f"{address} {key.kind} {key.data}\n" for key in hosts.get(name, ())]
+            text = "".join([f"# {address} SSH-2.0-OpenSSH_9.2\n", *lines])
+            (self._directory / f"port-{port}").write_text(text)
 
 
 @pytest.fixture

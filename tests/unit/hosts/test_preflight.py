@@ -215,6 +215,16 @@ def test_a_hub_name_that_a_worker_cannot_resolve_is_an_error(inventory_of: Inven
     assert told(inventory_of("node1"), facts, "error") == ["node1: it cannot resolve the hub's name vpn.example.org"]
 
 
+def test_a_hub_name_that_leads_a_worker_to_itself_is_an_error(inventory_of: Inventories, facts_of: Facts) -> None:
+    facts = {
+        "master": facts_of(),
+        "node1": facts_of(to_hub={"address": "203.0.113.10", "rtt_ms": 0.1, "path_mtu": 1500}),
+    }
+    assert told(inventory_of("node1"), facts, "error") == [
+        "node1: the hub's endpoint vpn.example.org is an address of this host"
+    ]
+
+
 def test_a_path_that_carries_little_is_a_warning(inventory_of: Inventories, facts_of: Facts) -> None:
     way = {"address": "198.51.100.1", "rtt_ms": 10.0, "path_mtu": 1200}
     facts = {"master": facts_of(), "node1": facts_of(to_hub=way)}
