@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from maas import __version__, console, paths
+from maas.bundle.sources import Policy
 from maas.errors import MaasError
 
 app = typer.Typer(
@@ -30,7 +31,7 @@ Name = Annotated[str, typer.Option("--name", "-n", help="The lab, or the cluster
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Go on without a question.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and change nothing.")]
 Source = Annotated[
-    str,
+    Policy,
     typer.Option(help="Where components come from: auto (each component's sources in order), download, pull, build."),
 ]
 BundleDirectory = Annotated[
@@ -64,7 +65,7 @@ def up(
     """A three-node cluster of throw-away hosts on this machine, with MaaS on it."""
     from maas import bootstrap  # noqa: PLC0415 - what a command needs is imported when it runs: `--help` stays fast
 
-    bootstrap.lab(name, directory=bundle, source=source, values=values or [], dry_run=dry_run, yes=yes)
+    bootstrap.lab_hosts(name, directory=bundle, source=source, values=values or [], dry_run=dry_run, yes=yes)
 
 
 @app.command()
@@ -177,9 +178,9 @@ def load(
     node: Annotated[str | None, typer.Option(help="The node to send from.")] = None,
 ) -> None:
     """Send guests to the restaurant from inside the cluster, and watch it scale."""
-    from maas import demo  # noqa: PLC0415
+    from maas.demo import load as guests  # noqa: PLC0415
 
-    demo.load_and_report(name, rate=rate, seconds=seconds, orders=orders, seed=seed, node=node)
+    guests.report(name, rate=rate, seconds=seconds, orders=orders, seed=seed, node=node)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from maas import access, console
 from maas.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -217,3 +218,49 @@ def _log(cluster: Cluster, pod: str) -> Iterator[str]:
             if not text.startswith("{"):
                 raise ClusterError("the load stopped", context=[text])
             yield text
+
+
+def image(cluster: Cluster, *, namespace: str = "restaurant", name: str = "restaurant") -> str:
+    """The restaurant's image, which every node has and which has Python.
+
+    Raises:
+        ClusterError: The restaurant is not installed.
+    """
+    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - see maas.cluster
+
+    try:
+        deployment = cluster.apps.read_namespaced_deployment(name, namespace)
+    except ApiException as error:
+        raise ClusterError(
+            f"there is no restaurant in the namespace {namespace}", context=[str(error.reason)]
+        ) from error
+    return str(deployment.spec.template.spec.containers[0].image)
+
+
+def report(name: str, *, rate: float, seconds: float, orders: float, seed: int, node: str | None) -> None:
+    """Send a load to the restaurant of a cluster and show how it scaled.
+
+    Raises:
+        ClusterError: The load could not be run.
+    """
+    cluster = access.connect(name)
+    with console.phase(f"{rate:g} guests a second for {seconds:g} s") as step:
+        result = run(
+            cluster,
+            url="http://restaurant.restaurant",
+            image=image(cluster),
+            rate=rate,
+            seconds=seconds,
+            orders=orders,
+            seed=seed,
+            node=node,
+            step=step,
+        )
+    rows, shown = [], None
+    for sample in result.samples:
+        if (sample.ready, sample.desired) != shown:
+            shown = (sample.ready, sample.desired)
+            rows.append((f"{sample.second:.0f} s", sample.ready, sample.desired, f"{sample.utilization} %"))
+    console.table("scale", ("after", "pods Ready", "pods wanted", "CPU of request"), rows)
+    account = {key: value for key, value in result.account.items() if key != "orders"}
+    console.table("guests", ("what", "value"), [*account.items(), ("accepted orders", len(result.orders))])

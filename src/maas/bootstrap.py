@@ -1,0 +1,283 @@
+"""From an inventory to a verified cluster with MaaS on it; the lab goes the very same way with hosts of its own."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from maas import access, components, console, deploy, images, lab, paths, process
+from maas.bundle import Bundle, tools
+from maas.errors import ClusterError, PreflightError, UsageError
+from maas.hosts import ansible, hostkeys, inventory, lock, plan, preflight
+from maas.verify import verify
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from maas.bundle.sources import Policy
+    from maas.cluster import Cluster
+    from maas.hosts.inventory import Host, Inventory
+    from maas.hosts.plan import Plan
+    from maas.hosts.preflight import HostFacts
+
+_PLAN = "plan.json"
+_RESTAURANT = ("restaurant", "restaurant")
+"""Namespace and name of the application's Service."""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What is known before anything is touched."""
+
+    inventory: Inventory
+    state: Path
+    facts: dict[str, HostFacts]
+    plan: Plan
+
+    def ssh(self, host: Host) -> list[str]:
+        """The words of an ssh command to a host, the destination last."""
+        known, control = self.state / "known_hosts", preflight.control_path(self.inventory.cluster)
+        options = preflight.ssh_options(known_hosts=known, control_path=control, key=host.key)
+        return ["ssh", *options, "-p", str(host.port), "-l", host.user, host.address]
+
+
+def read_values(files: Sequence[Path]) -> dict[str, Any]:
+    """Values files merged in their order.
+
+    Raises:
+        UsageError: A file cannot be read, or is no map of values.
+    """
+    merged: dict[str, Any] = {}
+    for file in files:
+        try:
+            values = YAML(typ="safe").load(file)
+        except (OSError, YAMLError, UnicodeDecodeError) as error:
+            raise UsageError(f"the values file {file} cannot be read", context=str(error).splitlines()[:6]) from error
+        if not isinstance(values, dict | None):
+            raise UsageError(f"the values file {file} holds no map of values")
+        merged = deploy.merge(merged, values or {})
+    return merged
+
+
+def hosts(
+    file: Path, *, directory: Path | None, source: Policy, values: Sequence[Path], dry_run: bool, yes: bool
+) -> None:
+    """Bootstrap the hosts of an inventory.
+
+    Raises:
+        MaasError: Something stands against it; before the plan was confirmed, nothing was touched.
+    """
+    given = read_values(values)
+    read = inventory.load(file)
+    state = paths.state(read.cluster)
+    with lock.hold(state, command=f"bootstrap of {read.cluster}"):
+        examined = examine(read, state)
+        show(examined)
+        if dry_run:
+            console.line("nothing was changed (--dry-run)")
+            return
+        if not console.confirm(f"Make these {len(read.hosts)} hosts the cluster {read.cluster}?", assume_yes=yes):
+            console.line("nothing was changed")
+            return
+        bundle = images.make_bundle(directory, source=source, yes=yes)
+        bring_up(examined, bundle, given)
+
+
+def lab_hosts(
+    name: str, *, directory: Path | None, source: Policy, values: Sequence[Path], dry_run: bool, yes: bool
+) -> None:
+    """Make the hosts of a lab on this machine and bootstrap them.
+
+    Raises:
+        MaasError: Something stands against it.
+    """
+    given = read_values(values)
+    if dry_run:
+        for sentence in images.engine_plan().sentences() or ["the Docker engine runs already"]:
+            console.line(f"  {sentence}")
+        console.line(f"  make the hosts {', '.join(lab.HOSTS)}, each in a network of its own, and bootstrap them")
+        images.show_plan(source)
+        console.line("nothing was changed (--dry-run)")
+        return
+    images.ensure_engine(yes=yes)
+    bundle = images.make_bundle(directory, source=source, yes=yes)
+    made = lab.up(name, bundle=bundle.directory, assume_yes=yes)
+    with lock.hold(made.directory, command=f"up of the lab {name}"):
+        examined = examine(inventory.load(made.inventory), made.directory)
+        show(examined)
+        bring_up(examined, bundle, given)
+
+
+def examine(read: Inventory, state: Path) -> Examined:
+    """Pin the hosts' keys, look at the hosts, and plan.
+
+    Raises:
+        HostKeyError: A host shows another key than the pinned or given one.
+        PreflightError: Something about the hosts stands against a cluster.
+    """
+    known = state / "known_hosts"
+    with console.phase("Host keys") as step:
+        pinned = hostkeys.pin(read, known_hosts=known)
+        step.note(f"{len(pinned)} hosts, {sum(one.new for one in pinned)} new")
+    for one in pinned:
+        if one.new:
+            console.line(f"  {one.host}  {one.key.fingerprint}  {one.reason}")
+    with console.phase("Preflight") as step:
+        facts = preflight.examine(read, known_hosts=known, control_path=preflight.control_path(read.cluster))
+        problems = preflight.check(read, facts)
+        against = [problem for problem in problems if problem.severity == "error"]
+        step.note(f"{len(facts)} hosts, {len(against)} errors, {len(problems) - len(against)} warnings")
+    for problem in problems:
+        if problem.severity == "warning":
+            console.warn(str(problem))
+    if against:
+        raise PreflightError(
+            "these hosts cannot become a cluster as they are",
+            context=[str(problem) for problem in against],
+            hint="nothing was changed on any host; mend what is listed, then run the same command again",
+        )
+    earlier = state / _PLAN
+    previous = plan.Plan.from_json(earlier.read_text(encoding="utf-8")) if earlier.exists() else None
+    return Examined(read, state, facts, plan.make(read, facts, previous=previous))
+
+
+def show(examined: Examined) -> None:
+    """Show the plan and why it is so."""
+    console.table(f"plan for {examined.inventory.cluster}", ("what", "value", "because"), examined.plan.rows())
+
+
+def bring_up(examined: Examined, bundle: Bundle, given: Mapping[str, Any]) -> None:
+    """Carry the plan out: nodes, chart, verification, summary."""
+    read, state, planned = examined.inventory, examined.state, examined.plan
+    (state / _PLAN).write_text(planned.to_json(), encoding="utf-8")
+    result = ansible.run("site", inventory=read, plan=planned, facts=examined.facts, bundle=bundle, state=state)
+    hub = read.control_plane
+    with console.phase("Access") as step:
+        admin = process.run([*examined.ssh(hub), "cat /etc/kubernetes/admin.conf"]).stdout
+        cluster = access.establish(state, ssh=examined.ssh(hub), api=planned.control_plane_endpoint, admin=admin)
+        step.note(f"kubeconfig {cluster.kubeconfig}")
+    with console.phase("Chart") as step:
+        deployed = deploy.deploy(
+            cluster,
+            helm=tools.tool("helm"),
+            kubectl=tools.tool("kubectl"),
+            values=deploy.merge(platform_values(planned, read), given),
+        )
+        step.note(f"release {deploy.RELEASE} revision {deployed.revision}{'' if deployed.changed else ', unchanged'}")
+    with console.phase("Ready") as step:
+        cluster.wait_ready(nodes=len(read.hosts), step=step)
+    with console.phase("Verify") as step:
+        proofs = verify(
+            cluster,
+            addresses={name: str(host.vpn_address) for name, host in planned.hosts.items()},
+            pod_mtu=planned.pod_mtu,
+            image=components.load().image("busybox").reference,
+            step=step,
+        )
+    for proof in proofs:
+        console.line(f"  {proof.what}: {proof.how}")
+    console.line(f"{result.changed} changed tasks on the hosts")
+    summary(read.cluster, cluster)
+
+
+def platform_values(planned: Plan, read: Inventory) -> dict[str, Any]:
+    """What the chart needs to know of the hosts' network."""
+    return {
+        "calico": {
+            "enabled": True,
+            "mtu": planned.pod_mtu,
+            "ipPool": {"cidr": str(read.networks.pods)},
+        },
+    }
+
+
+def summary(name: str, cluster: Cluster) -> None:
+    """Say how to reach everything."""
+    rows = [("nodes", ", ".join(f"{node.name} {node.address}" for node in cluster.nodes()))]
+    url = restaurant_url(name, cluster)
+    if url is not None:
+        rows.append(("restaurant", url))
+    rows += [
+        ("kubeconfig", str(cluster.kubeconfig)),
+        ("kubectl", paths.command("kubectl", "get nodes" if name == "lab" else f"--name {name} get nodes")),
+        ("state", paths.command("status", *([] if name == "lab" else [f"--name {name}"]))),
+    ]
+    console.table(f"{name} is ready", ("", ""), rows)
+
+
+def restaurant_url(name: str, cluster: Cluster) -> str | None:
+    """Where a browser on this machine finds the restaurant; None when it is not installed."""
+    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - see maas.cluster
+
+    namespace, service = _RESTAURANT
+    try:
+        spec = cluster.core.read_namespaced_service(service, namespace).spec
+    except ApiException:
+        return None
+    return f"http://127.0.0.1:{access.forward(access.state_of(name), f'{spec.cluster_ip}:{spec.ports[0].port}')}"
+
+
+def status(name: str) -> None:
+    """Hosts, nodes, workloads and addresses of a cluster."""
+    cluster = access.connect(name)
+    nodes = cluster.nodes()
+    console.table(
+        f"nodes of {name}",
+        ("node", "address", "role", "kubelet", "state"),
+        [
+            (
+                node.name,
+                node.address,
+                "control plane" if node.control_plane else "worker",
+                node.version,
+                "Ready" if node.ready else f"not Ready: {node.reason}",
+            )
+            for node in nodes
+        ],
+    )
+    workloads = cluster.workloads()
+    console.table(
+        "workloads",
+        ("namespace", "kind", "name", "ready"),
+        [(w.namespace, w.kind, w.name, f"{w.ready}/{w.wanted}") for w in workloads],
+    )
+    summary(name, cluster)
+    behind = [node.name for node in nodes if not node.ready] + [str(w) for w in workloads if not w.settled]
+    if behind:
+        raise ClusterError(f"{name} is not whole", context=behind)
+
+
+def remove_lab(name: str | None) -> None:
+    """Remove one lab, or all of them, and say what was removed."""
+    for one in [name] if name is not None else lab.labs():
+        with console.phase(f"Removing {one}") as step:
+            access.close(paths.states() / one)
+            removed = lab.down(one)
+            step.note(f"{len(removed)} things")
+        for what in removed:
+            console.line(f"  removed {what}")
+
+
+def reset(file: Path, *, dry_run: bool, yes: bool) -> None:
+    """Take from the hosts what `bootstrap` put there.
+
+    Raises:
+        MaasError: Something stands against it.
+    """
+    read = inventory.load(file)
+    state = paths.state(read.cluster)
+    with lock.hold(state, command=f"reset of {read.cluster}"):
+        examined = examine(read, state)
+        names = ", ".join(host.name for host in read.hosts)
+        console.line(f"Kubernetes, its volumes, the VPN and every file that bootstrap put there leave {names}")
+        if dry_run or not console.confirm("All data of the cluster is lost. Go on?", assume_yes=yes):
+            console.line("nothing was changed")
+            return
+        access.close(state)
+        ansible.run("reset", inventory=read, plan=examined.plan, facts=examined.facts, state=state)
+    console.line(f"keys and records stay in {shlex.quote(str(state))}; remove them when nothing will come back")

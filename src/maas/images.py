@@ -1,0 +1,220 @@
+"""The restaurant's image, and the bundle that holds it together with every upstream component."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import platform
+import shutil
+import sys
+import tarfile
+from typing import TYPE_CHECKING
+
+import docker.errors
+from ruamel.yaml import YAML
+
+from maas import bundle as bundles
+from maas import components, console, paths, process
+from maas.bundle import Bundle
+from maas.errors import BundleError, UsageError
+from maas.lab import engine
+from maas.lab import image as lab_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from docker import DockerClient
+
+    from maas.bundle.sources import Policy
+    from maas.console import Phase
+
+_REFERENCE = "ghcr.io/maas/restaurant"
+_BASES = {"BUILD_BASE": "python-build", "RUN_BASE": "python"}
+"""Build arguments of app/Dockerfile, and the bases of the lock that serve where no registry does."""
+
+_PYTHON = "3.11"
+"""The Python of those bases."""
+
+_PARTS = ("Dockerfile", ".dockerignore", "pyproject.toml", "requirements.txt", "README.md", "src")
+_BUILDER = 1
+"""Part of the key under which an image is kept; to be raised when the same sources give another image."""
+
+
+def engine_plan() -> engine.Plan:
+    """What must be installed or started before hosts can boot and images be built."""
+    return engine.plan(engine.examine(image=lab_image.archive(minimal=False).exists()))
+
+
+def ensure_engine(*, yes: bool) -> DockerClient:
+    """A container engine that answers, installed and started after a question when there is none.
+
+    Raises:
+        UsageError: The answer was no, or nobody could answer.
+        LabError: It cannot be had here.
+    """
+    decided = engine_plan()
+    if decided.changes:
+        console.line("A container engine is needed. To be done on this machine:")
+        for sentence in decided.sentences():
+            console.line(f"  {sentence}")
+        if not console.confirm("Go on?", assume_yes=yes):
+            raise UsageError("nothing was changed: a container engine is needed")
+    with engine.lock(), console.phase("Container engine") as step:
+        client = engine.ensure(decided)
+        step.note(f"Docker {client.version()['Version']}, {decided.start.value}")
+    return client
+
+
+def reference() -> str:
+    """The name and version of the restaurant's image, as the chart deploys it."""
+    return f"{_REFERENCE}:{_version()}"
+
+
+def _version() -> str:
+    chart = YAML(typ="safe").load(paths.content() / "charts" / "restaurant" / "Chart.yaml")
+    return str(chart["appVersion"])
+
+
+def _sources() -> Iterator[Path]:
+    app = paths.content() / "app"
+    for part in _PARTS:
+        root = app / part
+        for file in sorted([root] if root.is_file() else root.rglob("*")):
+            if file.is_file() and "__pycache__" not in file.parts:
+                yield file
+
+
+def _key() -> str:
+    total = hashlib.sha256(f"{_BUILDER} {_PYTHON} {reference()}".encode())
+    for name in _BASES.values():
+        total.update(components.load().bases[name].model_dump_json().encode())
+    for file in _sources():
+        total.update(str(file.relative_to(paths.content())).encode() + b"\0" + file.read_bytes())
+    return total.hexdigest()
+
+
+def restaurant(*, yes: bool) -> Path:
+    """The image of the restaurant as an archive in the cache, built from app/Dockerfile when its sources changed.
+
+    Raises:
+        BundleError: It could not be built.
+    """
+    kept = paths.cache() / "restaurant" / f"{_key()}.tar"
+    if kept.exists():
+        return kept
+    client = ensure_engine(yes=yes)
+    with console.phase("Image of the restaurant") as step:
+        _build(client, kept, step)
+        step.note(f"{reference()}, {kept.stat().st_size / 1e6:.0f} MB")
+    return kept
+
+
+def _build(client: DockerClient, kept: Path, step: Phase) -> None:
+    arguments = {}
+    for argument, name in _BASES.items():
+        step.note(f"base {name}")
+        with bundles.base(name, phase=step).open("rb") as archive:
+            arguments[argument] = client.images.load(archive)[0].tags[0]
+    step.note("wheels")
+    wheels = _wheels()
+    step.note("building")
+    try:
+        image, _ = client.images.build(
+            fileobj=_context(wheels),
+            custom_context=True,
+            buildargs={**arguments, "WHEELS": "wheels"},
+            tag=reference(),
+            rm=True,
+            forcerm=True,
+        )
+    except (docker.errors.BuildError, docker.errors.APIError) as error:
+        log = [str(line.get("stream", "")).rstrip() for line in getattr(error, "build_log", [])]
+        raise BundleError(
+            "the image of the restaurant could not be built",
+            context=[*[line for line in log if line][-12:], str(error)],
+        ) from error
+    step.note("saving")
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    fresh = kept.with_suffix(".part")
+    with fresh.open("wb") as file:
+        for chunk in image.save(named=reference()):
+            file.write(chunk)
+    fresh.replace(kept)
+
+
+def _wheels() -> Path:
+    """The wheels of the restaurant's requirements, each checked by its hash, for the Python of the image."""
+    requirements = paths.content() / "app" / "requirements.txt"
+    digest = hashlib.sha256(requirements.read_bytes() + _PYTHON.encode()).hexdigest()[:16]
+    kept = paths.cache() / "wheels" / digest
+    if kept.is_dir():
+        return kept
+    fresh = kept.with_suffix(".part")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    glibc = [f"manylinux_2_{minor}_{platform.machine()}" for minor in (17, 28, 34)]
+    process.run(
+        [
+            *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"),
+            *("--only-binary=:all:", "--implementation=cp", f"--python-version={_PYTHON}"),
+            *(f"--platform={tag}" for tag in (*glibc, f"manylinux2014_{platform.machine()}")),
+            *("--dest", fresh, "--requirement", requirements),
+        ]
+    )
+    fresh.replace(kept)
+    return kept
+
+
+def _context(wheels: Path) -> io.BytesIO:
+    """What the engine builds from: the sources, and the wheels beside them."""
+    app, memory = paths.content() / "app", io.BytesIO()
+    with tarfile.open(fileobj=memory, mode="w") as tar:
+        for file in _sources():
+            tar.add(file, arcname=str(file.relative_to(app)), filter=_plain)
+        for wheel in sorted(wheels.iterdir()):
+            tar.add(wheel, arcname=f"wheels/{wheel.name}", filter=_plain)
+    memory.seek(0)
+    return memory
+
+
+def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    member.mode = 0o644
+    return member
+
+
+def make_bundle(directory: Path | None, *, source: Policy, yes: bool) -> Bundle:
+    """A bundle with every component and the restaurant's image; what is there already is not made again.
+
+    Args:
+        directory: Where it is or shall be; None for the one in the cache.
+        source: `auto`, `download`, `pull` or `build`.
+        yes: Do not ask before installing or starting a container engine.
+
+    Raises:
+        BundleError: Something of it cannot be had.
+    """
+    place = directory if directory is not None else paths.cache() / "bundle"
+    bundles.build(place, source=source)
+    return Bundle.load(place).add_image(restaurant(yes=yes), reference(), version=_version(), on="workload")
+
+
+def show_plan(source: Policy) -> None:
+    """Show what a bundle would hold and where each thing would come from."""
+    console.table(
+        "bundle",
+        ("item", "version", "kind", "from", "", "state"),
+        [(r.name, r.version, r.kind, r.source, r.place, r.state) for r in bundles.plan(source)],
+    )
+
+
+def show_restaurant(*, yes: bool) -> None:
+    """Build the restaurant's image when it is not there, and say where it is."""
+    archive = restaurant(yes=yes)
+    console.table(
+        "image",
+        ("what", "value"),
+        [("reference", reference()), ("archive", archive), ("MB", round(archive.stat().st_size / 1e6))],
+    )
