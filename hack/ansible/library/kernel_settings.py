@@ -11,10 +11,9 @@ description:
   - The value that a parameter had before the first change is recorded, and put back by a reset.
 options:
   modules:
-    description: Modules to load. One that is built in or already loaded is left alone.
-    type: list
-    elements: str
-    default: []
+    description: Modules to load, each with a path that exists where the kernel has it, loaded or built in.
+    type: dict
+    default: {}
   sysctl:
     description: Parameters and the values they shall have.
     type: dict
@@ -29,7 +28,8 @@ author: MaaS maintainers (@maas)
 EXAMPLES = """
 - name: Let the host forward packets
   kernel_settings:
-    modules: [overlay]
+    modules:
+      br_netfilter: /proc/sys/net/bridge
     sysctl:
       net.ipv4.ip_forward: 1
 """
@@ -50,13 +50,6 @@ from ansible.module_utils.maas_record import Record, write
 MODULES = Path("/etc/modules-load.d/maas.conf")
 SYSCTL = Path("/etc/sysctl.d/90-maas.conf")
 SWAP_TARGET = Path("/etc/systemd/system/swap.target")
-
-
-def built_in(name):
-    """Whether a module needs no loading: a file system that the kernel knows, or a directory in /sys/module."""
-    if Path("/sys/module", name.replace("-", "_")).is_dir():
-        return True
-    return any(line.split()[-1] == name for line in Path("/proc/filesystems").read_text(encoding="ascii").splitlines())
 
 
 def parameter(key):
@@ -95,7 +88,7 @@ def swap_off(module, record):
 def main():
     module = AnsibleModule(
         argument_spec={
-            "modules": {"type": "list", "elements": "str", "default": []},
+            "modules": {"type": "dict", "default": {}},
             "sysctl": {"type": "dict", "default": {}},
             "swap": {"type": "bool", "default": True},
         },
@@ -108,7 +101,7 @@ def main():
         SYSCTL, "".join(f"{key} = {value}\n" for key, value in wanted.items()), record, module.check_mode
     )
 
-    missing = [name for name in module.params["modules"] if not built_in(name)]
+    missing = [name for name, path in module.params["modules"].items() if not Path(path).exists()]
     for name in missing:
         changes.append(f"load {name}")
         if not module.check_mode:
