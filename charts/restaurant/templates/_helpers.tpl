@@ -134,3 +134,12 @@ capabilities:
 {{- $current := lookup "v1" "Secret" (include "maas.namespace" .context) .name -}}
 {{- dig "data" .key (randAlphaNum 48 | b64enc) $current -}}
 {{- end -}}
+
+{{- /* The command of a container that needs the database first; its arguments are the application's. */ -}}
+{{- define "restaurant.patiently" -}}
+command:
+  - python3
+  - -c
+  - |
+    {{- .Files.Get "files/app/patiently.py" | nindent 4 }}
+{{- end -}}

@@ -16,7 +16,8 @@ initContainers:
   - name: migrate
     image: {{ include "maas.image" (dict "context" . "image" .Values.image) }}
     imagePullPolicy: IfNotPresent
-    command: [restaurant, migrate]
+    {{- include "restaurant.patiently" . | nindent 4 }}
+    args: [migrate]
     env:
       {{- include "restaurant.env" . | nindent 6 }}
     securityContext:
@@ -29,7 +30,7 @@ containers:
   - name: seed
     image: {{ include "maas.image" (dict "context" . "image" .Values.image) }}
     imagePullPolicy: IfNotPresent
-    command: [restaurant, seed, --profile, {{ .Values.seed }}]
+    args: [seed, --profile, {{ .Values.seed }}]
     env:
       {{- include "restaurant.env" . | nindent 6 }}
     securityContext:

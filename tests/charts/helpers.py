@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from maas.charts import render
+from maas.charts.helm import Major
+from maas.charts.render import Request
+
+Object = Mapping[str, Any]
+Values = Mapping[str, str]
+Rendered = Callable[..., tuple[Object, ...]]
+
+PROFILES = {file.name.removesuffix("-values.yaml"): file for file in render.profiles()}
+HELMS: tuple[Major, ...] = ("4", "3")
+WORKLOADS = ("Deployment", "DaemonSet", "StatefulSet", "Job", "Pod")
+
+
+def of_profile(name: str, *, kubernetes: str = render.KUBERNETES[-1], helm: Major = "4") -> tuple[Object, ...]:
+    """The objects of the umbrella with one of the values files of ci/."""
+    return render.objects(Request(render.umbrella(), values=(PROFILES[name],), kubernetes=kubernetes, helm=helm))
+
+
+def one(objects: tuple[Object, ...], kind: str, name: str) -> Object:
+    """The only object of a kind and name."""
+    found = [entry for entry in objects if entry["kind"] == kind and entry["metadata"]["name"] == name]
+    assert len(found) == 1, f"{len(found)} objects {kind}/{name}"
+    return found[0]
+
+
+def pod_spec(workload: Object) -> Object:
+    """The pod of a workload, whatever its kind."""
+    spec: Object = workload["spec"]
+    return spec if workload["kind"] == "Pod" else spec["template"]["spec"]
+
+
+def pod_labels(workload: Object) -> Object:
+    """The labels that the pods of a workload carry."""
+    metadata = workload["metadata"] if workload["kind"] == "Pod" else workload["spec"]["template"]["metadata"]
+    labels: Object = metadata["labels"]
+    return labels
+
+
+def containers(workload: Object, *, initial: bool = True) -> Iterator[Object]:
+    """The containers of a workload's pod, the initial ones first."""
+    spec = pod_spec(workload)
+    if initial:
+        yield from spec.get("initContainers", [])
+    yield from spec["containers"]
+
+
+def workloads(objects: tuple[Object, ...]) -> list[Object]:
+    """Whatever makes pods."""
+    return [entry for entry in objects if entry["kind"] in WORKLOADS]
+
+
+def environment(container: Object) -> dict[str, Any]:
+    """The variables of a container: the value, or where it is taken from."""
+    return {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in container.get("env", [])}

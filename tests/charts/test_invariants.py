@@ -1,0 +1,239 @@
+"""What holds for every object of every profile. An exception stands in a list here, with its reason."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+from tests.charts.helpers import Object, containers, of_profile, pod_labels, pod_spec, workloads
+
+# Programs whose work is the host's kernel and files; nothing else may be privileged.
+PRIVILEGED = {("calico-node", "install-cni"), ("calico-node", "calico-node")}
+# Short-lived, and measured against the container they prepare for.
+WITHOUT_RESOURCES = {("calico-node", "install-cni")}
+# It may take what a full node has; its absence would be the loss of the node's network.
+WITHOUT_MEMORY_LIMIT = {("calico-node", "calico-node")}
+# Pods that talk to the API server.
+WITH_TOKEN = {"calico-node", "calico-kube-controllers", "metrics-server"}
+NAME_LIMITS = {"StatefulSet": 52, "Job": 63, "Service": 63, "Deployment": 63, "DaemonSet": 63}
+
+
+def named(workload: Object, container: Object) -> tuple[str, str]:
+    return workload["metadata"]["name"], container["name"]
+
+
+def test_every_object_carries_the_labels_by_which_releases_are_found(objects: tuple[Object, ...]) -> None:
+    for entry in objects:
+        labels = entry["metadata"]["labels"]
+        assert labels["app.kubernetes.io/instance"] == "maas"
+        assert labels["app.kubernetes.io/part-of"] == "maas"
+        assert labels["app.kubernetes.io/managed-by"] == "Helm"
+        assert labels["app.kubernetes.io/name"]
+        assert re.fullmatch(r"[a-z-]+-\d+\.\d+\.\d+", labels["helm.sh/chart"])
+
+
+def test_pods_carry_no_label_that_changes_with_the_chart_version(objects: tuple[Object, ...]) -> None:
+    for entry in workloads(objects):
+        if entry["kind"] != "Pod":
+            assert not pod_labels(entry).keys() & {"helm.sh/chart", "app.kubernetes.io/version"}, entry["metadata"]
+
+
+def test_names_fit_and_can_be_typed(objects: tuple[Object, ...]) -> None:
+    for entry in objects:
+        name = entry["metadata"]["name"]
+        assert len(name) <= NAME_LIMITS.get(entry["kind"], 253)
+        assert re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", name)
+
+
+def test_every_namespaced_object_says_its_namespace(objects: tuple[Object, ...]) -> None:
+    cluster_wide = {"Namespace", "ClusterRole", "ClusterRoleBinding", "APIService", "IPPool"}
+    for entry in objects:
+        assert (entry["metadata"].get("namespace") is None) == (entry["kind"] in cluster_wide), entry["metadata"]
+
+
+def test_selectors_find_the_pods_of_their_workload_and_no_others(objects: tuple[Object, ...]) -> None:
+    for entry in workloads(objects):
+        if entry["kind"] in {"Pod", "Job"}:
+            continue
+        wanted = entry["spec"]["selector"]["matchLabels"].items()
+        found = [other["metadata"]["name"] for other in workloads(objects) if wanted <= pod_labels(other).items()]
+        assert found == [entry["metadata"]["name"]]
+
+
+def test_services_lead_to_ports_that_pods_open(objects: tuple[Object, ...]) -> None:
+    for service in objects:
+        if service["kind"] != "Service":
+            continue
+        wanted = service["spec"]["selector"].items()
+        targets = [other for other in workloads(objects) if wanted <= pod_labels(other).items()]
+        assert len(targets) == 1
+        open_ports = {port["name"] for container in containers(targets[0]) for port in container.get("ports", [])}
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= open_ports
+
+
+def test_policies_name_ports_that_the_chosen_pods_open(objects: tuple[Object, ...]) -> None:
+    for policy in objects:
+        if policy["kind"] != "NetworkPolicy":
+            continue
+        wanted = policy["spec"]["podSelector"]["matchLabels"].items()
+        targets = [other for other in workloads(objects) if wanted <= pod_labels(other).items()]
+        assert targets
+        open_ports = {
+            port["name"] for one in targets for container in containers(one) for port in container.get("ports", [])
+        }
+        for rule in policy["spec"].get("ingress", []):
+            assert {port["port"] for port in rule["ports"]} <= open_ports
+
+
+def test_every_long_lived_container_is_probed(objects: tuple[Object, ...]) -> None:
+    for entry in workloads(objects):
+        if entry["kind"] in {"Job", "Pod"}:
+            continue
+        for container in containers(entry, initial=False):
+            assert container["livenessProbe"], named(entry, container)
+            assert container["readinessProbe"], named(entry, container)
+
+
+def test_every_container_says_what_it_needs_and_may_take(objects: tuple[Object, ...]) -> None:
+    for entry in workloads(objects):
+        for container in containers(entry):
+            if named(entry, container) in WITHOUT_RESOURCES:
+                continue
+            resources = container["resources"]
+            assert {"cpu", "memory"} <= resources["requests"].keys(), named(entry, container)
+            if named(entry, container) not in WITHOUT_MEMORY_LIMIT:
+                assert "memory" in resources["limits"], named(entry, container)
+
+
+def test_every_container_is_restricted(objects: tuple[Object, ...]) -> None:
+    for entry in workloads(objects):
+        spec = pod_spec(entry)
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in containers(entry):
+            context = container["securityContext"]
+            if named(entry, container) in PRIVILEGED:
+                assert context == {"privileged": True}
+                continue
+            assert context["allowPrivilegeEscalation"] is False, named(entry, container)
+            assert context["readOnlyRootFilesystem"] is True
+            assert context["capabilities"] == {"drop": ["ALL"]}
+            assert spec["securityContext"]["runAsNonRoot"] is True
+            # A number, because the kubelet cannot tell whether a name is root's.
+            assert spec["securityContext"]["runAsUser"] > 0
+
+
+def test_only_the_pod_network_uses_the_host(objects: tuple[Object, ...]) -> None:
+    for entry in workloads(objects):
+        spec = pod_spec(entry)
+        if entry["metadata"]["name"] != "calico-node":
+            assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+            assert not [volume for volume in spec.get("volumes", []) if "hostPath" in volume]
+
+
+def test_pods_get_a_token_only_where_they_use_one(objects: tuple[Object, ...]) -> None:
+    for entry in workloads(objects):
+        assert pod_spec(entry)["automountServiceAccountToken"] is (entry["metadata"]["name"] in WITH_TOKEN)
+    for entry in objects:
+        if entry["kind"] == "ServiceAccount":
+            assert entry["automountServiceAccountToken"] is False
+
+
+def test_namespaces_enforce_restricted_but_for_the_pod_networks(objects: tuple[Object, ...]) -> None:
+    for entry in objects:
+        if entry["kind"] == "Namespace":
+            level = entry["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
+            assert level == ("privileged" if entry["metadata"]["name"] == "calico-system" else "restricted")
+            assert entry["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
+def test_no_name_is_given_twice_in_a_list_that_is_keyed_by_it(objects: tuple[Object, ...]) -> None:
+    # Server-side apply, which Helm 4 uses, refuses such lists.
+    for entry in workloads(objects):
+        spec = pod_spec(entry)
+        lists: list[list[Any]] = [[volume["name"] for volume in spec.get("volumes", [])]]
+        lists += [[container["name"] for container in containers(entry)]]
+        for container in containers(entry):
+            lists += [[variable["name"] for variable in container.get("env", [])]]
+            lists += [[mount["mountPath"] for mount in container.get("volumeMounts", [])]]
+            lists += [[(port["containerPort"], port["protocol"]) for port in container.get("ports", [])]]
+        for names in lists:
+            assert not [name for name, count in Counter(names).items() if count > 1], entry["metadata"]["name"]
+
+
+def test_whatever_a_pod_mounts_or_reads_is_there(objects: tuple[Object, ...]) -> None:
+    # Secrets that the person who installs says exist.
+    given = {"restaurant-key", "restaurant-database"}
+    have: dict[tuple[str, str], Object] = {
+        (entry["kind"], entry["metadata"]["name"]): entry for entry in objects if "name" in entry["metadata"]
+    }
+
+    def check(kind: str, name: str, keys: list[str]) -> None:
+        if kind == "Secret" and name in given and (kind, name) not in have:
+            return
+        assert (kind, name) in have, f"{kind} {name} is nowhere"
+        assert set(keys) <= have[kind, name]["data"].keys()
+
+    for entry in workloads(objects):
+        spec = pod_spec(entry)
+        if "serviceAccountName" in spec:
+            assert ("ServiceAccount", spec["serviceAccountName"]) in have
+        mounted = {mount["name"] for container in containers(entry) for mount in container.get("volumeMounts", [])}
+        claims = {claim["metadata"]["name"] for claim in entry["spec"].get("volumeClaimTemplates", [])}
+        assert mounted == {volume["name"] for volume in spec.get("volumes", [])} | claims
+        for volume in spec.get("volumes", []):
+            sources = volume.get("projected", {}).get("sources", [volume])
+            for source in sources:
+                if "secret" in source:
+                    secret = source["secret"]
+                    check("Secret", secret.get("secretName", secret.get("name")), [i["key"] for i in secret["items"]])
+                if "configMap" in source:
+                    check("ConfigMap", source["configMap"]["name"], [])
+                if "persistentVolumeClaim" in source:
+                    assert ("PersistentVolumeClaim", source["persistentVolumeClaim"]["claimName"]) in have
+        for container in containers(entry):
+            for variable in container.get("env", []):
+                if reference := variable.get("valueFrom", {}).get("configMapKeyRef"):
+                    check("ConfigMap", reference["name"], [reference["key"]])
+
+
+def test_roles_are_bound_and_bindings_lead_to_roles_and_accounts_of_the_release(objects: tuple[Object, ...]) -> None:
+    foreign = {"system:auth-delegator", "extension-apiserver-authentication-reader"}
+    roles = {entry["metadata"]["name"] for entry in objects if entry["kind"] in {"Role", "ClusterRole"}}
+    aggregated = {
+        entry["metadata"]["name"]
+        for entry in objects
+        if entry["kind"] == "ClusterRole" and any("aggregate-to" in label for label in entry["metadata"]["labels"])
+    }
+    bindings = [entry for entry in objects if entry["kind"] in {"RoleBinding", "ClusterRoleBinding"}]
+    assert {binding["roleRef"]["name"] for binding in bindings} - foreign == roles - aggregated
+    accounts = {
+        (entry["metadata"]["namespace"], entry["metadata"]["name"])
+        for entry in objects
+        if entry["kind"] == "ServiceAccount"
+    }
+    for binding in bindings:
+        for subject in binding["subjects"]:
+            assert (subject["namespace"], subject["name"]) in accounts
+
+
+def test_no_role_of_the_release_may_do_everything(objects: tuple[Object, ...]) -> None:
+    for entry in objects:
+        for rule in entry.get("rules", []):
+            assert "*" not in rule["verbs"] + rule["apiGroups"] + rule["resources"], entry["metadata"]["name"]
+
+
+def test_images_are_pinned_and_never_pulled_again(objects: tuple[Object, ...]) -> None:
+    for entry in workloads(objects):
+        for container in containers(entry):
+            reference = container["image"]
+            assert re.search(r":[A-Za-z0-9_][\w.-]*(@sha256:[0-9a-f]{64})?$", reference), reference
+            assert not reference.endswith(":latest")
+            assert container["imagePullPolicy"] == "IfNotPresent"
+
+
+def test_one_mirror_serves_every_image() -> None:
+    for entry in workloads(of_profile("mirror")):
+        assert pod_spec(entry)["imagePullSecrets"] == [{"name": "mirror"}]
+        for container in containers(entry):
+            assert container["image"].startswith("mirror.example.org:5000/")

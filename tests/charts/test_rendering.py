@@ -1,0 +1,118 @@
+"""Every profile, on every Kubernetes and with both Helms: it renders, and the API server would take it."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from tests.charts.helpers import HELMS, PROFILES, Object, of_profile
+from jsonschema import Draft202012Validator
+
+from maas.charts import render
+from maas.charts.helm import Major
+from maas.charts.render import Request
+
+# Kinds of neither Kubernetes nor our definitions, whose schema is not at hand; they are off by default.
+FOREIGN_KINDS = {"HTTPRoute"}
+
+
+@lru_cache
+def custom_schemas() -> dict[tuple[str, str], Draft202012Validator]:
+    schemas = {}
+    for file in render.umbrella().glob("charts/*/crds/*.yaml"):
+        definition = yaml.safe_load(file.read_text(encoding="utf-8"))["spec"]
+        for version in definition["versions"]:
+            api = f"{definition['group']}/{version['name']}"
+            schema = _closed(version["schema"]["openAPIV3Schema"])
+            schemas[api, definition["names"]["kind"]] = Draft202012Validator(schema)
+    return schemas
+
+
+def _closed(schema: Any) -> Any:
+    """The API server prunes unknown fields silently; here they are errors."""
+    if isinstance(schema, list):
+        return [_closed(entry) for entry in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {key: _closed(value) for key, value in schema.items()}
+    if isinstance(schema.get("properties"), dict) and "additionalProperties" not in schema:
+        closed["additionalProperties"] = False
+    return closed
+
+
+@lru_cache(maxsize=4096)
+def problem(text: str, kubernetes: str) -> str | None:
+    """What is wrong with an object given as JSON; most are the same in several profiles and are checked once."""
+    entry = json.loads(text)
+    custom = custom_schemas().get((entry["apiVersion"], entry["kind"]))
+    if custom is not None:
+        faults = list(custom.iter_errors({**entry, "metadata": {}}))
+        return faults[0].message if faults else None
+    if entry["kind"] in FOREIGN_KINDS:
+        return None
+    try:
+        kubernetes_validate.validate(entry, kubernetes, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return f"{'.'.join(map(str, error.path))}: {error.message}"
+    return None
+
+
+@pytest.mark.parametrize("helm", HELMS)
+@pytest.mark.parametrize("kubernetes", render.KUBERNETES)
+def test_every_object_is_valid_for_the_api_server(profile: str, kubernetes: str, helm: Major) -> None:
+    objects = of_profile(profile, kubernetes=kubernetes, helm=helm)
+    assert objects
+    for entry in objects:
+        fault = problem(json.dumps(entry, sort_keys=True), kubernetes)
+        assert fault is None, f"{entry['kind']}/{entry['metadata']['name']}: {fault}"
+
+
+def test_no_object_is_rendered_twice(objects: tuple[Object, ...]) -> None:
+    seen = [
+        (entry["apiVersion"], entry["kind"], entry["metadata"].get("namespace"), entry["metadata"]["name"])
+        for entry in objects
+    ]
+    assert len(seen) == len(set(seen))
+
+
+def without_secrets(objects: tuple[Object, ...]) -> list[Object]:
+    return [{**entry, "data": "generated"} if entry["kind"] == "Secret" else entry for entry in objects]
+
+
+def test_both_helms_render_the_same_objects(profile: str) -> None:
+    assert without_secrets(of_profile(profile, helm="3")) == without_secrets(of_profile(profile, helm="4"))
+
+
+@pytest.mark.parametrize("name", ["external-database", "minimal", "mirror", "network-only"])
+def test_two_renders_with_existing_secrets_are_equal_to_the_byte(name: str) -> None:
+    request = Request(render.umbrella(), values=(PROFILES[name],))
+    assert render.render_anew(request) == render.render_anew(request)
+
+
+def test_a_secret_is_random_when_nobody_gave_one() -> None:
+    request = Request(render.umbrella())
+    first, second = (
+        {entry["metadata"]["name"]: entry["data"] for entry in render.parse(text) if entry["kind"] == "Secret"}
+        for text in (render.render_anew(request), render.render_anew(request))
+    )
+    assert first.keys() == second.keys() == {"restaurant-key", "restaurant-database"}
+    assert all(first[name] != second[name] for name in first)
+
+
+def test_nothing_enabled_is_nothing_rendered() -> None:
+    off = tuple((f"{chart.name}.enabled", "false") for chart in render.subcharts())
+    assert render.objects(Request(render.umbrella(), settings=off)) == ()
+
+
+@pytest.mark.parametrize("chart", render.subcharts(), ids=lambda chart: str(chart.name))
+@pytest.mark.parametrize("helm", HELMS)
+def test_every_subchart_installs_alone_into_the_namespace_of_its_release(chart: Any, helm: Major) -> None:
+    objects = render.objects(Request(chart, helm=helm))
+    namespaces = {entry["metadata"].get("namespace") for entry in objects} - {None, "kube-system"}
+    assert namespaces == {render.NAMESPACE}
+    for entry in objects:
+        assert problem(json.dumps(entry, sort_keys=True), render.KUBERNETES[-1]) is None
