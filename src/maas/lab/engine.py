@@ -8,6 +8,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import tempfile
 import time
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ _ANSWER_SECONDS = 120
 _START_SECONDS = 60.0
 _STOP_SECONDS = 60.0
 _APT = frozenset({"debian", "ubuntu"})
+_SILENT = (OSError, docker.errors.DockerException)
+"""What is raised where no engine answers."""
 
 
 class Start(Enum):
@@ -114,6 +117,11 @@ class Plan:
 
 def _connect() -> DockerClient:
     """A client of the engine that the environment names (DOCKER_HOST), else of the local one."""
+    address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    if address.startswith("unix://"):
+        # Where nothing listens the SDK leaves its socket open (docker/docker-py#3268), so it is not asked.
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(address.removeprefix("unix://"))
     client = docker.from_env(timeout=_ANSWER_SECONDS)
     try:
         client.ping()
@@ -137,7 +145,7 @@ def examine(*, image: bool) -> Facts:
     reason = ""
     try:
         _connect().close()
-    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+    except _SILENT as error:
         reason = str(error)
     release = dict(
         line.split("=", 1) for line in Path("/etc/os-release").read_text(encoding="utf-8").splitlines() if "=" in line
@@ -231,7 +239,7 @@ def _wait_for_answer() -> DockerClient:
     while True:
         try:
             return _connect()
-        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+        except _SILENT as error:
             if time.monotonic() > deadline:
                 tail = _LOG.read_text(encoding="utf-8", errors="replace").splitlines()[-8:] if _LOG.exists() else []
                 raise LabError(
@@ -260,7 +268,7 @@ def ensure(decided: Plan) -> DockerClient:
     try:
         # A package's own script may have started it already.
         client = _connect()
-    except (docker.errors.DockerException, requests.exceptions.RequestException):
+    except _SILENT:
         if decided.start is Start.SYSTEMD:
             process.run(["systemctl", "start", "docker.service"])
         else:
@@ -291,8 +299,13 @@ def connect() -> DockerClient:
     """
     try:
         return _usable(_connect())
-    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-        raise LabError("no Docker engine answers", context=(str(error),), command=paths.command("up")) from error
+    except _SILENT as error:
+        raise LabError(
+            "no Docker engine answers, so no lab runs on this machine",
+            context=(str(error),),
+            hint="hosts that were there when the machine was last shut down are found again by `up`",
+            command=paths.command("up"),
+        ) from error
 
 
 @contextlib.contextmanager

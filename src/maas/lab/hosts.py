@@ -47,6 +47,7 @@ _PLACE = 10
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 _MARK = "throw-away"
 """The file that says of a state directory that it was made for a lab and goes with it."""
+_MARK_TEXT = "Made by `up` for throw-away hosts; `down` removes this directory with them.\n"
 
 _BOOT_SECONDS = 90.0
 
@@ -121,12 +122,13 @@ def up(
     """
     if not bundle.is_dir():
         raise LabError(f"there is no bundle at {bundle}", command=paths.command("bundle"))
-    directory = _claim(name, hosts)
+    directory = _available(name, hosts)
     with (
         engine.lock(),
         engine.refusals(),
         contextlib.closing(_engine(minimal=minimal, assume_yes=assume_yes)) as client,
     ):
+        (paths.state(name) / _MARK).write_text(_MARK_TEXT, encoding="utf-8")
         with console.phase("Image of a host") as phase:
             reference = image.ensure(client, minimal=minimal)
             phase.note(reference)
@@ -152,23 +154,24 @@ def up(
     return state
 
 
-def _claim(name: str, hosts: Sequence[str]) -> Path:
-    """The lab's state directory, after making sure that it is a lab's."""
+def _available(name: str, hosts: Sequence[str]) -> Path:
+    """The state directory that the lab has or may have; nothing is changed.
+
+    Raises:
+        LabError: A name is none, or the directory is that of a real cluster.
+    """
     if not all(_NAME.fullmatch(word) for word in (name, *hosts)) or len(set(hosts)) < len(hosts) or not hosts:
         raise LabError(
             f"a lab cannot be called {name} with hosts {', '.join(hosts)}",
             hint="names are of small letters, digits and dashes, at most 32, and each host has its own",
         )
     directory = paths.states() / name
-    mark = directory / _MARK
-    if directory.is_dir() and not mark.exists() and any(directory.iterdir()):
+    if directory.is_dir() and not (directory / _MARK).exists() and any(directory.iterdir()):
         raise LabError(
             f"{name} is the name of a cluster that is not a lab",
             context=(f"its state lies in {directory}",),
             hint="take another name for the lab",
         )
-    paths.state(name)
-    mark.write_text("Made by `up` for throw-away hosts; `down` removes this directory with them.\n", encoding="utf-8")
     return directory
 
 
@@ -499,10 +502,10 @@ def labs() -> list[str]:
 
 @contextlib.contextmanager
 def _known(name: str) -> Iterator[DockerClient]:
-    """A client of the engine, after making sure that there is such a lab."""
+    """A client of the engine, after making sure that there is such a lab, be it only its state directory."""
     with contextlib.closing(engine.connect()) as client, engine.refusals():
         there = _labs(client)
-        if name not in there:
+        if name not in there and not (paths.states() / name / _MARK).exists():
             raise LabError(
                 f"there is no lab {name}",
                 context=(f"labs on this machine: {', '.join(there) if there else 'none'}",),

@@ -1,0 +1,113 @@
+"""What the lab writes is what bootstrap reads, and what is not a lab's is left alone."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from maas import paths
+from maas.errors import LabError
+from maas.hosts import inventory
+from maas.lab import Host, LabState, hosts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOST = Host(
+    name="master",
+    role="control-plane",
+    address="172.28.0.10",
+    gateway="172.28.0.1",
+    container="maas-t-master",
+    fingerprint="SHA256:6ZWGXwN/dg8v0qlhczDXYsMtlqOF5aZSZQBNvBUQfv8",
+    state="running",
+    system="running",
+)
+NODE = Host(
+    name="node1",
+    role="worker",
+    address="172.28.1.10",
+    gateway="172.28.1.1",
+    container="maas-t-node1",
+    fingerprint="SHA256:VUerKxOkzwWoAKfFc+8APOlig8OdUSoTaTO3zVycnvE",
+    state="running",
+    system="running",
+)
+
+
+@pytest.fixture(autouse=True)
+def states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return paths.states()
+
+
+def test_the_inventory_of_a_lab_is_one_that_bootstrap_accepts(states: Path) -> None:
+    directory = paths.state("t")
+    key = hosts._key(directory)
+    state = LabState("t", directory, directory / "hosts.yaml", key, (HOST, NODE))
+    hosts._write_inventory(state)
+    read = inventory.load(states / "t" / "hosts.yaml")
+    assert read.cluster == "t"
+    assert [(str(host.address), host.fingerprint) for host in read.hosts] == [
+        (HOST.address, HOST.fingerprint),
+        (NODE.address, NODE.fingerprint),
+    ]
+    node = read.hosts[1]
+    assert node.hub is not None
+    assert (str(node.hub.endpoint), node.hub.port) == (NODE.gateway, 1194)
+
+
+def test_the_key_of_a_lab_is_made_once_and_is_for_its_owner_only() -> None:
+    directory = paths.state("t")
+    key = hosts._key(directory)
+    content = key.read_bytes()
+    assert hosts._key(directory) == key
+    assert key.read_bytes() == content
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert key.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_fingerprints_are_those_that_openssh_shows(tmp_path: Path) -> None:
+    _, public = hosts._new_key()
+    (tmp_path / "key.pub").write_text(public, encoding="ascii")
+    shown = subprocess.run(
+        ["ssh-keygen", "-lf", str(tmp_path / "key.pub")], capture_output=True, text=True, check=True
+    ).stdout
+    assert hosts._fingerprint(public) == shown.split()[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("Lab", ["master"]),
+        ("../lab", ["master"]),
+        ("", ["master"]),
+        ("lab-", ["master"]),
+        ("l" * 33, ["master"]),
+        ("lab", []),
+        ("lab", ["master", "master"]),
+        ("lab", ["master", "node_1"]),
+    ],
+)
+def test_names_that_no_host_could_have_are_refused(name: str, names: list[str]) -> None:
+    with pytest.raises(LabError, match="cannot be called"):
+        hosts._available(name, names)
+
+
+def test_a_directory_of_a_real_cluster_is_refused_and_that_of_a_lab_is_not() -> None:
+    directory = paths.state("t")
+    assert hosts._available("t", ["master"]) == directory
+    (directory / "ca.key").write_text("precious", encoding="utf-8")
+    with pytest.raises(LabError, match="is not a lab"):
+        hosts._available("t", ["master"])
+    (directory / "throw-away").touch()
+    assert hosts._available("t", ["master"]) == directory
+
+
+def test_a_missing_bundle_is_said_before_an_engine_is_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="no bundle") as caught:
+        hosts.up("t", bundle=tmp_path / "nowhere")
+    assert caught.value.command == "./nox -s bundle"
+    assert not (tmp_path / "maas" / "t").exists()
