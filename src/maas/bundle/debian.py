@@ -13,6 +13,7 @@ import time
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -24,17 +25,21 @@ from maas.bundle.oci import Entry
 from maas.errors import BundleError, ProcessError, ProcessTimeoutError, ProgramMissingError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from maas.console import Phase
 
 EVERYWHERE = ("?essential", "?priority(required)")
 """What every Debian has, in apt's pattern language."""
 
+ANY = "999:0"
+"""The version of a package that is taken for installed, whatever is asked of it."""
+
 _FRESH = 24 * 3600
 """Seconds for which an answer of the mirrors is believed."""
 
 _TIMEOUT = 600.0
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
 
@@ -67,46 +72,47 @@ def distribution() -> str:
     return f"{identity}-{codename}"
 
 
-def known(packages: Sequence[str], without: Collection[str] = ()) -> list[Package] | None:
+def known(packages: Sequence[str], installed: Mapping[str, str] = _NOTHING) -> list[Package] | None:
     """The written-down answer of `resolve` for the same question, while it is fresh."""
-    path = _answer(packages, without)
+    path = _answer(packages, installed)
     if not path.exists() or time.time() - path.stat().st_mtime > _FRESH:
         return None
     return _read(path)
 
 
 def resolve(
-    packages: Sequence[str], without: Collection[str] = (), *, phase: Phase, fetch: bool = True
+    packages: Sequence[str], installed: Mapping[str, str] = _NOTHING, *, phase: Phase, fetch: bool = True
 ) -> list[Package]:
     """The packages with all that they depend on, fetched into the cache.
 
     Args:
         packages: Names, or patterns of apt.
-        without: Names that are taken for installed: they and what only they need are left out.
+        installed: Names and versions that are taken for installed: they and what only they need are left out.
         phase: Told what is fetched.
         fetch: Whether their files are wanted; without, their names are.
 
     Raises:
         BundleError: apt is not here, or its mirrors do not have them.
     """
-    if (answer := known(packages, without)) is not None and not (fetch and _missing(answer)):
-        return answer
-    path = _answer(packages, without)
+    known_already = known(packages, installed)
+    if known_already is not None and not (fetch and _missing(known_already)):
+        return known_already
+    path = _answer(packages, installed)
     complaints: list[str] = []
     try:
         complaints = _update(phase)
-        answer = _ask(packages, without)
+        answer = _ask(packages, installed)
         if fetch:
             _fetch(answer, phase)
     except ProgramMissingError as error:
         raise BundleError("apt-get is not installed; Debian packages are fetched on Debian or Ubuntu") from error
     except (ProcessError, ProcessTimeoutError) as error:
-        if path.exists() and not _missing(
-            answer := _read(path)
-        ):  # an old answer still stands when its packages are here
+        # An old answer still stands when its packages are here.
+        if path.exists() and not _missing(answer := _read(path)):
             return answer
+        why = [*error.stdout.splitlines()[-2:], *error.stderr.splitlines()] if isinstance(error, ProcessError) else []
         raise BundleError(
-            f"{' '.join(packages)} cannot be fetched by apt", context=[*complaints, *error.context]
+            f"{' '.join(packages)} cannot be fetched by apt", context=[*complaints, *why] or error.context
         ) from error
     path.write_text(json.dumps([(package.name, package.version, package.architecture) for package in answer]))
     return answer
@@ -184,15 +190,15 @@ def _update(phase: Phase) -> list[str]:
     if stamp.exists() and time.time() - stamp.stat().st_mtime < _FRESH:
         return []
     phase.note("asking the mirrors which versions they have")
-    argv = _apt("--error-on=any", "update", status=_status(()))
+    argv = _apt("--error-on=any", "update", status=_status({}))
     done = process.run(argv, timeout=_TIMEOUT, check=False)
     if done.returncode == 0:
         stamp.touch()
     return done.stderr.splitlines()[-3:] if done.returncode else []
 
 
-def _ask(packages: Sequence[str], without: Collection[str]) -> list[Package]:
-    argv = _apt("--print-uris", "install", *packages, status=_status(without))
+def _ask(packages: Sequence[str], installed: Mapping[str, str]) -> list[Package]:
+    argv = _apt("--print-uris", "install", *packages, status=_status(installed))
     lines = process.run(argv, timeout=_TIMEOUT).stdout.splitlines()
     names = [unquote(line.split(" ")[1]) for line in lines if line.startswith("'")]
     return sorted(Package(*name.removesuffix(".deb").split("_")) for name in names)
@@ -206,23 +212,23 @@ def _fetch(packages: Sequence[Package], phase: Phase) -> None:
     with cache.scratch() as scratch:
         names = [f"{package.name}:{package.architecture}={package.version}" for package in missing]
         names = [name.replace(":all=", "=") for name in names]
-        process.run(_apt("download", *names, status=_status(())), cwd=scratch, timeout=_TIMEOUT)
+        process.run(_apt("download", *names, status=_status({})), cwd=scratch, timeout=_TIMEOUT)
         for package in missing:  # apt has checked each against the signed index
             (scratch / package.file).rename(file(package))
 
 
-def _status(installed: Collection[str]) -> Path:
-    """A dpkg status file in which these packages are installed, in a version that satisfies everyone."""
-    stanza = "Package: {}\nStatus: install ok installed\nArchitecture: amd64\nMulti-Arch: allowed\nVersion: 999:0\n"
+def _status(installed: Mapping[str, str]) -> Path:
+    """A dpkg status file in which these packages are installed."""
+    stanza = "Package: {}\nStatus: install ok installed\nArchitecture: amd64\nMulti-Arch: allowed\nVersion: {}\n"
     stanza += "Maintainer: nobody <nobody@localhost>\nDescription: taken for installed\n\n"
-    text = "".join(stanza.format(name) for name in sorted(installed))
+    text = "".join(stanza.format(name, version) for name, version in sorted(installed.items()))
     path = _directory("status") / f"{zlib.crc32(text.encode()):08x}"
     path.write_text(text)
     return path
 
 
-def _answer(packages: Sequence[str], without: Collection[str]) -> Path:
-    question = cache.key(packages=sorted(packages), without=sorted(without), distribution=distribution())
+def _answer(packages: Sequence[str], installed: Mapping[str, str]) -> Path:
+    question = cache.key(packages=sorted(packages), installed=dict(installed), distribution=distribution())
     return _directory("answers") / f"{question}.json"
 
 

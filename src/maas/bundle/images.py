@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 from maas import components, process
 from maas.bundle import cache, debian, golang, oci
 from maas.bundle.oci import Entry
-from maas.components import ImageBuild, Layer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from maas.bundle.debian import Package
-    from maas.components import Component
+    from maas.components import Component, ImageBuild, Layer
     from maas.console import Phase
 
 _ARCHIVE = "image.tar"
@@ -91,12 +90,10 @@ def _packages(recipe: Layer, phase: Phase) -> list[Package]:
     return debian.resolve(recipe.packages, _absent(recipe), phase=phase) if recipe.packages else []
 
 
-def _absent(recipe: Layer) -> list[str]:
-    """Names that are not to come with a recipe's packages: those it leaves out, and those that are below it."""
-    below: set[str] = set()
-    for layer in _chain(recipe.base):
-        below |= {package.name for package in packages_of(layer) or ()}
-    return sorted({*recipe.without, *below})
+def _absent(recipe: Layer) -> dict[str, str]:
+    """What is not to come with a recipe's packages: those it leaves out, and those that are below it."""
+    below = {package.name: package.version for layer in _chain(recipe.base) for package in packages_of(layer) or ()}
+    return {**dict.fromkeys(recipe.without, debian.ANY), **below}
 
 
 def _chain(name: str | None) -> list[Layer]:
@@ -141,7 +138,7 @@ def _key(component: Component, reference: str, recipe: ImageBuild) -> str | None
 
 def _common(recipe: Layer, packages: Iterable[Package], scratch: Path) -> Iterator[Entry]:
     """What a base or an image gets from its packages, and what their maintainer scripts would have added."""
-    entries = {}
+    entries: dict[str, Entry] = {}
     for package in packages:
         entries |= {entry.path: entry for entry in debian.read(package) if _wanted(entry, recipe.drop)}
     if packages and recipe.base is None:
@@ -186,9 +183,10 @@ def _own(component: Component, recipe: ImageBuild, programs: dict[str, Path]) ->
 
 
 def _wanted(entry: Entry, drop: Sequence[str]) -> bool:
-    if fnmatch(entry.path, _LICENCES) or entry.kind == tarfile.DIRTYPE:
-        return entry.kind != tarfile.DIRTYPE or not any(fnmatch(entry.path, pattern) for pattern in _NOT_WANTED)
-    return not any(fnmatch(entry.path, pattern) for pattern in (*_NOT_WANTED, *drop))
+    if fnmatch(entry.path, _LICENCES):
+        return True
+    path = f"{entry.path}/" if entry.kind == tarfile.DIRTYPE else entry.path
+    return not any(fnmatch(path, pattern) for pattern in (*_NOT_WANTED, *drop))
 
 
 def _applets(entries: dict[str, Entry], scratch: Path) -> dict[str, Entry]:

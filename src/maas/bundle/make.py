@@ -178,14 +178,18 @@ def _key(obtained: Obtained) -> str:
 
 def _known(item: Packages) -> list[debian.Package] | None:
     everywhere = debian.known(debian.EVERYWHERE)
-    return None if everywhere is None else debian.known(item.build.packages, {package.name for package in everywhere})
+    return (
+        None
+        if everywhere is None
+        else debian.known(item.build.packages, {package.name: package.version for package in everywhere})
+    )
 
 
 def _resolve(component: Component, item: Packages, policy: Policy, phase: Phase) -> list[debian.Package]:
     if policy not in {"auto", "build"}:
         raise BundleError(f"the lock of components names no source of the kind {policy} for {component.name}")
     everywhere = debian.resolve(debian.EVERYWHERE, phase=phase, fetch=False)
-    return debian.resolve(item.build.packages, {package.name for package in everywhere}, phase=phase)
+    return debian.resolve(item.build.packages, {package.name: package.version for package in everywhere}, phase=phase)
 
 
 def _plan(component: Component, item: Binary | Image, policy: Policy) -> Row:

@@ -102,23 +102,26 @@ def write_layer(entries: Iterable[Entry], directory: Path) -> Blob:
     """Write files as a compressed layer.
 
     Of two entries with one path the later one is taken. Directories above a file are made when none is given.
+
+    Raises:
+        BundleError: A file is to go below something that is no directory.
     """
     files = {entry.path: entry for entry in entries}
     for path in list(files):
         for parent in PurePosixPath(path).parents:
-            files.setdefault(str(parent), Entry(str(parent), kind=tarfile.DIRTYPE, mode=0o755))
+            directory_above = files.setdefault(str(parent), Entry(str(parent), kind=tarfile.DIRTYPE, mode=0o755))
+            if directory_above.kind != tarfile.DIRTYPE:
+                raise BundleError(f"{path} cannot go below {parent}, which is no directory in the same layer")
     files.pop("/", None)
     # A hard link comes after what it names.
     ordered = sorted(files.values(), key=lambda entry: (entry.kind == tarfile.LNKTYPE, entry.path))
-    path = directory / "layer.tar.zst"
-    with path.open("wb") as raw:
-        outer = _Hashing(raw)
-        with zstandard.ZstdCompressor(level=_LEVEL).stream_writer(outer, closefd=False) as compressed:
-            inner = _Hashing(compressed)
-            with tarfile.open(fileobj=inner, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-                for entry in ordered:
-                    _add(tar, entry)
-    blob = Blob(path, outer.digest.hexdigest(), path.stat().st_size, inner.digest.hexdigest())
+    layer = directory / "layer.tar.zst"
+    with layer.open("wb") as raw, zstandard.ZstdCompressor(level=_LEVEL).stream_writer(raw) as compressed:
+        plain = _Hashing(compressed)
+        with tarfile.open(fileobj=plain, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+            for entry in ordered:
+                _add(tar, entry)
+    blob = Blob(layer, cache.sha256(layer), layer.stat().st_size, plain.digest.hexdigest())
     (directory / "layer.json").write_text(json.dumps({"digest": blob.digest, "diff_id": blob.diff_id}))
     return blob
 
@@ -192,9 +195,8 @@ def _convert(unpacked: Path, target: Path, *, reference: str) -> None:
     for number, name in enumerate(image["Layers"]):
         path = unpacked / f"layer-{number}"
         with (unpacked / name).open("rb") as source, path.open("wb") as raw:
-            sink = _Hashing(raw)
-            zstandard.ZstdCompressor(level=_LEVEL).copy_stream(source, sink)
-        digest = sink.digest.hexdigest()
+            zstandard.ZstdCompressor(level=_LEVEL).copy_stream(source, raw)
+        digest = cache.sha256(path)
         blobs[digest] = path
         descriptors.append(_descriptor(f"{_LAYER}+zstd", digest, path.stat().st_size))
     _write(target, (unpacked / image["Config"]).read_bytes(), descriptors, blobs, reference=reference)

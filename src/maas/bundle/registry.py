@@ -58,7 +58,7 @@ def fetch(name: str, reference: str, source: Pull, *, crane: Path, phase: Phase,
     wanted = f"{reference.rsplit(':', 1)[0]}@{source.digest}" if source.digest else reference
     phase.note(f"pull {wanted}")
     with cache.create(name, _key(reference, source)) as entry, cache.scratch() as layout:
-        argv = [crane, "pull", "--format=oci", f"--platform=linux/{ARCHITECTURE}", wanted, layout]
+        argv: list[str | Path] = [crane, "pull", "--format=oci", f"--platform=linux/{ARCHITECTURE}", wanted, layout]
         try:
             process.run(argv, timeout=timeout)
         except ProcessTimeoutError as error:
