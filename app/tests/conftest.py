@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ from postgresql import Cluster, cluster
 from restaurant.app import create_app
 from restaurant.database import Database
 from restaurant.menu.service import seed_menu
+from restaurant.people.models import LoginSession, User
+from restaurant.people.permissions import Role
 from restaurant.settings import Settings
 
 SECRET = "a key for tests, which is long enough to be taken"
@@ -103,3 +107,23 @@ def database(app: Flask) -> Database:
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
     return app.test_client()
+
+
+@pytest.fixture
+def sign_in(app: Flask) -> Callable[[Role], FlaskClient]:
+    """A client signed in as a person with the given role."""
+
+    def make(role: Role) -> FlaskClient:
+        token = secrets.token_urlsafe()
+        database: Database = app.extensions["database"]
+        with database.writing() as session:
+            name = f"{role.value}-{token[:8].lower()}"
+            user = User(username=name, name=role.value.capitalize(), role=role, password_hash="none")
+            session.add(user)
+            session.flush()
+            session.add(LoginSession(token_hash=hashlib.sha256(token.encode()).hexdigest(), user_id=user.id))
+        client = app.test_client()
+        client.set_cookie("session", token)
+        return client
+
+    return make

@@ -10,6 +10,7 @@ import restaurant
 from restaurant.i18n import catalogue
 from restaurant.menu.models import Allergen
 from restaurant.orders.models import OrderStatus
+from restaurant.people.permissions import Role
 
 PACKAGE = Path(restaurant.__file__).parent
 IN_TEMPLATE = re.compile(r"""_\(\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
@@ -25,7 +26,7 @@ def messages() -> set[str]:
                 argument = node.args[0]
                 if isinstance(argument, ast.Constant):
                     found.add(str(argument.value))
-    for kind in (Allergen, OrderStatus):
+    for kind in (Allergen, OrderStatus, Role):
         found |= {member.label for member in kind}
     return found
 

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import IntegerConverter, Map
 
-from restaurant import errors, i18n, logs, metrics
+from restaurant import errors, home, i18n, logs, metrics
 from restaurant.database import Database
-from restaurant.http import assets, security
+from restaurant.http import assets, openapi, security
+from restaurant.http.guard import Guard
 from restaurant.lifecycle import Lifecycle
 from restaurant.menu.api import api as menu_api
 from restaurant.orders.api import api as orders_api
 from restaurant.orders.web import web as orders_web
+from restaurant.people import api as people_api
+from restaurant.people.permissions import Access, Permission
+from restaurant.people.web import door, team
 from restaurant.settings import Settings
+from restaurant.types import LARGEST
 
 #: No form or document a restaurant sends is larger, in bytes.
 LARGEST_BODY = 256 * 1024
+
+
+class KeyConverter(IntegerConverter):
+    """A number that can be a key in the database; any other number is no address."""
+
+    def __init__(self, url_map: Map) -> None:
+        super().__init__(url_map, min=1, max=LARGEST)
 
 
 def create_app(settings: Settings) -> Flask:
@@ -35,14 +48,31 @@ def create_app(settings: Settings) -> Flask:
     database = Database(settings)
     app.extensions.update(settings=settings, database=database, lifecycle=Lifecycle(database))
 
+    app.url_map.converters["key"] = KeyConverter
     metrics.register(app)
     logs.register(app)
     security.register(app, https=settings.https)
     assets.register(app)
     i18n.register(app)
     errors.register(app)
+    home.register(app)
     app.jinja_env.globals["restaurant_name"] = settings.name
 
-    for blueprint in (menu_api, orders_api, orders_web):
-        app.register_blueprint(blueprint)
+    register_blueprints(app)
     return app
+
+
+def register_blueprints(app: Flask) -> None:
+    """Every part of the service with who may read from it and who may write."""
+    guard = Guard(app)
+    guard.register(orders_web, read=Access.PUBLIC, write=Access.PUBLIC)
+    guard.register(door, read=Access.PUBLIC, write=Access.PUBLIC)
+    guard.register(team, read=Permission.MANAGE_PEOPLE, write=Permission.MANAGE_PEOPLE)
+    guard.register(home.home, read=Access.SIGNED_IN, write=Access.SIGNED_IN)
+
+    guard.register(openapi.web, read=Access.PUBLIC, write=Access.PUBLIC)
+    guard.register(menu_api, read=Access.PUBLIC, write=Permission.EDIT_MENU)
+    guard.register(orders_api, read=Access.PUBLIC, write=Access.PUBLIC)
+    guard.register(people_api.sessions, read=Access.PUBLIC, write=Access.PUBLIC)
+    guard.register(people_api.approvals, read=Access.SIGNED_IN, write=Access.SIGNED_IN)
+    guard.register(people_api.people, read=Permission.MANAGE_PEOPLE, write=Permission.MANAGE_PEOPLE)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import secrets
 import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec
 
 import click
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from restaurant import __version__, logs
 from restaurant.database import Database
 from restaurant.menu.service import seed_menu
+from restaurant.people import service as people
+from restaurant.people.models import User
+from restaurant.people.permissions import Role
 from restaurant.settings import Settings, SettingsError
 
 P = ParamSpec("P")
@@ -72,3 +78,29 @@ def seed(settings: Settings, profile: str) -> None:
     with database.migration_lock() as connection, Session(connection) as session, session.begin():
         added = seed_menu(session, profile=profile)
     click.echo(f"{added} dishes added" if added else "the menu is not empty: nothing added")
+
+
+@main.command("create-admin")
+@click.option("--username", default="admin", show_default=True)
+@_with_settings
+def create_admin(settings: Settings, username: str) -> None:
+    """Add an administrator, or give an existing person that role again, and show a new random password once."""
+    password = secrets.token_urlsafe(15)
+    database = Database(settings)
+    with database.writing() as session:
+        found = session.scalar(select(User).where(User.username == username))
+        if found is None:
+            people.add_person(session, username=username, name=username, role=Role.ADMIN, password=password)
+        else:
+            people.change_person(session, found, role=Role.ADMIN, active=True, password=password)
+    click.echo(f"user name: {username}\npassword:  {password}\nIt is shown this once.")
+
+
+@main.command()
+@_with_settings
+def openapi(settings: Settings) -> None:
+    """Print the OpenAPI document of /api/v1."""
+    from restaurant.app import create_app
+    from restaurant.http.openapi import document
+
+    click.echo(json.dumps(document(create_app(settings)), ensure_ascii=False, indent=1))

@@ -29,6 +29,7 @@ class Problem(Exception):  # noqa: N818  # the name RFC 9457 gives it
         self.detail = detail
         self.fields = fields or {}
         self.code = code or type(self).code
+        self.headers: dict[str, str] = {}
 
 
 class BadRequest(Problem):
@@ -87,7 +88,9 @@ def register(app: Flask) -> None:
 
     @app.errorhandler(Problem)
     def refused(error: Problem) -> Response:
-        return _answer(error.status, code=error.code, detail=error.detail, fields=error.fields)
+        response = _answer(error.status, code=error.code, detail=error.detail, fields=error.fields)
+        response.headers.update(error.headers)
+        return response
 
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> Response:
@@ -117,6 +120,8 @@ def _message(status: int) -> str:
     match status:
         case 400:
             return _("The request could not be understood.")
+        case 403:
+            return _("This request came from another site.")
         case 404:
             return _("This page does not exist.")
         case 405:

@@ -5,5 +5,6 @@ from __future__ import annotations
 from restaurant.http import idempotency
 from restaurant.menu import models as menu
 from restaurant.orders import models as orders
+from restaurant.people import models as people
 
-ALL = (idempotency, menu, orders)
+ALL = (idempotency, menu, orders, people)

@@ -5,24 +5,47 @@ The same declaration is the source of the OpenAPI document, so the two cannot dr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from flask import Blueprint, Response, current_app, request
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import UnsupportedMediaType
 
 from restaurant.database import Database
-from restaurant.errors import BadRequest, Invalid
+from restaurant.errors import BadRequest, Invalid, Problem
 from restaurant.http import idempotency
+from restaurant.http.guard import current_user
 from restaurant.i18n import gettext as _
 
-Handler = Callable[..., BaseModel]
+Handler = Callable[..., BaseModel | None]
 
 #: The longest Idempotency-Key that is accepted.
 KEY_LENGTH = 100
+
+
+class PreconditionRequired(Problem):
+    """An edit without `If-Match` could undo somebody else's."""
+
+    status = HTTPStatus.PRECONDITION_REQUIRED
+    code = "if-match-missing"
+
+
+class Stale(Problem):
+    """The thing has changed since the client read it."""
+
+    status = HTTPStatus.PRECONDITION_FAILED
+    code = "stale"
+
+
+@runtime_checkable
+class Versioned(Protocol):
+    """A reply or a model that counts its changes."""
+
+    version: int
 
 
 @dataclass(frozen=True)
@@ -32,11 +55,18 @@ class Operation:
     method: str
     path: str
     function: Handler
-    reply: type[BaseModel]
+    reply: type[BaseModel] | None
     status: HTTPStatus
     body: type[BaseModel] | None
+    query: type[BaseModel] | None
     idempotent: bool
+    if_match: bool
     refusals: tuple[HTTPStatus, ...]
+
+    @property
+    def versioned(self) -> bool:
+        """Whether the reply carries an ETag."""
+        return self.reply is not None and "version" in self.reply.model_fields
 
 
 class Api(Blueprint):
@@ -51,13 +81,19 @@ class Api(Blueprint):
         method: str,
         path: str,
         *,
-        reply: type[BaseModel],
+        reply: type[BaseModel] | None,
         status: HTTPStatus = HTTPStatus.OK,
         body: type[BaseModel] | None = None,
+        query: type[BaseModel] | None = None,
         idempotent: bool = False,
+        if_match: bool = False,
         refusals: tuple[HTTPStatus, ...] = (),
     ) -> Callable[[Handler], Handler]:
-        """Declare an operation. Its function takes the session, the path's values and, if declared, `body`."""
+        """Declare an operation.
+
+        Its function takes the session, the path's values and, if declared, `body`, `query` and the `version` that
+        the client's `If-Match` names. Without a `reply` the answer is 204.
+        """
 
         def declare(function: Handler) -> Handler:
             operation = Operation(
@@ -65,9 +101,11 @@ class Api(Blueprint):
                 path=path,
                 function=function,
                 reply=reply,
-                status=status,
+                status=HTTPStatus.NO_CONTENT if reply is None else status,
                 body=body,
+                query=query,
                 idempotent=idempotent,
+                if_match=if_match,
                 refusals=refusals,
             )
             self.operations.append(operation)
@@ -77,34 +115,51 @@ class Api(Blueprint):
         return declare
 
 
+def require_version(thing: Versioned, version: int) -> None:
+    """Raise `Stale` unless the client has seen the present state of `thing`."""
+    if thing.version != version:
+        raise Stale(_("Somebody has changed this meanwhile. Load it again and repeat your change."))
+
+
 def _view(operation: Operation) -> Callable[..., Response]:
     def view(**values: object) -> Response:
         database: Database = current_app.extensions["database"]
+        arguments: dict[str, Any] = dict(values)
+        if operation.query is not None:
+            arguments["query"] = _read_query(operation.query)
         if operation.method == "GET":
             with database.reading() as session:
-                return _json(operation.status, operation.function(session, **values).model_dump_json())
-        arguments: dict[str, Any] = dict(values)
+                return _answer(operation, operation.function(session, **arguments))
         key = _idempotency_key() if operation.idempotent else None
+        if operation.if_match:
+            arguments["version"] = _if_match()
         if operation.body is not None:
             arguments["body"] = _read_body(operation.body)
         with database.writing() as session:
             if key is None:
-                return _json(operation.status, operation.function(session, **arguments).model_dump_json())
-            claimed = idempotency.claim(session, scope=request.path[:80], key=key, content=request.get_data())
+                return _answer(operation, operation.function(session, **arguments))
+            user = current_user()
+            scope = f"{user.id if user else ''}:{request.method}:{request.path}"
+            claimed = idempotency.claim(session, scope=scope, key=key, content=request.get_data())
             if claimed.replay is not None:
                 status, text = claimed.replay
-                response = _json(status, text)
+                response = Response(text, status=status, content_type="application/json")
                 response.headers["Idempotent-Replayed"] = "true"
                 return response
-            text = operation.function(session, **arguments).model_dump_json()
-            idempotency.keep(session, claimed, status=operation.status, body=text)
-        return _json(operation.status, text)
+            response = _answer(operation, operation.function(session, **arguments))
+            idempotency.keep(session, claimed, status=response.status_code, body=response.get_data(as_text=True))
+        return response
 
     return view
 
 
-def _json(status: int, text: str) -> Response:
-    return Response(text, status=status, content_type="application/json")
+def _answer(operation: Operation, reply: BaseModel | None) -> Response:
+    if reply is None:
+        return Response(status=HTTPStatus.NO_CONTENT)
+    response = Response(reply.model_dump_json(), status=operation.status, content_type="application/json")
+    if isinstance(reply, Versioned):
+        response.set_etag(str(reply.version))
+    return response
 
 
 def _idempotency_key() -> str:
@@ -117,14 +172,34 @@ def _idempotency_key() -> str:
     return key
 
 
+def _if_match() -> int:
+    header = request.headers.get("If-Match", "")
+    if not header:
+        raise PreconditionRequired(_("Send the ETag you have read in an If-Match header."))
+    found = re.fullmatch(r'"(\d{1,9})"', header.strip())
+    # An ETag we never gave is one that does not match.
+    return int(found[1]) if found else -1
+
+
 def _read_body(model: type[BaseModel]) -> BaseModel:
     if request.mimetype != "application/json":
         raise UnsupportedMediaType
     try:
         return model.model_validate_json(request.get_data())
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False, include_context=False)
-        if problems[0]["type"] == "json_invalid":
+        if error.errors()[0]["type"] == "json_invalid":
             raise BadRequest(_("The body is not valid JSON."), code="malformed-json") from error
-        fields = {"/" + "/".join(str(part) for part in entry["loc"]): entry["msg"] for entry in problems}
-        raise Invalid(_("Some values are missing or wrong."), fields=fields) from error
+        raise _invalid(error) from error
+
+
+def _read_query(model: type[BaseModel]) -> BaseModel:
+    try:
+        return model.model_validate(request.args.to_dict())
+    except ValidationError as error:
+        raise _invalid(error) from error
+
+
+def _invalid(error: ValidationError) -> Invalid:
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    fields = {"/" + "/".join(str(part) for part in entry["loc"]): entry["msg"] for entry in problems}
+    return Invalid(_("Some values are missing or wrong."), fields=fields)

@@ -37,7 +37,7 @@ class StoredReply(Base):
 
     __tablename__ = "stored_reply"
 
-    scope: Mapped[str] = mapped_column(String(80), primary_key=True)
+    scope: Mapped[str] = mapped_column(String(120), primary_key=True)
     key: Mapped[str] = mapped_column(String(100), primary_key=True)
     request_hash: Mapped[str] = mapped_column(String(64))
     status: Mapped[int | None]

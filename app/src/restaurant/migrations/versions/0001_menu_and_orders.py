@@ -39,7 +39,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_orders_status"), "orders", ["status"])
     op.create_table(
         "stored_reply",
-        sa.Column("scope", sa.String(length=80), nullable=False),
+        sa.Column("scope", sa.String(length=120), nullable=False),
         sa.Column("key", sa.String(length=100), nullable=False),
         sa.Column("request_hash", sa.String(length=64), nullable=False),
         sa.Column("status", sa.Integer(), nullable=True),

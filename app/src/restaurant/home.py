@@ -1,0 +1,46 @@
+"""The first page of whoever is signed in: the parts of the house open to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import Blueprint, Flask, render_template, url_for
+
+from restaurant.http.guard import signed_in
+from restaurant.i18n import gettext as _
+from restaurant.people.permissions import Permission
+
+home = Blueprint("home", __name__)
+
+
+@dataclass(frozen=True)
+class Door:
+    """A way to a part of the house."""
+
+    endpoint: str
+    label: str
+    hint: str
+    permission: Permission
+
+    @property
+    def address(self) -> str:
+        """Where it leads."""
+        return url_for(self.endpoint)
+
+
+def doors() -> list[Door]:
+    """The parts of the house that the person signed in may enter."""
+    every = (Door("team.people_page", _("Team"), _("Who may sign in, and as what"), Permission.MANAGE_PEOPLE),)
+    user = signed_in()
+    return [door for door in every if user.may(door.permission)]
+
+
+@home.get("/accueil")
+def first_page() -> str:
+    """Tiles to everything this person may do."""
+    return render_template("home.html")
+
+
+def register(app: Flask) -> None:
+    """Give templates the navigation."""
+    app.jinja_env.globals["doors"] = doors

@@ -1,0 +1,254 @@
+"""Signing in and out, and the list of people.
+
+The protection against guessing (ASVS 6.3.1) counts in the database, so it holds however many pods there are: an
+attempt is counted before the password is looked at, for the user name and for the address. From the fifth failure
+on, each one blocks for twice as long as the one before, up to fifteen minutes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from math import ceil
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerifyMismatchError
+from sqlalchemy import case, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, joinedload
+
+from restaurant.database import Database, violated
+from restaurant.errors import Conflict, NotFound, Problem
+from restaurant.i18n import gettext as _
+from restaurant.people.models import Approval, LoginAttempts, LoginSession, User
+from restaurant.people.permissions import Permission, Role
+from restaurant.types import now
+
+#: OWASP's floor for argon2id: 19 MiB, so that several sign-ins at once fit into a small pod.
+_HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
+_NOBODY = _HASHER.hash(secrets.token_hex())
+
+PASSWORD_MINIMUM = 12
+IDLE = timedelta(hours=12)
+ABSOLUTE = timedelta(days=7)
+#: How long a manager's confirmation may wait to be used.
+APPROVAL = timedelta(minutes=2)
+_SEEN_STEP = timedelta(minutes=5)
+_FREE_FAILURES = 4
+_BLOCK = timedelta(seconds=15)
+_LONGEST_BLOCK = timedelta(minutes=15)
+
+
+class Unauthenticated(Problem):
+    """Nobody is signed in, or not any more."""
+
+    status = HTTPStatus.UNAUTHORIZED
+    code = "unauthenticated"
+
+
+class Refused(Problem):
+    """The person signed in may not do this."""
+
+    status = HTTPStatus.FORBIDDEN
+    code = "forbidden"
+
+
+class TooManyAttempts(Problem):
+    """Signing in is blocked for `seconds`."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = "too-many-attempts"
+
+    def __init__(self, detail: str, *, seconds: int) -> None:
+        super().__init__(detail)
+        self.headers["Retry-After"] = str(seconds)
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """A new session: its token is shown once, to be kept in a cookie or sent as a bearer token."""
+
+    token: str
+    user: User
+
+
+def hash_password(password: str) -> str:
+    """The argon2id hash to keep of `password`."""
+    return _HASHER.hash(password)
+
+
+def sign_in(database: Database, *, username: str, password: str, address: str) -> SignedIn:
+    """Open a session. Raises `TooManyAttempts`, or `Unauthenticated` without saying which part was wrong."""
+    user = check_password(database, username=username, password=password, address=address)
+    token = secrets.token_urlsafe(32)
+    with database.writing() as session:
+        session.execute(delete(LoginSession).where(LoginSession.created_at < now() - ABSOLUTE))
+        session.add(LoginSession(token_hash=_digest(token), user_id=user.id))
+    return SignedIn(token=token, user=user)
+
+
+def check_password(database: Database, *, username: str, password: str, address: str) -> User:
+    """The active person with this name and password; counts the attempt. Raises as `sign_in` does."""
+    username = username.strip().lower()
+    subjects = (f"user:{username[:100]}", f"address:{address[:100]}")
+    blocked = None
+    with database.writing() as session:
+        for subject in subjects:
+            blocked = max(filter(None, (blocked, _count_attempt(session, subject=subject))), default=None)
+    if blocked is not None:
+        seconds = ceil((blocked - now()).total_seconds())
+        raise TooManyAttempts(_("Too many attempts. Please wait {seconds} seconds.", seconds=seconds), seconds=seconds)
+    with database.reading() as session:
+        user = session.scalar(select(User).where(User.username == username, User.active))
+    try:
+        _HASHER.verify(user.password_hash if user is not None else _NOBODY, password)
+    except (VerifyMismatchError, InvalidHashError):
+        user = None
+    if user is None:
+        raise Unauthenticated(_("The user name or the password is wrong."), code="wrong-credentials")
+    with database.writing() as session:
+        session.execute(delete(LoginAttempts).where(LoginAttempts.subject.in_(subjects)))
+    return user
+
+
+def _count_attempt(session: Session, *, subject: str) -> datetime | None:
+    """Count an attempt of `subject`, or return until when it is blocked."""
+    moment = now()
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    session.execute(
+        insert(LoginAttempts).values(subject=subject, failures=0, blocked_until=moment).on_conflict_do_nothing()
+    )
+    row = session.get_one(LoginAttempts, subject, with_for_update=True, populate_existing=True)
+    if row.blocked_until > moment:
+        return row.blocked_until
+    row.failures += 1
+    if row.failures > _FREE_FAILURES:
+        row.blocked_until = moment + min(_BLOCK * 2 ** min(row.failures - _FREE_FAILURES, 10), _LONGEST_BLOCK)
+    return None
+
+
+def session_user(database: Database, token: str) -> User:
+    """The person whose session has `token`. Raises `Unauthenticated` when it has ended."""
+    moment = now()
+    with database.reading() as session:
+        found = session.scalar(
+            select(LoginSession).where(LoginSession.token_hash == _digest(token)).options(joinedload(LoginSession.user))
+        )
+    if found is None or not found.user.active or found.seen_at < moment - IDLE or found.created_at < moment - ABSOLUTE:
+        raise Unauthenticated(_("Please sign in."))
+    if found.seen_at < moment - _SEEN_STEP:
+        with database.writing() as session:
+            session.execute(update(LoginSession).where(LoginSession.id == found.id).values(seen_at=moment))
+    return found.user
+
+
+def sign_out(session: Session, token: str) -> None:
+    """End the session that has `token`."""
+    session.execute(delete(LoginSession).where(LoginSession.token_hash == _digest(token)))
+
+
+def give_approval(database: Database, *, permission: Permission, username: str, password: str, address: str) -> str:
+    """Let the named person confirm one action that needs `permission`; returns the token to do it with.
+
+    Raises `Refused` when that person may not do it either, and what `check_password` raises.
+    """
+    approver = check_password(database, username=username, password=password, address=address)
+    if not approver.may(permission):
+        raise _needs_approval()
+    token = secrets.token_urlsafe(24)
+    with database.writing() as session:
+        session.execute(delete(Approval).where(Approval.created_at < now() - APPROVAL))
+        session.add(Approval(token_hash=_digest(token), permission=permission, approver_id=approver.id))
+    return token
+
+
+def answer_for(session: Session, *, actor: User, permission: Permission, approval: str | None) -> User:
+    """Who answers for an action: `actor` if permitted, else whoever gave `approval`. Raises `Refused`."""
+    if actor.may(permission):
+        return actor
+    if not approval:
+        raise _needs_approval()
+    found = session.scalar(
+        delete(Approval)
+        .where(
+            Approval.token_hash == _digest(approval),
+            Approval.permission == permission,
+            Approval.created_at >= now() - APPROVAL,
+        )
+        .returning(Approval.approver_id)
+    )
+    if found is None:
+        raise _needs_approval()
+    return session.get_one(User, found)
+
+
+def _needs_approval() -> Refused:
+    return Refused(_("A manager has to confirm this."), code="approval-needed")
+
+
+def list_people(session: Session) -> Sequence[User]:
+    """Everybody, by name."""
+    return session.scalars(select(User).order_by(case((User.active, 0), else_=1), User.name, User.id)).all()
+
+
+def read_person(session: Session, key: int) -> User:
+    """One person. Raises `NotFound`."""
+    user = session.get(User, key)
+    if user is None:
+        raise NotFound(_("There is no such person."))
+    return user
+
+
+def add_person(session: Session, *, username: str, name: str, role: Role, password: str) -> User:
+    """Add a person. Raises `Conflict` when the user name is taken."""
+    user = User(username=username, name=name, role=role, password_hash=hash_password(password))
+    session.add(user)
+    try:
+        session.flush()
+    except IntegrityError as error:
+        if violated(error, "uq_staff_username") or violated(error, "staff.username"):
+            raise Conflict(_("This user name is taken."), code="username-taken") from error
+        raise
+    return user
+
+
+def change_person(
+    session: Session,
+    user: User,
+    *,
+    name: str | None = None,
+    role: Role | None = None,
+    active: bool | None = None,
+    password: str | None = None,
+) -> User:
+    """Change what is given. A new password, role or deactivation ends the person's sessions.
+
+    Raises `Conflict` rather than leave the house without an active administrator.
+    """
+    loses_admin = user.role is Role.ADMIN and (active is False or (role is not None and role is not Role.ADMIN))
+    if loses_admin:
+        # All administrators are locked in one order, so that two of them cannot remove each other at once.
+        admins = select(User.id).where(User.role == Role.ADMIN, User.active).order_by(User.id).with_for_update()
+        if not set(session.scalars(admins)) - {user.id}:
+            raise Conflict(_("At least one administrator must remain."), code="last-administrator")
+    if name is not None:
+        user.name = name
+    if password is not None:
+        user.password_hash = hash_password(password)
+    if role is not None:
+        user.role = role
+    if active is not None:
+        user.active = active
+    if password is not None or role is not None or active is False:
+        session.execute(delete(LoginSession).where(LoginSession.user_id == user.id))
+    session.flush()
+    return user
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,17 @@
+"""The OpenAPI document is the committed one, is valid, and is what the service answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from flask.testing import FlaskClient
+
+COMMITTED = Path(__file__).parent.parent / "openapi.json"
+
+
+def test_the_committed_document_is_the_served_one(client: FlaskClient) -> None:
+    served = client.get("/api/v1/openapi.json")
+    assert served.status_code == 200
+    message = "run `restaurant openapi > openapi.json` in app/ and commit it"
+    assert json.loads(COMMITTED.read_text(encoding="utf-8")) == served.get_json(), message

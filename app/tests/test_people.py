@@ -1,0 +1,228 @@
+"""Signing in, what each role may do, and the list of people."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import time_machine
+from click.testing import CliRunner
+from flask import Flask
+from flask.testing import FlaskClient
+
+from restaurant.cli import main
+from restaurant.database import Database
+from restaurant.http.guard import Guard
+from restaurant.people import service
+from restaurant.people.permissions import GRANTED, Access, Permission, Role
+
+SignIn = Callable[[Role], FlaskClient]
+PASSWORD = "une phrase assez longue"
+
+
+@pytest.fixture
+def lea(database: Database) -> int:
+    with database.writing() as session:
+        return service.add_person(session, username="lea", name="Léa", role=Role.SERVER, password=PASSWORD).id
+
+
+def token_of(client: FlaskClient, **changes: str) -> tuple[int, str]:
+    reply = client.post("/api/v1/sessions", json={"username": "lea", "password": PASSWORD, **changes})
+    return reply.status_code, reply.get_json().get("token", "")
+
+
+def reaches(client: FlaskClient, token: str) -> int:
+    return client.get("/accueil", headers={"Authorization": f"Bearer {token}"}).status_code
+
+
+def test_a_session_lasts_until_it_is_closed(client: FlaskClient, lea: int) -> None:
+    status, token = token_of(client)
+    assert (status, reaches(client, token)) == (201, 200)
+    headers = {"Authorization": f"Bearer {token}"}
+    assert client.delete("/api/v1/sessions/current", headers=headers).status_code == 204
+    assert reaches(client, token) == 303
+
+
+def test_wrong_credentials_do_not_say_which_part_is_wrong(client: FlaskClient, lea: int) -> None:
+    wrong = client.post("/api/v1/sessions", json={"username": "lea", "password": "x"}).get_json()
+    unknown = client.post("/api/v1/sessions", json={"username": "nobody", "password": "x"}).get_json()
+    assert {**wrong, "request_id": ""} == {**unknown, "request_id": ""}
+    assert wrong["status"] == 401
+
+
+def test_guessing_is_slowed_down_for_a_name_even_when_tried_at_once(app: Flask, lea: int) -> None:
+    def guess(number: int) -> int:
+        client = app.test_client()
+        address = {"REMOTE_ADDR": f"10.0.0.{number}"}
+        body = {"username": "lea", "password": "wrong"}
+        return client.post("/api/v1/sessions", json=body, environ_base=address).status_code
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(guess, range(12)))
+    assert answers.count(401) <= 5
+    blocked = app.test_client().post("/api/v1/sessions", json={"username": "lea", "password": PASSWORD})
+    assert blocked.status_code == 429
+    assert int(blocked.headers["Retry-After"]) > 0
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=16)):
+        assert token_of(app.test_client())[0] == 201
+
+
+def test_a_session_ends_when_idle_too_long_old_or_when_the_person_is_shut_out(
+    client: FlaskClient, database: Database, lea: int
+) -> None:
+    _status, token = token_of(client)
+    start = datetime.now(UTC)
+    for hour in range(11, 7 * 24, 11):
+        with time_machine.travel(start + timedelta(hours=hour)):
+            assert reaches(client, token) == 200
+    with time_machine.travel(start + timedelta(days=7, minutes=1)):
+        assert reaches(client, token) == 303
+    _status, idle = token_of(client)
+    with time_machine.travel(start + timedelta(hours=13)):
+        assert reaches(client, idle) == 303
+    _status, open_ = token_of(client)
+    with database.writing() as session:
+        service.change_person(session, service.read_person(session, lea), active=False)
+    assert reaches(client, open_) == 303
+    assert token_of(client)[0] == 401
+
+
+def test_the_last_administrator_cannot_be_removed(database: Database) -> None:
+    with database.writing() as session:
+        first = service.add_person(session, username="a1", name="A", role=Role.ADMIN, password=PASSWORD)
+        second = service.add_person(session, username="a2", name="B", role=Role.ADMIN, password=PASSWORD)
+
+    def remove(key: int) -> bool:
+        try:
+            with database.writing() as session:
+                service.change_person(session, service.read_person(session, key), active=False)
+        except service.Conflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(remove, (first.id, second.id))) == [False, True]
+
+
+def rules(app: Flask) -> list[tuple[str, str, str]]:
+    return [
+        (rule.endpoint, method, rule.rule)
+        for rule in app.url_map.iter_rules()
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
+        if rule.endpoint != "static"
+    ]
+
+
+def path_of(rule: str) -> str:
+    rule = re.sub(r"<key:\w+>", "1", rule)
+    rule = re.sub(r"<date:\w+>", "2026-04-03", rule)
+    return re.sub(r"<uuid:\w+>", "00000000-0000-0000-0000-000000000000", rule)
+
+
+def test_every_route_has_a_rule(app: Flask) -> None:
+    guard: Guard = app.extensions["guard"]
+    assert [entry for entry in rules(app) if guard.rule(entry[0], entry[1]) is None] == []
+
+
+def test_a_route_without_a_rule_answers_nobody(app: Flask, sign_in: SignIn) -> None:
+    app.add_url_rule("/forgotten", "forgotten", lambda: "secret")
+    assert app.test_client().get("/forgotten").status_code == 303
+    assert sign_in(Role.ADMIN).get("/forgotten").status_code == 403
+
+
+def test_each_role_reaches_exactly_what_it_is_granted(app: Flask, sign_in: SignIn) -> None:
+    guard: Guard = app.extensions["guard"]
+    for role in Role:
+        for endpoint, method, rule in rules(app):
+            wanted = guard.rule(endpoint, method)
+            if isinstance(wanted, Access) or endpoint == "kitchen.stream":
+                continue
+            reply = sign_in(role).open(path_of(rule), method=method)
+            allowed = wanted in GRANTED[role]
+            assert (reply.status_code != 403) == allowed, (role, method, rule, reply.status_code)
+            assert reply.status_code < 500, (role, method, rule)
+
+
+def test_without_signing_in_nothing_but_public_routes_is_reached(app: Flask) -> None:
+    guard: Guard = app.extensions["guard"]
+    client = app.test_client()
+    for endpoint, method, rule in rules(app):
+        if guard.rule(endpoint, method) is Access.PUBLIC:
+            continue
+        reply = client.open(path_of(rule), method=method)
+        assert reply.status_code == (401 if rule.startswith("/api/") else 303), (method, rule)
+
+
+def test_people_are_edited_with_the_version_one_has_read(sign_in: SignIn, lea: int) -> None:
+    admin = sign_in(Role.ADMIN)
+    read = admin.get(f"/api/v1/people/{lea}")
+    etag = read.headers["ETag"]
+    address, change = f"/api/v1/people/{lea}", {"name": "Léa B."}
+    assert admin.patch(address, json=change).status_code == 428
+    assert admin.patch(address, json=change, headers={"If-Match": '"99"'}).status_code == 412
+    changed = admin.patch(address, json=change, headers={"If-Match": etag})
+    assert changed.status_code == 200
+    assert changed.get_json()["name"] == "Léa B."
+    assert admin.patch(address, json=change, headers={"If-Match": etag}).status_code == 412
+
+
+def test_a_user_name_is_given_once(sign_in: SignIn, lea: int) -> None:
+    new = {"username": "LEA", "name": "Léa 2", "role": "server", "password": PASSWORD}
+    assert sign_in(Role.ADMIN).post("/api/v1/people", json=new).status_code == 409
+
+
+def test_the_pages_to_sign_in_and_manage_the_team_work(app: Flask, client: FlaskClient, sign_in: SignIn) -> None:
+    page = sign_in(Role.ADMIN).post("/equipe", data={"name": "Sam", "username": "sam", "role": "kitchen"}).text
+    found = re.search(r"<code>([\w-]{16})</code>", page)
+    assert found
+    assert client.get("/equipe").location == "/connexion?retour=%2Fequipe"
+    refused = client.post("/connexion", data={"username": "sam", "password": "no"})
+    assert (refused.status_code, "incorrect" in refused.text) == (401, True)
+    entered = client.post("/connexion", data={"username": "Sam", "password": found[1], "retour": "//evil.example"})
+    assert (entered.status_code, entered.location) == (303, "/accueil")
+    cookie = entered.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    assert client.get("/accueil").status_code == 200
+    client.post("/deconnexion")
+    assert client.get("/accueil").status_code == 303
+
+
+def test_an_approval_is_used_once_and_only_for_what_it_was_given(database: Database, lea: int) -> None:
+    with database.writing() as session:
+        service.add_person(session, username="max", name="Max", role=Role.MANAGER, password=PASSWORD)
+    with database.reading() as session:
+        server = service.read_person(session, lea)
+    token = service.give_approval(
+        database, permission=Permission.VOID_LINES, username="max", password=PASSWORD, address="x"
+    )
+
+    def answer(permission: Permission, approval: str | None) -> str:
+        with database.writing() as session:
+            return service.answer_for(session, actor=server, permission=permission, approval=approval).username
+
+    for permission, approval in ((Permission.REFUND, token), (Permission.VOID_LINES, None), (Permission.REFUND, "x")):
+        with pytest.raises(service.Refused):
+            answer(permission, approval)
+    assert answer(Permission.VOID_LINES, token) == "max"
+    with pytest.raises(service.Refused):
+        answer(Permission.VOID_LINES, token)
+    with pytest.raises(service.Refused):
+        service.give_approval(database, permission=Permission.REFUND, username="lea", password=PASSWORD, address="x")
+
+
+def test_the_first_administrator_gets_a_random_password_shown_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESTAURANT_DATABASE_URL", f"sqlite:///{tmp_path / 'r.sqlite3'}")
+    runner = CliRunner()
+    runner.invoke(main, ["migrate"])
+    first = runner.invoke(main, ["create-admin"]).output
+    second = runner.invoke(main, ["create-admin"]).output
+    passwords = [re.search(r"password:  (\S{20})", output) for output in (first, second)]
+    assert passwords[0] and passwords[1]  # noqa: PT018
+    assert passwords[0][1] != passwords[1][1]
