@@ -227,7 +227,19 @@ def _install(packages: tuple[str, ...]) -> None:
         process.run(install, env=environment)
 
 
+def _daemon() -> int | None:
+    """The process of the daemon that was started by hand; None where it is gone and its number is another's."""
+    if not _PIDFILE.exists():
+        return None
+    pid = int(_PIDFILE.read_text(encoding="ascii"))
+    name = Path(f"/proc/{pid}/comm")
+    return pid if name.exists() and name.read_text(encoding="utf-8").strip() == "dockerd" else None
+
+
 def _start_by_hand(storage: str | None) -> None:
+    if _daemon() is None:
+        # A daemon that was killed leaves its file, and the next one refuses to start when any process has the number.
+        _PIDFILE.unlink(missing_ok=True)
     arguments = [_program("dockerd") or "dockerd", "--pidfile", str(_PIDFILE), "--data-root", str(_DATA_ROOT)]
     if storage is not None:
         arguments += ["--storage-driver", storage]
@@ -340,8 +352,9 @@ def release(client: DockerClient) -> list[str]:
     if any(network.name not in {"bridge", "host", "none"} for network in client.networks.list()):
         return []
     client.close()
-    if _PIDFILE.exists():
-        _stop(int(_PIDFILE.read_text(encoding="ascii")))
+    pid = _daemon()
+    if pid is not None:
+        _stop(pid)
     else:
         process.run(["systemctl", "stop", "docker.socket", "docker.service"])
     said = [

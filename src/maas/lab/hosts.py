@@ -130,7 +130,7 @@ def up(
     ):
         (paths.state(name) / _MARK).write_text(_MARK_TEXT, encoding="utf-8")
         with console.phase("Image of a host") as phase:
-            reference = image.ensure(client, minimal=minimal)
+            reference = image.ensure(client, minimal=minimal, note=phase.note)
             phase.note(reference)
         chosen = settings.decide(settings.observe())
         for reason in chosen.reasons:

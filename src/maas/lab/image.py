@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 from maas import paths, process
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from docker import DockerClient
 
 SUITE = "bookworm"
@@ -93,30 +96,38 @@ def _mirror_lines() -> list[str]:
     return sources(listed.stdout) if listed.returncode == 0 else []
 
 
-def _make(target: Path, *, minimal: bool) -> None:
+def _make(target: Path, *, minimal: bool, note: Callable[[str], None]) -> None:
     source = _source()
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as directory:
         made = Path(directory) / "root.tar"
-        process.run(
-            [
-                "mmdebstrap",
-                "--variant=minbase",
-                f"--include={','.join(packages(minimal=minimal))}",
-                *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT),
-                *(f"--customize-hook=copy-in {path} /" for path in sorted((source / "root").iterdir())),
-                f"--customize-hook={source / 'setup'}",
-                SUITE,
-                str(made),
-                *_mirror_lines(),
-            ],
-            log=target.with_suffix(".log"),
-        )
+        command = [
+            "mmdebstrap",
+            "--variant=minbase",
+            f"--include={','.join(packages(minimal=minimal))}",
+            *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT),
+            *(
+                f"--customize-hook=copy-in {shlex.quote(os.fspath(path))} /"
+                for path in sorted((source / "root").iterdir())
+            ),
+            f"--customize-hook={source / 'setup'}",
+            SUITE,
+            str(made),
+            *_mirror_lines(),
+        ]
+        for line in process.lines(command, log=target.with_suffix(".log")):
+            if line.startswith("I: "):
+                note(line.removeprefix("I: "))
         made.replace(target)
 
 
-def ensure(client: DockerClient, *, minimal: bool) -> str:
+def ensure(client: DockerClient, *, minimal: bool, note: Callable[[str], None]) -> str:
     """Have the image in the engine: made when it was never made, imported when the engine has not got it.
+
+    Args:
+        client: The engine.
+        minimal: Leave out what bootstrap brings from the bundle.
+        note: Is told what is being done.
 
     Returns:
         The image's reference.
@@ -130,6 +141,7 @@ def ensure(client: DockerClient, *, minimal: bool) -> str:
         return reference
     path = archive(minimal=minimal)
     if not path.exists():
-        _make(path, minimal=minimal)
+        _make(path, minimal=minimal, note=note)
+    note("importing it into the engine")
     client.api.import_image(src=os.fspath(path), repository=REPOSITORY, tag=tag, changes=_CHANGES)
     return reference
