@@ -35,7 +35,10 @@ _PIDFILE = traces.RUN / "dockerd.pid"
 _LOG = traces.RUN / "dockerd.log"
 
 _DATA_ROOT = Path("/var/lib/docker")
-_DISKS = frozenset({"ext2/ext3", "ext4", "xfs", "btrfs"})
+_DISKS = frozenset({"ext2/ext3", "xfs", "btrfs"})
+"""File systems, as stat calls them, that overlay2 lies well on."""
+_FIREWALL = {"iptables": "iptables-save", "nftables": "nft"}
+"""Package and the program of it that is used."""
 _ANSWER_SECONDS = 120
 _START_SECONDS = 60.0
 _STOP_SECONDS = 60.0
@@ -60,7 +63,7 @@ class Facts:
         answers: A Docker daemon answers.
         reason: Why it does not, in its own words; empty when it does.
         dockerd: The daemon's program is installed.
-        nft: The program that removes the firewall tables which an engine leaves is installed.
+        firewall: The packages that look at the firewall, and remove the tables which an engine leaves, that are missing.
         mmdebstrap: The program that makes the hosts' root file system is installed.
         image: The image of a host is there already.
         systemd: systemd is PID 1.
@@ -72,7 +75,7 @@ class Facts:
     answers: bool
     reason: str
     dockerd: bool
-    nft: bool
+    firewall: tuple[str, ...]
     mmdebstrap: bool
     image: bool
     systemd: bool
@@ -155,7 +158,7 @@ def examine(*, image: bool) -> Facts:
         answers=not reason,
         reason=reason,
         dockerd=_program("dockerd") is not None,
-        nft=_program("nft") is not None,
+        firewall=tuple(package for package, program in _FIREWALL.items() if _program(program) is None),
         mmdebstrap=_program("mmdebstrap") is not None,
         image=image,
         systemd=Path("/run/systemd/system").is_dir(),
@@ -174,8 +177,8 @@ def plan(facts: Facts) -> Plan:
     packages: list[str] = []
     if not facts.answers and not facts.dockerd:
         packages.append("docker.io")
-    if not facts.answers and not facts.nft and facts.root and facts.distribution in _APT:
-        packages.append("nftables")
+    if not facts.answers and facts.root and facts.distribution in _APT:
+        packages += facts.firewall
     if not facts.image and not facts.mmdebstrap:
         packages.append("mmdebstrap")
     if packages and facts.distribution not in _APT:
@@ -274,6 +277,10 @@ def ensure(decided: Plan) -> DockerClient:
             _install(decided.install)
         return _usable(_connect())
     traces.RUN.mkdir(parents=True, exist_ok=True)
+    # What the firewall was like can be told only by its own tools, and installing an engine may start it.
+    tools = tuple(package for package in decided.install if package in _FIREWALL)
+    if tools:
+        _install(tools)
     before = traces.observe()
     if decided.install:
         _install(decided.install)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import os
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, cast
 
+import docker.errors
 import pytest
+import requests
 
 from maas.errors import LabError
+from maas.lab import engine
 from maas.lab.engine import Facts, Plan, Start, plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BARE = Facts(
     answers=False,
     reason="No such file or directory",
     dockerd=False,
-    nft=False,
+    firewall=("iptables", "nftables"),
     mmdebstrap=False,
     image=False,
     systemd=False,
@@ -21,7 +29,7 @@ BARE = Facts(
     distribution="debian",
     file_system="ext2/ext3",
 )
-READY = replace(BARE, answers=True, reason="", dockerd=True, nft=True, mmdebstrap=True, image=True)
+READY = replace(BARE, answers=True, reason="", dockerd=True, firewall=(), mmdebstrap=True, image=True)
 
 TABLE = [
     pytest.param(READY, Plan((), Start.RUNS, None), id="runs"),
@@ -29,10 +37,12 @@ TABLE = [
     pytest.param(
         replace(READY, image=False, mmdebstrap=False), Plan(("mmdebstrap",), Start.RUNS, None), id="runs-without-image"
     ),
-    pytest.param(BARE, Plan(("docker.io", "nftables", "mmdebstrap"), Start.BY_HAND, "overlay2"), id="bare-no-init"),
+    pytest.param(
+        BARE, Plan(("docker.io", "iptables", "nftables", "mmdebstrap"), Start.BY_HAND, "overlay2"), id="bare-no-init"
+    ),
     pytest.param(
         replace(BARE, systemd=True, distribution="ubuntu"),
-        Plan(("docker.io", "nftables", "mmdebstrap"), Start.SYSTEMD, None),
+        Plan(("docker.io", "iptables", "nftables", "mmdebstrap"), Start.SYSTEMD, None),
         id="bare-systemd",
     ),
     pytest.param(
@@ -42,7 +52,9 @@ TABLE = [
         replace(READY, answers=False, file_system="overlayfs"), Plan((), Start.BY_HAND, None), id="disk-is-an-overlay"
     ),
     pytest.param(
-        replace(READY, answers=False, nft=False, distribution="arch"), Plan((), Start.BY_HAND, "overlay2"), id="no-apt"
+        replace(READY, answers=False, firewall=("nftables",), distribution="arch"),
+        Plan((), Start.BY_HAND, "overlay2"),
+        id="no-apt",
     ),
 ]
 
@@ -59,7 +71,7 @@ def test_a_machine_that_has_all_is_not_touched() -> None:
 
 def test_the_plan_names_the_packages_and_how_the_engine_is_started() -> None:
     install, start = plan(BARE).sentences()
-    assert "docker.io, nftables, mmdebstrap" in install
+    assert "docker.io, iptables, nftables, mmdebstrap" in install
     assert "no init system" in start
     assert "/var/lib/docker" in start
     assert "`down` stops it again" in start
@@ -87,3 +99,68 @@ def test_a_distribution_without_apt_is_told_what_to_install_in_its_own_way() -> 
     with pytest.raises(LabError, match="Debian and Ubuntu only") as caught:
         plan(replace(BARE, distribution="fedora"))
     assert "this system calls itself fedora" in caught.value.context
+
+
+@dataclass
+class Listed:
+    """Containers or networks as the engine lists them."""
+
+    names: list[str] = field(default_factory=list)
+
+    def list(self, **_: object) -> list[Any]:
+        return [type("Named", (), {"name": name}) for name in self.names]
+
+
+@dataclass
+class Engine:
+    """As much of an engine as decides whether it may be stopped."""
+
+    containers: Listed = field(default_factory=Listed)
+    networks: Listed = field(default_factory=lambda: Listed(["bridge", "host", "none"]))
+
+
+@pytest.mark.parametrize(
+    ("started", "there"),
+    [
+        pytest.param(False, Engine(), id="it-ran-before-the-lab"),
+        pytest.param(True, Engine(containers=Listed(["web"])), id="somebody-has-a-container"),
+        pytest.param(True, Engine(networks=Listed(["bridge", "host", "none", "web"])), id="somebody-has-a-network"),
+    ],
+)
+def test_an_engine_that_others_use_or_started_is_not_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, started: bool, there: Engine
+) -> None:
+    note = tmp_path / "engine-before.json"
+    monkeypatch.setattr(engine, "_BEFORE", note)
+    if started:
+        note.write_text("{}", encoding="utf-8")
+    # Stopping would fail on this stand-in, which has no close().
+    assert engine.release(cast("docker.DockerClient", there)) == []
+    assert note.exists() is started
+
+
+def test_a_process_that_took_over_the_daemons_number_is_not_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pidfile = tmp_path / "dockerd.pid"
+    monkeypatch.setattr(engine, "_PIDFILE", pidfile)
+    assert engine._daemon() is None
+    pidfile.write_text(str(os.getpid()), encoding="ascii")
+    assert engine._daemon() is None
+
+
+def test_what_the_engine_refuses_is_told_in_its_own_words() -> None:
+    with pytest.raises(LabError, match="port is already allocated"), engine.refusals():
+        raise docker.errors.APIError("500 Server Error", explanation="port is already allocated")
+    with pytest.raises(LabError, match="went away"), engine.refusals():
+        raise requests.exceptions.ConnectionError("Connection aborted")
+
+
+def test_no_engine_is_an_error_with_the_command_that_brings_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    with pytest.raises(LabError, match="no Docker engine answers") as caught:
+        engine.connect()
+    assert caught.value.command == "./nox -s up"
+    assert not engine.examine(image=True).answers
