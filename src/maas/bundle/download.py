@@ -21,8 +21,9 @@ TIMEOUT = httpx.Timeout(30, connect=5)
 """Seconds: to connect, and between two pieces of a body."""
 
 _PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 206, 416
+_answering: set[str] = set()
 _silent: dict[str, str] = {}
-"""Servers that did not answer in this run, with the reason: asking each again for every file would take minutes."""
+"""Servers that answered in this run, and those that did not with the reason: a dead one would cost seconds per file."""
 
 
 def find(name: str, source: Download) -> Path | None:
@@ -62,11 +63,14 @@ def reach(url: str) -> None:
     Raises:
         BundleError: It does not.
     """
+    _ask(url)
+    if (server := _server(url)) in _answering:
+        return
     try:
-        _ask(url)
         httpx.head(url, timeout=TIMEOUT.connect)
     except httpx.HTTPError as error:
         raise _failed(url, error) from error
+    _answering.add(server)
 
 
 def _transfer(url: str, partial: Path, *, phase: Phase) -> None:
@@ -88,8 +92,12 @@ def _transfer(url: str, partial: Path, *, phase: Phase) -> None:
 
 
 def _ask(url: str) -> None:
-    if reason := _silent.get(httpx.URL(url).netloc.decode()):
+    if reason := _silent.get(_server(url)):
         raise BundleError(f"{url}: {reason}")
+
+
+def _server(url: str) -> str:
+    return httpx.URL(url).netloc.decode()
 
 
 def _failed(url: str, error: httpx.HTTPError) -> BundleError:
@@ -101,7 +109,7 @@ def _failed(url: str, error: httpx.HTTPError) -> BundleError:
         case _:
             reason = str(error) or type(error).__name__
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-        _silent[httpx.URL(url).netloc.decode()] = reason
+        _silent[_server(url)] = reason
     return BundleError(f"{url}: {reason}")
 
 

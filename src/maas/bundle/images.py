@@ -56,6 +56,8 @@ def build(component: Component, name: str, reference: str, recipe: ImageBuild, *
     packages = _packages(recipe, phase)
     digest = _key(component, reference, recipe)
     assert digest is not None  # noqa: S101 - its packages were just resolved
+    if cache.find(name, digest):
+        return
     phase.note("putting the image together")
     with cache.create(name, digest) as entry, cache.scratch() as scratch:
         entries = [*_common(recipe, packages, scratch), *_own(component, recipe, programs)]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-    from maas.bundle.sources import Obtained, Policy
+    from maas.bundle.sources import Policy
     from maas.components import Component
     from maas.console import Phase
 
@@ -79,7 +79,7 @@ def build(directory: Path, *, source: Policy = "auto", only: Collection[str] | N
                 placed
                 for component, item in wanted
                 if item.name not in missing
-                for placed in _place(component, item, directory, old, source, phase)
+                for placed in _place(component, item, _Target(directory, old), source, phase)
             ]
             paths = {item.path for item in items}
             items += [item for item in old.values() if item.origin.source == "added" and item.path not in paths]
@@ -99,10 +99,9 @@ def _obtain(wanted: list[tuple[Component, Binary | Image | Packages | Tool]], po
         with console.phase(f"{item.name} {component.version} ({number} of {len(absent)})") as phase:
             try:
                 if isinstance(item, Packages):
-                    _resolve(component, item, policy, phase)
+                    _resolve(item, policy, phase)
                 elif not isinstance(item, Tool):
-                    obtained = sources.obtain(component, item, policy=policy, phase=phase)
-                    phase.note(f"{obtained.origin.source}, {obtained.path.stat().st_size / 1e6:.1f} MB")
+                    sources.obtain(component, item, policy=policy, phase=phase)
             except BundleError as error:
                 phase.note("unavailable")
                 yield Unavailable(name=item.name, version=component.version, reason=_reason(error))
@@ -118,22 +117,32 @@ def _ready(component: Component, item: Binary | Image | Packages | Tool, policy:
             return True
 
 
+@dataclass(frozen=True)
+class _Target:
+    """The directory that is filled, and what its manifest said before, by path."""
+
+    directory: Path
+    old: dict[str, Item]
+
+    def put(self, source: Path, **fields: object) -> Item:
+        """Copy a file into the bundle, unless the one of the same key lies there."""
+        path = self.directory / str(fields["path"])
+        before = self.old.get(str(fields["path"]))
+        if before and before.key == fields["key"] and path.is_file() and path.stat().st_size == before.size:
+            return Item.model_validate({**fields, "sha256": before.sha256, "size": before.size})
+        cache.place(source, path, mode=0o755 if fields["kind"] == "binary" else 0o644)
+        return describe(path, **fields)
+
+
 def _place(
-    component: Component,
-    item: Binary | Image | Packages | Tool,
-    directory: Path,
-    old: dict[str, Item],
-    policy: Policy,
-    phase: Phase,
+    component: Component, item: Binary | Image | Packages | Tool, target: _Target, policy: Policy, phase: Phase
 ) -> Iterator[Item]:
     match item:
         case Packages():
             where = f"{item.path}/{debian.distribution()}"
-            for package in _resolve(component, item, policy, phase):
-                yield _put(
+            for package in _resolve(item, policy, phase):
+                yield target.put(
                     debian.file(package),
-                    directory,
-                    old,
                     name=package.name,
                     version=package.version,
                     licence=component.licence,
@@ -145,10 +154,8 @@ def _place(
                 )
         case Binary() | Image():
             obtained = sources.obtain(component, item, policy=policy, phase=phase)
-            yield _put(
+            yield target.put(
                 obtained.path,
-                directory,
-                old,
                 name=item.name,
                 version=component.version,
                 licence=component.licence,
@@ -157,23 +164,8 @@ def _place(
                 origin=obtained.origin,
                 reference=item.reference if isinstance(item, Image) else None,
                 on=item.on,
-                key=_key(obtained),
+                key=obtained.path.parent.name,  # the entry in the cache is named by all that determined it
             )
-
-
-def _put(source: Path, directory: Path, old: dict[str, Item], **fields: object) -> Item:
-    """Copy a file into the bundle, unless the one of the same key lies there."""
-    target = directory / str(fields["path"])
-    before = old.get(str(fields["path"]))
-    if before and before.key == fields["key"] and target.is_file() and target.stat().st_size == before.size:
-        return Item.model_validate({**fields, "sha256": before.sha256, "size": before.size})
-    cache.place(source, target, mode=0o755 if fields["kind"] == "binary" else 0o644)
-    return describe(target, **fields)
-
-
-def _key(obtained: Obtained) -> str:
-    # The name of the entry in the cache stands for all that determined it.
-    return obtained.path.parent.name
 
 
 def _known(item: Packages) -> list[debian.Package] | None:
@@ -185,9 +177,9 @@ def _known(item: Packages) -> list[debian.Package] | None:
     )
 
 
-def _resolve(component: Component, item: Packages, policy: Policy, phase: Phase) -> list[debian.Package]:
+def _resolve(item: Packages, policy: Policy, phase: Phase) -> list[debian.Package]:
     if policy not in {"auto", "build"}:
-        raise BundleError(f"the lock of components names no source of the kind {policy} for {component.name}")
+        raise BundleError(_no_source(policy))
     everywhere = debian.resolve(debian.EVERYWHERE, phase=phase, fetch=False)
     return debian.resolve(item.build.packages, {package.name: package.version for package in everywhere}, phase=phase)
 
@@ -199,24 +191,28 @@ def _plan(component: Component, item: Binary | Image, policy: Policy) -> Row:
     for source in sources.of(component, item, policy=policy):
         try:
             source.check()
-            origin = source.origin()
         except BundleError as error:
             reasons.append(f"{source.kind}: {_reason(error)}")
         else:
+            origin = source.origin
             return Row(item.name, component.version, item.kind, origin.source, origin.place, "to make")
-    reason = "; ".join(reasons) or f"the lock of components names no source of the kind {policy}"
+    reason = "; ".join(reasons) or _no_source(policy)
     return Row(item.name, component.version, item.kind, "-", reason, "unavailable")
 
 
 def _plan_packages(component: Component, item: Packages, policy: Policy) -> Row:
+    if policy not in {"auto", "build"}:
+        return Row(item.name, component.version, item.kind, "-", _no_source(policy), "unavailable")
     try:
-        if policy not in {"auto", "build"}:
-            raise BundleError(f"the lock of components names no source of the kind {policy}")
         place = f"{debian.distribution()}: {', '.join(item.build.packages)}"
     except BundleError as error:
         return Row(item.name, component.version, item.kind, "-", _reason(error), "unavailable")
     state: State = "ready" if _known(item) is not None else "to make"
     return Row(item.name, component.version, item.kind, "debian", place, state)
+
+
+def _no_source(policy: Policy) -> str:
+    return f"the lock of components names no source of the kind {policy} for it"
 
 
 def _reason(error: BundleError) -> str:

@@ -3,32 +3,80 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, assert_never
 
+from maas import components
 from maas.bundle import debian, download, golang, images, registry
 from maas.bundle.manifest import Origin
-from maas.components import Binary, Image, Tool, load
+from maas.components import Binary, Download, GoBuild, Image, ImageBuild, Pull, Tool
 from maas.errors import BundleError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from maas.components import Component, Download, GoBuild, ImageBuild, Pull
+    from maas.components import Component
     from maas.console import Phase
 
 Policy = Literal["auto", "download", "pull", "build"]
 """Which sources may be used: each item's in their order, or those of one kind alone."""
 
 
-class Source(Protocol):
-    """One place where one file can be had."""
+@dataclass(frozen=True)
+class Source:
+    """One place where one item can be had.
+
+    Attributes:
+        reference: The image's, empty for programs.
+        way: The lock's words for this place.
+    """
+
+    component: Component
+    name: str
+    reference: str
+    way: Download | Pull | GoBuild | ImageBuild
 
     @property
     def kind(self) -> Literal["download", "pull", "build"]:
-        """The word for it in the lock."""
+        """What the lock calls it."""
+        match self.way:
+            case Download():
+                return "download"
+            case Pull():
+                return "pull"
+            case GoBuild() | ImageBuild():
+                return "build"
+
+    @property
+    def origin(self) -> Origin:
+        """Where the file comes from, for the manifest."""
+        match self.way:
+            case Download(url=url):
+                return Origin(source="download", place=url)
+            case Pull(digest=digest):
+                return Origin(source="pull", place=f"{self.reference}@{digest}" if digest else self.reference)
+            case GoBuild(package=package):
+                return Origin(source="build", place=self._built([package]))
+            case ImageBuild(programs=programs) if programs:
+                return Origin(source="build", place=self._built([*programs.values()]))
+            case ImageBuild() as recipe:
+                packages = [entry for entry in images.packages_of(recipe) or () if entry.name in recipe.packages]
+                named = ", ".join(f"{package.name} {package.version}" for package in packages)
+                return Origin(source="debian", place=f"{debian.distribution()}: {named or ', '.join(recipe.packages)}")
+            case _:
+                assert_never(self.way)
 
     def find(self) -> Path | None:
         """The file, when it is in the cache; nothing is fetched or made."""
+        match self.way:
+            case Download() as published:
+                return download.find(self.name, published)
+            case Pull() as pull:
+                return registry.find(self.name, self.reference, pull)
+            case GoBuild(package=package):
+                return golang.find(self.component, package)
+            case ImageBuild() as recipe:
+                return images.find(self.component, self.name, self.reference, recipe)
 
     def check(self) -> None:
         """See, quickly and without fetching anything, whether there is a chance.
@@ -36,6 +84,18 @@ class Source(Protocol):
         Raises:
             BundleError: There is none, and why.
         """
+        match self.way:
+            case Download(url=url):
+                download.reach(url)
+            case Pull():
+                registry.reach(self.reference)
+            case GoBuild():
+                golang.version(self.component.name)
+            case ImageBuild() as recipe:
+                if recipe.programs:
+                    golang.version(self.component.name)
+                if recipe.packages or recipe.base:
+                    debian.distribution()
 
     def fetch(self, phase: Phase) -> None:
         """Put the file into the cache.
@@ -43,106 +103,19 @@ class Source(Protocol):
         Raises:
             BundleError: It cannot be had here, and why.
         """
+        match self.way:
+            case Download() as published:
+                download.fetch(self.name, published, phase=phase)
+            case Pull() as pull:
+                registry.reach(self.reference)
+                registry.fetch(self.name, self.reference, pull, crane=_crane(phase), phase=phase)
+            case GoBuild(package=package):
+                golang.build(self.component, [package], phase=phase)
+            case ImageBuild() as recipe:
+                images.build(self.component, self.name, self.reference, recipe, phase=phase)
 
-    def origin(self) -> Origin:
-        """Where the file comes from, for the manifest."""
-
-
-@dataclass(frozen=True)
-class FromDownload:
-    """A published file."""
-
-    name: str
-    source: Download
-    kind: Literal["download"] = "download"
-
-    def find(self) -> Path | None:
-        return download.find(self.name, self.source)
-
-    def check(self) -> None:
-        download.reach(self.source.url)
-
-    def fetch(self, phase: Phase) -> None:
-        download.fetch(self.name, self.source, phase=phase)
-
-    def origin(self) -> Origin:
-        return Origin(source="download", place=self.source.url)
-
-
-@dataclass(frozen=True)
-class FromRegistry:
-    """An image of a registry."""
-
-    name: str
-    reference: str
-    source: Pull
-    kind: Literal["pull"] = "pull"
-
-    def find(self) -> Path | None:
-        return registry.find(self.name, self.reference, self.source)
-
-    def check(self) -> None:
-        registry.reach(self.reference)
-
-    def fetch(self, phase: Phase) -> None:
-        # crane is built when there is none: a few seconds, and the pull checks what it gets.
-        crane = obtain(*_tool("crane"), policy="auto", phase=phase).path
-        registry.fetch(self.name, self.reference, self.source, crane=crane, phase=phase)
-
-    def origin(self) -> Origin:
-        digest = f"@{self.source.digest}" if self.source.digest else ""
-        return Origin(source="pull", place=f"{self.reference}{digest}")
-
-
-@dataclass(frozen=True)
-class FromGo:
-    """A program built from the Go module proxy."""
-
-    component: Component
-    source: GoBuild
-    kind: Literal["build"] = "build"
-
-    def find(self) -> Path | None:
-        return golang.find(self.component, self.source.package)
-
-    def check(self) -> None:
-        golang.version(self.component.name)
-
-    def fetch(self, phase: Phase) -> None:
-        golang.build(self.component, [self.source.package], phase=phase)
-
-    def origin(self) -> Origin:
-        return Origin(source="build", place=_built(self.component, [self.source.package]))
-
-
-@dataclass(frozen=True)
-class FromRecipe:
-    """An image put together here."""
-
-    component: Component
-    name: str
-    reference: str
-    source: ImageBuild
-    kind: Literal["build"] = "build"
-
-    def find(self) -> Path | None:
-        return images.find(self.component, self.name, self.reference, self.source)
-
-    def check(self) -> None:
-        if self.source.programs:
-            golang.version(self.component.name)
-        if self.source.packages or self.source.base:
-            debian.distribution()
-
-    def fetch(self, phase: Phase) -> None:
-        images.build(self.component, self.name, self.reference, self.source, phase=phase)
-
-    def origin(self) -> Origin:
-        if self.source.programs:
-            return Origin(source="build", place=_built(self.component, [*self.source.programs.values()]))
-        packages = images.packages_of(self.source) or []
-        named = [f"{package.name} {package.version}" for package in packages if package.name in self.source.packages]
-        return Origin(source="debian", place=f"{debian.distribution()}: {', '.join(named)}")
+    def _built(self, packages: Sequence[str]) -> str:
+        return f"{', '.join(packages)} {self.component.version} with {golang.version(self.component.name)}"
 
 
 @dataclass(frozen=True)
@@ -153,15 +126,11 @@ class Obtained:
     origin: Origin
 
 
-def of(component: Component, item: Binary | Tool | Image, *, policy: Policy = "auto") -> list[Source]:
+def of(component: Component, item: Binary | Tool | Image, *, policy: Policy) -> list[Source]:
     """The sources of an item that a policy allows, in their order."""
-    every: list[Source] = []
-    if isinstance(item, Image):
-        every += [FromRegistry(item.name, item.reference, item.pull)] if item.pull else []
-        every += [FromRecipe(component, item.name, item.reference, item.build)] if item.build else []
-    else:
-        every += [FromDownload(item.name, item.download)] if item.download else []
-        every += [FromGo(component, item.build)] if item.build else []
+    reference = item.reference if isinstance(item, Image) else ""
+    first = item.pull if isinstance(item, Image) else item.download
+    every = [Source(component, item.name, reference, way) for way in (first, item.build) if way is not None]
     return [source for source in every if policy in {"auto", source.kind}]
 
 
@@ -169,12 +138,12 @@ def cached(component: Component, item: Binary | Tool | Image, *, policy: Policy)
     """An item that is in the cache from any of its sources; the cheapest look there is."""
     for source in of(component, item, policy=policy):
         if (path := source.find()) is not None:
-            return Obtained(path, source.origin())
+            return Obtained(path, source.origin)
     return None
 
 
 def obtain(component: Component, item: Binary | Tool | Image, *, policy: Policy, phase: Phase) -> Obtained:
-    """An item from the first of its sources that gives it; what the others said is told when none does.
+    """An item from the first of its sources that gives it.
 
     Raises:
         BundleError: No source gives it; the context has every source's reason.
@@ -186,26 +155,22 @@ def obtain(component: Component, item: Binary | Tool | Image, *, policy: Policy,
         try:
             source.fetch(phase)
         except BundleError as error:
-            reasons.append(f"{source.kind}: {error.message}")
-            reasons += [f"  {line}" for line in error.context]
+            reasons += [f"{source.kind}: {error.message}", *(f"  {line}" for line in error.context)]
             phase.note(f"{error.message}; trying the next source")
-            continue
-        if (path := source.find()) is not None:
-            if reasons:
-                phase.note(f"from {source.kind}, because {reasons[0]}")
-            return Obtained(path, source.origin())
-    wanted = "source" if policy == "auto" else f"source of the kind {policy}"
+        else:
+            # A resolution that was just made may name other packages than the first look knew: look again.
+            if found := cached(component, item, policy=policy):
+                because = f" ({reasons[0]})" if reasons else ""
+                phase.note(f"{found.origin.source}, {found.path.stat().st_size / 1e6:.1f} MB{because}")
+                return found
     raise BundleError(
         f"{item.name} {component.version} cannot be had",
-        context=reasons or [f"the lock of components names no {wanted} for it"],
+        context=reasons or [f"the lock of components names no source{'' if policy == 'auto' else f' {policy}'} for it"],
     )
 
 
-def _tool(name: str) -> tuple[Component, Tool]:
-    component, item = load().find(name)
-    assert isinstance(item, Tool)  # noqa: S101 - the names are written in this package
-    return component, item
-
-
-def _built(component: Component, packages: list[str]) -> str:
-    return f"{', '.join(packages)} {component.version} with {golang.version(component.name)}"
+def _crane(phase: Phase) -> Path:
+    """The program that pulls; it is built when there is none, which takes seconds."""
+    component, item = components.load().find("crane")
+    assert isinstance(item, Tool)  # noqa: S101 - a name of this package's own lock
+    return obtain(component, item, policy="auto", phase=phase).path
