@@ -25,6 +25,7 @@ from maas.errors import LabError
 from maas.lab import traces
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
 
     from docker import DockerClient
@@ -231,12 +232,20 @@ def _install(packages: tuple[str, ...]) -> None:
 
 
 def _daemon() -> int | None:
-    """The process of the daemon that was started by hand; None where it is gone and its number is another's."""
+    """The process of the daemon that was started by hand; None where it has ended, whoever has its number now."""
     if not _PIDFILE.exists():
         return None
     pid = int(_PIDFILE.read_text(encoding="ascii"))
-    name = Path(f"/proc/{pid}/comm")
-    return pid if name.exists() and name.read_text(encoding="utf-8").strip() == "dockerd" else None
+    try:
+        head, _, tail = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")
+    except FileNotFoundError:
+        return None
+    # A process that ended stays a zombie where PID 1 does not see to it.
+    return pid if head.endswith("(dockerd") and tail.split()[0] != "Z" else None
+
+
+_children: list[subprocess.Popen[bytes]] = []
+"""Daemons that this process itself started: they outlive it, and while it lives it has to see to their end."""
 
 
 def _start_by_hand(storage: str | None) -> None:
@@ -246,7 +255,7 @@ def _start_by_hand(storage: str | None) -> None:
     arguments = [_program("dockerd") or "dockerd", "--pidfile", str(_PIDFILE), "--data-root", str(_DATA_ROOT)]
     if storage is not None:
         arguments += ["--storage-driver", storage]
-    process.start(arguments, log=_LOG)
+    _children[:] = [process.start(arguments, log=_LOG)]
 
 
 def _wait_for_answer() -> DockerClient:
@@ -255,10 +264,13 @@ def _wait_for_answer() -> DockerClient:
         try:
             return _connect()
         except _SILENT as error:
-            if time.monotonic() > deadline:
+            ended = any(child.poll() is not None for child in _children)
+            if ended or time.monotonic() > deadline:
                 tail = _LOG.read_text(encoding="utf-8", errors="replace").splitlines()[-8:] if _LOG.exists() else []
                 raise LabError(
-                    f"the Docker engine was started and does not answer after {_START_SECONDS:g} s",
+                    "the Docker engine ended as soon as it was started"
+                    if ended
+                    else f"the Docker engine was started and does not answer after {_START_SECONDS:g} s",
                     context=(str(error), *tail),
                     command=f"tail {_LOG}" if _LOG.exists() else "journalctl --unit docker --lines 50",
                 ) from error
@@ -380,3 +392,6 @@ def _stop(pid: int) -> None:
             raise LabError(f"the Docker engine (process {pid}) does not stop", command=f"tail {_LOG}")
     finally:
         os.close(handle)
+    for child in _children:
+        child.wait()
+    _children.clear()
