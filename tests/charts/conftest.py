@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
+from tests.charts.helpers import PROFILES, Object, Rendered, of_profile
 
 from maas.charts import render
-from maas.charts.helm import Major
 from maas.charts.render import Request
-from tests.charts.helpers import PROFILES, Object, Rendered, of_profile
+
+if TYPE_CHECKING:
+    from maas.charts.helm import Major
 
 
 @pytest.fixture(params=sorted(PROFILES))

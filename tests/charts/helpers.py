@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maas.charts import render
-from maas.charts.helm import Major
 from maas.charts.render import Request
+
+if TYPE_CHECKING:
+    from maas.charts.helm import Major
 
 Object = Mapping[str, Any]
 Values = Mapping[str, str]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tests.charts.helpers import Object, containers, of_profile, pod_labels, pod_spec, workloads
+from tests.charts.helpers import Object, containers, environment, of_profile, pod_labels, pod_spec, workloads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Programs whose work is the host's kernel and files; nothing else may be privileged.
 PRIVILEGED = {("calico-node", "install-cni"), ("calico-node", "calico-node")}
@@ -161,40 +164,49 @@ def test_no_name_is_given_twice_in_a_list_that_is_keyed_by_it(objects: tuple[Obj
             assert not [name for name, count in Counter(names).items() if count > 1], entry["metadata"]["name"]
 
 
+# Secrets that the person who installs says exist.
+GIVEN = {("Secret", "restaurant-key"), ("Secret", "restaurant-database")}
+
+
+def referred(workload: Object) -> Iterator[tuple[str, str, str | None]]:
+    """What the pods of a workload mount or read, as kind, name and key."""
+    spec = pod_spec(workload)
+    if "serviceAccountName" in spec:
+        yield "ServiceAccount", spec["serviceAccountName"], None
+    for volume in spec.get("volumes", []):
+        yield from mounted(volume)
+    for container in containers(workload):
+        for value in environment(container).values():
+            if isinstance(value, dict) and (reference := value.get("configMapKeyRef")):
+                yield "ConfigMap", reference["name"], reference["key"]
+
+
+def mounted(volume: Object) -> Iterator[tuple[str, str, str | None]]:
+    if claim := volume.get("persistentVolumeClaim"):
+        yield "PersistentVolumeClaim", claim["claimName"], None
+    for source in volume.get("projected", {}).get("sources", [volume]):
+        if config := source.get("configMap"):
+            yield "ConfigMap", config["name"], None
+        if secret := source.get("secret"):
+            for item in secret["items"]:
+                yield "Secret", secret.get("secretName", secret.get("name")), item["key"]
+
+
 def test_whatever_a_pod_mounts_or_reads_is_there(objects: tuple[Object, ...]) -> None:
-    # Secrets that the person who installs says exist.
-    given = {"restaurant-key", "restaurant-database"}
-    have: dict[tuple[str, str], Object] = {
-        (entry["kind"], entry["metadata"]["name"]): entry for entry in objects if "name" in entry["metadata"]
-    }
-
-    def check(kind: str, name: str, keys: list[str]) -> None:
-        if kind == "Secret" and name in given and (kind, name) not in have:
-            return
-        assert (kind, name) in have, f"{kind} {name} is nowhere"
-        assert set(keys) <= have[kind, name]["data"].keys()
-
+    have = {(entry["kind"], entry["metadata"]["name"]): entry for entry in objects}
     for entry in workloads(objects):
-        spec = pod_spec(entry)
-        if "serviceAccountName" in spec:
-            assert ("ServiceAccount", spec["serviceAccountName"]) in have
-        mounted = {mount["name"] for container in containers(entry) for mount in container.get("volumeMounts", [])}
+        for kind, name, key in referred(entry):
+            if (kind, name) in GIVEN - have.keys():
+                continue
+            assert (kind, name) in have, f"{kind} {name} is nowhere"
+            assert key is None or key in have[kind, name]["data"]
+
+
+def test_every_volume_is_mounted_and_every_mount_has_its_volume(objects: tuple[Object, ...]) -> None:
+    for entry in workloads(objects):
+        mounts = {mount["name"] for container in containers(entry) for mount in container.get("volumeMounts", [])}
         claims = {claim["metadata"]["name"] for claim in entry["spec"].get("volumeClaimTemplates", [])}
-        assert mounted == {volume["name"] for volume in spec.get("volumes", [])} | claims
-        for volume in spec.get("volumes", []):
-            sources = volume.get("projected", {}).get("sources", [volume])
-            for source in sources:
-                if "secret" in source:
-                    secret = source["secret"]
-                    check("Secret", secret.get("secretName", secret.get("name")), [i["key"] for i in secret["items"]])
-                if "configMap" in source:
-                    check("ConfigMap", source["configMap"]["name"], [])
-                if "persistentVolumeClaim" in source:
-                    assert ("PersistentVolumeClaim", source["persistentVolumeClaim"]["claimName"]) in have
-        for container in containers(entry):
-            for variable in container.get("env", []):
-                if reference := variable.get("valueFrom", {}).get("configMapKeyRef"):
-                    check("ConfigMap", reference["name"], [reference["key"]])
+        assert mounts == {volume["name"] for volume in pod_spec(entry).get("volumes", [])} | claims
 
 
 def test_roles_are_bound_and_bindings_lead_to_roles_and_accounts_of_the_release(objects: tuple[Object, ...]) -> None:

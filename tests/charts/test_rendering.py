@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import kubernetes_validate
 import pytest
-import yaml
-from tests.charts.helpers import HELMS, PROFILES, Object, of_profile
 from jsonschema import Draft202012Validator
+from tests.charts.helpers import HELMS, PROFILES, Object, of_profile
 
-from maas.charts import render
-from maas.charts.helm import Major
+from maas.charts import render, schemas
 from maas.charts.render import Request
+
+if TYPE_CHECKING:
+    from maas.charts.helm import Major
 
 # Kinds of neither Kubernetes nor our definitions, whose schema is not at hand; they are off by default.
 FOREIGN_KINDS = {"HTTPRoute"}
@@ -22,26 +23,7 @@ FOREIGN_KINDS = {"HTTPRoute"}
 
 @lru_cache
 def custom_schemas() -> dict[tuple[str, str], Draft202012Validator]:
-    schemas = {}
-    for file in render.umbrella().glob("charts/*/crds/*.yaml"):
-        definition = yaml.safe_load(file.read_text(encoding="utf-8"))["spec"]
-        for version in definition["versions"]:
-            api = f"{definition['group']}/{version['name']}"
-            schema = _closed(version["schema"]["openAPIV3Schema"])
-            schemas[api, definition["names"]["kind"]] = Draft202012Validator(schema)
-    return schemas
-
-
-def _closed(schema: Any) -> Any:
-    """The API server prunes unknown fields silently; here they are errors."""
-    if isinstance(schema, list):
-        return [_closed(entry) for entry in schema]
-    if not isinstance(schema, dict):
-        return schema
-    closed = {key: _closed(value) for key, value in schema.items()}
-    if isinstance(schema.get("properties"), dict) and "additionalProperties" not in schema:
-        closed["additionalProperties"] = False
-    return closed
+    return {kind: Draft202012Validator(schema) for kind, schema in schemas.custom().items()}
 
 
 @lru_cache(maxsize=4096)

@@ -6,27 +6,27 @@ found and which value to set. `lookup` finds nothing where there is no cluster t
 
 {{- /* Networks by the name of their DaemonSet, the regular expression must match all of it. */ -}}
 {{- define "calico.knownNetworks" -}}
-- {name: antrea, daemonSet: antrea-agent}
-- {name: aws-vpc-cni, daemonSet: aws-node}
-- {name: azure-cni, daemonSet: azure-cns|azure-cni-networkmonitor}
-- {name: calico, daemonSet: calico-node|rke2-calico.*}
-- {name: canal, daemonSet: canal|rke2-canal}
-- {name: cilium, daemonSet: cilium|anetd}
-- {name: flannel, daemonSet: kube-flannel(-ds.*)?}
-- {name: kindnet, daemonSet: kindnet}
-- {name: kube-ovn, daemonSet: kube-ovn-cni}
-- {name: kube-router, daemonSet: kube-router}
-- {name: ovn-kubernetes, daemonSet: ovnkube-node.*}
-- {name: weave, daemonSet: weave-net}
+- {name: antrea, daemonSet: "antrea-agent"}
+- {name: aws-vpc-cni, daemonSet: "aws-node"}
+- {name: azure-cni, daemonSet: "azure-cns|azure-cni-networkmonitor"}
+- {name: calico, daemonSet: "calico-node|rke2-calico.*"}
+- {name: canal, daemonSet: "canal|rke2-canal"}
+- {name: cilium, daemonSet: "cilium|anetd"}
+- {name: flannel, daemonSet: "kube-flannel(-ds.*)?"}
+- {name: kindnet, daemonSet: "kindnet"}
+- {name: kube-ovn, daemonSet: "kube-ovn-cni"}
+- {name: kube-router, daemonSet: "kube-router"}
+- {name: ovn-kubernetes, daemonSet: "ovnkube-node.*"}
+- {name: weave, daemonSet: "weave-net"}
 {{- end -}}
 
 {{- /* Networks by an annotation they leave on nodes: some run inside the kubelet's process and have no DaemonSet. */ -}}
 {{- define "calico.knownAnnotations" -}}
-- {name: flannel, annotation: flannel.alpha.coreos.com/backend-type}
-- {name: cilium, annotation: network.cilium.io/ipv4-pod-cidr}
-- {name: cilium, annotation: io.cilium.network.ipv4-pod-cidr}
-- {name: antrea, annotation: node.antrea.io/mac-address}
-- {name: ovn-kubernetes, annotation: k8s.ovn.org/node-subnets}
+- {name: flannel, annotation: "flannel.alpha.coreos.com/backend-type"}
+- {name: cilium, annotation: "network.cilium.io/ipv4-pod-cidr"}
+- {name: cilium, annotation: "io.cilium.network.ipv4-pod-cidr"}
+- {name: antrea, annotation: "node.antrea.io/mac-address"}
+- {name: ovn-kubernetes, annotation: "k8s.ovn.org/node-subnets"}
 {{- end -}}
 
 {{- /* Every foreign network found in the cluster as a JSON list of {name, evidence}. */ -}}

@@ -50,7 +50,9 @@ class Request:
         total = hashlib.sha256(digest(self.chart).encode())
         for file in self.values:
             total.update(file.read_bytes() + b"\0")
-        total.update(json.dumps([self.settings, self.kubernetes, Helm.pinned(self.helm).executable.parts[-2:]]).encode())
+        total.update(
+            json.dumps([self.settings, self.kubernetes, Helm.pinned(self.helm).executable.parts[-2:]]).encode()
+        )
         return total.hexdigest()[:24]
 
 
@@ -127,4 +129,4 @@ def objects(request: Request) -> tuple[Mapping[str, Any], ...]:
 def parse(text: str) -> list[Mapping[str, Any]]:
     """The objects of a YAML stream, without its empty documents."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return [document for document in yaml.load_all(text, Loader=loader) if document]  # noqa: S506 - a safe loader
+    return [document for document in yaml.load_all(text, Loader=loader) if document]

@@ -4,6 +4,7 @@ On a new cluster the pods start before the database, the cluster's DNS and even 
 would fail, and be tried again after ever longer pauses.
 """
 
+# ruff: noqa: INP001 - a script that travels in the chart
 from __future__ import annotations
 
 import os

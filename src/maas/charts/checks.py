@@ -1,0 +1,162 @@
+"""What `maas lint` checks of the charts, each check by itself; together they take a few seconds."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from maas import components, paths, process
+from maas.bundle import tools
+from maas.charts import definitions, generated, render, schemas
+from maas.charts.helm import Helm
+from maas.charts.render import Request
+from maas.errors import ChartError, ProcessError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+RESTAURANT = "ghcr.io/maas/restaurant:0.1.0"
+"""The application's image: it is built from app/ and so is no upstream component of the lock."""
+
+_WITHOUT_SCHEMA = ("HTTPRoute",)
+"""Kinds of projects that are neither Kubernetes nor ours; they are off by default."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that a check found.
+
+    Attributes:
+        where: The file or object.
+        what: What is wrong with it.
+    """
+
+    where: str
+    what: str
+
+
+def helm_lint() -> Iterator[Fault]:
+    """`helm lint --strict` of every chart, of the umbrella with every profile."""
+    helm = Helm.pinned()
+    runs: list[tuple[Path, tuple[Path, ...]]] = [(chart, ()) for chart in render.subcharts()]
+    runs += [(render.umbrella(), (profile,)) for profile in render.profiles()]
+    for chart, values in runs:
+        try:
+            helm.lint(chart, values=values, kubernetes=render.KUBERNETES[-1])
+        except ChartError as error:
+            yield Fault(_named(values[0] if values else chart), "; ".join(error.context))
+
+
+def yaml_style() -> Iterator[Fault]:
+    """Run yamllint over what people write: chart descriptions, values and profiles. Templates are no YAML before Helm."""
+    # A tool of development, not of the people who run clusters.
+    from yamllint import linter  # type: ignore[import-untyped] # noqa: PLC0415
+    from yamllint.config import YamlLintConfig  # type: ignore[import-untyped] # noqa: PLC0415
+
+    rules = YamlLintConfig(
+        "{extends: default, rules: {line-length: {max: 120}, document-start: disable,"
+        " comments: {min-spaces-from-content: 1}, braces: {max-spaces-inside: 1}}}"
+    )
+    charts = [render.umbrella(), *render.subcharts()]
+    for file in [*(chart / name for chart in charts for name in ("Chart.yaml", "values.yaml")), *render.profiles()]:
+        for problem in linter.run(file.read_text(encoding="utf-8"), rules):
+            yield Fault(f"{_named(file)}:{problem.line}:{problem.column}", problem.message)
+
+
+def kubeconform() -> Iterator[Fault]:
+    """kubeconform, strictly and offline, over every profile and Kubernetes version."""
+    for version in render.KUBERNETES:
+        texts = {
+            profile: render.render(Request(render.umbrella(), values=(profile,), kubernetes=version))
+            for profile in render.profiles()
+        }
+        with tempfile.TemporaryDirectory() as scratch:
+            everything = (entry for text in texts.values() for entry in render.parse(text))
+            schemas.write(Path(scratch), kubernetes=version, objects=everything)
+            argv: list[str | Path] = [tools.tool("kubeconform"), "-strict", "-output", "json"]
+            argv += ["-skip", ",".join(_WITHOUT_SCHEMA)]
+            argv += ["-schema-location", scratch + "/{{.ResourceKind}}{{.KindSuffix}}.json"]
+            for profile, text in texts.items():
+                done = process.run(argv, input=text, check=False, timeout=120)
+                try:
+                    answer = json.loads(done.stdout)
+                except json.JSONDecodeError as error:
+                    raise ProcessError(done.argv, returncode=done.returncode, stderr=done.stderr) from error
+                for entry in answer["resources"]:
+                    yield Fault(f"{_named(profile)} on {version}, {entry['kind']}/{entry['name']}", entry["msg"])
+
+
+def lock() -> Iterator[Fault]:
+    """Chart.lock is what Helm would write from Chart.yaml and the subcharts."""
+    root = render.umbrella()
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch)
+        shutil.copy(root / "Chart.yaml", copy)
+        for chart in render.subcharts():
+            (copy / "charts" / chart.name).mkdir(parents=True)
+            shutil.copy(chart / "Chart.yaml", copy / "charts" / chart.name)
+        try:
+            Helm.pinned().lock(copy)
+        except ChartError as error:
+            yield Fault("Chart.yaml", "; ".join(error.context))
+            return
+        wanted, found = (yaml.safe_load((at / "Chart.lock").read_text(encoding="utf-8")) for at in (copy, root))
+    if (wanted["dependencies"], wanted["digest"]) != (found["dependencies"], found["digest"]):
+        yield Fault("Chart.lock", "does not belong to Chart.yaml; run `helm dependency update .`")
+
+
+def images() -> Iterator[Fault]:
+    """Every image that a profile asks for is an image of the lock of components, at its version."""
+    locked = {_path(item.reference) for _, item in components.load().items() if isinstance(item, components.Image)}
+    locked.add(_path(RESTAURANT))
+    for profile in render.profiles():
+        text = render.render(Request(render.umbrella(), values=(profile,)))
+        for reference in sorted(_images(render.parse(text))):
+            if _path(reference) not in locked:
+                yield Fault(_named(profile), f"{reference} is not in the lock of components")
+
+
+def drift() -> Iterator[Fault]:
+    """What is generated is as generated now."""
+    for file in generated.common_drift():
+        yield Fault(_named(file), "is not the umbrella's; run `maas generate`")
+    for source in definitions.SOURCES:
+        for file in definitions.drift(source, definitions.generate(source)):
+            yield Fault(_named(file), f"is not what {source.module}'s Go types say; run `maas generate`")
+
+
+CHECKS: dict[str, Callable[[], Iterator[Fault]]] = {
+    "helm lint": helm_lint,
+    "yamllint": yaml_style,
+    "kubeconform": kubeconform,
+    "Chart.lock": lock,
+    "images": images,
+    "generated files": drift,
+}
+
+
+def _named(path: Path) -> str:
+    return str(path.relative_to(paths.content())) or "."
+
+
+def _path(reference: str) -> str:
+    """A reference without its registry, which a mirror replaces, and without a digest."""
+    return reference.partition("/")[2].partition("@")[0]
+
+
+def _images(node: Any) -> Iterator[str]:
+    if isinstance(node, list):
+        for entry in node:
+            yield from _images(entry)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if key == "image" and isinstance(value, str):
+                yield value
+            else:
+                yield from _images(value)
