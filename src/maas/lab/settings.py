@@ -11,8 +11,52 @@ from pathlib import Path
 from maas.errors import LabError
 from maas.lab import traces
 
-_SYS_RESOURCE = 24
-"""Number of CAP_SYS_RESOURCE in linux/capability.h."""
+_CAPABILITIES = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+]
+"""Names by number, as linux/capability.h has them."""
+_NEEDED = frozenset({"SYS_ADMIN", "NET_ADMIN"})
+"""Without these there is neither systemd nor a VPN in a container."""
 
 TUN = "/dev/net/tun"
 KMSG = "/dev/kmsg"
@@ -35,8 +79,7 @@ class Machine:
 
     Attributes:
         cgroup: How its control groups are mounted.
-        sys_resource: CAP_SYS_RESOURCE is in the bounding set, so a container may have it.
-        every_capability: So is every other capability that the kernel knows.
+        missing: Capabilities that the kernel knows and that are not in the bounding set, so that no container has them.
         devices: Those of TUN and KMSG that exist.
         modules: /lib/modules exists.
         inotify: The values of the settings in INOTIFY.
@@ -45,8 +88,7 @@ class Machine:
     """
 
     cgroup: Cgroup
-    sys_resource: bool
-    every_capability: bool
+    missing: frozenset[str]
     devices: frozenset[str]
     modules: bool
     inotify: dict[str, int]
@@ -87,27 +129,35 @@ class Settings:
     reasons: tuple[str, ...]
 
 
+def _refuse(machine: Machine) -> None:
+    if lacking := sorted(machine.missing & _NEEDED):
+        raise LabError(
+            f"no container of this machine can be a host: it may not have {' and '.join(lacking)}",
+            hint="the machine is a restricted container itself; take a virtual machine",
+        )
+    if TUN not in machine.devices and machine.missing:
+        raise LabError(
+            f"this machine has no {TUN}, so its hosts could have no VPN",
+            hint="the kernel needs TUN (CONFIG_TUN); where it is a module, load it",
+            command="modprobe tun",
+        )
+
+
 def decide(machine: Machine) -> Settings:
     """From what the machine has to how a host runs on it.
 
     Raises:
         LabError: The machine cannot run hosts at all.
     """
-    privileged = machine.sys_resource and machine.every_capability
-    if TUN not in machine.devices and not privileged:
-        raise LabError(
-            f"this machine has no {TUN}, so its hosts could have no VPN",
-            hint="the kernel needs TUN (CONFIG_TUN); where it is a module, load it",
-            command="modprobe tun",
-        )
+    _refuse(machine)
+    privileged = not machine.missing
     reasons: list[str] = []
     if privileged:
         reasons.append("hosts run privileged: every capability is in the bounding set")
     else:
-        missing = "CAP_SYS_RESOURCE is" if machine.every_capability else "some capabilities are"
         reasons.append(
-            f"hosts run with all capabilities that there are, one by one, and without confinement: {missing} "
-            "not in the bounding set, so the kernel would refuse --privileged"
+            f"hosts run with all capabilities but {', '.join(sorted(machine.missing))} and without confinement: "
+            "what is not in the bounding set makes --privileged fail"
         )
     if machine.cgroup is Cgroup.V2:
         reasons.append(
@@ -135,7 +185,7 @@ def decide(machine: Machine) -> Settings:
     return Settings(
         privileged=privileged,
         cap_add=() if privileged else ("ALL",),
-        cap_drop=() if privileged or machine.sys_resource else ("SYS_RESOURCE",),
+        cap_drop=tuple(sorted(machine.missing)),
         security_opt=("seccomp=unconfined", "apparmor=unconfined"),
         device_rules=() if privileged else ("a *:* rwm",),
         devices=() if privileged else tuple(sorted(machine.devices)),
@@ -183,12 +233,11 @@ def observe() -> Machine:
         if line.startswith("CapBnd")
     )
     bounding = int(status["CapBnd"], 16)
-    known = (1 << int(traces.read_sysctl("kernel/cap_last_cap")) + 1) - 1
+    known = _CAPABILITIES[: int(traces.read_sysctl("kernel/cap_last_cap")) + 1]
     resolvers = [Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf")]
     return Machine(
         cgroup=cgroup_of(Path("/proc/self/mountinfo").read_text(encoding="utf-8")),
-        sys_resource=bool(bounding >> _SYS_RESOURCE & 1),
-        every_capability=bounding | 1 << _SYS_RESOURCE == known,
+        missing=frozenset(name for number, name in enumerate(known) if not bounding >> number & 1),
         devices=frozenset(device for device in (TUN, KMSG) if Path(device).exists()),
         modules=Path("/lib/modules").is_dir(),
         inotify={name: int(traces.read_sysctl(name)) for name in INOTIFY},

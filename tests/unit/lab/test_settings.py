@@ -11,8 +11,7 @@ from maas.lab.settings import INOTIFY, KMSG, TUN, Cgroup, Machine, cgroup_of, de
 
 SERVER = Machine(
     cgroup=Cgroup.V2,
-    sys_resource=True,
-    every_capability=True,
+    missing=frozenset(),
     devices=frozenset({TUN, KMSG}),
     modules=True,
     inotify=dict(INOTIFY),
@@ -22,7 +21,7 @@ SERVER = Machine(
 SMALL_VM = replace(
     SERVER,
     cgroup=Cgroup.HYBRID,
-    sys_resource=False,
+    missing=frozenset({"SYS_RESOURCE"}),
     modules=False,
     inotify=dict.fromkeys(INOTIFY, 128),
 )
@@ -45,9 +44,9 @@ TABLE = [
         id="vm-without-sys-resource",
     ),
     pytest.param(
-        replace(SERVER, every_capability=False),
-        {"privileged": False, "cap_drop": ()},
-        id="sys-resource-but-not-the-rest",
+        replace(SERVER, missing=frozenset({"SYS_TIME", "SYS_MODULE"})),
+        {"privileged": False, "cap_add": ("ALL",), "cap_drop": ("SYS_MODULE", "SYS_TIME")},
+        id="other-capabilities-missing",
     ),
     pytest.param(replace(SMALL_VM, devices=frozenset({TUN})), {"devices": (TUN,)}, id="no-kmsg"),
     pytest.param(replace(SMALL_VM, root=False), {"sysctls": {}}, id="no-right-to-raise-limits"),
@@ -67,8 +66,7 @@ SENTENCES = [
     (SERVER, "hosts run privileged"),
     (SERVER, "control groups are v2"),
     (SERVER, "kernel modules, read-only"),
-    (SMALL_VM, "CAP_SYS_RESOURCE is not in the bounding set"),
-    (replace(SERVER, every_capability=False), "some capabilities are not in the bounding set"),
+    (SMALL_VM, "all capabilities but SYS_RESOURCE"),
     (SMALL_VM, "v1 with an empty v2 beside it"),
     (SMALL_VM, "cgroupfs"),
     (SMALL_VM, "no loadable modules"),
@@ -98,6 +96,12 @@ def test_a_machine_without_tun_is_refused_before_anything_is_made() -> None:
     with pytest.raises(LabError, match="/dev/net/tun") as caught:
         decide(replace(SMALL_VM, devices=frozenset({KMSG})))
     assert caught.value.command == "modprobe tun"
+
+
+@pytest.mark.parametrize("capability", ["SYS_ADMIN", "NET_ADMIN"])
+def test_a_machine_that_is_itself_confined_is_refused(capability: str) -> None:
+    with pytest.raises(LabError, match=capability):
+        decide(replace(SERVER, missing=frozenset({capability, "SYS_TIME"})))
 
 
 V1 = """\
