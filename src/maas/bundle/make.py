@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from maas import components, console
 from maas.bundle import cache, debian, sources
-from maas.bundle.manifest import FILE, Bundle, Item, Manifest, Origin, Unavailable, describe
+from maas.bundle.manifest import FILE, Bundle, Item, Manifest, Origin, Unavailable, describe, write
 from maas.components import Binary, Image, Packages, Tool
 from maas.errors import BundleError
 
@@ -85,7 +85,7 @@ def build(directory: Path, *, source: Policy = "auto", only: Collection[str] | N
             items += [item for item in old.values() if item.origin.source == "added" and item.path not in paths]
             directory.mkdir(parents=True, exist_ok=True)
             manifest = Manifest(items=tuple(items), unavailable=tuple(unavailable))
-            bundle = Bundle(directory, manifest).write(manifest)
+            bundle = write(directory, manifest)
             phase.note(f"{len(items)} files, {bundle.size / 1e6:.0f} MB, {directory}")
     for entry in unavailable:
         console.warn(f"{entry.name} {entry.version} is not in the bundle: {entry.reason}")

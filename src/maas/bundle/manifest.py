@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -85,11 +85,13 @@ class Bundle:
     Attributes:
         directory: Where it lies.
         manifest: What it must hold.
+        digest: The SHA-256 of manifest.json, which stands for every file of the bundle.
     """
 
-    def __init__(self, directory: Path, manifest: Manifest) -> None:
+    def __init__(self, directory: Path, manifest: Manifest, digest: str) -> None:
         self.directory = directory
         self.manifest = manifest
+        self.digest = digest
 
     @classmethod
     def load(cls, directory: Path) -> Bundle:
@@ -99,7 +101,8 @@ class Bundle:
             BundleError: There is none, or it is not understood.
         """
         try:
-            return cls(directory, Manifest.model_validate_json((directory / FILE).read_bytes()))
+            content = (directory / FILE).read_bytes()
+            return cls(directory, Manifest.model_validate_json(content), hashlib.sha256(content).hexdigest())
         except OSError as error:
             raise BundleError(
                 f"{directory} is not a bundle", context=[str(error)], command="./nox -s bundle -- --directory DIRECTORY"
@@ -122,11 +125,6 @@ class Bundle:
     def size(self) -> int:
         """Bytes of all files."""
         return sum(item.size for item in self.items)
-
-    @cached_property
-    def digest(self) -> str:
-        """The SHA-256 of the manifest: it stands for every file of the bundle."""
-        return cache.sha256(self.directory / FILE)
 
     def verify(self) -> None:
         """Read every file and compare it with the manifest.
@@ -195,20 +193,21 @@ class Bundle:
             key=determinants,
         )
         kept = [other for other in self.items if other.path != path and other.reference != reference]
-        return self.write(self.manifest.model_copy(update={"items": (*kept, item)}))
+        return write(self.directory, self.manifest.model_copy(update={"items": (*kept, item)}))
 
-    def write(self, manifest: Manifest) -> Bundle:
-        """Write another manifest, unless it says the same, and remove files that it does not name."""
-        path = self.directory / FILE
-        text = manifest.text()
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            temporary = path.with_name(".manifest.new")
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(path)
-        bundle = Bundle(self.directory, manifest)
-        for extra in bundle.files() - {FILE, *(item.path for item in manifest.items)}:
-            (self.directory / extra).unlink()
-        return bundle
+
+def write(directory: Path, manifest: Manifest) -> Bundle:
+    """Write the manifest of a directory, unless it says the same already, and remove files that it does not name."""
+    path = directory / FILE
+    content = manifest.text().encode()
+    if not path.exists() or path.read_bytes() != content:
+        temporary = path.with_name(".manifest.new")
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    bundle = Bundle(directory, manifest, hashlib.sha256(content).hexdigest())
+    for extra in bundle.files() - {FILE, *(item.path for item in manifest.items)}:
+        (directory / extra).unlink()
+    return bundle
 
 
 def describe(file: Path, **fields: object) -> Item:

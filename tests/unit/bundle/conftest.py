@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import socket
+import tarfile
+import threading
+import time
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import zstandard
+
+from maas import components, console, paths, process
+from maas.bundle import download, oci, tools
+from maas.components import Lock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from maas.console import Phase
+
+
+@pytest.fixture(scope="session")
+def crane() -> Path:
+    """The pinned crane, from the cache that every run on this machine shares."""
+    return tools.tool("crane")
+
+
+@pytest.fixture(scope="session")
+def go_cache() -> str:
+    """Where Go keeps what it compiled; it follows the variable that the tests set."""
+    return process.run(["go", "env", "GOCACHE"]).stdout.strip()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, crane: Path, go_cache: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of this test's own, with nothing in it but crane, and servers that have not been asked yet."""
+    entry = crane.parent.relative_to(paths.cache())
+    monkeypatch.setenv("GOCACHE", go_cache)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    shutil.copytree(crane.parent, paths.cache() / entry)
+    monkeypatch.setattr(download, "_answering", set())
+    monkeypatch.setattr(download, "_silent", {})
+    return paths.cache()
+
+
+@pytest.fixture
+def phase() -> Iterator[Phase]:
+    with console.phase("test") as step:
+        yield step
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Lock]:
+    """Put a lock of these components, and of crane, in place of the real one."""
+    real = components.load().find("crane")[0]
+
+    def replace(bases: dict[str, Any] | None = None, **entries: Any) -> Lock:
+        filled = {
+            name.replace("_", "-"): {"licence": "MIT", "home": "https://example.org", **entry}
+            for name, entry in entries.items()
+        }
+        lock = Lock.model_validate({"schema": 1, "bases": bases or {}, "components": filled})
+        lock = lock.model_copy(update={"components": (*lock.components, real)})
+        monkeypatch.setattr(components, "load", lambda: lock)
+        return lock
+
+    return replace
+
+
+@dataclass
+class Web:
+    """A server on loopback that gives the files it has, in full or not.
+
+    Attributes:
+        requests: Every request so far: method, path, and the Range header.
+        cut: Paths whose body ends after that many bytes, once.
+        mute: Paths that get no answer.
+    """
+
+    url: str
+    files: dict[str, bytes] = field(default_factory=dict)
+    requests: list[tuple[str, str, str]] = field(default_factory=list)
+    cut: dict[str, int] = field(default_factory=dict)
+    mute: set[str] = field(default_factory=set)
+
+    def publish(self, path: str, content: bytes) -> dict[str, str]:
+        """Serve a file, and give the lock's words for it."""
+        self.files[path] = content
+        return {"url": self.url + path, "sha256": hashlib.sha256(content).hexdigest()}
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def do_GET(self) -> None:
+            served.requests.append((self.command, self.path, self.headers.get("Range", "")))
+            if self.path in served.mute:
+                stop.wait(5)
+                return
+            content = served.files.get(self.path)
+            if content is None:
+                self.send_error(404)
+                return
+            start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
+            if start >= len(content):
+                self.send_error(416)
+                return
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(content) - start))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(content[start : served.cut.pop(self.path, len(content))])
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
+            pass
+
+    stop = threading.Event()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        served = Web(f"http://127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield served
+        stop.set()
+        server.shutdown()
+        thread.join()
+
+
+@dataclass
+class Registry:
+    """A real registry on loopback.
+
+    Attributes:
+        host: Its name in references.
+        disk: Where it keeps its blobs.
+    """
+
+    host: str
+    disk: Path
+    crane: Path
+
+    def push(self, name: str, content: bytes, scratch: Path) -> str:
+        """Push an image with one file, and give the digest of its manifest."""
+        reference = f"{self.host}/{name}"
+        shutil.rmtree(scratch, ignore_errors=True)
+        (scratch / "layout").mkdir(parents=True)
+        blob = oci.write_layer([oci.Entry("/content", content=content)], scratch)
+        oci.write_image(scratch / "image.tar", [blob], oci.Settings(), reference=reference)
+        with tarfile.open(scratch / "image.tar") as tar:
+            tar.extractall(scratch / "layout", filter="data")
+        process.run([self.crane, "push", scratch / "layout", reference])
+        return process.run([self.crane, "digest", reference]).stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def registry(crane: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    directory = tmp_path_factory.mktemp("registry")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    (directory / "disk").mkdir()
+    argv: list[str | Path] = [crane, "registry", "serve", "--address", address, "--disk", directory / "disk"]
+    server = process.start(argv, log=directory / "log")
+    try:
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", int(address.rsplit(":", 1)[1]))) == 0:
+                    break
+            time.sleep(0.05)
+        yield Registry(address, directory / "disk", crane)
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def write_deb(directory: Path, name: str, version: str, files: dict[str, str], *, depends: str = "") -> str:
+    """Build a Debian package, and give its paragraph for an index."""
+    root = directory / f"root-{name}"
+    for path, text in {
+        **files,
+        "DEBIAN/control": f"Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: x <x@localhost>\n"
+        + (f"Depends: {depends}\n" if depends else "")
+        + "Description: for a test\n",
+    }.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+    file = directory / f"{name}.deb"
+    process.run(["dpkg-deb", "--root-owner-group", "--build", root, file])
+    control = (root / "DEBIAN" / "control").read_text()
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    return f"{control}Filename: ./{file.name}\nSize: {file.stat().st_size}\nSHA256: {digest}\n\n"
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Debian mirror in a directory, the only one that apt knows: `probe`, which depends on `probe-lib`."""
+    directory = tmp_path / "mirror"
+    directory.mkdir()
+    paragraphs = [
+        write_deb(directory, "probe", "1:2.0-1", {"bin/probe": "#!/bin/sh\n"}, depends="probe-lib (= 1.0)"),
+        write_deb(directory, "probe-lib", "1.0", {"usr/lib/probe.so": "lib", "usr/share/man/man1/probe.1": "manual"}),
+    ]
+    (directory / "Packages").write_text("".join(paragraphs))
+    (directory / "sources.list").write_text(f"deb [trusted=yes] file:{directory} ./\n")
+    (directory / "apt.conf").write_text(
+        f'Dir::Etc::sourcelist "{directory}/sources.list";\nDir::Etc::sourceparts "-";\n'
+    )
+    monkeypatch.setenv("APT_CONFIG", str(directory / "apt.conf"))
+    return directory
+
+
+@dataclass
+class Opened:
+    """What is in an image archive, every digest of it checked.
+
+    Attributes:
+        entry: Of the index.
+        layers: The manifest's descriptors.
+        files: The last entry of each path over all layers.
+    """
+
+    entry: dict[str, Any]
+    config: dict[str, Any]
+    layers: list[dict[str, Any]]
+    files: dict[str, tarfile.TarInfo]
+
+
+@pytest.fixture
+def opened() -> Callable[[Path], Opened]:
+    return _open
+
+
+def _open(archive: Path) -> Opened:
+    files: dict[str, tarfile.TarInfo] = {}
+    with tarfile.open(archive) as tar:
+
+        def blob(digest: str) -> bytes:
+            stream = tar.extractfile(f"blobs/sha256/{digest.removeprefix('sha256:')}")
+            assert stream is not None
+            content = stream.read()
+            assert f"sha256:{hashlib.sha256(content).hexdigest()}" == digest
+            return content
+
+        index = tar.extractfile("index.json")
+        assert index is not None
+        entry = json.loads(index.read())["manifests"][0]
+        manifest = json.loads(blob(entry["digest"]))
+        config = json.loads(blob(manifest["config"]["digest"]))
+        for layer, diff_id in zip(manifest["layers"], config["rootfs"]["diff_ids"], strict=True):
+            plain = blob(layer["digest"])
+            if layer["mediaType"].endswith("+zstd"):
+                plain = zstandard.ZstdDecompressor().decompressobj().decompress(plain)
+            assert f"sha256:{hashlib.sha256(plain).hexdigest()}" == diff_id
+            with tarfile.open(fileobj=io.BytesIO(plain)) as inner:
+                files |= {info.name: info for info in inner}
+    return Opened(entry, config, manifest["layers"], files)

@@ -1,0 +1,331 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import jsonschema
+import pytest
+
+from maas import bundle, console, paths
+from maas.bundle import cache as store
+from maas.bundle import download, golang
+from maas.bundle.manifest import Bundle
+from maas.errors import BundleError, MaasError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.unit.bundle.conftest import Opened, Registry, Web
+
+    from maas.components import Lock
+
+PAUSE = "maas.dev/build/pause"
+
+
+def program(name: str, **sources: Any) -> dict[str, Any]:
+    return {"name": name, "kind": "binary", "on": "node", "path": f"bin/{name}", **sources}
+
+
+def pause(*items: dict[str, Any]) -> dict[str, Any]:
+    """A component whose programs the module hack/build/pause builds, in a second."""
+    return {"version": "v1", "go": {}, "items": [*items]}
+
+
+@pytest.fixture
+def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    lines: list[str] = []
+    monkeypatch.setattr(console, "warn", lines.append)
+    return lines
+
+
+@pytest.fixture
+def small(use: Callable[..., Lock], web: Web, registry: Registry, tmp_path: Path, mirror: Path) -> Lock:  # noqa: ARG001
+    """A lock with one item from each kind of source."""
+    digest = registry.push("pulled:v1", b"pulled", tmp_path / "push")
+    return use(
+        web={"version": "v1", "items": [program("fetched", download=web.publish("/fetched", b"fetched"))]},
+        hub={
+            "version": "v1",
+            "items": [
+                {
+                    "name": "pulled",
+                    "kind": "image",
+                    "on": "workload",
+                    "reference": f"{registry.host}/pulled:v1",
+                    "pull": {"digest": digest},
+                }
+            ],
+        },
+        pause=pause(
+            program("built", build={"package": PAUSE}),
+            {
+                "name": "packed",
+                "kind": "image",
+                "on": "node",
+                "reference": "registry.example.org/packed:{version}",
+                "build": {
+                    "packages": ["probe"],
+                    "drop": ["/usr/lib/*.so"],
+                    "programs": {"/usr/bin/pause": PAUSE},
+                    "users": [{"name": "probe", "id": 999, "home": "/"}],
+                    "entrypoint": ["/usr/bin/pause"],
+                },
+            },
+        ),
+    )
+
+
+@pytest.mark.usefixtures("cache", "small")
+def test_a_bundle_holds_what_its_manifest_says_and_the_manifest_is_valid(
+    tmp_path: Path, opened: Callable[[Path], Opened]
+) -> None:
+    made = bundle.build(tmp_path / "bundle")
+    made.verify()
+    schema = json.loads((paths.content() / "schemas" / "bundle.schema.json").read_text())
+    written = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
+    for item in written["items"]:  # a registry on loopback has a port; references of the lock have none
+        item.update({"reference": "registry.example.org/x:v1"} if "reference" in item else {})
+    jsonschema.validate(written, schema)
+    assert {item.path: item.origin.source for item in made.items} == {
+        "bin/fetched": "download",
+        "images/pulled.tar": "pull",
+        "bin/built": "build",
+        "images/packed.tar": "build",
+    }
+    assert (tmp_path / "bundle" / "bin" / "built").stat().st_mode & 0o111
+    assert Bundle.load(tmp_path / "bundle").digest == made.digest
+    packed = opened(tmp_path / "bundle" / "images" / "packed.tar")
+    assert packed.entry["annotations"]["io.containerd.image.name"] == "registry.example.org/packed:v1"
+    assert {"usr/bin/pause", "usr/bin/probe", "etc/passwd", "bin"} <= {*packed.files}
+    assert not {"usr/lib/probe.so", "usr/share/man/man1/probe.1"} & {*packed.files}
+
+
+@pytest.mark.usefixtures("cache", "small")
+def test_a_second_run_makes_nothing_asks_nobody_and_changes_nothing(tmp_path: Path, web: Web) -> None:
+    first = bundle.build(tmp_path / "bundle")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "bundle").rglob("*")}
+    web.requests.clear()
+    began = time.monotonic()
+    second = bundle.build(tmp_path / "bundle")
+    assert time.monotonic() - began < 2
+    assert second.digest == first.digest
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "bundle").rglob("*")} == before
+    assert web.requests == []
+
+
+@pytest.mark.usefixtures("small")
+def test_two_machines_make_the_same_image_from_the_same_lock(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = bundle.build(tmp_path / "first", only=["packed"])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+    assert paths.cache() != cache
+    second = bundle.build(tmp_path / "second", only=["packed"])
+    assert (tmp_path / "first/images/packed.tar").read_bytes() == (tmp_path / "second/images/packed.tar").read_bytes()
+    assert first.digest == second.digest
+
+
+@pytest.mark.usefixtures("cache", "small")
+def test_a_bundle_that_was_tampered_with_is_refused_file_by_file(tmp_path: Path) -> None:
+    made = bundle.build(tmp_path / "bundle", only=["fetched", "built", "pulled"])
+    (tmp_path / "bundle" / "bin" / "fetched").write_bytes(b"FETCHED")
+    (tmp_path / "bundle" / "bin" / "extra").write_bytes(b"not in the manifest")
+    (tmp_path / "bundle" / "images" / "pulled.tar").unlink()
+    with (tmp_path / "bundle" / "bin" / "built").open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(BundleError) as caught:
+        made.verify()
+    assert [line.split()[0] for line in caught.value.context] == [
+        "bin/fetched",
+        "images/pulled.tar",
+        "bin/built",
+        "bin/extra",
+    ]
+
+
+@pytest.mark.usefixtures("cache", "small")
+def test_a_damaged_bundle_does_not_damage_the_cache_and_is_made_whole_again(tmp_path: Path) -> None:
+    bundle.build(tmp_path / "bundle", only=["fetched"])
+    (tmp_path / "bundle" / "bin" / "fetched").write_bytes(b"")
+    bundle.build(tmp_path / "bundle", only=["fetched"]).verify()
+
+
+@pytest.mark.usefixtures("cache", "small")
+def test_a_bundle_without_a_manifest_is_none(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="is not a bundle"):
+        Bundle.load(tmp_path)
+    (tmp_path / "manifest.json").write_text('{"schema": 2}')
+    with pytest.raises(BundleError, match="is not understood"):
+        Bundle.load(tmp_path)
+
+
+@pytest.mark.usefixtures("cache", "small")
+def test_a_directory_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").touch()
+    with pytest.raises(BundleError, match="holds other things"):
+        bundle.build(tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["photo.jpg"]
+
+
+@pytest.mark.parametrize("fault", ["absent", "forged", "cut", "mute"])
+@pytest.mark.usefixtures("cache")
+def test_a_source_that_fails_is_followed_by_the_next_and_the_reason_is_told(
+    fault: str, use: Callable[..., Lock], web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = web.publish("/built", b"published program")
+    match fault:
+        case "absent":
+            del web.files["/built"]
+        case "forged":
+            web.files["/built"] = b"something else"
+        case "cut":
+            web.cut["/built"] = 3
+        case "mute":
+            web.mute.add("/built")
+    monkeypatch.setattr(download, "TIMEOUT", httpx.Timeout(0.2))
+    notes: list[str] = []
+    monkeypatch.setattr(console.Phase, "note", lambda _, text: notes.append(text))
+    use(pause=pause(program("built", download=published, build={"package": PAUSE})))
+    made = bundle.build(tmp_path / "bundle")
+    assert [item.origin.source for item in made.items] == ["build"]
+    reason = {
+        "absent": "404 Not Found",
+        "forged": hashlib.sha256(b"something else").hexdigest(),
+        "cut": "peer closed connection",
+        "mute": "no answer in time",
+    }[fault]
+    assert any(reason in note for note in notes if note.startswith("build, "))
+
+
+@pytest.mark.usefixtures("cache")
+def test_what_no_source_gives_is_unavailable_with_every_reason_and_the_rest_is_made(
+    use: Callable[..., Lock], web: Web, tmp_path: Path, warned: list[str]
+) -> None:
+    use(
+        web={
+            "version": "v1",
+            "items": [
+                program("lost", download={"url": f"{web.url}/lost", "sha256": "0" * 64}),
+                program("fetched", download=web.publish("/fetched", b"fetched")),
+            ],
+        }
+    )
+    made = bundle.build(tmp_path / "bundle")
+    assert [item.name for item in made.items] == ["fetched"]
+    assert [entry.name for entry in made.manifest.unavailable] == ["lost"]
+    assert "404 Not Found" in made.manifest.unavailable[0].reason
+    assert len(warned) == 1
+    assert "lost v1 is not in the bundle" in warned[0]
+
+
+@pytest.mark.usefixtures("cache", "small")
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [("download", {"fetched"}), ("pull", {"pulled"}), ("build", {"built", "packed"})],
+)
+def test_only_sources_of_the_kind_that_was_asked_for_are_used(
+    source: Any, expected: set[str], tmp_path: Path, warned: list[str]
+) -> None:
+    made = bundle.build(tmp_path / "bundle", source=source)
+    assert {item.name for item in made.items} == expected
+    assert len(warned) == 4 - len(expected)
+
+
+@pytest.mark.usefixtures("cache", "small")
+def test_a_plan_says_what_is_ready_what_is_to_be_made_and_why_something_cannot_be_had(tmp_path: Path, web: Web) -> None:
+    bundle.build(tmp_path / "bundle", only=["built"])
+    web.requests.clear()
+    rows = {row.name: row for row in bundle.plan()}
+    assert {name: (row.source, row.state) for name, row in rows.items()} == {
+        "fetched": ("download", "to make"),
+        "pulled": ("pull", "to make"),
+        "built": ("build", "ready"),
+        "packed": ("build", "to make"),
+    }
+    assert all(method == "HEAD" for method, *_ in web.requests)
+    rows = {row.name: row for row in bundle.plan("download")}
+    assert rows["built"].state == "unavailable"
+    assert "no source of the kind download" in rows["built"].place
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_plan_names_the_server_that_does_not_answer(use: Callable[..., Lock]) -> None:
+    url = "http://127.0.0.1:1/lost"
+    use(web={"version": "v1", "items": [program("lost", download={"url": url, "sha256": "0" * 64})]})
+    row = bundle.plan()[0]
+    assert row.state == "unavailable"
+    assert url in row.place
+
+
+@pytest.mark.usefixtures("cache", "small")
+def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(golang, "build", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            bundle.build(tmp_path / "bundle")
+    web.requests.clear()
+    bundle.build(tmp_path / "bundle").verify()
+    assert web.requests == []
+
+
+@pytest.mark.usefixtures("cache", "small")
+def test_two_runs_at_once_wait_for_one_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = threading.Event()
+    monkeypatch.setattr(console, "line", lambda _: said.set())
+    made: list[Bundle] = []
+    second = threading.Thread(target=lambda: made.append(bundle.build(tmp_path / "bundle", only=["fetched"])))
+    with store.lock("bundle"):
+        second.start()
+        assert said.wait(5)
+        assert not (tmp_path / "bundle").exists()
+    second.join(10)
+    assert [item.name for item in made[0].items] == ["fetched"]
+
+
+@pytest.mark.usefixtures("cache", "small")
+def test_an_item_that_the_lock_does_not_have_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(MaasError, match="no component item is named helmet"):
+        bundle.build(tmp_path / "bundle", only=["helmet"])
+    assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.usefixtures("cache", "small")
+def test_an_image_made_elsewhere_is_added_replaced_and_kept(tmp_path: Path, opened: Callable[[Path], Opened]) -> None:
+    made = bundle.build(tmp_path / "bundle", only=["fetched"])
+    archive = tmp_path / "bundle.tar"
+    other = bundle.build(tmp_path / "other", only=["packed"])
+    archive.write_bytes((other.directory / "images/packed.tar").read_bytes())
+    reference = "ghcr.io/maas/restaurant:1.0"
+    added = made.add_image(archive, reference, version="1.0", on="workload")
+    added.verify()
+    assert added.digest != made.digest
+    assert added.images[0].path == "images/restaurant.tar"
+    image = opened(tmp_path / "bundle" / "images" / "restaurant.tar")
+    assert image.entry["annotations"]["io.containerd.image.name"] == reference
+    assert added.add_image(archive, reference, version="1.0", on="workload").digest == added.digest
+    again = bundle.build(tmp_path / "bundle", only=["fetched"])
+    assert again.digest == added.digest
+    newer = again.add_image(archive, "ghcr.io/maas/restaurant:1.1", version="1.1", on="workload")
+    assert [item.reference for item in newer.images] == ["ghcr.io/maas/restaurant:1.1"]
+    newer.verify()
+
+
+@pytest.mark.usefixtures("cache", "mirror")
+def test_host_packages_lie_under_their_distribution_without_what_every_system_has(
+    use: Callable[..., Lock], tmp_path: Path, mirror: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("maas.bundle.debian.EVERYWHERE", ("probe-lib",))
+    packages = {"name": "host-packages", "kind": "packages", "on": "node", "path": "packages"}
+    use(host={"version": "debian", "items": [{**packages, "build": {"packages": ["probe"]}}]})
+    made = bundle.build(tmp_path / "bundle")
+    made.verify()
+    assert [(item.kind, item.name, item.version) for item in made.items] == [("packages", "probe", "1:2.0-1")]
+    assert (made.directory / made.items[0].path).read_bytes() == (mirror / "probe.deb").read_bytes()
