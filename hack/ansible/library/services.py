@@ -33,6 +33,11 @@ options:
     description: Whether to wait until they have started.
     type: bool
     default: true
+  until:
+    description: A command that ends well once the units do their work, and waits until they do.
+    type: list
+    elements: str
+    default: []
 author: MaaS maintainers (@maas)
 """
 
@@ -95,11 +100,15 @@ class Keeper:
         """Run systemctl, unless nothing may change; a unit that fails tells its last words."""
         if self.module.check_mode:
             return
-        status, _, err = self.module.run_command(["systemctl", *arguments])
+        self.must(["systemctl", *arguments], arguments[-1])
+
+    def must(self, command, unit):
+        """Run a command; where it fails, the unit's last words say why."""
+        status, _, err = self.module.run_command(command)
         if status != 0:
-            journal = ["journalctl", "--no-pager", "-o", "cat", "-n", "15", "-u", arguments[-1]]
+            journal = ["journalctl", "--no-pager", "--output", "cat", "--lines", "15", "--unit", unit]
             _, words, _ = self.module.run_command(journal)
-            self.module.fail_json(msg=f"systemctl {' '.join(arguments)}: {err.strip()}\n{words.strip()}")
+            self.module.fail_json(msg=f"{' '.join(command)}: {err.strip()}\n{words.strip()}")
 
     def reload(self):
         """Let systemd read unit files that are new or differ."""
@@ -145,6 +154,7 @@ def main():
             "enabled": {"type": "bool", "default": True},
             "started": {"type": "bool", "default": True},
             "wait": {"type": "bool", "default": True},
+            "until": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -155,6 +165,8 @@ def main():
     for name in module.params["names"]:
         keeper.run(name)
     keeper.remember()
+    if module.params["until"] and not module.check_mode:
+        keeper.must(module.params["until"], module.params["names"][-1])
     module.exit_json(changed=bool(keeper.changes), changes=keeper.changes)
 
 

@@ -10,7 +10,7 @@ description:
   - Changes nothing. Fails with everything that is wrong at once.
   - Programs of the cluster may listen on the host's VPN address and on loopback only.
   - Packets as large as the tunnel takes must reach each peer unfragmented, and come back.
-  - Services must run now and start at boot.
+  - Services must run now and start at boot; one that is starting is waited for.
 options:
   address:
     description: The host's VPN address.
@@ -50,11 +50,13 @@ listening:
 
 import ipaddress
 import re
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 
 PROGRAMS = ("kube", "etcd", "containerd", "calico")
 HEADERS = 28  # of IPv4 and ICMP
+STARTING = 180  # seconds; the images of ordinary pods may still be on their way
 
 
 def sockets(listing):
@@ -77,6 +79,19 @@ def exposed(listening, address):
         for place in places
         if place == "*" or (place != address and not ipaddress.ip_address(place).is_loopback)
     ]
+
+
+def stopped(module, names):
+    """Services that do not run or will not at the next boot; one that is starting is waited for."""
+    deadline = time.monotonic() + STARTING
+    while True:
+        _, states, _ = module.run_command(["systemctl", "is-active", *names])
+        if "activating" not in states.split() or time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    _, enabled, _ = module.run_command(["systemctl", "is-enabled", *names])
+    pairs = [*zip(names, states.split(), strict=True), *zip(names, enabled.split(), strict=True)]
+    return [f"{name} is {state}" for name, state in pairs if state not in ("active", "enabled")]
 
 
 def main():
@@ -102,10 +117,7 @@ def main():
         )
         if status != 0:
             wrong.append(f"packets of {given['packet']} bytes do not come back from {peer}")
-    for verb in ("is-active", "is-enabled"):
-        _, states, _ = module.run_command(["systemctl", verb, *given["services"]])
-        pairs = zip(given["services"], states.split(), strict=False)
-        wrong += [f"{name} is {state}" for name, state in pairs if state not in ("active", "enabled")]
+    wrong += stopped(module, given["services"])
     if wrong:
         module.fail_json(msg="; ".join(wrong), listening=listening)
     module.exit_json(changed=False, listening=listening)

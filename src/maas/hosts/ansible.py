@@ -86,7 +86,7 @@ def run(
     inventory: Inventory,
     plan: Plan,
     facts: Mapping[str, HostFacts],
-    bundle: Bundle,
+    bundle: Bundle | None = None,
     state: Path,
     check: bool = False,
 ) -> Result:
@@ -99,7 +99,7 @@ def run(
         inventory: The hosts.
         plan: Their network plan.
         facts: What preflight found.
-        bundle: Where programs and images come from.
+        bundle: Where programs and images come from; `reset` needs none.
         state: The cluster's state directory, with the pinned host keys.
         check: Say what would be changed, and change nothing.
 
@@ -149,8 +149,10 @@ def run(
     again = f"./nox -s bootstrap -- --inventory {inventory.file}"
     if view.failures or not view.ended_well:
         raise _error(view, log, again)
-    if check:
+    if check and view.changes:
         console.table("Would be changed", ("host", "what"), [(change.host, change.what) for change in view.changes])
+    elif check:
+        console.line("nothing would be changed")
     return Result(view.changed, view.ok, view.seconds, tuple(view.changes), log)
 
 

@@ -41,11 +41,13 @@ def ansible_inventory(
     *,
     plan: Plan,
     facts: Mapping[str, HostFacts],
-    bundle: Bundle,
+    bundle: Bundle | None,
     pki: Pki,
     known_hosts: Path,
 ) -> dict[str, Any]:
     """The inventory in Ansible's form; it holds the hosts' private keys.
+
+    Without a bundle it is enough to reset the hosts.
 
     Raises:
         BundleError: The bundle lacks something that hosts need.
@@ -55,10 +57,11 @@ def ansible_inventory(
         group = "control_plane" if host.role == "control-plane" else "workers"
         groups[group]["hosts"][host.name] = {
             **_connection(inventory, host, known_hosts),
-            "node": _node(host, plan, facts[host.name], bundle),
+            "node": _node(host, plan) | ({} if bundle is None else _contents(host, facts[host.name], bundle)),
             "vpn": _vpn(host, plan, pki),
         }
-    return {"all": {"vars": {"cluster": _cluster(inventory, plan, bundle)}, "children": groups}}
+    cluster = _cluster(inventory, plan) | ({} if bundle is None else _versions(bundle))
+    return {"all": {"vars": {"cluster": cluster}, "children": groups}}
 
 
 def _connection(inventory: Inventory, host: Host, known_hosts: Path) -> dict[str, Any]:
@@ -75,7 +78,7 @@ def _connection(inventory: Inventory, host: Host, known_hosts: Path) -> dict[str
     }
 
 
-def _cluster(inventory: Inventory, plan: Plan, bundle: Bundle) -> dict[str, Any]:
+def _cluster(inventory: Inventory, plan: Plan) -> dict[str, Any]:
     timers = plan.model_dump(mode="json", include={"keepalive", "connect_retry", "etcd", "timers", "tun_mtu"})
     return {
         **timers,
@@ -88,19 +91,30 @@ def _cluster(inventory: Inventory, plan: Plan, bundle: Bundle) -> dict[str, Any]
             for host in inventory.hosts
         },
         "containers": any(host.container for host in plan.hosts.values()),
+    }
+
+
+def _versions(bundle: Bundle) -> dict[str, Any]:
+    return {
         "kubernetes_version": _item(bundle, "kubelet").version,
         "images": {key: _item(bundle, name).reference for key, name in _IMAGES.items()},
         "bundle": {"digest": bundle.digest},
     }
 
 
-def _node(host: Host, plan: Plan, facts: HostFacts, bundle: Bundle) -> dict[str, Any]:
+def _node(host: Host, plan: Plan) -> dict[str, Any]:
     own = plan.hosts[host.name]
-    ignored = ["SystemVerification"] if own.cgroup_version == 1 or own.container else []
     return {
         **own.model_dump(mode="json"),
         "name": host.name,
         "vpn_unit": f"openvpn-{'server' if host.name == plan.hub else 'client'}@maas.service",
+        # kubeadm's look at the kernel is for machines: it wants control groups v2, and a kernel configuration to read.
+        "ignore_preflight": ["SystemVerification"] if own.cgroup_version == 1 or own.container else [],
+    }
+
+
+def _contents(host: Host, facts: HostFacts, bundle: Bundle) -> dict[str, Any]:
+    return {
         "packages": _packages(facts, bundle),
         "packages_missing": list(facts.packages_missing),
         "bundle": str(host.bundle or f"{CARRIED}/{bundle.digest[:12]}"),
@@ -110,7 +124,6 @@ def _node(host: Host, plan: Plan, facts: HostFacts, bundle: Bundle) -> dict[str,
             "kubernetes": _programs(bundle, _KUBERNETES[host.role]),
         },
         "images": {stage: _stage(bundle, stage) for stage in _STAGES[host.role]},
-        "ignore_preflight": ignored,
     }
 
 

@@ -1,4 +1,4 @@
-"""What happens in a run, as JSON lines in the file that MAAS_EVENTS names: one object an event.
+"""What happens in a run, as JSON lines in the file that MAAS_EVENTS names: one object an event, each with its time.
 
     {"event": "phase", "name": ...}                                   a play begins
     {"event": "task", "name": ...}                                    a task begins
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 from ansible.plugins.callback import CallbackBase
@@ -63,7 +64,7 @@ class CallbackModule(CallbackBase):
         self._file = Path(name).open("a", encoding="utf-8", buffering=1) if name else None  # noqa: SIM115 - open to the end
 
     def _write(self, **event):
-        self._file.write(json.dumps(event) + "\n")
+        self._file.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
 
     def _ended(self, result, outcome):
         self._write(

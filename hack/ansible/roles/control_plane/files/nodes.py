@@ -134,7 +134,7 @@ def examine(request, plan):
 
 def kubectl(*arguments):
     """Run kubectl as the administrator and return its output."""
-    environment = {**os.environ, "KUBECONFIG": "/etc/kubernetes/admin.conf"}
+    environment = {**os.environ, "KUBECONFIG": "/etc/kubernetes/admin.conf", "KUBECACHEDIR": "/run/maas/kubectl"}
     command = ["/usr/local/bin/kubectl", *arguments]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
 
