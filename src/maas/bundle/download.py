@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TIMEOUT = httpx.Timeout(30, connect=5)
 """Seconds: to connect, and between two pieces of a body."""
 
+_DOWNLOADS = "download"
 _PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 206, 416
 _answering: set[str] = set()
 _silent: dict[str, str] = {}
@@ -40,20 +41,12 @@ def fetch(name: str, source: Download, *, phase: Phase) -> None:
     Raises:
         BundleError: It cannot be had, or is not the file that the lock names.
     """
-    partial = cache.partial(source.sha256)
-    try:
-        _transfer(source.url, partial, phase=phase)
-    except httpx.HTTPError as error:
-        raise _failed(source.url, error) from error
-    if (digest := cache.sha256(partial)) != source.sha256:
-        partial.unlink()
-        raise BundleError(f"{source.url} has the SHA-256 {digest}, and the lock says {source.sha256}; it was deleted")
+    archive = _file(source) or _download(source, phase)
     with cache.create(name, _key(source)) as entry:
         if source.member is None:
-            shutil.move(partial, entry / name)
+            shutil.copyfile(archive, entry / name)
         else:
-            _extract(partial, source.member, entry / name)
-            partial.unlink()
+            _extract(archive, source, entry / name)
         (entry / name).chmod(0o755)
 
 
@@ -71,6 +64,28 @@ def reach(url: str) -> None:
     except httpx.HTTPError as error:
         raise _failed(url, error) from error
     _answering.add(server)
+
+
+def _download(source: Download, phase: Phase) -> Path:
+    partial = cache.partial(source.sha256)
+    try:
+        _transfer(source.url, partial, phase=phase)
+    except httpx.HTTPError as error:
+        raise _failed(source.url, error) from error
+    if (digest := cache.sha256(partial)) != source.sha256:
+        partial.unlink()
+        raise BundleError(f"{source.url} has the SHA-256 {digest}, and the lock says {source.sha256}; it was deleted")
+    with cache.create(_DOWNLOADS, source.sha256) as entry:
+        partial.rename(entry / _DOWNLOADS)
+    found = _file(source)
+    assert found is not None  # noqa: S101 - it was just put there
+    return found
+
+
+def _file(source: Download) -> Path | None:
+    # As it was published, for all items that are members of one archive.
+    entry = cache.find(_DOWNLOADS, source.sha256)
+    return entry / _DOWNLOADS if entry else None
 
 
 def _transfer(url: str, partial: Path, *, phase: Phase) -> None:
@@ -113,16 +128,14 @@ def _failed(url: str, error: httpx.HTTPError) -> BundleError:
     return BundleError(f"{url}: {reason}")
 
 
-def _extract(archive: Path, member: str, target: Path) -> None:
+def _extract(archive: Path, source: Download, target: Path) -> None:
     with tarfile.open(archive) as tar:
-        try:
-            content = tar.extractfile(member)
-        except KeyError:
-            content = None
-        if content is None:
-            raise BundleError(f"{archive.name} has no file {member}")
-        with target.open("wb") as file:
-            shutil.copyfileobj(content, file)
+        for info in tar:
+            if info.isreg() and info.name.removeprefix("./") == source.member and (content := tar.extractfile(info)):
+                with target.open("wb") as file:
+                    shutil.copyfileobj(content, file)
+                return
+    raise BundleError(f"{source.url} has no file {source.member}")
 
 
 def _key(source: Download) -> str:

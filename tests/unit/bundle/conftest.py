@@ -202,12 +202,17 @@ def write_deb(directory: Path, name: str, version: str, files: dict[str, str], *
 
 @pytest.fixture
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A Debian mirror in a directory, the only one that apt knows: `probe`, which depends on `probe-lib`."""
+    """A Debian mirror in a directory, the only one that apt knows.
+
+    It has `probe`, which depends on `probe-lib`, and packages with the names that recipes know.
+    """
     directory = tmp_path / "mirror"
     directory.mkdir()
     paragraphs = [
         write_deb(directory, "probe", "1:2.0-1", {"bin/probe": "#!/bin/sh\n"}, depends="probe-lib (= 1.0)"),
         write_deb(directory, "probe-lib", "1.0", {"usr/lib/probe.so": "lib", "usr/share/man/man1/probe.1": "manual"}),
+        write_deb(directory, "busybox-static", "1", {"bin/busybox": "#!/bin/sh\necho sh\necho probe\n"}),
+        write_deb(directory, "ca-certificates", "1", {f"usr/share/ca-certificates/{x}.crt": f"{x}\n" for x in "ba"}),
     ]
     (directory / "Packages").write_text("".join(paragraphs))
     (directory / "sources.list").write_text(f"deb [trusted=yes] file:{directory} ./\n")

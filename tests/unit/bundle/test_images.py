@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import tarfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from maas.bundle import images
+from maas.components import ImageBuild
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.unit.bundle.conftest import Opened
+
+    from maas.components import Lock
+    from maas.console import Phase
+
+pytestmark = pytest.mark.usefixtures("cache", "mirror")
+REFERENCE = "registry.example.org/packed:v1"
+BASES = {
+    "low": {
+        "packages": ["busybox-static", "probe-lib"],
+        "applets": True,
+        "users": [{"name": "root", "id": 0, "home": "/root"}],
+        "directories": {"/tmp": 0, "/data": 999},  # noqa: S108 - in the image
+    },
+    "high": {
+        "base": "low",
+        "packages": ["probe", "ca-certificates"],
+        "certificates": True,
+        "links": {"/usr/bin/python": "python3"},
+        "archive": "docker.io/library/high:v1",
+    },
+}
+
+
+@pytest.fixture
+def build(use: Callable[..., Lock], phase: Phase, opened: Callable[[Path], Opened]) -> Callable[..., Opened]:
+    item = {"name": "packed", "kind": "image", "on": "node", "reference": REFERENCE, "build": {}}
+    component = use(BASES, packed={"version": "v1", "items": [item]}).components[0]
+
+    def make(**recipe: Any) -> Opened:
+        read = ImageBuild.model_validate(recipe)
+        images.build(component, "packed", REFERENCE, read, phase=phase)
+        archive = images.find(component, "packed", REFERENCE, read)
+        assert archive is not None
+        return opened(archive)
+
+    return make
+
+
+def text(archive: Path, path: str) -> str:
+    """A file of the topmost layer of an image for Docker."""
+    with tarfile.open(archive) as outer:
+        for name in outer.getnames():
+            blob = outer.extractfile(name)
+            if not name.startswith("blobs/") or blob is None or blob.read(1) in {b"{", b""}:
+                continue
+            blob.seek(0)
+            with tarfile.open(fileobj=blob) as layer:
+                if path in layer.getnames() and (content := layer.extractfile(path)):
+                    return content.read().decode()
+    raise AssertionError(path)
+
+
+def test_images_on_one_base_share_its_layers(build: Callable[..., Opened]) -> None:
+    first = build(base="high", links={"/first": "x"})
+    second = build(base="high", links={"/second": "x"})
+    assert first.layers[:2] == second.layers[:2]
+    assert first.layers[2] != second.layers[2]
+
+
+def test_what_lies_below_is_not_packed_again(build: Callable[..., Opened]) -> None:
+    low = build(base="low", packages=["probe"])
+    assert "usr/bin/probe" in low.files
+    assert low.layers[1]["size"] < low.layers[0]["size"]
+
+
+def test_a_system_of_its_own_has_merged_directories_accounts_and_applets(build: Callable[..., Opened]) -> None:
+    files = build(base="low").files
+    assert {name: files[name].linkname for name in ("bin", "sbin", "lib", "lib64")} == {
+        "bin": "usr/bin",
+        "sbin": "usr/sbin",
+        "lib": "usr/lib",
+        "lib64": "usr/lib64",
+    }
+    assert files["usr/bin/sh"].linkname == "busybox"
+    assert {"etc/passwd", "etc/group"} <= {*files}
+    assert (files["tmp"].mode, files["data"].uid) == (0o1777, 999)
+    assert "usr/share/man/man1/probe.1" not in files
+
+
+def test_a_program_of_a_package_goes_before_an_applet_of_that_name(build: Callable[..., Opened]) -> None:
+    assert build(packages=["busybox-static", "probe"], applets=True).files["usr/bin/probe"].isreg()
+
+
+def test_a_base_is_offered_for_docker_with_its_certificates_in_one_file(use: Callable[..., Lock], phase: Phase) -> None:
+    use(BASES)
+    archive = images.base("high", phase=phase)
+    assert images.base("high", phase=phase) == archive
+    assert text(archive, "etc/ssl/certs/ca-certificates.crt") == "a\nb\n"
