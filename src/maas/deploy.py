@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -75,13 +76,16 @@ def deploy(cluster: Cluster, *, helm: Path, kubectl: Path, values: Mapping[str, 
     """
     chart = paths.content()
     mark = f"chart and values {digest(chart, values)}"
-    return asyncio.run(_deploy(cluster, helm, kubectl, chart, dict(values), mark))
+    return asyncio.run(_deploy(cluster, helm=helm, kubectl=kubectl, chart=chart, values=dict(values), mark=mark))
 
 
 async def _deploy(
-    cluster: Cluster, helm: Path, kubectl: Path, chart: Path, values: dict[str, Any], mark: str
+    cluster: Cluster, *, helm: Path, kubectl: Path, chart: Path, values: dict[str, Any], mark: str
 ) -> Deployed:
     import pyhelm3  # noqa: PLC0415 - a quarter of a second that most commands do not need
+
+    # It logs each refusal as an error; whether that is one is decided here.
+    logging.getLogger("pyhelm3").setLevel(logging.CRITICAL)
 
     # pyhelm3 has no argument for it; without these, helm would read and write its user's own directories.
     own = paths.cache() / "helm"
