@@ -205,6 +205,7 @@ class _View:
     changes: list[Change] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     entries: list[journal.Entry] = field(default_factory=list)
+    _partial: str = ""
     _title: str = ""
     _shown: AbstractContextManager[console.Phase] | None = None
     _phase: console.Phase | None = None
@@ -213,7 +214,10 @@ class _View:
     def read(self, source: TextIO) -> None:
         """Take in the events that were written since the last call."""
         while line := source.readline():
-            event = json.loads(line)
+            self._partial += line
+            if not line.endswith("\n"):
+                return  # the rest of it is still being written
+            event, self._partial = json.loads(self._partial), ""
             match event["event"]:
                 case "phase":
                     self.close()
