@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import hashlib
-import io
 import os
 import re
 import shutil
-import socket
-import tarfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING, Any
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from docker.types import IPAMConfig, IPAMPool
 from ruamel.yaml import YAML
 
 from maas import console, paths
 from maas.errors import LabError
-from maas.lab import engine, image, networks, reach, settings, traces
+from maas.lab import engine, guest, image, keys, networks, reach, settings, traces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,25 +24,15 @@ if TYPE_CHECKING:
 
     from docker import DockerClient
     from docker.models.containers import Container
-    from docker.models.networks import Network
 
-LABEL = "maas.lab"
-HUB_PORT = 1194
-BUNDLE = "/mnt/bundle"
 HOSTS = ("master", "node1", "node2")
 
-_HOST = f"{LABEL}.host"
-_ROLE = f"{LABEL}.role"
-_FINGERPRINT = f"{LABEL}.fingerprint"
 _PLACE = 10
 """The host's place in its network; 1 is the gateway."""
-
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 _MARK = "throw-away"
 """The file that says of a state directory that it was made for a lab and goes with it."""
 _MARK_TEXT = "Made by `up` for throw-away hosts; `down` removes this directory with them.\n"
-
-_BOOT_SECONDS = 90.0
 
 
 @dataclass(frozen=True)
@@ -137,16 +120,16 @@ def up(
             console.line(f"  {reason}")
         if os.geteuid() == 0:
             traces.note_settings(chosen.sysctls)
-        key = _key(directory)
+        key = keys.opener(directory)
         with console.phase("Hosts") as phase:
-            found = {container.labels[_HOST]: container for container in _containers(client, name)}
+            found = {container.labels[guest.HOST]: container for container in _containers(client, name)}
             _agrees(name, found, hosts=hosts, bundle=bundle)
-            placed = _networks(client, name, hosts)
+            places = _places(client, name, hosts)
             missing = [host for host in hosts if host not in found]
-            run = _Run(client, name, reference, chosen, bundle.resolve(), placed, hosts[0])
+            run = guest.Maker(client, name, reference, chosen, bundle.resolve(), places, hosts[0])
             with ThreadPoolExecutor() as pool:
                 found |= dict(zip(missing, pool.map(run.create, missing), strict=True))
-                list(pool.map(lambda host: _start(found[host], key), hosts))
+                list(pool.map(lambda host: guest.boot(found[host], key), hosts))
             _prove(name, [found[host] for host in hosts])
             phase.note(", ".join(hosts))
         state = _look(client, name, reasons=chosen.reasons)
@@ -209,14 +192,19 @@ def _engine(*, minimal: bool, assume_yes: bool) -> DockerClient:
 
 
 def _containers(client: DockerClient, name: str) -> list[Container]:
-    found: list[Container] = client.containers.list(all=True, filters={"label": f"{LABEL}={name}"})
-    return sorted(found, key=lambda container: (container.labels[_ROLE] != "control-plane", container.labels[_HOST]))
+    found: list[Container] = client.containers.list(all=True, filters={"label": f"{guest.LABEL}={name}"})
+    return sorted(
+        found, key=lambda container: (container.labels[guest.ROLE] != "control-plane", container.labels[guest.HOST])
+    )
 
 
 def _agrees(name: str, found: dict[str, Container], *, hosts: Sequence[str], bundle: Path) -> None:
     extra = sorted(set(found) - set(hosts))
     sources = {
-        mount["Source"] for one in found.values() for mount in one.attrs["Mounts"] if mount["Destination"] == BUNDLE
+        mount["Source"]
+        for one in found.values()
+        for mount in one.attrs["Mounts"]
+        if mount["Destination"] == guest.BUNDLE
     }
     other = sorted(sources - {str(bundle.resolve())})
     if extra or other:
@@ -229,196 +217,33 @@ def _agrees(name: str, found: dict[str, Container], *, hosts: Sequence[str], bun
         )
 
 
-def _networks(client: DockerClient, name: str, hosts: Sequence[str]) -> dict[str, tuple[Network, str, str]]:
-    """Each host's network with the host's and the gateway's address."""
-    found = {network.name: network for network in client.networks.list(filters={"label": f"{LABEL}={name}"})}
-    missing = [host for host in hosts if _full(name, host) not in found]
+def _places(client: DockerClient, name: str, hosts: Sequence[str]) -> dict[str, guest.Place]:
+    """Where each host is, after making the networks that are missing."""
+    found = {network.name: network for network in client.networks.list(filters={"label": f"{guest.LABEL}={name}"})}
+    missing = [full for host in hosts if (full := guest.full_name(name, host)) not in found]
     subnets = networks.pick(networks.taken(client), count=len(missing))
-    for host, subnet in zip(missing, subnets, strict=True):
-        found[_full(name, host)] = client.networks.create(
-            _full(name, host),
+    for full, subnet in zip(missing, subnets, strict=True):
+        found[full] = client.networks.create(
+            full,
             driver="bridge",
-            labels={LABEL: name, _HOST: host},
+            labels={guest.LABEL: name},
             ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=str(subnet), gateway=str(subnet[1]))]),
         )
-        found[_full(name, host)].reload()
-    placed = {}
+        found[full].reload()
+    places = {}
     for host in hosts:
-        network = found[_full(name, host)]
-        gateway = network.attrs["IPAM"]["Config"][0]["Gateway"]
-        placed[host] = (network, f"{gateway.rsplit('.', 1)[0]}.{_PLACE}", gateway)
-    return placed
-
-
-def _full(name: str, host: str) -> str:
-    return f"maas-{name}-{host}"
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What the containers of one lab have in common."""
-
-    client: DockerClient
-    lab: str
-    image: str
-    settings: settings.Settings
-    bundle: Path
-    placed: dict[str, tuple[Network, str, str]]
-    hub: str
-
-    def create(self, host: str) -> Container:
-        """Make a host's container, with its ssh host key, and leave it stopped."""
-        api = self.client.api
-        network, address, _ = self.placed[host]
-        hub = host == self.hub
-        # The engine forwards nothing between two networks, but it relays what comes to a published port. So the hub's
-        # port is published on the gateway address of every other network, and on no address that others can reach.
-        relays = [(gateway, HUB_PORT) for other, (_, _, gateway) in self.placed.items() if hub and other != host]
-        config = api.create_host_config(
-            network_mode=network.name,
-            privileged=self.settings.privileged,
-            cap_add=list(self.settings.cap_add) or None,
-            cap_drop=list(self.settings.cap_drop) or None,
-            security_opt=list(self.settings.security_opt),
-            device_cgroup_rules=list(self.settings.device_rules) or None,
-            devices=list(self.settings.devices) or None,
-            tmpfs=self.settings.tmpfs,
-            binds=[*self.settings.binds, f"{self.bundle}:{BUNDLE}:ro"],
-            port_bindings={f"{HUB_PORT}/udp": relays} if relays else None,
-        )
-        config["CgroupnsMode"] = "private"
-        if self.settings.unmask:
-            # What the command line calls `systempaths=unconfined`.
-            config["MaskedPaths"] = []
-            config["ReadonlyPaths"] = []
-        private, public = _new_key()
-        created = api.create_container(
-            self.image,
-            name=_full(self.lab, host),
-            hostname=host,
-            host_config=config,
-            networking_config=api.create_networking_config(
-                # The stub asks for a single endpoint where the client takes endpoints by network.
-                {network.name: api.create_endpoint_config(ipv4_address=address)}  # type: ignore[arg-type]
-            ),
-            labels={
-                LABEL: self.lab,
-                _HOST: host,
-                _ROLE: "control-plane" if hub else "worker",
-                _FINGERPRINT: _fingerprint(public),
-            },
-            environment=self.settings.environment,
-            ports=[(HUB_PORT, "udp")] if relays else None,
-            stop_signal="SIGRTMIN+3",  # what systemd takes as the wish to power off
-            volumes=["/var"],  # images and pods need a file system that is not itself an overlay
-        )
-        container: Container = self.client.containers.get(created["Id"])
-        _put(container, "/etc/ssh", {"ssh_host_ed25519_key": (private, 0o600)})
-        return container
-
-
-def _new_key() -> tuple[bytes, str]:
-    """A private key in OpenSSH's format, and the public one as it stands in authorized_keys."""
-    made = Ed25519PrivateKey.generate()
-    private = made.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-    )
-    public = made.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-    return private, public.decode()
-
-
-def _fingerprint(public: str) -> str:
-    blob = base64.b64decode(public.split()[1])
-    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
-
-
-def _key(directory: Path) -> Path:
-    """The key that opens the lab's hosts, made when there is none."""
-    path = directory / "ssh" / "id_ed25519"
-    if not path.exists():
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        private, public = _new_key()
-        path.with_suffix(".pub").write_text(f"{public}\n", encoding="ascii")
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(private)
-    return path
-
-
-def _put(container: Container, directory: str, files: dict[str, tuple[bytes, int]]) -> None:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, (content, mode) in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(content), mode
-            archive.addfile(entry, io.BytesIO(content))
-    container.put_archive(directory, buffer.getvalue())
-
-
-def _start(container: Container, key: Path) -> None:
-    """Let the key in, start the host, and wait until it has booted."""
-    _put(container, "/root/.ssh", {"authorized_keys": (key.with_suffix(".pub").read_bytes(), 0o600)})
-    if container.status != "running":
-        container.start()
-    _wait(container)
-
-
-def _wait(container: Container) -> None:
-    """Wait until sshd answers and systemd has finished its start.
-
-    Raises:
-        LabError: Either does not happen in time, or the container stops.
-    """
-    deadline = time.monotonic() + _BOOT_SECONDS
-    container.reload()
-    address = _address(container)
-    host = container.labels[_HOST]
-    while not _answers(address):
-        container.reload()
-        if container.status != "running" or time.monotonic() > deadline:
-            raise LabError(
-                f"the host {host} did not come up: its container is {container.status}",
-                context=container.logs(tail=12).decode(errors="replace").splitlines(),
-                command=f"docker logs {container.name}",
-            )
-        time.sleep(0.05)
-    state = _systemctl(container, "is-system-running", "--wait")
-    if state != "running":
-        failed = _systemctl(container, "list-units", "--failed", "--plain", "--no-legend")
-        console.warn(f"the host {host} is {state or 'not answering'}: {failed or 'no unit failed'}")
-
-
-def _answers(address: str) -> bool:
-    """Whether an ssh server greets us there."""
-    try:
-        with socket.create_connection((address, 22), timeout=1) as connection:
-            return connection.recv(4) == b"SSH-"
-    except OSError:
-        return False
-
-
-def _systemctl(container: Container, *arguments: str) -> str:
-    # A stream comes only when one is asked for, which the stub does not say.
-    output = cast("bytes", container.exec_run(["systemctl", *arguments]).output)
-    return output.decode(errors="replace").strip()
-
-
-def _address(container: Container) -> str:
-    """The address given to the container when it was made, which it has whether it runs or not."""
-    (endpoint,) = container.attrs["NetworkSettings"]["Networks"].values()
-    address: str = endpoint["IPAMConfig"]["IPv4Address"]
-    return address
-
-
-def _gateway(container: Container) -> str:
-    return f"{_address(container).rsplit('.', 1)[0]}.1"
+        network = found[guest.full_name(name, host)]
+        subnet = IPv4Network(network.attrs["IPAM"]["Config"][0]["Subnet"])
+        places[host] = guest.Place(network, address=str(subnet[_PLACE]), gateway=str(subnet[1]))
+    return places
 
 
 def _prove(name: str, containers: Sequence[Container]) -> None:
     """Show that the hosts are cut off from each other and that every node reaches the hub."""
-    hosts = {container.labels[_HOST]: (container, _address(container)) for container in containers}
+    hosts = {container.labels[guest.HOST]: (container, guest.address_of(container)) for container in containers}
     if reach.crossings(hosts):
         # An engine that manages no firewall (`iptables: false`) forwards between its bridges.
-        reach.cut(name, [_bridge(container) for container in containers])
+        reach.cut(name, [guest.bridge_of(container) for container in containers])
         if pairs := reach.crossings(hosts):
             raise LabError(
                 "the hosts reach each other's networks, and are meant to meet through the VPN alone",
@@ -426,12 +251,9 @@ def _prove(name: str, containers: Sequence[Container]) -> None:
                 command="iptables --list FORWARD --verbose --numeric",
             )
     hub, *nodes = containers
-    reach.prove_hub(hub, [(node.labels[_HOST], node, _gateway(node)) for node in nodes], port=HUB_PORT)
-
-
-def _bridge(container: Container) -> str:
-    (endpoint,) = container.attrs["NetworkSettings"]["Networks"].values()
-    return f"br-{endpoint['NetworkID'][:12]}"
+    reach.prove_hub(
+        hub, [(node.labels[guest.HOST], node, guest.gateway_of(node)) for node in nodes], port=guest.HUB_PORT
+    )
 
 
 def _look(client: DockerClient, name: str, *, reasons: tuple[str, ...] = ()) -> LabState:
@@ -441,14 +263,14 @@ def _look(client: DockerClient, name: str, *, reasons: tuple[str, ...] = ()) -> 
         container.reload()
         runs = container.status == "running"
         return Host(
-            name=container.labels[_HOST],
-            role=container.labels[_ROLE],
-            address=_address(container),
-            gateway=_gateway(container),
+            name=container.labels[guest.HOST],
+            role=container.labels[guest.ROLE],
+            address=guest.address_of(container),
+            gateway=guest.gateway_of(container),
             container=str(container.name),
-            fingerprint=container.labels[_FINGERPRINT],
+            fingerprint=container.labels[guest.FINGERPRINT],
             state=container.status,
-            system=_systemctl(container, "is-system-running") if runs else "",
+            system=guest.systemctl(container, "is-system-running") if runs else "",
         )
 
     with ThreadPoolExecutor() as pool:
@@ -468,26 +290,26 @@ def _write_inventory(state: LabState) -> None:
             "key": str(state.key),
             "role": host.role,
             "fingerprint": host.fingerprint,
-            "bundle": BUNDLE,
+            "bundle": guest.BUNDLE,
         }
         if host is not hub:
             # No route leads from this host to the hub's own address; its gateway relays the one port.
-            entry["hub"] = {"endpoint": host.gateway, "port": HUB_PORT}
+            entry["hub"] = {"endpoint": host.gateway, "port": guest.HUB_PORT}
         hosts.append(entry)
     writer = YAML()
     writer.width = 120
     with state.inventory.open("w", encoding="utf-8") as file:
         file.write(f"# Throw-away hosts on this machine; removed by: {paths.command('down', '--name', state.name)}\n")
         writer.dump(
-            {"cluster": state.name, "hub": {"endpoint": hub.address, "port": HUB_PORT}, "hosts": hosts},
+            {"cluster": state.name, "hub": {"endpoint": hub.address, "port": guest.HUB_PORT}, "hosts": hosts},
             file,
         )
 
 
 def _labs(client: DockerClient) -> list[str]:
-    found = client.containers.list(all=True, filters={"label": LABEL})
-    rest = client.networks.list(filters={"label": LABEL})
-    return sorted({one.labels[LABEL] for one in found} | {one.attrs["Labels"][LABEL] for one in rest})
+    found = client.containers.list(all=True, filters={"label": guest.LABEL})
+    rest = client.networks.list(filters={"label": guest.LABEL})
+    return sorted({one.labels[guest.LABEL] for one in found} | {one.attrs["Labels"][guest.LABEL] for one in rest})
 
 
 def labs() -> list[str]:
@@ -525,7 +347,7 @@ def status(name: str) -> LabState:
 
 
 def _one(client: DockerClient, name: str, host: str) -> Container:
-    found = {container.labels[_HOST]: container for container in _containers(client, name)}
+    found = {container.labels[guest.HOST]: container for container in _containers(client, name)}
     if host not in found:
         raise LabError(f"the lab {name} has no host {host}", context=(f"it has {', '.join(found)}",))
     return found[host]
@@ -552,7 +374,7 @@ def start(name: str, host: str) -> None:
     with _known(name) as client:
         container = _one(client, name, host)
         container.start()
-        _wait(container)
+        guest.wait(container)
 
 
 def down(name: str) -> list[str]:
@@ -572,7 +394,7 @@ def down(name: str) -> list[str]:
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda container: container.remove(v=True, force=True), containers))
         removed += [f"container {container.name} with its volumes" for container in containers]
-        for network in client.networks.list(filters={"label": f"{LABEL}={name}"}):
+        for network in client.networks.list(filters={"label": f"{guest.LABEL}={name}"}):
             network.remove()
             removed.append(f"network {network.name}")
         if count := reach.mend(name):
