@@ -27,7 +27,9 @@ CARRIED = "/var/lib/maas/bundle"
 
 _RUNTIME = ("containerd", "containerd-shim-runc-v2", "ctr", "crictl", "runc")
 _KUBERNETES = {"control-plane": ("kubelet", "kubeadm", "kubectl"), "worker": ("kubelet", "kubeadm")}
-_STAGES = {"control-plane": ("control-plane", "node"), "worker": ("node", "workload")}
+_STAGES = {"control-plane": ("control-plane", "node", "workload"), "worker": ("node", "workload")}
+# Of the ordinary images, those whose pods also run on the control plane: what gives it its network, and the tool's proofs.
+_TOLERANT = ("calico-kube-controllers", "busybox")
 _IMAGES = {
     "pause": "pause",
     "kube_proxy": "kube-proxy",
@@ -123,7 +125,7 @@ def _contents(host: Host, facts: HostFacts, bundle: Bundle) -> dict[str, Any]:
             "containerd": [*_programs(bundle, _RUNTIME), *_plugins(bundle)],
             "kubernetes": _programs(bundle, _KUBERNETES[host.role]),
         },
-        "images": {stage: _stage(bundle, stage) for stage in _STAGES[host.role]},
+        "images": {stage: _stage(bundle, stage, host) for stage in _STAGES[host.role]},
     }
 
 
@@ -194,10 +196,11 @@ def _plugins(bundle: Bundle) -> list[dict[str, str]]:
     return [{"path": path, "dest": f"/opt/cni/bin/{path.removeprefix('cni/')}"} for path in paths]
 
 
-def _stage(bundle: Bundle, stage: str) -> list[str]:
+def _stage(bundle: Bundle, stage: str, host: Host) -> list[str]:
     """The image archives of a stage, in the order in which a host needs them."""
-    images = [item for item in bundle.items if item.kind == "image" and item.on == stage]
-    paths = [item.path for item in images]
+    images = [item for item in bundle.images if item.on == stage]
+    if stage == "workload":
+        return [item.path for item in images if host.role == "worker" or item.name in _TOLERANT]
+    # The first container of every pod, so also of the control plane's; and first of all.
     pause = _item(bundle, "pause").path
-    # Every pod's first container, so also the control plane's; and first of all.
-    return [pause, *(path for path in paths if path != pause)] if stage != "workload" else paths
+    return [pause, *(item.path for item in images if item.path != pause)]
