@@ -1,0 +1,192 @@
+"""What the charts find in a cluster that is not empty, and what they make of it.
+
+Helm's `lookup` is answered by an API server of the tests; both Helms ask it the same questions.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.charts import fake_cluster
+from tests.charts.fake_cluster import KINDS, FakeCluster, make
+from tests.charts.helpers import HELMS
+
+from maas import process
+from maas.charts import render
+from maas.charts.helm import Helm, Major
+from maas.errors import ProcessError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CALICO = ("--set", "calico.enabled=true")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
+    with fake_cluster.serve(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(params=HELMS)
+def helm(request: pytest.FixtureRequest) -> Major:
+    major: Major = request.param
+    return major
+
+
+def render_in(cluster: FakeCluster, helm: Major, *options: str) -> list[Any]:
+    """The objects that an installation into the cluster would make."""
+    done = process.run(
+        [
+            *(Helm.pinned(helm).executable, "template", render.RELEASE, render.umbrella()),
+            *(f"--namespace={render.NAMESPACE}", f"--kubeconfig={cluster.kubeconfig}"),
+            # Ask the cluster; but it has no schemas, and Helm 3 does not ask what kinds it has.
+            *("--dry-run=server", "--disable-openapi-validation"),
+            *(f"--api-versions={kind.api}/{kind.kind}" for kind in KINDS),
+            *options,
+        ],
+        timeout=60,
+    )
+    return render.parse(done.stdout)
+
+
+def refusal(cluster: FakeCluster, helm: Major, *options: str) -> str:
+    """The message with which an installation into the cluster is refused."""
+    with pytest.raises(ProcessError) as refused:
+        render_in(cluster, helm, *options)
+    return refused.value.stderr
+
+
+def names(objects: list[Any], kind: str) -> set[str]:
+    return {entry["metadata"]["name"] for entry in objects if entry["kind"] == kind}
+
+
+@pytest.mark.parametrize(
+    ("name", "namespace", "network"),
+    [
+        ("kube-flannel-ds", "kube-flannel", "flannel"),
+        ("kube-flannel-ds-amd64", "kube-system", "flannel"),
+        ("cilium", "kube-system", "cilium"),
+        ("weave-net", "kube-system", "weave"),
+        ("canal", "kube-system", "canal"),
+        ("kube-router", "kube-system", "kube-router"),
+        ("antrea-agent", "kube-system", "antrea"),
+        ("calico-node", "kube-system", "calico"),
+        ("aws-node", "kube-system", "aws-vpc-cni"),
+    ],
+)
+def test_calico_is_not_installed_over_another_network(
+    cluster: FakeCluster, name: str, namespace: str, network: str
+) -> None:
+    cluster.objects.append(make("apps/v1/DaemonSet", name, namespace=namespace))
+    message = refusal(cluster, "4", *CALICO)
+    assert f"{network}: DaemonSet {namespace}/{name}" in message
+    assert "calico:\n      enabled: false" in message
+    assert "calico.existingNetwork: none" in message
+
+
+def test_a_network_that_left_only_annotations_is_found_too(cluster: FakeCluster, helm: Major) -> None:
+    annotations = {"flannel.alpha.coreos.com/backend-type": "vxlan"}
+    cluster.objects += [make("v1/Node", name, annotations=annotations) for name in ("one", "two")]
+    message = refusal(cluster, helm, *CALICO)
+    assert "flannel: annotation flannel.alpha.coreos.com/backend-type on node one" in message
+    assert "on node two" in message
+
+
+def test_calico_of_the_tigera_operator_is_found(cluster: FakeCluster, helm: Major) -> None:
+    cluster.objects.append(make("operator.tigera.io/v1/Installation", "default"))
+    assert "calico: Installation default of the Tigera operator" in refusal(cluster, helm, *CALICO)
+
+
+def test_leftovers_can_be_declared_harmless(cluster: FakeCluster, helm: Major) -> None:
+    cluster.objects.append(make("v1/Node", "one", annotations={"flannel.alpha.coreos.com/backend-type": "vxlan"}))
+    objects = render_in(cluster, helm, *CALICO, "--set", "calico.existingNetwork=none")
+    assert "calico-node" in names(objects, "DaemonSet")
+
+
+def test_an_upgrade_does_not_take_its_own_calico_for_another(cluster: FakeCluster, helm: Major) -> None:
+    cluster.objects += [
+        make("apps/v1/DaemonSet", "calico-node", namespace="calico-system", owned=True),
+        make("apps/v1/DaemonSet", "kube-proxy", namespace="kube-system"),
+        make("v1/Node", "one", annotations={"projectcalico.org/IPv4Address": "10.90.0.1/24"}),
+        make("crd.projectcalico.org/v1/IPPool", "default-ipv4-ippool", owned=True, spec={"cidr": "10.91.0.0/16"}),
+    ]
+    assert "calico-node" in names(render_in(cluster, helm, *CALICO, "--is-upgrade"), "DaemonSet")
+
+
+def test_without_calico_any_network_is_welcome(cluster: FakeCluster, helm: Major) -> None:
+    cluster.objects.append(make("apps/v1/DaemonSet", "cilium", namespace="kube-system"))
+    assert names(render_in(cluster, helm), "DaemonSet") == set()
+
+
+def test_pods_get_the_addresses_the_cluster_was_made_for(cluster: FakeCluster, helm: Major) -> None:
+    configuration = (
+        "networking:\n  dnsDomain: cluster.local\n  podSubnet: 10.244.0.0/16\n  serviceSubnet: 10.96.0.0/12\n"
+    )
+    config = make(
+        "v1/ConfigMap", "kubeadm-config", namespace="kube-system", data={"ClusterConfiguration": configuration}
+    )
+    cluster.objects.append(config)
+    message = refusal(cluster, helm, *CALICO)
+    assert "pods in 10.244.0.0/16, but calico.ipPool.cidr is 10.91.0.0/16" in message
+    assert "calico.ipPool.cidr: 10.244.0.0/16" in message
+    objects = render_in(cluster, helm, *CALICO, "--set", "calico.ipPool.cidr=10.244.0.0/16")
+    assert names(objects, "IPPool") == {"default-ipv4-ippool"}
+
+
+def test_a_pool_in_use_keeps_its_range(cluster: FakeCluster, helm: Major) -> None:
+    pool = make("crd.projectcalico.org/v1/IPPool", "default-ipv4-ippool", owned=True)
+    cluster.objects.append(pool | {"spec": {"cidr": "10.91.0.0/16"}})
+    message = refusal(cluster, helm, *CALICO, "--set", "calico.ipPool.cidr=10.99.0.0/16")
+    assert "Pods have addresses in 10.91.0.0/16" in message
+
+
+def metrics_api(**more: Any) -> dict[str, Any]:
+    service = {"namespace": "kube-system", "name": "metrics-server"}
+    return make("apiregistration.k8s.io/v1/APIService", "v1beta1.metrics.k8s.io", spec={"service": service}, **more)
+
+
+def test_another_provider_of_the_metrics_api_is_respected(cluster: FakeCluster, helm: Major) -> None:
+    cluster.objects.append(metrics_api())
+    objects = render_in(cluster, helm)
+    assert names(objects, "APIService") == set()
+    assert "metrics-server" not in names(objects, "Deployment") | names(objects, "Service")
+
+
+def test_a_second_provider_of_the_metrics_api_is_refused_when_insisted_on(cluster: FakeCluster, helm: Major) -> None:
+    cluster.objects.append(metrics_api())
+    message = refusal(cluster, helm, "--set", "kube-prometheus.metricsServer.enabled=true")
+    assert "served by kube-system/metrics-server already" in message
+    assert "kube-prometheus.metricsServer.enabled: auto" in message
+
+
+def test_an_upgrade_keeps_its_own_metrics_server(cluster: FakeCluster, helm: Major) -> None:
+    cluster.objects.append(metrics_api(owned=True))
+    assert names(render_in(cluster, helm, "--is-upgrade"), "APIService") == {"v1beta1.metrics.k8s.io"}
+
+
+def test_secrets_made_once_are_kept_over_upgrades(cluster: FakeCluster, helm: Major) -> None:
+    kept = {"restaurant-key": "secret-key", "restaurant-database": "password"}
+    for name, key in kept.items():
+        data = {key: base64.b64encode(f"made once for {name}".encode()).decode()}
+        cluster.objects.append(make("v1/Secret", name, namespace="restaurant", owned=True, data=data))
+    secrets = {entry["metadata"]["name"]: entry for entry in render_in(cluster, helm) if entry["kind"] == "Secret"}
+    for name, key in kept.items():
+        assert base64.b64decode(secrets[name]["data"][key]).decode() == f"made once for {name}"
+
+
+def test_a_namespace_of_someone_else_is_left_alone(cluster: FakeCluster, helm: Major) -> None:
+    cluster.objects.append(make("v1/Namespace", "monitoring"))
+    message = refusal(cluster, helm)
+    assert "namespace monitoring exists and does not belong to the release maas" in message
+    assert "namespaces:\n      create: false" in message
+    objects = render_in(cluster, helm, "--set", "namespaces.create=false")
+    assert names(objects, "Namespace") == set()
+
+
+def test_a_namespace_kept_from_an_earlier_installation_is_taken_again(cluster: FakeCluster, helm: Major) -> None:
+    cluster.objects.append(make("v1/Namespace", "monitoring", owned=True))
+    assert "monitoring" in names(render_in(cluster, helm), "Namespace")
