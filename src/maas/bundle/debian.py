@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import lzma
+import platform
 import tarfile
 import time
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote
@@ -26,6 +26,7 @@ from maas.errors import BundleError, ProcessError, ProcessTimeoutError, ProgramM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from maas.console import Phase
 
@@ -63,12 +64,13 @@ def distribution() -> str:
     Raises:
         BundleError: It is neither Debian nor Ubuntu.
     """
-    release = dict(
-        line.split("=", 1) for line in Path("/etc/os-release").read_text(encoding="utf-8").splitlines() if "=" in line
-    )
-    identity, codename = (release.get(key, "").strip('"') for key in ("ID", "VERSION_CODENAME"))
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        release = {"ID": platform.system()}
+    identity, codename = release["ID"], release.get("VERSION_CODENAME", "")
     if identity not in {"debian", "ubuntu"}:
-        raise BundleError(f"Debian packages are fetched by apt, and this is {identity or 'an unknown system'}")
+        raise BundleError(f"Debian packages are fetched by apt, and this is {identity}")
     return f"{identity}-{codename}"
 
 

@@ -88,8 +88,10 @@ def _build(component: Component, packages: Sequence[str], phase: Phase) -> None:
         phase.note(f"go build {' '.join(_name(package) for package in packages)}")
         try:
             lines = process.lines([*argv, "-o", f"{output}/", *packages], cwd=_module(component.name), env=_ENVIRONMENT)
-            for count, line in enumerate(lines, start=1):
-                phase.note(f"{count} packages compiled, last {line.rsplit('/', 1)[-1]}")
+            compiled = 0
+            for line in lines:
+                compiled += not line.startswith("go: ")
+                phase.note(f"{compiled} packages compiled, now {line.removeprefix('go: ')}")
         except ProcessError as error:
             raise BundleError(
                 f"{component.name} {component.version} cannot be built",

@@ -110,7 +110,7 @@ def _obtain(wanted: list[tuple[Component, Binary | Image | Packages | Tool]], po
 def _ready(component: Component, item: Binary | Image | Packages | Tool, policy: Policy) -> bool:
     match item:
         case Packages():
-            return policy in {"auto", "build"} and _known(item) is not None
+            return _plan_packages(component, item, policy).state == "ready"
         case Binary() | Image():
             return sources.cached(component, item, policy=policy) is not None
         case Tool():

@@ -137,7 +137,11 @@ def of(component: Component, item: Binary | Tool | Image, *, policy: Policy) -> 
 def cached(component: Component, item: Binary | Tool | Image, *, policy: Policy) -> Obtained | None:
     """An item that is in the cache from any of its sources; the cheapest look there is."""
     for source in of(component, item, policy=policy):
-        if (path := source.find()) is not None:
+        try:
+            path = source.find()
+        except BundleError:  # what would make it (Go, apt) is not on this machine; `obtain` says so if it comes to that
+            continue
+        if path is not None:
             return Obtained(path, source.origin)
     return None
 

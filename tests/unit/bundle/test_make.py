@@ -329,3 +329,16 @@ def test_host_packages_lie_under_their_distribution_without_what_every_system_ha
     made.verify()
     assert [(item.kind, item.name, item.version) for item in made.items] == [("packages", "probe", "1:2.0-1")]
     assert (made.directory / made.items[0].path).read_bytes() == (mirror / "probe.deb").read_bytes()
+
+
+@pytest.mark.usefixtures("cache", "small")
+def test_a_machine_without_go_and_apt_takes_what_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warned: list[str], crane: Path
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(golang, "_version", golang._version.__wrapped__)
+    monkeypatch.setattr("maas.bundle.sources._crane", lambda _: crane)
+    made = bundle.build(tmp_path / "bundle")
+    assert {item.name for item in made.items} == {"fetched", "pulled"}
+    assert [line.split()[0] for line in warned] == ["built", "packed"]
+    assert "Go is not installed" in warned[0]
