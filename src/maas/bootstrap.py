@@ -98,13 +98,13 @@ def lab_hosts(
     """
     given = read_values(values)
     if dry_run:
-        for sentence in images.engine_plan().sentences() or ["the Docker engine runs already"]:
+        for sentence in lab.plan_engine().sentences() or ["the Docker engine runs already"]:
             console.line(f"  {sentence}")
         console.line(f"  make the hosts {', '.join(lab.HOSTS)}, each in a network of its own, and bootstrap them")
         images.show_plan(source)
         console.line("nothing was changed (--dry-run)")
         return
-    images.ensure_engine(yes=yes)
+    lab.prepare(assume_yes=yes)
     bundle = images.make_bundle(directory, source=source, yes=yes)
     made = lab.up(name, bundle=bundle.directory, assume_yes=yes)
     with lock.hold(made.directory, command=f"up of the lab {name}"):

@@ -14,11 +14,9 @@ import docker.errors
 from ruamel.yaml import YAML
 
 from maas import bundle as bundles
-from maas import components, console, paths, process
+from maas import components, console, lab, paths, process
 from maas.bundle import Bundle
-from maas.errors import BundleError, UsageError
-from maas.lab import engine
-from maas.lab import image as lab_image
+from maas.errors import BundleError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,31 +37,6 @@ _PYTHON = "3.11"
 _PARTS = ("Dockerfile", ".dockerignore", "pyproject.toml", "requirements.txt", "README.md", "src")
 _BUILDER = 1
 """Part of the key under which an image is kept; to be raised when the same sources give another image."""
-
-
-def engine_plan() -> engine.Plan:
-    """What must be installed or started before hosts can boot and images be built."""
-    return engine.plan(engine.examine(image=lab_image.archive(minimal=False).exists()))
-
-
-def ensure_engine(*, yes: bool) -> DockerClient:
-    """A container engine that answers, installed and started after a question when there is none.
-
-    Raises:
-        UsageError: The answer was no, or nobody could answer.
-        LabError: It cannot be had here.
-    """
-    decided = engine_plan()
-    if decided.changes:
-        console.line("A container engine is needed. To be done on this machine:")
-        for sentence in decided.sentences():
-            console.line(f"  {sentence}")
-        if not console.confirm("Go on?", assume_yes=yes):
-            raise UsageError("nothing was changed: a container engine is needed")
-    with engine.lock(), console.phase("Container engine") as step:
-        client = engine.ensure(decided)
-        step.note(f"Docker {client.version()['Version']}, {decided.start.value}")
-    return client
 
 
 def reference() -> str:
@@ -103,7 +76,7 @@ def restaurant(*, yes: bool) -> Path:
     kept = paths.cache() / "restaurant" / f"{_key()}.tar"
     if kept.exists():
         return kept
-    client = ensure_engine(yes=yes)
+    client = lab.prepare(assume_yes=yes)
     with console.phase("Image of the restaurant") as step:
         _build(client, kept, step)
         step.note(f"{reference()}, {kept.stat().st_size / 1e6:.0f} MB")
