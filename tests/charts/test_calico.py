@@ -1,0 +1,130 @@
+"""The pod network: what makes it work over a VPN, and before anything else does."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.charts.helpers import Object, containers, environment, of_profile, one, pod_spec
+
+if TYPE_CHECKING:
+    from tests.charts.helpers import Rendered
+
+
+@pytest.fixture
+def bootstrapped() -> tuple[Object, ...]:
+    return of_profile("bootstrap")
+
+
+def node(objects: tuple[Object, ...]) -> Object:
+    return one(objects, "DaemonSet", "calico-node")
+
+
+def variables(objects: tuple[Object, ...]) -> dict[str, Any]:
+    (container,) = containers(node(objects), initial=False)
+    return environment(container)
+
+
+def network_configuration(objects: tuple[Object, ...]) -> dict[str, Any]:
+    text = one(objects, "ConfigMap", "calico-cni")["data"]["network-config"]
+    configuration: dict[str, Any] = json.loads(text)
+    return configuration
+
+
+def test_tunnels_use_the_kubelets_address_and_not_the_first_interface(bootstrapped: tuple[Object, ...]) -> None:
+    # Without it Calico takes eth0, the nodes look Ready, and no packet gets from one to another.
+    assert variables(bootstrapped)["IP_AUTODETECTION_METHOD"] == "kubernetes-internal-ip"
+
+
+def test_packets_between_nodes_always_travel_in_vxlan(bootstrapped: tuple[Object, ...]) -> None:
+    # All nodes share the VPN's subnet: CrossSubnet would send pods' packets bare, and the hub drops them.
+    pool = one(bootstrapped, "IPPool", "default-ipv4-ippool")["spec"]
+    assert (pool["vxlanMode"], pool["ipipMode"], pool["cidr"]) == ("Always", "Never", "10.91.0.0/16")
+    assert pool["natOutgoing"] is True
+    assert variables(bootstrapped)["CALICO_NETWORKING_BACKEND"] == "vxlan"
+    # Nobody else makes a pool: this one is the release's.
+    assert variables(bootstrapped)["NO_DEFAULT_POOLS"] == "true"
+    assert not [name for name in variables(bootstrapped) if name.startswith("CALICO_IPV4POOL")]
+
+
+def test_pods_and_tunnel_have_the_mtu_of_the_plan(bootstrapped: tuple[Object, ...]) -> None:
+    assert variables(bootstrapped)["FELIX_VXLANMTU"] == "1350"
+    calico, portmap = network_configuration(bootstrapped)["plugins"]
+    assert calico["mtu"] == 1350
+    assert (calico["type"], portmap["type"]) == ("calico", "portmap")
+
+
+def test_an_unset_mtu_is_left_to_calico(rendered: Rendered) -> None:
+    objects = rendered("calico")
+    assert "FELIX_VXLANMTU" not in variables(objects)
+    assert network_configuration(objects)["plugins"][0]["mtu"] == 0
+
+
+def test_the_network_starts_where_there_is_none(bootstrapped: tuple[Object, ...]) -> None:
+    spec = pod_spec(node(bootstrapped))
+    assert spec["hostNetwork"] is True
+    assert spec["dnsPolicy"] == "Default"
+    assert spec["tolerations"] == [{"operator": "Exists"}]
+    assert spec["priorityClassName"] == "system-node-critical"
+
+
+def test_nothing_of_the_release_runs_before_the_network(bootstrapped: tuple[Object, ...]) -> None:
+    # A hook's pod would wait for a network that is installed after it.
+    early = [
+        entry["metadata"]["name"]
+        for entry in bootstrapped
+        if entry["metadata"].get("annotations", {}).get("helm.sh/hook", "test") != "test"
+    ]
+    assert early == []
+    assert not [entry for entry in bootstrapped if "WebhookConfiguration" in entry["kind"]]
+
+
+def test_the_upstream_programs_are_started_as_upstream_does(bootstrapped: tuple[Object, ...]) -> None:
+    installer, felix = containers(node(bootstrapped))
+    assert installer["command"] == ["/opt/cni/bin/install"]
+    assert environment(installer)["SLEEP"] == "false"
+    assert "command" not in felix, "the image's own entry starts its services"
+    assert felix["livenessProbe"]["exec"]["command"] == ["/bin/calico-node", "-felix-live"]
+    assert felix["readinessProbe"]["exec"]["command"] == ["/bin/calico-node", "-felix-ready"]
+    # With a BGP daemon the readiness probe would ask for one.
+    assert "-bird-ready" not in json.dumps(felix)
+
+
+def test_the_api_servers_address_can_be_given_to_every_pod_that_needs_it() -> None:
+    objects = of_profile("network-only")
+    for workload in (node(objects), one(objects, "Deployment", "calico-kube-controllers")):
+        for container in containers(workload):
+            assert environment(container)["KUBERNETES_SERVICE_HOST"] == "10.90.0.1"
+            assert environment(container)["KUBERNETES_SERVICE_PORT"] == "6443"
+
+
+def test_metrics_are_off_by_default_and_on_the_nodes_own_address_when_on(bootstrapped: tuple[Object, ...]) -> None:
+    assert not [name for name in variables(bootstrapped) if "PROMETHEUS" in name]
+    on = variables(of_profile("network-only"))
+    assert on["FELIX_PROMETHEUSMETRICSENABLED"] == "true"
+    # Every other address may be a public one.
+    assert on["FELIX_PROMETHEUSMETRICSHOST"] == {"fieldRef": {"fieldPath": "status.hostIP"}}
+
+
+def test_no_node_reports_to_the_vendor(bootstrapped: tuple[Object, ...]) -> None:
+    assert variables(bootstrapped)["FELIX_USAGEREPORTINGENABLED"] == "false"
+
+
+def test_a_changed_network_configuration_restarts_the_nodes_pods_and_nothing_else_does(rendered: Rendered) -> None:
+    def template(**settings: str) -> Any:
+        return node(rendered("calico", **settings))["spec"]["template"]
+
+    assert template(mtu="1400")["metadata"] != template(mtu="1390")["metadata"]
+    assert template(kubeControllers__resources="{}") == template()
+
+
+def test_the_plugins_credentials_are_limited_to_what_it_does(bootstrapped: tuple[Object, ...]) -> None:
+    token = one(bootstrapped, "Role", "calico-cni-token")
+    assert token["metadata"]["namespace"] == "calico-system"
+    (rule,) = token["rules"]
+    assert (rule["resources"], rule["resourceNames"], rule["verbs"]) == (
+        ["serviceaccounts/token"],
+        ["calico-cni-plugin"],
+        ["create"],
+    )

@@ -1,0 +1,233 @@
+"""The application: scaled, drained, moved off lost nodes, and alone with its database."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.charts.helpers import PROFILES, Object, containers, environment, of_profile, one, pod_labels, pod_spec
+
+from maas import paths
+
+if TYPE_CHECKING:
+    from tests.charts.helpers import Rendered
+
+WITH_IT = sorted(PROFILES.keys() - {"network-only"})
+
+
+def deployment(objects: tuple[Object, ...]) -> Object:
+    return one(objects, "Deployment", "restaurant")
+
+
+def program(objects: tuple[Object, ...]) -> Object:
+    (container,) = containers(deployment(objects), initial=False)
+    return container
+
+
+@pytest.mark.parametrize("name", WITH_IT)
+def test_the_number_of_pods_has_one_master(name: str) -> None:
+    # With `replicas` beside the autoscaler every upgrade would throw the load's pods away; helm/helm#7090.
+    objects = of_profile(name)
+    scaled = [entry for entry in objects if entry["kind"] == "HorizontalPodAutoscaler"]
+    assert ("replicas" in deployment(objects)["spec"]) == (not scaled)
+
+
+def test_it_scales_as_the_study_did() -> None:
+    scaler = one(of_profile("default"), "HorizontalPodAutoscaler", "restaurant")["spec"]
+    assert (scaler["minReplicas"], scaler["maxReplicas"]) == (1, 40)
+    (metric,) = scaler["metrics"]
+    assert metric["resource"] == {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 300}}
+    assert program(of_profile("default"))["resources"]["requests"]["cpu"] == "100m"
+    assert scaler["behavior"].keys() == {"scaleUp", "scaleDown"}
+    assert scaler["behavior"]["scaleDown"]["stabilizationWindowSeconds"] > 0
+
+
+def test_the_target_is_below_what_a_pod_may_take() -> None:
+    # A limit under the target would make the autoscaler blind: no pod could ever reach it.
+    def cores(quantity: str) -> float:
+        return float(quantity[:-1]) / 1000 if quantity.endswith("m") else float(quantity)
+
+    resources = program(of_profile("default"))["resources"]
+    assert cores(resources["limits"]["cpu"]) > 3 * cores(resources["requests"]["cpu"])
+
+
+@pytest.mark.parametrize("name", WITH_IT)
+def test_pods_of_a_lost_node_are_started_elsewhere_within_seconds(name: str) -> None:
+    found = {
+        entry["key"]: entry["tolerationSeconds"]
+        for entry in pod_spec(deployment(of_profile(name)))["tolerations"]
+        if entry["key"].startswith("node.kubernetes.io/")
+    }
+    assert found == {"node.kubernetes.io/not-ready": 10, "node.kubernetes.io/unreachable": 10}
+
+
+def test_given_tolerations_come_beside_those_of_lost_nodes() -> None:
+    tolerations = pod_spec(deployment(of_profile("mirror")))["tolerations"]
+    assert {"key": "dedicated", "value": "restaurant", "effect": "NoSchedule"} in tolerations
+    assert len(tolerations) == 3
+
+
+def test_pods_are_spread_over_nodes_but_run_rather_than_wait() -> None:
+    workload = deployment(of_profile("default"))
+    (constraint,) = pod_spec(workload)["topologySpreadConstraints"]
+    assert constraint["topologyKey"] == "kubernetes.io/hostname"
+    assert constraint["whenUnsatisfiable"] == "ScheduleAnyway"
+    assert constraint["labelSelector"]["matchLabels"].items() <= pod_labels(workload).items()
+
+
+def test_a_pod_that_stops_has_time_to_drain_and_to_finish(rendered: Rendered) -> None:
+    for objects in (
+        rendered("restaurant"),
+        rendered("restaurant", settings__drainSeconds="30", settings__graceSeconds="100"),
+    ):
+        name = "maas-restaurant"
+        spec = pod_spec(one(objects, "Deployment", name))
+        (container,) = spec["containers"]
+        given = environment(container)
+        needed = int(given["RESTAURANT_DRAIN_SECONDS"]) + int(given["RESTAURANT_GRACE_SECONDS"])
+        assert spec["terminationGracePeriodSeconds"] > needed
+        assert container["lifecycle"]["preStop"]["httpGet"] == {"path": "/drain", "port": "probes"}
+
+
+def test_probes_go_to_the_second_port_and_life_does_not_hang_on_the_database() -> None:
+    container = program(of_profile("default"))
+    assert {port["name"]: port["containerPort"] for port in container["ports"]} == {"http": 8080, "probes": 9797}
+    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "probes"}
+    assert container["startupProbe"]["httpGet"] == {"path": "/healthz", "port": "probes"}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "probes"}
+
+
+@pytest.mark.parametrize("name", WITH_IT)
+def test_every_variable_is_one_that_the_application_reads(name: str) -> None:
+    settings = (paths.content() / "app" / "src" / "restaurant" / "settings.py").read_text(encoding="utf-8")
+    known = {f"RESTAURANT_{field.upper()}" for field in re.findall(r"^    ([a-z_]+): ", settings, re.MULTILINE)}
+    for container in containers(deployment(of_profile(name))):
+        assert environment(container).keys() <= known
+
+
+@pytest.mark.parametrize("name", WITH_IT)
+def test_no_secret_is_in_an_environment_or_an_argument(name: str) -> None:
+    for entry in of_profile(name):
+        if entry["kind"] in {"Deployment", "StatefulSet", "Job", "Pod"}:
+            for container in containers(entry):
+                assert not [value for value in environment(container).values() if "secretKeyRef" in str(value)]
+
+
+def test_the_schema_is_brought_up_to_date_before_a_pod_serves() -> None:
+    migrate, serve = containers(deployment(of_profile("default")))
+    assert (migrate["args"], serve["args"]) == (["migrate"], ["serve"])
+    assert migrate["image"] == serve["image"]
+    assert migrate["env"] == serve["env"]
+
+
+def test_the_image_is_the_applications_own_version() -> None:
+    text = (paths.content() / "app" / "src" / "restaurant" / "__init__.py").read_text(encoding="utf-8")
+    version = re.search(r'__version__ = "(.+)"', text)
+    assert version is not None
+    assert program(of_profile("default"))["image"] == f"ghcr.io/maas/restaurant:{version[1]}"
+
+
+def test_an_example_menu_is_a_job_that_is_made_anew_only_when_it_changes(rendered: Rendered) -> None:
+    def job(**settings: str) -> str:
+        (name,) = (entry["metadata"]["name"] for entry in rendered("restaurant", **settings) if entry["kind"] == "Job")
+        return str(name)
+
+    assert job() == job(autoscaling__maxReplicas="39")
+    assert job() != job(image__tag='"0.2.0"')
+
+
+def test_what_is_kept_when_the_release_goes_belongs_together() -> None:
+    # A new password beside an old volume would lock the application out.
+    objects = of_profile("default")
+    kept = {
+        entry["metadata"]["name"]
+        for entry in objects
+        if entry["metadata"].get("annotations", {}).get("helm.sh/resource-policy") == "keep"
+    }
+    assert {"restaurant-database", "restaurant-key"} <= kept
+    policy = one(objects, "StatefulSet", "restaurant-database")["spec"]["persistentVolumeClaimRetentionPolicy"]
+    assert policy == {"whenDeleted": "Retain", "whenScaled": "Retain"}
+
+
+def policy(objects: tuple[Object, ...], name: str) -> Any:
+    return one(objects, "NetworkPolicy", name)["spec"]
+
+
+def test_the_database_talks_to_the_application_only() -> None:
+    objects = of_profile("default")
+    spec = policy(objects, "restaurant-database")
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert "egress" not in spec
+    (rule,) = spec["ingress"]
+    (peer,) = rule["from"]
+    named = {entry["key"]: entry["values"] for entry in peer["podSelector"]["matchExpressions"]}
+    assert named == {
+        "app.kubernetes.io/name": ["restaurant", "restaurant-seed"],
+        "app.kubernetes.io/instance": ["maas"],
+    }
+
+
+def test_the_application_reaches_its_database_and_names_and_nothing_else() -> None:
+    objects = of_profile("default")
+    names, database = policy(objects, "restaurant")["egress"]
+    assert {port["port"] for port in names["ports"]} == {53}
+    (peer,) = database["to"]
+    assert (
+        peer["podSelector"]["matchLabels"].items()
+        <= pod_labels(one(objects, "StatefulSet", "restaurant-database")).items()
+    )
+
+
+def test_an_external_database_is_reached_on_its_own_port() -> None:
+    _, database = policy(of_profile("external-database"), "restaurant")["egress"]
+    assert [port["port"] for port in database["ports"]] == [5433]
+    url = environment(program(of_profile("external-database")))["RESTAURANT_DATABASE_URL"]
+    assert url == "postgresql://restaurant@db.example.org:5433/restaurant?sslmode=verify-full"
+
+
+def test_a_guarded_door_still_lets_the_releases_own_test_in() -> None:
+    objects = of_profile("mirror")
+    http = policy(objects, "restaurant")["ingress"][0]
+    wanted = http["from"][-1]["podSelector"]["matchLabels"].items()
+    assert wanted <= pod_labels(one(objects, "Pod", "restaurant-test-order")).items()
+
+
+def test_metrics_are_for_the_monitoring_namespace() -> None:
+    metrics = policy(of_profile("default"), "restaurant")["ingress"][1]
+    assert metrics["ports"] == [{"port": "probes", "protocol": "TCP"}]
+    assert metrics["from"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+
+
+def test_the_database_counts_the_connections_that_the_sum_was_made_with(rendered: Rendered) -> None:
+    config = one(of_profile("default"), "ConfigMap", "restaurant-database")["data"]["postgresql.conf"]
+    assert "max_connections = 120" in config.splitlines()
+    name = "maas-restaurant-database"
+    other = one(rendered("restaurant", database__postgresql__maxConnections="500"), "ConfigMap", name)
+    assert "max_connections = 500" in other["data"]["postgresql.conf"].splitlines()
+
+
+def test_the_databases_password_is_asked_of_everyone_who_comes_by_the_network() -> None:
+    rules = one(of_profile("default"), "ConfigMap", "restaurant-database")["data"]["pg_hba.conf"]
+    found = [line.split() for line in rules.splitlines() if line.strip() and not line.startswith("#")]
+    assert [words[-1] for words in found] == ["peer", "reject", "scram-sha-256"]
+
+
+def test_the_databases_pod_changes_with_its_configuration_only(rendered: Rendered) -> None:
+    def template(**settings: str) -> Any:
+        return one(rendered("restaurant", **settings), "StatefulSet", "maas-restaurant-database")["spec"]["template"]
+
+    assert template() == template(settings__threads="4")
+    assert template() != template(database__postgresql__sharedBuffers='"128MB"')
+
+
+def test_one_pod_with_a_file_gives_it_to_the_next_only_when_gone() -> None:
+    objects = of_profile("minimal")
+    assert deployment(objects)["spec"]["strategy"] == {"type": "Recreate"}
+    assert [container["name"] for container in containers(deployment(objects))] == ["migrate", "seed", "restaurant"]
+    assert environment(program(objects))["RESTAURANT_DATABASE_URL"].startswith("sqlite:////var/lib/restaurant/")
+
+
+def test_a_release_of_its_own_name_is_not_named_twice(rendered: Rendered) -> None:
+    assert one(rendered("restaurant"), "Service", "maas-restaurant")
+    assert one(rendered("restaurant", fullnameOverride='"bistro"'), "Service", "bistro-database")

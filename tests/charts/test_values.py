@@ -1,0 +1,217 @@
+"""Values: closed, complete, and refused with a message that says what to do."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from tests.charts.helpers import HELMS
+
+from maas.charts import render
+from maas.charts.render import Request
+from maas.errors import ChartError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from maas.charts.helm import Major
+
+CHARTS = [render.umbrella(), *render.subcharts()]
+# What Kubernetes itself defines and checks; the schema says no more than that it is an object.
+FOREIGN = {"affinity", "behavior", "podSelector", "namespaceSelector", "ipBlock", "parentRefs", "podAnnotations"}
+FOREIGN |= {"annotations", "nodeSelector", "resources"}
+
+
+def schema_of(chart: Path) -> dict[str, Any]:
+    schema: dict[str, Any] = json.loads((chart / "values.schema.json").read_text(encoding="utf-8"))
+    return schema
+
+
+def values_of(chart: Path) -> dict[str, Any]:
+    values: dict[str, Any] = yaml.safe_load((chart / "values.yaml").read_text(encoding="utf-8"))
+    return values
+
+
+def resolved(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
+    reference = schema.get("$ref", "")
+    found: dict[str, Any] = root["$defs"][reference.removeprefix("#/$defs/")] if reference else schema
+    return found
+
+
+def keys(values: dict[str, Any], schema: dict[str, Any], root: dict[str, Any], path: str = "") -> Iterator[str]:
+    """The paths that values and schema have not in common."""
+    schema = resolved(schema, root)
+    properties = schema.get("properties")
+    if properties is None:
+        return
+    for key in sorted(values.keys() | properties.keys()):
+        here = f"{path}.{key}" if path else key
+        if key not in properties or key not in values:
+            yield here
+        elif isinstance(values[key], dict) and key not in FOREIGN:
+            yield from keys(values[key], properties[key], root, here)
+
+
+def names(chart: Path) -> str:
+    return chart.name if chart.parent.name == "charts" else "maas"
+
+
+@pytest.mark.parametrize("chart", CHARTS, ids=names)
+def test_the_schema_is_one_and_accepts_the_charts_own_values(chart: Path) -> None:
+    schema = schema_of(chart)
+    Draft202012Validator.check_schema(schema)
+    assert not [error.message for error in Draft202012Validator(schema).iter_errors(values_of(chart))]
+
+
+@pytest.mark.parametrize("chart", render.subcharts(), ids=names)
+def test_every_value_is_in_the_schema_and_every_key_of_the_schema_has_a_default(chart: Path) -> None:
+    schema = schema_of(chart)
+    # The umbrella's switch has its default there.
+    assert set(keys(values_of(chart), schema, schema)) == {"enabled"}
+
+
+@pytest.mark.parametrize("chart", CHARTS, ids=names)
+def test_every_object_of_the_schema_is_closed(chart: Path) -> None:
+    root = schema_of(chart)
+    subcharts = {each.name for each in render.subcharts()} if chart == render.umbrella() else set()
+
+    def walk(node: Any, name: str) -> Iterator[str]:
+        if isinstance(node, dict):
+            is_open = node.get("type") == "object" and node.get("additionalProperties") is not False
+            if is_open and "properties" in node and name not in subcharts:
+                yield name
+            for key, entry in node.items():
+                yield from walk(entry, key)
+        if isinstance(node, list):
+            for entry in node:
+                yield from walk(entry, name)
+
+    assert list(walk(root, "")) == []
+
+
+def refusal(helm: Major, chart: Path | None = None, **settings: Any) -> str:
+    """Helm's message for values that the charts refuse; `__` stands for a dot in a path."""
+    pairs = tuple((path.replace("__", "."), json.dumps(value)) for path, value in settings.items())
+    with pytest.raises(ChartError) as refused:
+        render.render_anew(Request(chart or render.umbrella(), settings=pairs, helm=helm))
+    return "\n".join(refused.value.context)
+
+
+@pytest.mark.parametrize("helm", HELMS)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"restaurnt__enabled": True}, "additional properties 'restaurnt' not allowed"),
+        ({"restaurant__replica": 2}, "additional properties 'replica' not allowed"),
+        (
+            {"restaurant__database__postgresql__storge": "1Gi"},
+            "at '/database/postgresql': additional properties 'storge'",
+        ),
+        ({"calico__enabled": "yes"}, "at '/calico/enabled': got string, want boolean"),
+        ({"global__registry": "x"}, "at '/global': additional properties 'registry' not allowed"),
+        ({"calico__enabled": True, "calico__mtu": 100}, "at '/mtu': minimum: got 100, want 1,280"),
+        ({"calico__enabled": True, "calico__ipPool__cidr": "10.0.0.0"}, "at '/ipPool/cidr'"),
+        ({"calico__enabled": True, "calico__ipPool__vxlanMode": "Never"}, "at '/ipPool/vxlanMode'"),
+        ({"kube-prometheus__metricsServer__enabled": "maybe"}, "at '/metricsServer/enabled'"),
+        ({"kube-prometheus__metricsServer__resolution": "5s"}, "at '/metricsServer/resolution'"),
+        ({"restaurant__image__digest": "sha256:12"}, "at '/image/digest'"),
+        ({"restaurant__autoscaling__maxReplicas": 0}, "at '/autoscaling/maxReplicas': minimum"),
+        ({"restaurant__settings__timezone": ""}, "at '/settings/timezone'"),
+        ({"restaurant__resources__requests__cpu": "lots"}, "at '/resources/requests/cpu'"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_path(settings: dict[str, Any], message: str, helm: Major) -> None:
+    assert message in refusal(helm, **settings)
+
+
+@pytest.mark.parametrize("chart", render.subcharts(), ids=names)
+def test_a_subchart_takes_the_umbrellas_own_keys_when_it_stands_alone(chart: Path) -> None:
+    # A closed schema that forgets them makes a chart useless below any other; helm/helm#10392.
+    settings = (("global", '{"imageRegistry": "mirror"}'), ("enabled", "true"))
+    assert render.objects(Request(chart, settings=settings))
+
+
+@pytest.mark.parametrize("helm", HELMS)
+def test_calico_is_refused_over_a_network_that_is_named(helm: Major) -> None:
+    message = refusal(helm, calico__enabled=True, calico__existingNetwork="flannel")
+    assert "flannel: the value calico.existingNetwork" in message
+    assert "calico:\n      enabled: false" in message
+
+
+def test_a_subchart_alone_names_its_values_without_a_prefix() -> None:
+    message = refusal("4", render.umbrella() / "charts" / "calico", existingNetwork="cilium")
+    assert "cilium: the value existingNetwork" in message
+    assert "calico:" not in message
+
+
+@pytest.mark.parametrize("helm", HELMS)
+def test_more_connections_than_the_database_takes_are_refused_with_the_sum(helm: Major) -> None:
+    message = refusal(helm, restaurant__database__poolSize=5)
+    assert "(40 pods + 10 during an update) x 5 connections + 10 reserved = 260, over the limit of 120" in message
+    assert "restaurant.database.postgresql.maxConnections: 260" in message
+    assert "restaurant.database.poolSize: 2" in message
+
+
+@pytest.mark.parametrize(
+    ("settings", "total"),
+    [
+        ({"autoscaling__maxReplicas": 60}, "(60 pods + 15 during an update) x 2 connections + 10 reserved = 160"),
+        ({"updateStrategy__maxSurge": 30}, "(40 pods + 30 during an update) x 2 connections + 10 reserved = 150"),
+        ({"updateStrategy__maxSurge": "33%"}, "(40 pods + 14 during an update) x 2 connections + 10 reserved = 118"),
+        ({"autoscaling__enabled": False, "replicas": 99}, "(99 pods + 25 during an update) x 2 connections"),
+        ({"database__reservedConnections": 21}, "+ 21 reserved = 121, over the limit of 117"),
+    ],
+)
+def test_the_sum_counts_every_pod_that_can_be(settings: dict[str, Any], total: str) -> None:
+    message = refusal(
+        "4", render.umbrella() / "charts" / "restaurant", database__postgresql__maxConnections=117, **settings
+    )
+    assert total in message
+
+
+def test_the_sum_that_just_fits_is_taken() -> None:
+    settings = (("database.postgresql.maxConnections", "110"),)
+    assert render.objects(Request(render.umbrella() / "charts" / "restaurant", settings=settings))
+
+
+def test_a_limit_that_no_pool_size_can_meet_asks_for_fewer_pods() -> None:
+    message = refusal("4", render.umbrella() / "charts" / "restaurant", database__postgresql__maxConnections=50)
+    assert "or lower the number of pods" in message
+
+
+def test_an_external_servers_limit_is_counted_against_when_it_is_known() -> None:
+    external = {"database__type": "external", "database__existingSecret": "x", "database__external__host": "db"}
+    restaurant = render.umbrella() / "charts" / "restaurant"
+    assert "over the limit of 100" in refusal("4", restaurant, database__external__maxConnections=100, **external)
+    pairs = tuple((path.replace("__", "."), json.dumps(value)) for path, value in external.items())
+    assert render.objects(Request(restaurant, settings=pairs))
+
+
+@pytest.mark.parametrize("settings", [{}, {"autoscaling__enabled": False, "replicas": 2}], ids=["autoscaled", "two"])
+def test_a_file_for_several_pods_is_refused(settings: dict[str, Any]) -> None:
+    message = refusal("4", render.umbrella() / "charts" / "restaurant", database__type="sqlite", **settings)
+    assert "SQLite is a file that one pod can have" in message
+    assert "database.type: postgresql" in message
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"database__type": "external"}, "database.external.host: db.example.org"),
+        ({"database__type": "external", "database__external__host": "db"}, "database.existingSecret: NAME"),
+        ({"ingress__enabled": True}, "ingress.hosts: [restaurant.example.org]"),
+        ({"httpRoute__enabled": True}, "httpRoute.parentRefs: "),
+        ({"autoscaling__minReplicas": 41}, "autoscaling.minReplicas (41) is more than autoscaling.maxReplicas (40)"),
+    ],
+)
+def test_what_is_missing_is_named_with_an_example(settings: dict[str, Any], message: str) -> None:
+    assert message in refusal("4", render.umbrella() / "charts" / "restaurant", **settings)
+
+
+def test_components_of_unlike_privilege_do_not_share_a_namespace() -> None:
+    message = refusal("4", calico__enabled=True, calico__namespaceOverride="restaurant")
+    assert "calico and restaurant are both in the namespace restaurant" in message
