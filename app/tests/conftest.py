@@ -16,6 +16,7 @@ from sqlalchemy import inspect, text
 from postgresql import Cluster, cluster
 from restaurant.app import create_app
 from restaurant.database import Database
+from restaurant.floor.service import seed_floor
 from restaurant.menu.service import seed_menu
 from restaurant.people.models import LoginSession, User
 from restaurant.people.permissions import Role
@@ -33,6 +34,7 @@ def _prepare(settings: Settings) -> None:
     database.migrate()
     with database.writing() as session:
         seed_menu(session, profile="bistro")
+        seed_floor(session)
     database.engine.dispose()
 
 
@@ -44,6 +46,7 @@ def _restore(settings: Settings) -> None:
         names = ", ".join(tables)
         session.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
         seed_menu(session, profile="bistro")
+        seed_floor(session)
     database.engine.dispose()
 
 

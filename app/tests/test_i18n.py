@@ -7,13 +7,18 @@ import re
 from pathlib import Path
 
 import restaurant
+from restaurant.floor.models import Condition, TableState
 from restaurant.i18n import catalogue
-from restaurant.menu.models import Allergen
-from restaurant.orders.models import OrderStatus
+from restaurant.menu.models import Allergen, Course, Station
+from restaurant.orders.models import LineStatus, OrderStatus
 from restaurant.people.permissions import Role
+from restaurant.types import Labelled
 
 PACKAGE = Path(restaurant.__file__).parent
 IN_TEMPLATE = re.compile(r"""_\(\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
+
+
+LABELLED: list[type[Labelled]] = [Allergen, Condition, Course, LineStatus, OrderStatus, Role, Station, TableState]
 
 
 def messages() -> set[str]:
@@ -26,7 +31,7 @@ def messages() -> set[str]:
                 argument = node.args[0]
                 if isinstance(argument, ast.Constant):
                     found.add(str(argument.value))
-    for kind in (Allergen, OrderStatus, Role):
+    for kind in LABELLED:
         found |= {member.label for member in kind}
     return found
 

@@ -137,11 +137,12 @@ def test_a_route_without_a_rule_answers_nobody(app: Flask, sign_in: SignIn) -> N
 def test_each_role_reaches_exactly_what_it_is_granted(app: Flask, sign_in: SignIn) -> None:
     guard: Guard = app.extensions["guard"]
     for role in Role:
+        client = sign_in(role)
         for endpoint, method, rule in rules(app):
             wanted = guard.rule(endpoint, method)
             if isinstance(wanted, Access) or endpoint == "kitchen.stream":
                 continue
-            reply = sign_in(role).open(path_of(rule), method=method)
+            reply = client.open(path_of(rule), method=method)
             allowed = wanted in GRANTED[role]
             assert (reply.status_code != 403) == allowed, (role, method, rule, reply.status_code)
             assert reply.status_code < 500, (role, method, rule)

@@ -160,7 +160,7 @@ def test_seed_fills_an_empty_menu_once(tmp_path: Path, monkeypatch: pytest.Monke
     runner = CliRunner()
     assert runner.invoke(main, ["migrate"]).exit_code == 0
     assert "24 dishes added" in runner.invoke(main, ["seed", "--profile", "bistro"]).output
-    assert "nothing added" in runner.invoke(main, ["seed"]).output
+    assert "no dish added" in runner.invoke(main, ["seed"]).output
 
 
 def test_wrong_settings_are_one_readable_message(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,18 @@ from werkzeug.routing import IntegerConverter, Map
 
 from restaurant import errors, home, i18n, logs, metrics
 from restaurant.database import Database
+from restaurant.floor import api as floor_api
+from restaurant.floor.web import floor, plan
 from restaurant.http import assets, openapi, security
 from restaurant.http.guard import Guard
+from restaurant.kitchen.api import api as kitchen_api
+from restaurant.kitchen.outbox import Hub
+from restaurant.kitchen.web import kitchen
 from restaurant.lifecycle import Lifecycle
 from restaurant.menu.api import api as menu_api
 from restaurant.orders.api import api as orders_api
+from restaurant.orders.api import service_api
+from restaurant.orders.service_web import pages as service_pages
 from restaurant.orders.web import web as orders_web
 from restaurant.people import api as people_api
 from restaurant.people.permissions import Access, Permission
@@ -47,6 +54,8 @@ def create_app(settings: Settings) -> Flask:
 
     database = Database(settings)
     app.extensions.update(settings=settings, database=database, lifecycle=Lifecycle(database))
+    # Half of the threads stay free for pages, whatever the number of screens.
+    app.extensions["hub"] = Hub(database, capacity=settings.threads // 2)
 
     app.url_map.converters["key"] = KeyConverter
     metrics.register(app)
@@ -65,6 +74,10 @@ def create_app(settings: Settings) -> Flask:
 def register_blueprints(app: Flask) -> None:
     """Every part of the service with who may read from it and who may write."""
     guard = Guard(app)
+    guard.register(floor, read=Permission.SEE_FLOOR, write=Permission.TAKE_ORDERS)
+    guard.register(plan, read=Permission.EDIT_FLOOR, write=Permission.EDIT_FLOOR)
+    guard.register(service_pages, read=Permission.SEE_FLOOR, write=Permission.TAKE_ORDERS)
+    guard.register(kitchen, read=Permission.COOK, write=Permission.COOK)
     guard.register(orders_web, read=Access.PUBLIC, write=Access.PUBLIC)
     guard.register(door, read=Access.PUBLIC, write=Access.PUBLIC)
     guard.register(team, read=Permission.MANAGE_PEOPLE, write=Permission.MANAGE_PEOPLE)
@@ -73,6 +86,10 @@ def register_blueprints(app: Flask) -> None:
     guard.register(openapi.web, read=Access.PUBLIC, write=Access.PUBLIC)
     guard.register(menu_api, read=Access.PUBLIC, write=Permission.EDIT_MENU)
     guard.register(orders_api, read=Access.PUBLIC, write=Access.PUBLIC)
+    guard.register(service_api, read=Permission.SEE_FLOOR, write=Permission.TAKE_ORDERS)
+    guard.register(floor_api.plan, read=Permission.SEE_FLOOR, write=Permission.EDIT_FLOOR)
+    guard.register(floor_api.edit, read=Permission.EDIT_FLOOR, write=Permission.EDIT_FLOOR)
+    guard.register(kitchen_api, read=Permission.COOK, write=Permission.COOK)
     guard.register(people_api.sessions, read=Access.PUBLIC, write=Access.PUBLIC)
     guard.register(people_api.approvals, read=Access.SIGNED_IN, write=Access.SIGNED_IN)
     guard.register(people_api.people, read=Permission.MANAGE_PEOPLE, write=Permission.MANAGE_PEOPLE)

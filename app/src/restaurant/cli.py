@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from restaurant import __version__, logs
 from restaurant.database import Database
+from restaurant.floor.service import seed_floor
 from restaurant.menu.service import seed_menu
 from restaurant.people import service as people
 from restaurant.people.models import User
@@ -73,11 +74,12 @@ def migrate(settings: Settings) -> None:
 @click.option("--profile", type=click.Choice(["bistro"]), default="bistro", show_default=True)
 @_with_settings
 def seed(settings: Settings, profile: str) -> None:
-    """Fill an empty menu with an example restaurant's; leaves a menu that has dishes alone."""
+    """Fill an empty menu and an empty floor with an example restaurant's; what is there is left alone."""
     database = Database(settings)
     with database.migration_lock() as connection, Session(connection) as session, session.begin():
-        added = seed_menu(session, profile=profile)
-    click.echo(f"{added} dishes added" if added else "the menu is not empty: nothing added")
+        dishes, tables = seed_menu(session, profile=profile), seed_floor(session)
+    click.echo(f"{dishes} dishes added" if dishes else "the menu is not empty: no dish added")
+    click.echo(f"{tables} tables added" if tables else "the floor is not empty: no table added")
 
 
 @main.command("create-admin")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from flask import Blueprint, Flask, render_template, url_for
 
+from restaurant.floor.models import TableState
 from restaurant.http.guard import signed_in
 from restaurant.i18n import gettext as _
 from restaurant.people.permissions import Permission
@@ -30,7 +31,11 @@ class Door:
 
 def doors() -> list[Door]:
     """The parts of the house that the person signed in may enter."""
-    every = (Door("team.people_page", _("Team"), _("Who may sign in, and as what"), Permission.MANAGE_PEOPLE),)
+    every = (
+        Door("floor.floor_page", _("Floor"), _("Tables, guests and their orders"), Permission.SEE_FLOOR),
+        Door("kitchen.board_page", _("Kitchen"), _("What there is to cook, live"), Permission.COOK),
+        Door("team.people_page", _("Team"), _("Who may sign in, and as what"), Permission.MANAGE_PEOPLE),
+    )
     user = signed_in()
     return [door for door in every if user.may(door.permission)]
 
@@ -42,5 +47,5 @@ def first_page() -> str:
 
 
 def register(app: Flask) -> None:
-    """Give templates the navigation."""
-    app.jinja_env.globals["doors"] = doors
+    """Give templates the navigation and the choices they name."""
+    app.jinja_env.globals.update(doors=doors, Permission=Permission, TableState=TableState)

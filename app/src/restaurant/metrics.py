@@ -23,6 +23,7 @@ POOL_WAIT = Histogram(
     "Time a thread waited for a database connection.",
     buckets=_BUCKETS,
 )
+STREAMS = Gauge("restaurant_streams", "Kitchen screens connected to this process.")
 ORDERS = Counter("restaurant_orders_total", "Orders placed.", ("kind",))
 ORDER_VALUE = Counter("restaurant_order_value_cents_total", "Value of the orders placed.", ("kind",))
 

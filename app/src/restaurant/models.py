@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from restaurant.floor import models as floor
 from restaurant.http import idempotency
+from restaurant.kitchen import models as kitchen
 from restaurant.menu import models as menu
 from restaurant.orders import models as orders
 from restaurant.people import models as people
 
-ALL = (idempotency, menu, orders, people)
+ALL = (floor, idempotency, kitchen, menu, orders, people)

@@ -42,7 +42,6 @@ def run() -> None:
         render_as_batch=True,
         render_item=_render,
         compare_type=True,
-        compare_server_default=True,
     )
     with context.begin_transaction():
         context.run_migrations()

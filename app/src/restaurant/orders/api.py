@@ -1,4 +1,4 @@
-"""Orders over REST."""
+"""Orders over REST: `api` is the guest's, `service_api` the server's."""
 
 from __future__ import annotations
 
@@ -8,13 +8,33 @@ from http import HTTPStatus
 from flask import current_app
 from sqlalchemy.orm import Session
 
-from restaurant.http.api import Api
+from restaurant.floor.service import read_table
+from restaurant.http.api import Api, require_version
+from restaurant.http.guard import signed_in
 from restaurant.orders import service
-from restaurant.orders.schemas import OrderPlacement, OrderView
+from restaurant.orders.models import Order
+from restaurant.orders.schemas import (
+    Firing,
+    Guests,
+    LineMove,
+    LinesPlacement,
+    Merge,
+    OrderPlacement,
+    OrdersQuery,
+    OrdersView,
+    OrderView,
+    Reason,
+    Seating,
+    Transfer,
+)  # fmt: skip
+from restaurant.people.permissions import Permission
+from restaurant.people.service import answer_for
 from restaurant.settings import Settings
 from restaurant.types import now
 
 api = Api("orders")
+service_api = Api("service")
+_CONFLICT = (HTTPStatus.CONFLICT,)
 
 
 @api.operation(
@@ -36,3 +56,113 @@ def place_order(session: Session, *, body: OrderPlacement) -> OrderView:
 def read_order(session: Session, *, reference: uuid.UUID) -> OrderView:
     """Read an order by its reference."""
     return OrderView.of(service.read_order(session, reference))
+
+
+@service_api.operation("GET", "/orders", query=OrdersQuery, reply=OrdersView)
+def list_orders(session: Session, *, query: OrdersQuery) -> OrdersView:
+    """List orders, newest first."""
+    found = service.list_orders(session, status=query.status, before=query.before, limit=query.limit)
+    return OrdersView(
+        items=[OrderView.of(order) for order in found], next=found[-1].id if len(found) == query.limit else None
+    )
+
+
+@service_api.operation(
+    "POST", "/seatings", body=Seating, reply=OrderView, status=HTTPStatus.CREATED, idempotent=True, refusals=_CONFLICT
+)
+def seat_guests(session: Session, *, body: Seating) -> OrderView:
+    """Open a table's order."""
+    order = service.open_table(
+        session, read_table(session, body.table), covers=body.covers, guest=body.guest, allergies=body.allergies,
+        server=signed_in(),
+    )  # fmt: skip
+    return OrderView.of(order)
+
+
+@service_api.operation(
+    "POST",
+    "/orders/<uuid:reference>/lines",
+    body=LinesPlacement,
+    reply=OrderView,
+    status=HTTPStatus.CREATED,
+    idempotent=True,
+    refusals=_CONFLICT,
+)
+def add_lines(session: Session, *, reference: uuid.UUID, body: LinesPlacement) -> OrderView:
+    """Add lines to an order."""
+    settings: Settings = current_app.extensions["settings"]
+    order = service.lock_order(session, reference)
+    service.add_lines(session, order, body.lines, at=now(), zone=settings.zone, fire=not body.hold)
+    return _view(session, order)
+
+
+@service_api.operation("PUT", "/orders/<uuid:reference>/guests", body=Guests, reply=OrderView, if_match=True,
+                       refusals=_CONFLICT)  # fmt: skip
+def describe_guests(session: Session, *, reference: uuid.UUID, body: Guests, version: int) -> OrderView:
+    """Change what is known about the guests, such as their allergies."""
+    order = service.lock_order(session, reference)
+    require_version(order, version)
+    service.describe_guests(
+        session, order, covers=body.covers, guest=body.guest, note=body.note, allergies=body.allergies
+    )
+    return _view(session, order)
+
+
+@service_api.operation("POST", "/orders/<uuid:reference>/fire", body=Firing, reply=OrderView, refusals=_CONFLICT)
+def fire_course(session: Session, *, reference: uuid.UUID, body: Firing) -> OrderView:
+    """Send held lines to the kitchen."""
+    order = service.lock_order(session, reference)
+    service.fire(session, order, course=body.course)
+    return _view(session, order)
+
+
+@service_api.operation(
+    "POST", "/orders/<uuid:reference>/lines/<key:line>/move", body=LineMove, reply=OrderView, refusals=_CONFLICT
+)
+def move_line(session: Session, *, reference: uuid.UUID, line: int, body: LineMove) -> OrderView:
+    """Move a line on, such as to served."""
+    order = service.lock_order(session, reference)
+    service.move_line(session, order, service.find_line(order, line), body.status)
+    return _view(session, order)
+
+
+@service_api.operation(
+    "POST", "/orders/<uuid:reference>/lines/<key:line>/void", body=Reason, reply=OrderView, refusals=_CONFLICT
+)
+def void_line(session: Session, *, reference: uuid.UUID, line: int, body: Reason) -> OrderView:
+    """Take a line off, with a reason and a manager's confirmation."""
+    order = service.lock_order(session, reference)
+    by = answer_for(session, actor=signed_in(), permission=Permission.VOID_LINES, approval=body.approval)
+    service.void_line(session, order, service.find_line(order, line), reason=body.reason, by=by)
+    return _view(session, order)
+
+
+@service_api.operation("POST", "/orders/<uuid:reference>/transfer", body=Transfer, reply=OrderView, refusals=_CONFLICT)
+def transfer_order(session: Session, *, reference: uuid.UUID, body: Transfer) -> OrderView:
+    """Move an order to another table."""
+    order = service.lock_order(session, reference)
+    service.transfer(session, order, read_table(session, body.table))
+    return _view(session, order)
+
+
+@service_api.operation("POST", "/orders/<uuid:reference>/merge", body=Merge, reply=OrderView, refusals=_CONFLICT)
+def merge_order(session: Session, *, reference: uuid.UUID, body: Merge) -> OrderView:
+    """Put all lines of an order on another one."""
+    order, target = service.lock_pair(session, reference, body.into)
+    service.merge(session, order, target)
+    return _view(session, target)
+
+
+@service_api.operation("POST", "/orders/<uuid:reference>/cancel", body=Reason, reply=OrderView, refusals=_CONFLICT)
+def cancel_order(session: Session, *, reference: uuid.UUID, body: Reason) -> OrderView:
+    """Cancel an order that is not billed, with a reason and a manager's confirmation."""
+    order = service.lock_order(session, reference)
+    by = answer_for(session, actor=signed_in(), permission=Permission.VOID_LINES, approval=body.approval)
+    service.cancel(session, order, reason=body.reason, by=by)
+    return _view(session, order)
+
+
+def _view(session: Session, order: Order) -> OrderView:
+    session.flush()
+    session.refresh(order, ["lines"])
+    return OrderView.of(order)

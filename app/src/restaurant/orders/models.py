@@ -6,11 +6,13 @@ import uuid
 from datetime import datetime
 from typing import TypedDict
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, String
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from restaurant.database import Base
-from restaurant.menu.models import Course, Station
+from restaurant.floor.models import Table
+from restaurant.menu.models import Allergen, Course, Station
+from restaurant.people.models import User
 from restaurant.types import Labelled, Moment, choice, now
 
 
@@ -57,17 +59,36 @@ class Order(Base):
     """What one table or one take-away guest orders. Known outside by `reference`, which cannot be guessed."""
 
     __tablename__ = "orders"
+    __table_args__ = (
+        # One open order per table, whoever asks at the same time.
+        Index(
+            "uq_orders_open_table",
+            "table_id",
+            unique=True,
+            postgresql_where=text("closed_at IS NULL"),
+            sqlite_where=text("closed_at IS NULL"),
+        ),
+        CheckConstraint("covers >= 0", name="covers_not_negative"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     reference: Mapped[uuid.UUID] = mapped_column(unique=True, default=uuid.uuid4)
     kind: Mapped[OrderKind] = mapped_column(choice(OrderKind))
     status: Mapped[OrderStatus] = mapped_column(choice(OrderStatus), index=True)
+    table_id: Mapped[int | None] = mapped_column(ForeignKey("dining_table.id"))
+    server_id: Mapped[int | None] = mapped_column(ForeignKey("staff.id"), index=True)
+    covers: Mapped[int] = mapped_column(default=0, server_default="0")
+    allergies: Mapped[list[str]] = mapped_column(JSON, default=list, server_default="[]")
     guest: Mapped[str] = mapped_column(String(80), default="")
     note: Mapped[str] = mapped_column(String(500), default="")
     opened_at: Mapped[datetime] = mapped_column(Moment, default=now, index=True)
     closed_at: Mapped[datetime | None] = mapped_column(Moment)
+    billed_at: Mapped[datetime | None] = mapped_column(Moment)
+    cancel_reason: Mapped[str | None] = mapped_column(String(200))
     version: Mapped[int] = mapped_column()
 
+    table: Mapped[Table | None] = relationship()
+    server: Mapped[User | None] = relationship()
     lines: Mapped[list[OrderLine]] = relationship(
         back_populates="order", cascade="all, delete-orphan", order_by="OrderLine.id"
     )
@@ -102,6 +123,13 @@ class OrderLine(Base):
     status: Mapped[LineStatus] = mapped_column(choice(LineStatus), index=True)
     note: Mapped[str] = mapped_column(String(500), default="")
     options: Mapped[list[ChosenOption]] = mapped_column(JSON, default=list)
+    allergens: Mapped[list[str]] = mapped_column(JSON, default=list, server_default="[]")
+    seat: Mapped[int | None] = mapped_column()
+    fired_at: Mapped[datetime | None] = mapped_column(Moment)
+    ready_at: Mapped[datetime | None] = mapped_column(Moment)
+    served_at: Mapped[datetime | None] = mapped_column(Moment)
+    void_reason: Mapped[str | None] = mapped_column(String(200))
+    voided_by_id: Mapped[int | None] = mapped_column(ForeignKey("staff.id"))
 
     order: Mapped[Order] = relationship(back_populates="lines")
 
@@ -109,3 +137,8 @@ class OrderLine(Base):
     def total(self) -> int:
         """Cents due for this line."""
         return 0 if self.status is LineStatus.VOIDED else self.quantity * self.unit_price
+
+    @property
+    def danger(self) -> list[Allergen]:
+        """Allergens of the dish that the guests said they cannot eat."""
+        return [Allergen(name) for name in self.allergens if name in self.order.allergies]

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from restaurant.menu.models import Course, Station
+from restaurant.menu.models import Allergen, Course, Station
 from restaurant.orders.models import LineStatus, Order, OrderKind, OrderStatus
 from restaurant.types import LARGEST, Name, Text
 
@@ -23,11 +23,13 @@ class LinePlacement(BaseModel):
     dish: Key
     quantity: Annotated[int, Field(ge=1, le=50)] = 1
     options: Annotated[list[Key], Field(max_length=20)] = []
+    course: Course | None = None
+    seat: Annotated[int, Field(ge=1, le=60)] | None = None
     note: Text = ""
 
 
 class OrderPlacement(BaseModel):
-    """An order by a guest, to take away."""
+    """An order by a guest, to take away. It goes to the kitchen at once."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -58,9 +60,11 @@ class LineView(BaseModel):
     vat_rate: int
     station: Station
     course: Course
+    seat: int | None
     status: LineStatus
     note: str
     options: list[ChosenOptionView]
+    danger: list[Allergen]
 
 
 class OrderView(BaseModel):
@@ -71,14 +75,107 @@ class OrderView(BaseModel):
     reference: uuid.UUID
     kind: OrderKind
     status: OrderStatus
+    table_id: int | None
+    covers: int
+    allergies: list[Allergen]
     guest: str
     note: str
     opened_at: datetime
     closed_at: datetime | None
     total: int
+    version: int
     lines: list[LineView]
 
     @classmethod
     def of(cls, order: Order) -> OrderView:
         """The view of `order`."""
         return cls.model_validate(order)
+
+
+class OrdersView(BaseModel):
+    """A page of orders, newest first; `next` is the `before` of the following page, null on the last one."""
+
+    items: list[OrderView]
+    next: int | None
+
+
+class OrdersQuery(BaseModel):
+    """Which orders to list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: OrderStatus | None = None
+    before: Key | None = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+
+
+class Seating(BaseModel):
+    """Guests who sit down at a table."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    table: Key
+    covers: Annotated[int, Field(ge=1, le=60)]
+    guest: Annotated[Text, Field(max_length=80)] = ""
+    allergies: Annotated[list[Allergen], Field(max_length=14)] = []
+
+
+class LinesPlacement(BaseModel):
+    """Lines to add; `hold` keeps them from the kitchen until their course is fired."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    lines: Annotated[list[LinePlacement], Field(min_length=1, max_length=60)]
+    hold: bool = False
+
+
+class Firing(BaseModel):
+    """Which course to send to the kitchen; without one, everything that is held."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    course: Course | None = None
+
+
+class LineMove(BaseModel):
+    """Where a line goes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: Literal[LineStatus.FIRED, LineStatus.PREPARING, LineStatus.READY, LineStatus.SERVED]
+
+
+class Reason(BaseModel):
+    """Why something is taken back, with a manager's confirmation where one is needed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Annotated[Name, Field(max_length=200)]
+    approval: Annotated[str, Field(max_length=100)] | None = None
+
+
+class Transfer(BaseModel):
+    """The table to move to."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    table: Key
+
+
+class Merge(BaseModel):
+    """The order that takes over all lines."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    into: uuid.UUID
+
+
+class Guests(BaseModel):
+    """What is known about the guests."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    covers: Annotated[int, Field(ge=1, le=60)]
+    guest: Annotated[Text, Field(max_length=80)] = ""
+    note: Text = ""
+    allergies: Annotated[list[Allergen], Field(max_length=14)] = []

@@ -1,64 +1,280 @@
-"""Placing and reading orders."""
+"""Placing orders and everything that happens to them until they are paid.
+
+Functions that change an order take one that was read by `lock_order`: two people who change the same order do so one
+after the other, and each change ends with the order's status worked out anew (`machine`) and an event for the kitchen.
+"""
 
 from __future__ import annotations
 
 import uuid
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, time
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, joinedload, selectinload
+from sqlalchemy.orm.attributes import flag_modified
 
-from restaurant.database import on_commit
+from restaurant.database import on_commit, violated
 from restaurant.errors import Conflict, Invalid, NotFound
+from restaurant.floor.models import Condition, Table
 from restaurant.i18n import gettext as _
-from restaurant.menu.models import Dish, Option, OptionGroup
+from restaurant.kitchen import outbox
+from restaurant.menu.models import Allergen, Course, Dish, Option, OptionGroup
 from restaurant.menu.service import is_available
 from restaurant.metrics import count_order
+from restaurant.orders.machine import MOVES, SETTLED, status_of
 from restaurant.orders.models import ChosenOption, LineStatus, Order, OrderKind, OrderLine, OrderStatus
 from restaurant.orders.schemas import LinePlacement, OrderPlacement
+from restaurant.people.models import User
+from restaurant.types import now
 
 
 def place_order(session: Session, placement: OrderPlacement, *, at: datetime, zone: ZoneInfo) -> Order:
-    """Place a guest's order at the instant `at`.
+    """Place a guest's order at the instant `at`; it goes to the kitchen at once.
 
     Raises `Invalid` for an unknown dish or wrong options, `Conflict` for a dish that is not available.
     """
-    wanted = {line.dish for line in placement.lines}
-    dishes = {
-        dish.id: dish
-        for dish in session.scalars(
-            select(Dish)
-            .where(Dish.id.in_(wanted), Dish.archived.is_(False))
-            .options(selectinload(Dish.option_groups).selectinload(OptionGroup.options))
-        )
-    }
-    clock = at.astimezone(zone).time()
     order = Order(
-        kind=placement.kind,
-        status=OrderStatus.SENT,
-        guest=placement.guest,
-        note=placement.note,
-        opened_at=at,
-        lines=[
-            _line(line, dishes.get(line.dish), kind=placement.kind, clock=clock, field=f"/lines/{index}")
-            for index, line in enumerate(placement.lines)
-        ],
+        kind=placement.kind, status=OrderStatus.DRAFT, guest=placement.guest, note=placement.note, opened_at=at
     )
     session.add(order)
-    session.flush()
+    add_lines(session, order, placement.lines, at=at, zone=zone, fire=True)
     kind, value = order.kind.value, order.total
     on_commit(session, lambda: count_order(kind=kind, value=value))
     return order
 
 
+def open_table(
+    session: Session, table: Table, *, covers: int, guest: str, allergies: Sequence[Allergen], server: User | None
+) -> Order:
+    """Seat guests at a table. Raises `Conflict` when it has an open order, is merged away or cannot be used."""
+    _usable(table)
+    order = Order(
+        kind=OrderKind.DINE_IN,
+        status=OrderStatus.DRAFT,
+        table_id=table.id,
+        covers=covers,
+        guest=guest,
+        allergies=[allergen.value for allergen in allergies],
+        server_id=server.id if server is not None else None,
+    )
+    session.add(order)
+    _flush_table(session)
+    outbox.record(session, order.id)
+    return order
+
+
 def read_order(session: Session, reference: uuid.UUID) -> Order:
-    """The order known as `reference`. Raises `NotFound`."""
-    order = session.scalar(select(Order).where(Order.reference == reference).options(selectinload(Order.lines)))
+    """The order known as `reference`, with its lines. Raises `NotFound`."""
+    order = session.scalar(
+        select(Order)
+        .where(Order.reference == reference)
+        .options(selectinload(Order.lines), joinedload(Order.table), joinedload(Order.server))
+    )
     if order is None:
         raise NotFound(_("There is no such order."))
     return order
+
+
+def lock_order(session: Session, reference: uuid.UUID) -> Order:
+    """As `read_order`, and nobody else changes the order until this unit of work ends."""
+    order = session.scalar(
+        select(Order)
+        .where(Order.reference == reference)
+        .options(selectinload(Order.lines))
+        .with_for_update(of=Order)
+        .execution_options(populate_existing=True)
+    )
+    if order is None:
+        raise NotFound(_("There is no such order."))
+    return order
+
+
+def lock_pair(session: Session, first: uuid.UUID, second: uuid.UUID) -> tuple[Order, Order]:
+    """Lock two orders, always in the same sequence, so that two people cannot wait for each other."""
+    locked = {reference: lock_order(session, reference) for reference in sorted({first, second})}
+    return locked[first], locked[second]
+
+
+def find_line(order: Order, key: int) -> OrderLine:
+    """The line of `order` with this key. Raises `NotFound`."""
+    for line in order.lines:
+        if line.id == key:
+            return line
+    raise NotFound(_("There is no such line."))
+
+
+def open_orders(session: Session) -> Sequence[Order]:
+    """All orders that are not closed, oldest first."""
+    return session.scalars(
+        select(Order)
+        .where(Order.closed_at.is_(None))
+        .options(selectinload(Order.lines), joinedload(Order.table), joinedload(Order.server))
+        .order_by(Order.opened_at, Order.id)
+    ).all()
+
+
+def list_orders(session: Session, *, status: OrderStatus | None, before: int | None, limit: int) -> Sequence[Order]:
+    """Orders, newest first, older than the key `before`."""
+    query = select(Order).options(selectinload(Order.lines)).order_by(Order.id.desc()).limit(limit)
+    if status is not None:
+        query = query.where(Order.status == status)
+    if before is not None:
+        query = query.where(Order.id < before)
+    return session.scalars(query).all()
+
+
+def add_lines(
+    session: Session, order: Order, placements: Sequence[LinePlacement], *, at: datetime, zone: ZoneInfo, fire: bool
+) -> list[OrderLine]:
+    """Add lines, sent to the kitchen at once or held until their course is fired. Raises as `place_order` does."""
+    _unsettled(order)
+    dishes = {
+        dish.id: dish
+        for dish in session.scalars(
+            select(Dish)
+            .where(Dish.id.in_({line.dish for line in placements}), Dish.archived.is_(False))
+            .options(selectinload(Dish.allergens), selectinload(Dish.option_groups).selectinload(OptionGroup.options))
+        )
+    }
+    clock = at.astimezone(zone).time()
+    added = [
+        _line(line, dishes.get(line.dish), kind=order.kind, clock=clock, field=f"/lines/{index}")
+        for index, line in enumerate(placements)
+    ]
+    order.lines.extend(added)
+    session.flush()
+    if fire:
+        _fire(session, added)
+    _changed(session, order)
+    return added
+
+
+def fire(session: Session, order: Order, *, course: Course | None) -> list[OrderLine]:
+    """Send held lines to the kitchen: those of one course, or all. Raises `Conflict` when none is held."""
+    _unsettled(order)
+    held = [line for line in order.lines if line.status is LineStatus.HELD and course in {None, line.course}]
+    if not held:
+        raise Conflict(_("Nothing is waiting to be sent."), code="nothing-held")
+    _fire(session, held)
+    _changed(session, order)
+    return held
+
+
+def move_line(session: Session, order: Order, line: OrderLine, status: LineStatus) -> None:
+    """Move a line on (or back, a recall). Raises `Conflict` for a step the machine does not have."""
+    if status not in MOVES[line.status] or status is LineStatus.VOIDED or line.status is LineStatus.HELD:
+        raise Conflict(
+            _("A line that is “{old}” cannot become “{new}”.", old=_(line.status.label), new=_(status.label)),
+            code="wrong-step",
+        )
+    if order.closed_at is not None:
+        raise Conflict(_("This order is closed."), code="order-settled")
+    line.status = status
+    if status is LineStatus.READY:
+        line.ready_at = line.ready_at or now()
+    if status is LineStatus.SERVED:
+        line.served_at = now()
+    _changed(session, order)
+
+
+def void_line(session: Session, order: Order, line: OrderLine, *, reason: str, by: User) -> None:
+    """Take a line off the order; `by` answers for it. Raises `Conflict` when it is voided or the order settled."""
+    _unsettled(order)
+    if line.status is LineStatus.VOIDED:
+        raise Conflict(_("This line is already voided."), code="wrong-step")
+    line.status = LineStatus.VOIDED
+    line.void_reason = reason
+    line.voided_by_id = by.id
+    _changed(session, order)
+
+
+def transfer(session: Session, order: Order, table: Table) -> None:
+    """Move an order to another table. Raises `Conflict` when that table is taken or cannot be used."""
+    _unsettled(order)
+    _usable(table)
+    order.table_id = table.id
+    _flush_table(session)
+    _changed(session, order)
+
+
+def merge(session: Session, order: Order, target: Order) -> None:
+    """Put all lines of `order` on `target`, and end `order`. Both must be locked (`lock_pair`)."""
+    _unsettled(order)
+    _unsettled(target)
+    if order.id == target.id or order.kind is not target.kind:
+        raise Conflict(_("These two orders cannot be merged."), code="not-mergeable")
+    target.covers += order.covers
+    target.allergies = sorted({*target.allergies, *order.allergies})
+    for line in list(order.lines):
+        line.order = target
+    session.flush()
+    _end(order, reason="merged")
+    _changed(session, target)
+    outbox.record(session, order.id)
+    session.flush()
+
+
+def cancel(session: Session, order: Order, *, reason: str, by: User) -> None:
+    """Void all lines and end the order; `by` answers for it. Raises `Conflict` once it is billed."""
+    _unsettled(order)
+    for line in order.lines:
+        if line.status is not LineStatus.VOIDED:
+            line.status, line.void_reason, line.voided_by_id = LineStatus.VOIDED, reason, by.id
+    _end(order, reason=reason)
+    outbox.record(session, order.id)
+    session.flush()
+
+
+def describe_guests(
+    session: Session, order: Order, *, covers: int, guest: str, note: str, allergies: Sequence[Allergen]
+) -> None:
+    """Change what is known about the guests; every line is checked against their allergies from then on."""
+    _unsettled(order)
+    order.covers, order.guest, order.note = covers, guest, note
+    order.allergies = [allergen.value for allergen in allergies]
+    _changed(session, order)
+
+
+def _unsettled(order: Order) -> None:
+    if order.status in SETTLED:
+        raise Conflict(_("This order is settled and cannot be changed."), code="order-settled")
+
+
+def _usable(table: Table) -> None:
+    if table.condition is not Condition.USABLE or table.merged_into_id is not None:
+        raise Conflict(_("Table {table} cannot be used now.", table=table.name), code="table-unusable")
+
+
+def _flush_table(session: Session) -> None:
+    try:
+        session.flush()
+    except IntegrityError as error:
+        if violated(error, "uq_orders_open_table") or violated(error, "orders.table_id"):
+            raise Conflict(_("This table already has an open order."), code="table-taken") from error
+        raise
+
+
+def _fire(_session: Session, lines: Sequence[OrderLine]) -> None:
+    moment = now()
+    for line in lines:
+        line.status, line.fired_at = LineStatus.FIRED, moment
+
+
+def _changed(session: Session, order: Order) -> None:
+    """Work the status out anew, count the change and tell the kitchen."""
+    order.status = status_of((line.status for line in order.lines), billed=order.billed_at is not None)
+    # A change of a line is a change of its order: the order's version must count it.
+    flag_modified(order, "status")
+    session.flush()
+    outbox.record(session, order.id)
+
+
+def _end(order: Order, *, reason: str) -> None:
+    order.status, order.closed_at, order.cancel_reason = OrderStatus.CANCELLED, now(), reason
 
 
 def _line(placement: LinePlacement, dish: Dish | None, *, kind: OrderKind, clock: time, field: str) -> OrderLine:
@@ -76,10 +292,12 @@ def _line(placement: LinePlacement, dish: Dish | None, *, kind: OrderKind, clock
         unit_price=dish.price + sum(option.price for option in options),
         vat_rate=dish.vat_dine_in if kind is OrderKind.DINE_IN else dish.vat_take_away,
         station=dish.station,
-        course=dish.course,
-        status=LineStatus.FIRED,
+        course=placement.course or dish.course,
+        seat=placement.seat,
+        status=LineStatus.HELD,
         note=placement.note,
         options=[ChosenOption(name=option.name, price=option.price) for option in options],
+        allergens=[entry.allergen.value for entry in dish.allergens],
     )
 
 

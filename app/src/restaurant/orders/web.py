@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Blueprint, current_app, redirect, render_template, request, url_for
 from pydantic import ValidationError
+from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
 from restaurant.database import Database
@@ -31,7 +32,7 @@ def menu_page() -> str:
     clock = local(now()).time()
     with database.reading() as session:
         categories = [CategoryView.of(category, at=clock) for category in menu.read_menu(session)]
-    return render_template("menu.html", categories=categories, key=uuid.uuid4().hex)
+    return render_template("orders/menu.html", categories=categories, key=uuid.uuid4().hex)
 
 
 @web.post("/commandes")
@@ -58,7 +59,7 @@ def order_page(reference: uuid.UUID) -> str:
     """An order as its guest sees it."""
     database: Database = current_app.extensions["database"]
     with database.reading() as session:
-        return render_template("order.html", order=service.read_order(session, reference))
+        return render_template("orders/order.html", order=service.read_order(session, reference))
 
 
 @web.post("/langue")
@@ -72,19 +73,23 @@ def choose_language() -> Response:
     return response
 
 
-def _read_form() -> OrderPlacement:
-    """The menu's form: ``quantity-<dish>`` and, per dish, ``options-<dish>``. Raises `Invalid`."""
+def read_lines(form: MultiDict[str, str]) -> list[dict[str, Any]]:
+    """The chosen dishes of the menu's form: ``quantity-<dish>`` and ``options-<dish>``. Raises `Invalid` for none."""
     lines: list[dict[str, Any]] = []
-    for field, text in request.form.items():
+    for field, text in form.items():
         kind, _dash, dish = field.partition("-")
         if kind == "quantity" and dish.isdecimal() and text.strip() not in {"", "0"}:
             # A group of which exactly one is taken has a name of its own, as radio buttons need.
-            names = [name for name in request.form if name == f"options-{dish}" or name.startswith(f"options-{dish}-")]
-            options = [option for name in names for option in request.form.getlist(name)]
-            note = request.form.get(f"note-{dish}", "")
-            lines.append({"dish": dish, "quantity": text, "options": options, "note": note})
+            names = [name for name in form if name == f"options-{dish}" or name.startswith(f"options-{dish}-")]
+            options = [option for name in names for option in form.getlist(name)]
+            lines.append({"dish": dish, "quantity": text, "options": options, "note": form.get(f"note-{dish}", "")})
     if not lines:
         raise Invalid(_("Choose at least one dish."))
+    return lines
+
+
+def _read_form() -> OrderPlacement:
+    lines = read_lines(request.form)
     try:
         return OrderPlacement.model_validate(
             {"guest": request.form.get("guest", ""), "note": request.form.get("note", ""), "lines": lines}

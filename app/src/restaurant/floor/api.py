@@ -1,0 +1,62 @@
+"""The floor over REST: `plan` is read by whoever serves, `edit` changes it."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from sqlalchemy.orm import Session
+
+from restaurant.floor import service
+from restaurant.floor.models import Table
+from restaurant.floor.schemas import FloorView, NewTable, RoomView, TableChange, TableJoin, TableView
+from restaurant.http.api import Api, require_version
+from restaurant.types import now
+
+plan = Api("floor")
+edit = Api("tables")
+
+
+@plan.operation("GET", "/floor", reply=FloorView)
+def read_floor(session: Session) -> FloorView:
+    """Read all rooms, with what each table is doing now."""
+    return FloorView(
+        rooms=[
+            RoomView(id=room.id, name=room.name, tables=[TableView.of(seat) for seat in seats])
+            for room, seats in service.read_floor(session, at=now())
+        ]
+    )
+
+
+@edit.operation(
+    "POST",
+    "/tables",
+    body=NewTable,
+    reply=TableView,
+    status=HTTPStatus.CREATED,
+    refusals=(HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND),
+)
+def add_table(session: Session, *, body: NewTable) -> TableView:
+    """Put a table into a room."""
+    return _view(session, service.add_table(session, **body.model_dump()))
+
+
+@edit.operation("PATCH", "/tables/<key:table>", body=TableChange, reply=TableView, if_match=True,
+                refusals=(HTTPStatus.CONFLICT,))  # fmt: skip
+def change_table(session: Session, *, table: int, body: TableChange, version: int) -> TableView:
+    """Change a table, such as where it stands."""
+    found = service.read_table(session, table)
+    require_version(found, version)
+    return _view(session, service.change_table(session, found, **body.model_dump(exclude_none=True)))
+
+
+@edit.operation("POST", "/tables/<key:table>/join", body=TableJoin, reply=TableView, refusals=(HTTPStatus.CONFLICT,))
+def join_table(session: Session, *, table: int, body: TableJoin) -> TableView:
+    """Push a table to another one, or apart again."""
+    found = service.read_table(session, table)
+    into = service.read_table(session, body.into) if body.into is not None else None
+    return _view(session, service.join_tables(session, found, into))
+
+
+def _view(session: Session, table: Table) -> TableView:
+    seats = {seat.table.id: seat for _room, all_ in service.read_floor(session, at=now()) for seat in all_}
+    return TableView.of(seats[table.id])

@@ -1,0 +1,149 @@
+"""The floor plan and what each table is doing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, selectinload
+
+from restaurant.database import violated
+from restaurant.errors import Conflict, NotFound
+from restaurant.floor.models import Condition, Room, Shape, Table, TableState
+from restaurant.i18n import gettext as _
+from restaurant.orders import service as orders
+from restaurant.orders.models import LineStatus, Order, OrderStatus
+
+#: A guest whose dish takes longer than this after it was sent is kept waiting.
+LATE_AFTER = timedelta(minutes=25)
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A table with what it is doing now; `since` is when its guests sat down."""
+
+    table: Table
+    state: TableState
+    order: Order | None
+    since: datetime | None
+    booking: datetime | None = None
+
+
+def state_of(table: Table, order: Order | None, *, at: datetime) -> TableState:
+    """What `table` is doing at the instant `at`, given its open order."""
+    if order is None:
+        return TableState.FREE if table.condition is Condition.USABLE else TableState(table.condition.value)
+    if any(
+        line.status in {LineStatus.FIRED, LineStatus.PREPARING}
+        and line.fired_at is not None
+        and at - line.fired_at > LATE_AFTER
+        for line in order.lines
+    ):
+        return TableState.LATE
+    if order.status is OrderStatus.DRAFT:
+        return TableState.SEATED
+    if order.status in {OrderStatus.SERVED, OrderStatus.BILLED, OrderStatus.PAID}:
+        return TableState.TO_BILL
+    return TableState.ORDERED
+
+
+def read_rooms(session: Session) -> Sequence[Room]:
+    """All rooms with their tables."""
+    return session.scalars(select(Room).options(selectinload(Room.tables)).order_by(Room.position, Room.id)).all()
+
+
+def read_floor(session: Session, *, at: datetime) -> list[tuple[Room, list[Seat]]]:
+    """All rooms, and what each of their tables is doing at the instant `at`."""
+    by_table = {order.table_id: order for order in orders.open_orders(session) if order.table_id is not None}
+    plan = []
+    for room in read_rooms(session):
+        seats = []
+        for table in room.tables:
+            order = by_table.get(table.merged_into_id or table.id)
+            state = state_of(table, order, at=at)
+            seats.append(Seat(table=table, state=state, order=order, since=order.opened_at if order else None))
+        plan.append((room, seats))
+    return plan
+
+
+def read_table(session: Session, key: int) -> Table:
+    """One table. Raises `NotFound`."""
+    table = session.get(Table, key)
+    if table is None:
+        raise NotFound(_("There is no such table."))
+    return table
+
+
+def add_table(
+    session: Session, *, room: int, name: str, shape: Shape, seats_min: int, seats_max: int, x: int, y: int,
+    width: int, height: int,
+) -> Table:  # fmt: skip
+    """Put a table into a room. Raises `NotFound` for the room, `Conflict` when the name is taken."""
+    if session.get(Room, room) is None:
+        raise NotFound(_("There is no such room."))
+    table = Table(
+        room_id=room, name=name, shape=shape, seats_min=seats_min, seats_max=seats_max, x=x, y=y,
+        width=width, height=height,
+    )  # fmt: skip
+    session.add(table)
+    _flush_name(session)
+    return table
+
+
+def change_table(session: Session, table: Table, **changes: object) -> Table:
+    """Set attributes of a table. Raises `Conflict` for a name that is taken."""
+    for name, value in changes.items():
+        setattr(table, name, value)
+    _flush_name(session)
+    return table
+
+
+def join_tables(session: Session, table: Table, into: Table | None) -> Table:
+    """Push a table to another one (its guests are that one's), or apart again.
+
+    Raises `Conflict` when the table has guests of its own, is itself joined by others, or the other is joined away.
+    """
+    if into is not None:
+        taken = session.scalar(select(Order.id).where(Order.table_id == table.id, Order.closed_at.is_(None)))
+        joined = session.scalar(select(Table.id).where(Table.merged_into_id == table.id).limit(1))
+        if taken or joined or into.merged_into_id is not None or into.id == table.id:
+            raise Conflict(_("These tables cannot be joined."), code="not-joinable")
+    table.merged_into_id = into.id if into is not None else None
+    session.flush()
+    return table
+
+
+def seed_floor(session: Session) -> int:
+    """Put an example floor into a house that has none; returns how many tables were added."""
+    if session.scalar(select(func.count()).select_from(Room)):
+        return 0
+    dining, terrace = Room(name="Salle", position=0), Room(name="Terrasse", position=1)
+    session.add_all((dining, terrace))
+    session.flush()
+    plan = [
+        *((dining, f"{n}", Shape.ROUND, 1, 2, 60 + 170 * (n - 1), 60, 90, 90) for n in range(1, 6)),
+        *((dining, f"{n + 5}", Shape.SQUARE, 2, 4, 60 + 210 * (n - 1), 230, 120, 100) for n in range(1, 5)),
+        *((dining, f"{n + 9}", Shape.SQUARE, 4, 6, 60 + 280 * (n - 1), 410, 200, 110) for n in range(1, 4)),
+        *((terrace, f"T{n}", Shape.ROUND, 1, 4, 60 + 190 * (n - 1), 90, 110, 110) for n in range(1, 5)),
+    ]
+    session.add_all(
+        Table(
+            room_id=room.id, name=name, shape=shape, seats_min=least, seats_max=most, x=x, y=y,
+            width=width, height=height,
+        )
+        for room, name, shape, least, most, x, y, width, height in plan
+    )  # fmt: skip
+    session.flush()
+    return len(plan)
+
+
+def _flush_name(session: Session) -> None:
+    try:
+        session.flush()
+    except IntegrityError as error:
+        if violated(error, "uq_dining_table_name") or violated(error, "dining_table.name"):
+            raise Conflict(_("Another table has this name."), code="name-taken") from error
+        raise

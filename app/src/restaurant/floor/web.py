@@ -1,0 +1,93 @@
+"""Pages of the floor: the plan with what each table is doing, seating guests, and moving tables about."""
+
+from __future__ import annotations
+
+from flask import Blueprint, current_app, redirect, render_template, request, url_for
+from pydantic import ValidationError
+from werkzeug.wrappers import Response
+
+from restaurant.database import Database
+from restaurant.errors import Invalid
+from restaurant.floor import service
+from restaurant.floor.models import Condition
+from restaurant.http.guard import signed_in
+from restaurant.i18n import gettext as _
+from restaurant.menu.models import Allergen
+from restaurant.orders import service as orders
+from restaurant.orders.schemas import Seating
+from restaurant.types import now
+
+floor = Blueprint("floor", __name__)
+plan = Blueprint("plan", __name__)
+
+
+@floor.get("/salle")
+def floor_page() -> str:
+    """All rooms; a table leads to its order or to seating guests."""
+    database: Database = current_app.extensions["database"]
+    with database.reading() as session:
+        rooms = service.read_floor(session, at=now())
+        waiting = [order for order in orders.open_orders(session) if order.table_id is None]
+    return render_template("floor/floor.html", rooms=rooms, waiting=waiting, editing=False)
+
+
+@floor.get("/salle/tables/<key:table>")
+def table_page(table: int) -> Response:
+    """The order of an occupied table, or the form that seats guests at a free one."""
+    database: Database = current_app.extensions["database"]
+    with database.reading() as session:
+        found = service.read_table(session, table)
+        seat = next(seat for _room, seats in service.read_floor(session, at=now()) for seat in seats
+                    if seat.table.id == found.id)  # fmt: skip
+        if seat.order is not None:
+            return redirect(url_for("service.order_page", reference=seat.order.reference), code=303)
+        page = render_template("floor/table.html", seat=seat, allergens=list(Allergen), Condition=Condition)
+    return Response(page, mimetype="text/html")
+
+
+@floor.post("/salle/tables/<key:table>")
+def seat_guests(table: int) -> Response:
+    """Seat guests at a table."""
+    try:
+        seating = Seating.model_validate(
+            {
+                "table": table,
+                "covers": request.form.get("covers", ""),
+                "guest": request.form.get("guest", ""),
+                "allergies": request.form.getlist("allergies"),
+            }
+        )
+    except ValidationError as error:
+        raise Invalid(_("Say how many guests there are (1 to 60).")) from error
+    database: Database = current_app.extensions["database"]
+    with database.writing() as session:
+        order = orders.open_table(
+            session,
+            service.read_table(session, table),
+            covers=seating.covers,
+            guest=seating.guest,
+            allergies=seating.allergies,
+            server=signed_in(),
+        )
+    return redirect(url_for("service.order_page", reference=order.reference), code=303)
+
+
+@floor.post("/salle/tables/<key:table>/etat")
+def set_condition(table: int) -> Response:
+    """Mark a table as being cleaned, out of service or usable again."""
+    wanted = request.form.get("condition", "")
+    if wanted not in {condition.value for condition in Condition}:
+        raise Invalid(_("There is no such condition."))
+    database: Database = current_app.extensions["database"]
+    with database.writing() as session:
+        service.change_table(session, service.read_table(session, table), condition=Condition(wanted))
+    return redirect(url_for("floor.floor_page"), code=303)
+
+
+@plan.get("/salle/plan")
+def plan_page() -> str:
+    """The plan to drag tables about on; each drop is saved through the API."""
+    database: Database = current_app.extensions["database"]
+    with database.reading() as session:
+        rooms = service.read_floor(session, at=now())
+    return render_template("floor/floor.html", rooms=rooms, waiting=[], editing=True)

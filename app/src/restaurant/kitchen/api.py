@@ -1,0 +1,82 @@
+"""The kitchen over REST."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from http import HTTPStatus
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy.orm import Session
+
+from restaurant.http.api import Api
+from restaurant.kitchen import service
+from restaurant.menu.models import Allergen, Station
+from restaurant.orders.schemas import LineMove, LineView, OrderView
+from restaurant.types import now
+
+api = Api("kitchen")
+
+
+class TicketView(BaseModel):
+    """What one order wants from the kitchen."""
+
+    order: uuid.UUID
+    table: str | None
+    guest: str
+    note: str
+    allergies: list[Allergen]
+    since: datetime
+    urgency: service.Urgency
+    lines: list[LineView]
+
+
+class DishCount(BaseModel):
+    """How many of a dish are still to be cooked."""
+
+    name: str
+    quantity: int
+
+
+class BoardView(BaseModel):
+    """Tickets, longest waiting first, and the all-day count."""
+
+    tickets: list[TicketView]
+    all_day: list[DishCount]
+
+
+class BoardQuery(BaseModel):
+    """Which station's board; all of them without one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    station: Station | None = None
+
+
+@api.operation("GET", "/kitchen/tickets", query=BoardQuery, reply=BoardView)
+def read_tickets(session: Session, *, query: BoardQuery) -> BoardView:
+    """Read what there is to cook."""
+    board = service.read_board(session, station=query.station, at=now())
+    return BoardView(
+        tickets=[
+            TicketView(
+                order=ticket.order.reference,
+                table=ticket.order.table.name if ticket.order.table is not None else None,
+                guest=ticket.order.guest,
+                note=ticket.order.note,
+                allergies=[Allergen(name) for name in ticket.order.allergies],
+                since=ticket.since,
+                urgency=ticket.urgency,
+                lines=[LineView.model_validate(line) for line in ticket.lines],
+            )
+            for ticket in board.tickets
+        ],
+        all_day=[DishCount(name=name, quantity=quantity) for name, quantity in board.all_day],
+    )
+
+
+@api.operation("POST", "/kitchen/lines/<key:line>/move", body=LineMove, reply=OrderView,
+               refusals=(HTTPStatus.CONFLICT,))  # fmt: skip
+def move_kitchen_line(session: Session, *, line: int, body: LineMove) -> OrderView:
+    """Move a line on, or back again (recall)."""
+    return OrderView.of(service.move_line(session, line, body.status))

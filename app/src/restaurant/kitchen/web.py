@@ -1,0 +1,109 @@
+"""The kitchen's screen, and the stream that tells it when to look again.
+
+The stream carries no state, only "something changed": a screen that hears it fetches its board anew. So a screen that
+comes back, on this pod or another, cannot be wrong for longer than one look.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from http import HTTPStatus
+
+from flask import Blueprint, current_app, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from restaurant.database import Database
+from restaurant.errors import NotFound, Problem
+from restaurant.i18n import gettext as _
+from restaurant.kitchen import outbox, service
+from restaurant.lifecycle import Lifecycle
+from restaurant.menu.models import Station
+from restaurant.metrics import STREAMS
+from restaurant.orders.models import LineStatus
+from restaurant.types import now
+
+kitchen = Blueprint("kitchen", __name__)
+
+#: A stream ends by itself after this many seconds, so that screens spread over pods that have come since.
+STREAM_SECONDS = 55.0
+_STILL_HERE_SECONDS = 15.0
+
+
+class StreamsTaken(Problem):
+    """All places for streams are taken; the screen asks again every few seconds instead."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "streams-taken"
+
+
+@kitchen.get("/cuisine")
+def board_page() -> str:
+    """The screen of one station or of all."""
+    return render_template("kitchen/board_page.html", **_board())
+
+
+@kitchen.get("/cuisine/tableau")
+def board() -> str:
+    """The part of the screen that changes."""
+    return render_template("kitchen/board.html", **_board())
+
+
+@kitchen.post("/cuisine/lignes/<key:line>")
+def move_line(line: int) -> Response:
+    """Move a line on or back, and show the board again."""
+    database: Database = current_app.extensions["database"]
+    wanted = request.form.get("status", "")
+    if wanted not in {status.value for status in LineStatus}:
+        raise NotFound(_("There is no such line."))
+    with database.writing() as session:
+        service.move_line(session, line, LineStatus(wanted))
+    return redirect(url_for("kitchen.board_page", station=request.form.get("station") or None), code=303)
+
+
+@kitchen.get("/cuisine/flux")
+def stream() -> Response:
+    """Server-sent events: `change` whenever the board may have changed."""
+    hub: outbox.Hub = current_app.extensions["hub"]
+    lifecycle: Lifecycle = current_app.extensions["lifecycle"]
+    resumed = "Last-Event-ID" in request.headers
+    place = ExitStack()
+    try:
+        changes = place.enter_context(hub.screen())
+    except outbox.TooManyStreamsError as error:
+        raise StreamsTaken(_("All live connections are taken.")) from error
+    with hub.database.reading() as session:
+        current = outbox.last_event(session)
+    STREAMS.inc()
+    place.callback(STREAMS.dec)
+
+    def events() -> Iterator[str]:
+        # Whoever resumes may have missed something; whoever is new has just loaded the page.
+        yield f"retry: 1000\nid: {current}\nevent: {'change' if resumed else 'hello'}\ndata:\n\n"
+        end = time.monotonic() + STREAM_SECONDS
+        spoken = time.monotonic()
+        while time.monotonic() < end and not lifecycle.draining.is_set():
+            try:
+                number = changes.get(timeout=0.5)
+            except queue.Empty:
+                if time.monotonic() - spoken >= _STILL_HERE_SECONDS:
+                    spoken = time.monotonic()
+                    yield ": still here\n\n"
+                continue
+            spoken = time.monotonic()
+            yield f"id: {number}\nevent: change\ndata:\n\n"
+
+    response = Response(events(), mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    response.call_on_close(place.close)
+    return response
+
+
+def _board() -> dict[str, object]:
+    wanted = request.args.get("station", "")
+    station = Station(wanted) if wanted in {entry.value for entry in Station} else None
+    database: Database = current_app.extensions["database"]
+    with database.reading() as session:
+        board = service.read_board(session, station=station, at=now())
+    return {"board": board, "station": station, "stations": list(Station), "Status": LineStatus}

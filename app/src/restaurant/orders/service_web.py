@@ -1,0 +1,195 @@
+"""The server's page of one order: what was ordered, and everything one can do to it."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import AbstractContextManager
+
+from flask import Blueprint, current_app, redirect, render_template, request, url_for
+from pydantic import ValidationError
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+
+from restaurant.database import Database
+from restaurant.errors import Invalid
+from restaurant.floor.service import read_floor, read_table
+from restaurant.http import idempotency
+from restaurant.http.guard import signed_in
+from restaurant.i18n import gettext as _
+from restaurant.i18n import local
+from restaurant.menu import service as menu
+from restaurant.menu.models import Allergen, Course
+from restaurant.menu.schemas import CategoryView
+from restaurant.orders import service
+from restaurant.orders.machine import SETTLED
+from restaurant.orders.models import LineStatus
+from restaurant.orders.schemas import Guests, LinesPlacement
+from restaurant.orders.web import read_lines
+from restaurant.people.permissions import Permission
+from restaurant.people.service import answer_for, give_approval
+from restaurant.settings import Settings
+from restaurant.types import now
+
+pages = Blueprint("service", __name__, url_prefix="/service")
+
+
+@pages.get("/<uuid:reference>")
+def order_page(reference: uuid.UUID) -> str:
+    """The order with its lines, the menu to add from, and the tables to move to."""
+    database: Database = current_app.extensions["database"]
+    moment = now()
+    with database.reading() as session:
+        order = service.read_order(session, reference)
+        seats = [seat for _room, seats in read_floor(session, at=moment) for seat in seats]
+        clock = local(moment).time()
+        categories = [CategoryView.of(category, at=clock) for category in menu.read_menu(session)]
+        return render_template(
+            "orders/service.html",
+            order=order,
+            settled=order.status in SETTLED,
+            free=[seat.table for seat in seats if seat.order is None and seat.state.value == "free"],
+            others=[seat for seat in seats if seat.order is not None and seat.order.id != order.id],
+            held={line.course for line in order.lines if line.status is LineStatus.HELD},
+            categories=categories,
+            allergens=list(Allergen),
+            courses=list(Course),
+            Status=LineStatus,
+            key=uuid.uuid4().hex,
+        )
+
+
+@pages.post("/<uuid:reference>/lignes")
+def add_lines(reference: uuid.UUID) -> Response:
+    """Add lines from the menu's form, sent to the kitchen at once or held."""
+    settings: Settings = current_app.extensions["settings"]
+    lines, seat = read_lines(request.form), request.form.get("seat") or None
+    try:
+        placement = LinesPlacement.model_validate(
+            {"lines": [{**line, "seat": seat} for line in lines], "hold": "hold" in request.form}
+        )
+    except ValidationError as error:
+        raise Invalid(_("Some quantities are not acceptable (1 to 50 of each dish).")) from error
+    with _writing() as session:
+        claimed = idempotency.claim(
+            session,
+            scope=f"web:lines:{reference}",
+            key=request.form.get("key", "")[:100] or uuid.uuid4().hex,
+            content=placement.model_dump_json().encode(),
+        )
+        if claimed.replay is None:
+            order = service.lock_order(session, reference)
+            service.add_lines(session, order, placement.lines, at=now(), zone=settings.zone, fire=not placement.hold)
+            idempotency.keep(session, claimed, status=303, body="")
+    return _back(reference)
+
+
+@pages.post("/<uuid:reference>/envoi")
+def fire(reference: uuid.UUID) -> Response:
+    """Send a held course to the kitchen."""
+    wanted = request.form.get("course", "")
+    course = Course(wanted) if wanted in {entry.value for entry in Course} else None
+    with _writing() as session:
+        service.fire(session, service.lock_order(session, reference), course=course)
+    return _back(reference)
+
+
+@pages.post("/<uuid:reference>/lignes/<key:line>/servie")
+def serve(reference: uuid.UUID, line: int) -> Response:
+    """Mark a line as brought to the table."""
+    with _writing() as session:
+        order = service.lock_order(session, reference)
+        service.move_line(session, order, service.find_line(order, line), LineStatus.SERVED)
+    return _back(reference)
+
+
+@pages.post("/<uuid:reference>/lignes/<key:line>/annulation")
+def void(reference: uuid.UUID, line: int) -> Response:
+    """Take a line off, confirmed by a manager."""
+    reason, approval = _reason(), _approval()
+    with _writing() as session:
+        order = service.lock_order(session, reference)
+        by = answer_for(session, actor=signed_in(), permission=Permission.VOID_LINES, approval=approval)
+        service.void_line(session, order, service.find_line(order, line), reason=reason, by=by)
+    return _back(reference)
+
+
+@pages.post("/<uuid:reference>/annulation")
+def cancel(reference: uuid.UUID) -> Response:
+    """Cancel the order, confirmed by a manager."""
+    reason, approval = _reason(), _approval()
+    with _writing() as session:
+        order = service.lock_order(session, reference)
+        by = answer_for(session, actor=signed_in(), permission=Permission.VOID_LINES, approval=approval)
+        service.cancel(session, order, reason=reason, by=by)
+    return redirect(url_for("floor.floor_page"), code=303)
+
+
+@pages.post("/<uuid:reference>/convives")
+def describe_guests(reference: uuid.UUID) -> Response:
+    """Change what is known about the guests."""
+    try:
+        guests = Guests.model_validate(
+            {**{name: request.form.get(name, "") for name in ("covers", "guest", "note")},
+             "allergies": request.form.getlist("allergies")}
+        )  # fmt: skip
+    except ValidationError as error:
+        raise Invalid(_("Say how many guests there are (1 to 60).")) from error
+    with _writing() as session:
+        order = service.lock_order(session, reference)
+        service.describe_guests(
+            session, order, covers=guests.covers, guest=guests.guest, note=guests.note, allergies=guests.allergies
+        )
+    return _back(reference)
+
+
+@pages.post("/<uuid:reference>/transfert")
+def transfer(reference: uuid.UUID) -> Response:
+    """Move the order to another table."""
+    key = request.form.get("table", "", str)
+    with _writing() as session:
+        order = service.lock_order(session, reference)
+        service.transfer(session, order, read_table(session, int(key) if key.isdecimal() and len(key) < 9 else 0))
+    return _back(reference)
+
+
+@pages.post("/<uuid:reference>/fusion")
+def merge(reference: uuid.UUID) -> Response:
+    """Put this order on another table's."""
+    try:
+        into = uuid.UUID(request.form.get("into", ""))
+    except ValueError as error:
+        raise Invalid(_("There is no such order.")) from error
+    with _writing() as session:
+        order, target = service.lock_pair(session, reference, into)
+        service.merge(session, order, target)
+    return _back(into)
+
+
+def _writing() -> AbstractContextManager[Session]:
+    database: Database = current_app.extensions["database"]
+    return database.writing()
+
+
+def _back(reference: uuid.UUID) -> Response:
+    return redirect(url_for("service.order_page", reference=reference), code=303)
+
+
+def _reason() -> str:
+    reason = request.form.get("reason", "").strip()[:200]
+    if not reason:
+        raise Invalid(_("A reason is needed."))
+    return reason
+
+
+def _approval() -> str | None:
+    """The confirmation of the manager whose name and password came with the form, if they did."""
+    username = request.form.get("manager", "")[:40]
+    if not username:
+        return None
+    return give_approval(
+        current_app.extensions["database"],
+        permission=Permission.VOID_LINES,
+        username=username,
+        password=request.form.get("password", "")[:200],
+        address=request.remote_addr or "",
+    )
