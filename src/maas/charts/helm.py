@@ -6,6 +6,7 @@ Releases go through pyhelm3 (maas.deploy), which has none of these.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from maas import paths, process
@@ -33,7 +34,7 @@ class Helm:
         Raises:
             BundleError: It cannot be had.
         """
-        return cls(tools.tool(_TOOLS[major]))
+        return cls(_executable(major))
 
     def template(
         self,
@@ -99,3 +100,8 @@ class Helm:
         except ProcessError as error:
             said = [line for line in (error.stderr or error.stdout).splitlines() if line.strip()]
             raise ChartError(f"helm {words[0]} does not accept the chart", context=said) from error
+
+
+@lru_cache
+def _executable(major: Major) -> Path:
+    return tools.tool(_TOOLS[major])

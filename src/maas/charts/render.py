@@ -82,13 +82,18 @@ def profiles() -> list[Path]:
     return sorted((umbrella() / "ci").glob("*-values.yaml"))
 
 
+def kept_in() -> Path:
+    """The directory of the renders that were made."""
+    return paths.cache() / "renders"
+
+
 def render(request: Request) -> str:
     """The manifests as YAML text, from the cache when nothing that decides them has changed.
 
     Raises:
         ChartError: The chart refuses the values, or is broken.
     """
-    directory = paths.cache() / "renders"
+    directory = kept_in()
     directory.mkdir(exist_ok=True)
     kept = directory / f"{request.key}.yaml"
     if not kept.is_file():

@@ -1,0 +1,131 @@
+"""The runner, the cache of renders, and the commands."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from maas.charts import checks, commands, render, schemas
+from maas.charts.render import Request
+from maas.errors import ChartError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CHART = """
+apiVersion: v2
+name: small
+version: 1.0.0
+"""
+
+
+@pytest.fixture
+def chart(tmp_path: Path) -> Path:
+    directory = tmp_path / "small"
+    (directory / "templates").mkdir(parents=True)
+    (directory / "Chart.yaml").write_text(CHART, encoding="utf-8")
+    (directory / "values.yaml").write_text("word: hello\n", encoding="utf-8")
+    template = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: small}\ndata: {word: {{ .Values.word }}}\n"
+    (directory / "templates" / "configmap.yaml").write_text(template, encoding="utf-8")
+    return directory
+
+
+@pytest.fixture(autouse=True)
+def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    directory = tmp_path / "renders"
+    monkeypatch.setattr(render, "kept_in", lambda: directory)
+    return directory
+
+
+def word(request: Request) -> str:
+    (entry,) = render.parse(render.render(request))
+    return str(entry["data"]["word"])
+
+
+def test_a_render_is_kept_until_something_in_it_changes(chart: Path, kept: Path, tmp_path: Path) -> None:
+    assert word(Request(chart)) == "hello"
+    assert word(Request(chart)) == "hello"
+    assert len(list(kept.iterdir())) == 1
+
+    (chart / "values.yaml").write_text("word: bonjour\n", encoding="utf-8")
+    assert word(Request(chart)) == "bonjour"
+
+    given = tmp_path / "given.yaml"
+    given.write_text("word: salut\n", encoding="utf-8")
+    assert word(Request(chart, values=(given,))) == "salut"
+    assert word(Request(chart, settings=(("word", '"ave"'),))) == "ave"
+    assert len(list(kept.iterdir())) == 4
+
+
+def test_a_refusal_carries_helms_own_words(chart: Path) -> None:
+    (chart / "templates" / "refuse.yaml").write_text('{{ fail "not like this" }}', encoding="utf-8")
+    with pytest.raises(ChartError, match="helm template does not accept the chart") as refused:
+        render.render_anew(Request(chart))
+    assert "not like this" in "\n".join(refused.value.context)
+
+
+def test_a_render_asks_no_cluster(chart: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # Were it to follow this, the render would hang or fail.
+    config = tmp_path / "kubeconfig"
+    config.write_text("not a kubeconfig", encoding="utf-8")
+    monkeypatch.setenv("KUBECONFIG", str(config))
+    (chart / "templates" / "look.yaml").write_text('{{ $_ := lookup "v1" "Node" "" "" }}', encoding="utf-8")
+    assert word(Request(chart)) == "hello"
+
+
+def test_empty_documents_are_no_objects() -> None:
+    assert render.parse("---\n---\n# only a comment\n---\nkind: Thing\n") == [{"kind": "Thing"}]
+
+
+def test_schemas_for_kubeconform_stand_alone(tmp_path: Path) -> None:
+    objects = [
+        {"apiVersion": "v1", "kind": "Pod"},
+        {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"},
+        {"apiVersion": "crd.projectcalico.org/v1", "kind": "NetworkPolicy"},
+        {"apiVersion": "example.org/v1", "kind": "Unknown"},
+    ]
+    schemas.write(tmp_path, kubernetes=render.KUBERNETES[-1], objects=objects)
+    names = {file.name for file in tmp_path.glob("*.json")}
+    assert names == {"pod-v1.json", "networkpolicy-networking-v1.json", "networkpolicy-crd-v1.json"}
+    pod = json.loads((tmp_path / "pod-v1.json").read_text(encoding="utf-8"))
+    references = set(_references(pod))
+    assert references
+    assert {reference.removeprefix("#/definitions/") for reference in references} == pod["definitions"].keys()
+
+
+def _references(node: object) -> list[str]:
+    if isinstance(node, dict):
+        own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+        return own + [entry for value in node.values() for entry in _references(value)]
+    if isinstance(node, list):
+        return [entry for value in node for entry in _references(value)]
+    return []
+
+
+def test_an_image_is_known_whatever_registry_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "kind: Pod\nspec:\n  containers:\n  - image: mirror.example.org/calico/node:v0.0.1@sha256:aa\n"
+    monkeypatch.setattr(render, "render", lambda _request: text)
+    faults = {fault.what for fault in checks.images()}
+    assert faults == {"mirror.example.org/calico/node:v0.0.1@sha256:aa is not in the lock of components"}
+
+
+def test_lint_reports_every_fault_of_every_check_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {
+        "one": lambda: iter([checks.Fault("a.yaml", "is wrong"), checks.Fault("b.yaml", "is wrong too")]),
+        "two": lambda: iter([checks.Fault("c.yaml", "as well")]),
+        "three": lambda: iter(()),
+    }
+    monkeypatch.setattr(checks, "CHECKS", found)
+    with pytest.raises(ChartError, match="3 faults") as failed:
+        commands.lint()
+    assert failed.value.context == ("one: a.yaml: is wrong", "one: b.yaml: is wrong too", "two: c.yaml: as well")
+
+
+def test_rendering_for_people_refuses_what_it_has_not_got(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no Helm 5"):
+        commands.render([], kubernetes="1.37.0", helm="5")
+    with pytest.raises(UsageError, match="missing") as refused:
+        commands.render([tmp_path / "nowhere.yaml"], kubernetes="1.37.0", helm="4")
+    assert str(tmp_path / "nowhere.yaml") in refused.value.context
