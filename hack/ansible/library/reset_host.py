@@ -65,13 +65,13 @@ PARENTS = ("/etc/cni", "/opt/cni")
 PLUGINS = ("/opt/cni/bin/calico", "/opt/cni/bin/calico-ipam")
 MOUNTS = ("/var/lib/kubelet/", "/run/containerd/", "/var/lib/containerd/", "/run/netns/cni-", "/run/calico/")
 DEVICES = re.compile(r"^(cali[0-9a-f]{11}|vxlan\.calico)$")
-CHAINS = re.compile(r"(^:| -[AINj] |^-A |-j |-g )(KUBE-|cali[-:])")
+CHAINS = re.compile(r'(^:| -[Ajg] |^-A |--comment ")(KUBE-|cali[-:])')
 SETS = re.compile(r"^(KUBE-|cali)")
 FELIX = "80"  # the protocol number that Felix writes into its routes
 
 
 def keep(rules):
-    """The rules of `iptables-save` without those of Kubernetes and Calico: their chains, and the jumps into them."""
+    """The rules of `iptables-save` without those of Kubernetes and Calico: chains, jumps into them, rules that they signed."""
     return "".join(line for line in rules.splitlines(keepends=True) if not CHAINS.search(line))
 
 

@@ -64,7 +64,7 @@ def sockets(listing):
     found = {}
     for line in listing.splitlines():
         fields = line.split()
-        address = fields[4].rpartition(":")[0].strip("[]").partition("%")[0]
+        address = fields[4].rpartition(":")[0].partition("%")[0].strip("[]")
         for program in re.findall(r'\("([^"]+)"', line):
             if program.startswith(PROGRAMS):
                 found.setdefault(program, set()).add(address)

@@ -150,7 +150,9 @@ def run(
     if view.failures or not view.ended_well:
         raise _error(view, log, again)
     if check and view.changes:
-        console.table("Would be changed", ("host", "what"), [(change.host, change.what) for change in view.changes])
+        console.table(
+            "dry run", ("host", "what would be done"), [(change.host, change.what) for change in view.changes]
+        )
     elif check:
         console.line("nothing would be changed")
     return Result(view.changed, view.ok, view.seconds, tuple(view.changes), log)

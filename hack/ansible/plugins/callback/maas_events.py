@@ -59,12 +59,13 @@ class CallbackModule(CallbackBase):
 
     def __init__(self):
         super().__init__()
-        name = os.environ.get("MAAS_EVENTS")
-        self.disabled = not name
-        self._file = Path(name).open("a", encoding="utf-8", buffering=1) if name else None  # noqa: SIM115 - open to the end
+        self._path = os.environ.get("MAAS_EVENTS")
+        self.disabled = not self._path
 
     def _write(self, **event):
-        self._file.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
+        # Opened anew each time: a file that stays open would be inherited by every worker process.
+        with Path(self._path).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
 
     def _ended(self, result, outcome):
         self._write(

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.unit.ansible.conftest import ExitError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.unit.ansible.conftest import Host
+
+
+class Bundle:
+    """A bundle of one program, and where it is to be installed."""
+
+    def __init__(self, directory: Path, target: Path) -> None:
+        self.program = directory / "bin" / "kubelet"
+        self.program.parent.mkdir(parents=True)
+        self.program.write_bytes(b"the kubelet")
+        self.manifest = directory / "manifest.json"
+        digest = hashlib.sha256(b"the kubelet").hexdigest()
+        self.manifest.write_text(json.dumps({"items": [{"path": "bin/kubelet", "sha256": digest}]}))
+        self.dest = target / "kubelet"
+        self.arguments: dict[str, Any] = {
+            "directory": str(directory),
+            "digest": hashlib.sha256(self.manifest.read_bytes()).hexdigest(),
+            "files": [{"path": "bin/kubelet", "dest": str(self.dest)}],
+        }
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return Bundle(tmp_path / "bundle", tmp_path / "usr" / "local" / "bin")
+
+
+def test_a_program_is_installed_and_may_be_run(host: Host, bundle: Bundle) -> None:
+    answer = host.run("install_bundle", **bundle.arguments)
+    assert answer["changes"] == [f"create {bundle.dest}"]
+    assert bundle.dest.read_bytes() == b"the kubelet"
+    assert bundle.dest.stat().st_mode & 0o7777 == 0o755
+
+
+def test_a_second_run_changes_nothing(host: Host, bundle: Bundle) -> None:
+    host.run("install_bundle", **bundle.arguments)
+    assert not host.run("install_bundle", **bundle.arguments)["changed"]
+
+
+def test_a_program_that_is_not_the_manifests_is_refused_and_nothing_is_left(host: Host, bundle: Bundle) -> None:
+    bundle.program.write_bytes(b"the kubelet!")
+    with pytest.raises(ExitError, match=r"bin/kubelet has sha256 .*, the manifest says"):
+        host.run("install_bundle", **bundle.arguments)
+    assert list(bundle.dest.parent.iterdir()) == []
+
+
+def test_a_program_that_is_refused_does_not_replace_the_one_in_place(host: Host, bundle: Bundle) -> None:
+    host.run("install_bundle", **bundle.arguments)
+    bundle.dest.write_bytes(b"changed on the host")
+    bundle.program.write_bytes(b"tampered with")
+    with pytest.raises(ExitError):
+        host.run("install_bundle", **bundle.arguments)
+    assert bundle.dest.read_bytes() == b"changed on the host"
+
+
+def test_another_manifest_is_refused(host: Host, bundle: Bundle) -> None:
+    bundle.program.write_bytes(b"tampered with")
+    digest = hashlib.sha256(b"tampered with").hexdigest()
+    bundle.manifest.write_text(json.dumps({"items": [{"path": "bin/kubelet", "sha256": digest}]}))
+    with pytest.raises(ExitError, match="the controller's bundle has"):
+        host.run("install_bundle", **bundle.arguments)
+    assert not bundle.dest.exists()
+
+
+def test_a_program_that_was_changed_on_the_host_is_put_right(host: Host, bundle: Bundle) -> None:
+    host.run("install_bundle", **bundle.arguments)
+    bundle.dest.write_bytes(b"the Kubelet")  # of the same length
+    assert host.run("install_bundle", **bundle.arguments)["changes"] == [f"change {bundle.dest}"]
+    assert bundle.dest.read_bytes() == b"the kubelet"
+
+
+def test_a_program_in_place_is_not_read_again(host: Host, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.run("install_bundle", **bundle.arguments)
+    module = host.module("install_bundle")
+    monkeypatch.setattr(module, "sha256", lambda path: pytest.fail(f"{path} was read"))
+    assert not host.run(module, **bundle.arguments)["changed"]
+
+
+def test_check_mode_tells_and_touches_nothing(host: Host, bundle: Bundle) -> None:
+    answer = host.run("install_bundle", check_mode=True, **bundle.arguments)
+    assert answer["changes"] == [f"create {bundle.dest}"]
+    assert not bundle.dest.parent.exists()
+
+
+def test_what_the_bundle_lacks_is_named_and_nothing_is_installed(host: Host, bundle: Bundle) -> None:
+    answer = host.run("install_bundle", need=["images/pause.tar"], **bundle.arguments)
+    assert answer == {"changed": False, "changes": [], "missing": ["images/pause.tar"]}
+    assert not bundle.dest.exists()
+
+
+def test_a_file_that_the_manifest_does_not_name_is_refused(host: Host, bundle: Bundle) -> None:
+    (bundle.manifest.parent / "extra").touch()
+    with pytest.raises(ExitError, match="does not name extra"):
+        host.run("install_bundle", need=["extra"], **bundle.arguments)
+
+
+def test_files_from_the_controller_are_verified_before_they_are_kept(
+    host: Host, bundle: Bundle, tmp_path: Path
+) -> None:
+    carried = tmp_path / "carried"
+    arguments = bundle.arguments | {"directory": str(carried)}
+    sent = {"manifest.json": str(bundle.manifest), "bin/kubelet": str(bundle.program)}
+    bundle.program.write_bytes(b"broken on the way")
+    with pytest.raises(ExitError, match="the manifest says"):
+        host.run("install_bundle", received=sent, **arguments)
+    assert not (carried / "bin" / "kubelet").exists()
+    bundle.program.write_bytes(b"the kubelet")
+    answer = host.run("install_bundle", received=sent, **arguments)
+    assert answer["missing"] == []
+    assert bundle.dest.read_bytes() == b"the kubelet"

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import base64
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from tests.unit.ansible.conftest import CONTENT, load_file
+
+nodes = load_file(CONTENT / "roles" / "control_plane" / "files" / "nodes.py", "maas_nodes")
+
+PLAN = {"node1": {"vpn_address": "10.90.0.2", "labels": {}}, "node2": {"vpn_address": "10.90.0.3", "labels": {}}}
+USAGES = ["digital signature", "server auth"]
+
+
+def request(
+    *,
+    user: str = "system:node:node1",
+    name: str = "system:node:node1",
+    organization: str = "system:nodes",
+    names: tuple[x509.GeneralName, ...] = (x509.DNSName("node1"), x509.IPAddress(ip_address("10.90.0.2"))),
+    groups: tuple[str, ...] = ("system:nodes", "system:authenticated"),
+    usages: list[str] = USAGES,
+    subject: tuple[x509.NameAttribute[str], ...] = (),
+    extensions: tuple[x509.ExtensionType, ...] = (),
+) -> dict[str, Any]:
+    attributes = [
+        x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization),
+        x509.NameAttribute(NameOID.COMMON_NAME, name),
+        *subject,
+    ]
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(attributes))
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
+    signed = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    pem = signed.public_bytes(serialization.Encoding.PEM)
+    return {
+        "spec": {
+            "username": user,
+            "groups": list(groups),
+            "usages": usages,
+            "request": base64.b64encode(pem).decode(),
+        }
+    }
+
+
+def test_what_a_kubelet_asks_for_itself_is_approved() -> None:
+    assert nodes.examine(request(), PLAN) == "node1"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"user": "system:node:node3", "name": "system:node:node3"}, "not a node of this cluster"),
+        ({"user": "system:admin"}, "not a node of this cluster"),
+        ({"groups": ("system:authenticated",)}, "not a node of this cluster"),
+        ({"user": "system:node:node2"}, "claims CN system:node:node1"),
+        ({"names": (x509.DNSName("node2"),)}, "claims DNS node2"),
+        ({"names": (x509.IPAddress(ip_address("10.90.0.1")),)}, "claims IP 10.90.0.1"),
+        ({"names": (x509.IPAddress(ip_address("fd00::1")),)}, "claims IP fd00::1"),
+        ({"names": (x509.DNSName("node1"), x509.DNSName("kubernetes.default.svc"))}, "claims DNS kubernetes"),
+        ({"names": (x509.UniformResourceIdentifier("spiffe://shop"),)}, "a name of kind 6"),
+        ({"names": ()}, "lacks the node's name"),
+        ({"organization": "system:masters"}, "claims O system:masters"),
+        ({"subject": (x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:masters"),)}, "claims O system:masters"),
+        ({"subject": (x509.NameAttribute(NameOID.COUNTRY_NAME, "FR"),)}, "an attribute 550406"),
+        ({"usages": [*USAGES, "client auth"]}, "it is for"),
+        ({"usages": ["digital signature"]}, "it is for"),
+        ({"extensions": (x509.BasicConstraints(ca=True, path_length=None),)}, "an extension 551d13"),
+    ],
+)
+def test_whoever_asks_for_more_is_refused(change: dict[str, Any], reason: str) -> None:
+    with pytest.raises(nodes.RefusedError, match=reason):
+        nodes.examine(request(**change), PLAN)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x30", b"\x30\x82\xff\xff\x00", b"no certificate request", b"\x30\x00"])
+def test_what_cannot_be_read_is_refused(data: bytes) -> None:
+    body = base64.b64encode(data).decode()
+    pem = f"-----BEGIN CERTIFICATE REQUEST-----\n{body}\n-----END CERTIFICATE REQUEST-----\n"
+    broken = request()
+    broken["spec"]["request"] = base64.b64encode(pem.encode()).decode()
+    with pytest.raises(nodes.RefusedError):
+        nodes.examine(broken, PLAN)
+
+
+def test_a_request_that_was_cut_short_is_refused_wherever_it_ends() -> None:
+    whole = base64.b64decode(request()["spec"]["request"]).decode().split("-----")[2]
+    data = base64.b64decode(whole)
+    for length in range(len(data)):
+        broken = request()
+        pem = f"-----BEGIN-----\n{base64.b64encode(data[:length]).decode()}\n-----END-----\n"
+        broken["spec"]["request"] = base64.b64encode(pem.encode()).decode()
+        with pytest.raises(nodes.RefusedError):
+            nodes.examine(broken, PLAN)
