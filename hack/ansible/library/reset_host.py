@@ -34,9 +34,12 @@ changes:
   elements: str
 """
 
+import contextlib
 import json
+import os
 import re
 import shutil
+import signal
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -81,6 +84,22 @@ def mounted():
     return [mount for mount in (line.split()[1] for line in lines) if mount.startswith(MOUNTS)]
 
 
+def containers():
+    """The processes of all containers: the shims' children, theirs in turn, and the shims."""
+    parents, shims = {}, []
+    for directory in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            process = int(directory.name)
+            parents[process] = int((directory / "stat").read_text().rpartition(")")[2].split()[1])
+            if (directory / "cmdline").read_bytes().split(b"\0")[0] == SHIM.encode():
+                shims.append(process)
+    found, level = [], shims
+    while level:
+        found = level + found
+        level = [process for process, parent in parents.items() if parent in level]
+    return found
+
+
 class Reset:
     """The steps of a reset, each noting what it does."""
 
@@ -99,17 +118,19 @@ class Reset:
         return self.module.run_command(list(command), data=data)[1]
 
     def stop(self):
-        """Stop everything, pods first and the VPN last."""
+        """Stop everything: the kubelet first, the VPN and the firewall last, and what containerd left running."""
         units = (
             [*json.loads((HOME / "units.json").read_text(encoding="utf-8"))] if (HOME / "units.json").exists() else []
         )
-        if not self.does(f"stop {', '.join(units)}"):
-            return
-        if "kubelet.service" in units and Path("/usr/local/bin/kubeadm").exists():
-            self.run("systemctl", "disable", "--quiet", "--now", "kubelet.service")
-            self.run("/usr/local/bin/kubeadm", "reset", "--force")
-        self.run("systemctl", "disable", "--quiet", "--now", *reversed(units))
-        self.run("pkill", "--full", f"^{SHIM}")
+        if units and self.does(f"stop {', '.join(units)}"):
+            self.run("systemctl", "disable", "--quiet", "--now", *reversed(units))
+        # Not by way of the kubelet and the CNI plugins, as `kubeadm reset` does: they ask an API server that is going
+        # away at the same time, and what they would tidy up is removed below.
+        processes = containers()
+        if processes and self.does(f"kill {len(processes)} processes of containers"):
+            for process in processes:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
 
     def network(self):
         """Remove devices, routes, rules and sets of the pod network."""

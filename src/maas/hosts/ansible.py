@@ -175,7 +175,7 @@ def _error(view: _View, log: Path, again: str) -> HostsError:
     first = view.failures[0]
     context = [f"{first.host}: {line}" for line in first.message.splitlines()]
     others = [failure for failure in view.failures[1:] if failure.host != first.host]
-    context += [f"also {failure.host}: {failure.task}: {failure.message.splitlines()[-1:]}" for failure in others]
+    context += [f"also {failure.host}: {failure.task}: {failure.message.splitlines()[-1]}" for failure in others]
     what = "cannot be reached" if first.unreachable else f"failed at “{first.task}”"
     return HostsError(
         f"{', '.join(dict.fromkeys(failure.host for failure in view.failures))}: {what}",

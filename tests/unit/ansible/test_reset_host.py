@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -49,6 +52,7 @@ def module(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(loaded, "PLUGINS", ())
     monkeypatch.setattr(loaded, "PARENTS", ())
     monkeypatch.setattr(loaded, "mounted", list)
+    monkeypatch.setattr(loaded, "containers", list)
     return loaded
 
 
@@ -104,7 +108,7 @@ def test_check_mode_changes_nothing(host: Host, module: Any, tmp_path: Path) -> 
     assert host.run(module, check_mode=True, cluster="shop")["changed"]
     assert (tmp_path / "own").exists()
     assert (host.home / "record.json").exists()
-    assert not [command for command in host.commands if command[0] in {"systemctl", "pkill"}]
+    assert not [command for command in host.commands if command[0] == "systemctl"]
 
 
 def test_nothing_is_removed_below_what_cannot_be_unmounted(
@@ -117,3 +121,23 @@ def test_nothing_is_removed_below_what_cannot_be_unmounted(
     with pytest.raises(ExitError, match="still mounted"):
         host.run(module, cluster="shop")
     assert volume.is_dir()
+
+
+def test_containers_are_found_by_their_shims(host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    module = host.module("reset_host")
+    shim = tmp_path / "containerd-shim-runc-v2"
+    # A shell under the shim's name, with a child of its own; the shell waits for it.
+    shim.symlink_to("/bin/sh")
+    monkeypatch.setattr(module, "SHIM", str(shim))
+    process = subprocess.Popen([shim, "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        assert module.containers() == [child, process.pid]
+        os.kill(child, signal.SIGKILL)
+
+
+def test_there_are_no_containers_without_a_shim(host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    module = host.module("reset_host")
+    monkeypatch.setattr(module, "SHIM", str(tmp_path / "no-such-shim"))
+    assert module.containers() == []
