@@ -1,8 +1,17 @@
-{{- /* A namespace that is there and not this release's is left alone. Takes (dict "context" $ "namespace" ...). */ -}}
+{{- /*
+A namespace that is there and not this release's is left alone, and one of another release all the more.
+Takes (dict "context" $ "component" {name, namespace}).
+*/ -}}
 {{- define "maas.validateNamespace" -}}
-{{- $current := lookup "v1" "Namespace" "" .namespace -}}
+{{- $namespace := .component.namespace -}}
+{{- $current := lookup "v1" "Namespace" "" $namespace -}}
 {{- if and $current (not (include "maas.ownedByRelease" (dict "context" .context "object" $current))) -}}
-{{- fail (printf "\n\nThe namespace %s exists and does not belong to the release %s in %s.\nMake the components' namespaces yourself and set:\n\n    namespaces:\n      create: false\n\nor let the release have this one:\n\n    kubectl label namespace %s app.kubernetes.io/managed-by=Helm\n    kubectl annotate namespace %s meta.helm.sh/release-name=%s meta.helm.sh/release-namespace=%s\n" .namespace .context.Release.Name .context.Release.Namespace .namespace .namespace .context.Release.Name .context.Release.Namespace) -}}
+{{- $release := .context.Release -}}
+{{- $owner := get (dig "metadata" "annotations" dict $current) "meta.helm.sh/release-name" -}}
+{{- if $owner -}}
+{{- fail (printf "\n\nThe namespace %s belongs to the release %s.\nA second release needs a namespace of its own; set:\n\n    %s:\n      namespaceOverride: %s-%s\n" $namespace $owner .component.name $release.Name $namespace) -}}
+{{- end -}}
+{{- fail (printf "\n\nThe namespace %s exists and does not belong to the release %s in %s.\nMake the components' namespaces yourself and set:\n\n    namespaces:\n      create: false\n\nor let the release have this one:\n\n    kubectl label namespace %s app.kubernetes.io/managed-by=Helm\n    kubectl annotate namespace %s meta.helm.sh/release-name=%s meta.helm.sh/release-namespace=%s\n" $namespace $release.Name $release.Namespace $namespace $namespace $release.Name $release.Namespace) -}}
 {{- end -}}
 {{- end -}}
 

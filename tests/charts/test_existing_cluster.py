@@ -190,3 +190,11 @@ def test_a_namespace_of_someone_else_is_left_alone(cluster: FakeCluster, helm: M
 def test_a_namespace_kept_from_an_earlier_installation_is_taken_again(cluster: FakeCluster, helm: Major) -> None:
     cluster.objects.append(make("v1/Namespace", "monitoring", owned=True))
     assert "monitoring" in names(render_in(cluster, helm), "Namespace")
+
+
+def test_a_second_release_is_sent_to_namespaces_of_its_own(cluster: FakeCluster, helm: Major) -> None:
+    other = {"meta.helm.sh/release-name": "first", "meta.helm.sh/release-namespace": "elsewhere"}
+    cluster.objects.append(make("v1/Namespace", "restaurant", annotations=other))
+    message = refusal(cluster, helm)
+    assert "namespace restaurant belongs to the release first" in message
+    assert "restaurant:\n      namespaceOverride: maas-restaurant" in message

@@ -189,8 +189,21 @@ def test_an_external_database_is_reached_on_its_own_port() -> None:
 def test_a_guarded_door_still_lets_the_releases_own_test_in() -> None:
     objects = of_profile("mirror")
     http = policy(objects, "restaurant")["ingress"][0]
-    wanted = http["from"][-1]["podSelector"]["matchLabels"].items()
-    assert wanted <= pod_labels(one(objects, "Pod", "restaurant-test-order")).items()
+    test, peer = one(objects, "Pod", "restaurant-test-order"), http["from"][-1]
+    assert peer["podSelector"]["matchLabels"].items() <= pod_labels(test).items()
+    namespace = peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
+    # Helm looks for the logs of a test in the release's namespace only.
+    assert namespace == test["metadata"]["namespace"] == "maas"
+
+
+def test_the_releases_own_test_asks_the_service(rendered: Rendered) -> None:
+    def asked(objects: tuple[Object, ...]) -> str:
+        (pod,) = (entry for entry in objects if entry["kind"] == "Pod")
+        (container,) = containers(pod)
+        return str(environment(container)["SERVICE"])
+
+    assert asked(of_profile("default")) == "restaurant.restaurant:80"
+    assert asked(rendered("restaurant", service__port="8000")) == "maas-restaurant.maas:8000"
 
 
 def test_metrics_are_for_the_monitoring_namespace() -> None:
