@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import restaurant
+from restaurant.billing.models import Method
 from restaurant.floor.models import Condition, TableState
 from restaurant.i18n import catalogue
 from restaurant.menu.models import Allergen, Course, Station
@@ -18,7 +19,17 @@ PACKAGE = Path(restaurant.__file__).parent
 IN_TEMPLATE = re.compile(r"""_\(\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
 
 
-LABELLED: list[type[Labelled]] = [Allergen, Condition, Course, LineStatus, OrderStatus, Role, Station, TableState]
+LABELLED: list[type[Labelled]] = [
+    Allergen,
+    Condition,
+    Course,
+    LineStatus,
+    Method,
+    OrderStatus,
+    Role,
+    Station,
+    TableState,
+]
 
 
 def messages() -> set[str]:

@@ -7,6 +7,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter, Map
 
 from restaurant import errors, home, i18n, logs, metrics
+from restaurant.billing import api as billing_api
+from restaurant.billing.web import cash_desk, closing_pages
 from restaurant.database import Database
 from restaurant.floor import api as floor_api
 from restaurant.floor.web import floor, plan
@@ -77,6 +79,8 @@ def register_blueprints(app: Flask) -> None:
     guard.register(floor, read=Permission.SEE_FLOOR, write=Permission.TAKE_ORDERS)
     guard.register(plan, read=Permission.EDIT_FLOOR, write=Permission.EDIT_FLOOR)
     guard.register(service_pages, read=Permission.SEE_FLOOR, write=Permission.TAKE_ORDERS)
+    guard.register(cash_desk, read=Permission.CASH, write=Permission.CASH)
+    guard.register(closing_pages, read=Permission.CLOSE_DAY, write=Permission.CLOSE_DAY)
     guard.register(kitchen, read=Permission.COOK, write=Permission.COOK)
     guard.register(orders_web, read=Access.PUBLIC, write=Access.PUBLIC)
     guard.register(door, read=Access.PUBLIC, write=Access.PUBLIC)
@@ -89,6 +93,8 @@ def register_blueprints(app: Flask) -> None:
     guard.register(service_api, read=Permission.SEE_FLOOR, write=Permission.TAKE_ORDERS)
     guard.register(floor_api.plan, read=Permission.SEE_FLOOR, write=Permission.EDIT_FLOOR)
     guard.register(floor_api.edit, read=Permission.EDIT_FLOOR, write=Permission.EDIT_FLOOR)
+    guard.register(billing_api.bills, read=Permission.CASH, write=Permission.CASH)
+    guard.register(billing_api.closings, read=Permission.CLOSE_DAY, write=Permission.CLOSE_DAY)
     guard.register(kitchen_api, read=Permission.COOK, write=Permission.COOK)
     guard.register(people_api.sessions, read=Access.PUBLIC, write=Access.PUBLIC)
     guard.register(people_api.approvals, read=Access.SIGNED_IN, write=Access.SIGNED_IN)

@@ -6,6 +6,7 @@ import json
 import secrets
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from functools import wraps
 from typing import Concatenate, ParamSpec
 
@@ -15,9 +16,13 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from restaurant import __version__, logs
+from restaurant.billing import journal
+from restaurant.billing import service as billing
 from restaurant.database import Database
+from restaurant.errors import Problem
 from restaurant.floor.service import seed_floor
 from restaurant.menu.service import seed_menu
+from restaurant.money import format_euros
 from restaurant.people import service as people
 from restaurant.people.models import User
 from restaurant.people.permissions import Role
@@ -57,7 +62,8 @@ def serve(settings: Settings) -> None:
     from restaurant.server import Server
 
     if settings.sqlite_file() is not None:
-        Database(settings).migrate()
+        with Database(settings) as database:
+            database.migrate()
     # gunicorn reads sys.argv unless it is empty.
     sys.argv[1:] = []
     Server(settings).run()
@@ -67,7 +73,8 @@ def serve(settings: Settings) -> None:
 @_with_settings
 def migrate(settings: Settings) -> None:
     """Bring the database schema to this version. Safe to run from many pods at once."""
-    Database(settings).migrate()
+    with Database(settings) as database:
+        database.migrate()
 
 
 @main.command()
@@ -75,8 +82,12 @@ def migrate(settings: Settings) -> None:
 @_with_settings
 def seed(settings: Settings, profile: str) -> None:
     """Fill an empty menu and an empty floor with an example restaurant's; what is there is left alone."""
-    database = Database(settings)
-    with database.migration_lock() as connection, Session(connection) as session, session.begin():
+    with (
+        Database(settings) as database,
+        database.migration_lock() as connection,
+        Session(connection) as session,
+        session.begin(),
+    ):
         dishes, tables = seed_menu(session, profile=profile), seed_floor(session)
     click.echo(f"{dishes} dishes added" if dishes else "the menu is not empty: no dish added")
     click.echo(f"{tables} tables added" if tables else "the floor is not empty: no table added")
@@ -88,8 +99,7 @@ def seed(settings: Settings, profile: str) -> None:
 def create_admin(settings: Settings, username: str) -> None:
     """Add an administrator, or give an existing person that role again, and show a new random password once."""
     password = secrets.token_urlsafe(15)
-    database = Database(settings)
-    with database.writing() as session:
+    with Database(settings) as database, database.writing() as session:
         found = session.scalar(select(User).where(User.username == username))
         if found is None:
             people.add_person(session, username=username, name=username, role=Role.ADMIN, password=password)
@@ -106,3 +116,53 @@ def openapi(settings: Settings) -> None:
     from restaurant.http.openapi import document
 
     click.echo(json.dumps(document(create_app(settings)), ensure_ascii=False, indent=1))
+
+
+@main.command("close-day")
+@_with_settings
+def close_day(settings: Settings) -> None:
+    """Close the day (Z): add up the receipts since the last closing."""
+    try:
+        with Database(settings) as database, database.writing() as session:
+            closing = billing.close_day(session, by="command", zone=settings.zone)
+    except Problem as problem:
+        raise click.ClickException(problem.detail) from problem
+    click.echo(
+        f"closing {closing.number} of {closing.day}: receipts {closing.first_receipt} to {closing.last_receipt}, "
+        f"{format_euros(closing.total, locale='en')}"
+    )
+
+
+@main.command("verify-journal")
+@_with_settings
+def verify_journal(settings: Settings) -> None:
+    """Check the chain of the journal, the receipts and the closings; exits 1 when anything is wrong."""
+    with Database(settings) as database, database.reading() as session:
+        count, faults = journal.verify(session)
+    if faults:
+        raise click.ClickException("\n".join(faults))
+    click.echo(f"{count} entries, all as they were recorded")
+
+
+@main.command()
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="First day, in the restaurant's time zone.")
+@click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="Day after the last one.")
+@_with_settings
+def export(settings: Settings, since: datetime | None, until: datetime | None) -> None:
+    """Print the journal, one JSON object a line, for the archive or the tax office."""
+    start, end = (day.replace(tzinfo=settings.zone) if day is not None else None for day in (since, until))
+    with Database(settings) as database, database.reading() as session:
+        for entry in journal.entries(session, since=start, until=end):
+            click.echo(
+                json.dumps(
+                    {
+                        "number": entry.number,
+                        "kind": entry.kind.value,
+                        "recorded_at": entry.recorded_at.isoformat(),
+                        "content": json.loads(entry.content),
+                        "previous_hash": entry.previous_hash,
+                        "hash": entry.hash,
+                    },
+                    ensure_ascii=False,
+                )
+            )

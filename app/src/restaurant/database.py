@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import structlog
 from alembic import command
@@ -52,13 +52,19 @@ class Base(DeclarativeBase):
 
 
 class Database:
-    """The one engine of a process and its two kinds of units of work."""
+    """The one engine of a process and its two kinds of units of work. As a context it closes its connections."""
 
     def __init__(self, settings: Settings) -> None:
         self.sqlite_file = settings.sqlite_file()
         self.engine = _make_engine(settings)
         self._reading = sessionmaker(self.engine, expire_on_commit=False)
         self._writing = sessionmaker(self.engine.execution_options(immediate=True), expire_on_commit=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.engine.dispose()
 
     @contextmanager
     def reading(self) -> Iterator[Session]:

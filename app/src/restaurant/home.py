@@ -34,6 +34,8 @@ def doors() -> list[Door]:
     every = (
         Door("floor.floor_page", _("Floor"), _("Tables, guests and their orders"), Permission.SEE_FLOOR),
         Door("kitchen.board_page", _("Kitchen"), _("What there is to cook, live"), Permission.COOK),
+        Door("cash.open_bills", _("Cash desk"), _("Bills, payments and receipts"), Permission.CASH),
+        Door("closings.closings_page", _("Closings"), _("The day's closing (Z)"), Permission.CLOSE_DAY),
         Door("team.people_page", _("Team"), _("Who may sign in, and as what"), Permission.MANAGE_PEOPLE),
     )
     user = signed_in()

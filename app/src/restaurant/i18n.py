@@ -61,6 +61,8 @@ def local(moment: datetime) -> datetime:
 def format_day(day: date) -> str:
     """``vendredi 3 avril`` or ``Friday 3 April``."""
     locale = current_locale()
+    if isinstance(day, datetime):
+        day = local(day)
     return f"{_DAYS[locale][day.weekday()]} {day.day} {_MONTHS[locale][day.month - 1]}"
 
 
@@ -74,7 +76,13 @@ def euros(cents: int) -> str:
     return format_euros(cents, locale=current_locale())
 
 
+def format_rate(rate: int) -> str:
+    """A VAT rate in hundredths of a percent: 550 as ``5,5`` or ``5.5``."""
+    text = f"{rate / 100:g}"
+    return text.replace(".", ",") if current_locale() == "fr" else text
+
+
 def register(app: Flask) -> None:
     """Give templates ``_`` and the formats."""
     app.jinja_env.globals.update(_=gettext, locale=current_locale, locales=LOCALES)
-    app.jinja_env.filters.update(euros=euros, clock=format_time, day=format_day)
+    app.jinja_env.filters.update(euros=euros, clock=format_time, day=format_day, percent=format_rate)

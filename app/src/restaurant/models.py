@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from restaurant.billing import models as billing
 from restaurant.floor import models as floor
 from restaurant.http import idempotency
 from restaurant.kitchen import models as kitchen
@@ -9,4 +10,4 @@ from restaurant.menu import models as menu
 from restaurant.orders import models as orders
 from restaurant.people import models as people
 
-ALL = (floor, idempotency, kitchen, menu, orders, people)
+ALL = (billing, floor, idempotency, kitchen, menu, orders, people)

@@ -69,6 +69,7 @@ class Order(Base):
             sqlite_where=text("closed_at IS NULL"),
         ),
         CheckConstraint("covers >= 0", name="covers_not_negative"),
+        CheckConstraint("paid >= 0 AND paid <= due", name="paid_within_due"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -84,6 +85,9 @@ class Order(Base):
     opened_at: Mapped[datetime] = mapped_column(Moment, default=now, index=True)
     closed_at: Mapped[datetime | None] = mapped_column(Moment)
     billed_at: Mapped[datetime | None] = mapped_column(Moment)
+    due: Mapped[int] = mapped_column(default=0, server_default="0")
+    paid: Mapped[int] = mapped_column(default=0, server_default="0")
+    paid_at: Mapped[datetime | None] = mapped_column(Moment)
     cancel_reason: Mapped[str | None] = mapped_column(String(200))
     version: Mapped[int] = mapped_column()
 

@@ -149,7 +149,7 @@ def add_lines(
     session.flush()
     if fire:
         _fire(session, added)
-    _changed(session, order)
+    refresh(session, order)
     return added
 
 
@@ -160,7 +160,7 @@ def fire(session: Session, order: Order, *, course: Course | None) -> list[Order
     if not held:
         raise Conflict(_("Nothing is waiting to be sent."), code="nothing-held")
     _fire(session, held)
-    _changed(session, order)
+    refresh(session, order)
     return held
 
 
@@ -178,7 +178,7 @@ def move_line(session: Session, order: Order, line: OrderLine, status: LineStatu
         line.ready_at = line.ready_at or now()
     if status is LineStatus.SERVED:
         line.served_at = now()
-    _changed(session, order)
+    refresh(session, order)
 
 
 def void_line(session: Session, order: Order, line: OrderLine, *, reason: str, by: User) -> None:
@@ -189,7 +189,7 @@ def void_line(session: Session, order: Order, line: OrderLine, *, reason: str, b
     line.status = LineStatus.VOIDED
     line.void_reason = reason
     line.voided_by_id = by.id
-    _changed(session, order)
+    refresh(session, order)
 
 
 def transfer(session: Session, order: Order, table: Table) -> None:
@@ -198,7 +198,7 @@ def transfer(session: Session, order: Order, table: Table) -> None:
     _usable(table)
     order.table_id = table.id
     _flush_table(session)
-    _changed(session, order)
+    refresh(session, order)
 
 
 def merge(session: Session, order: Order, target: Order) -> None:
@@ -213,7 +213,7 @@ def merge(session: Session, order: Order, target: Order) -> None:
         line.order = target
     session.flush()
     _end(order, reason="merged")
-    _changed(session, target)
+    refresh(session, target)
     outbox.record(session, order.id)
     session.flush()
 
@@ -236,7 +236,7 @@ def describe_guests(
     _unsettled(order)
     order.covers, order.guest, order.note = covers, guest, note
     order.allergies = [allergen.value for allergen in allergies]
-    _changed(session, order)
+    refresh(session, order)
 
 
 def _unsettled(order: Order) -> None:
@@ -264,9 +264,13 @@ def _fire(_session: Session, lines: Sequence[OrderLine]) -> None:
         line.status, line.fired_at = LineStatus.FIRED, moment
 
 
-def _changed(session: Session, order: Order) -> None:
-    """Work the status out anew, count the change and tell the kitchen."""
-    order.status = status_of((line.status for line in order.lines), billed=order.billed_at is not None)
+def refresh(session: Session, order: Order) -> None:
+    """Work the status out anew after a change, count the change and tell the kitchen."""
+    order.status = status_of(
+        (line.status for line in order.lines), billed=order.billed_at is not None, paid=order.paid_at is not None
+    )
+    if order.status is OrderStatus.CLOSED:
+        order.closed_at = now()
     # A change of a line is a change of its order: the order's version must count it.
     flag_modified(order, "status")
     session.flush()

@@ -1,0 +1,193 @@
+"""Pages of the cash desk: open bills, one bill with its parts and payments, receipts, and the day's closing."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Any, TypeVar
+
+from flask import Blueprint, current_app, redirect, render_template, request, url_for
+from pydantic import BaseModel, ValidationError
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+
+from restaurant.billing import service
+from restaurant.billing.api import divide
+from restaurant.billing.models import Method
+from restaurant.billing.schemas import NewDiscount, NewPayment, NewRefund, SplitQuery
+from restaurant.database import Database
+from restaurant.errors import Invalid
+from restaurant.http import idempotency
+from restaurant.http.guard import signed_in
+from restaurant.i18n import gettext as _
+from restaurant.orders import service as orders
+from restaurant.people.permissions import Permission
+from restaurant.people.service import answer_for, give_approval
+from restaurant.settings import Settings
+
+M = TypeVar("M", bound=BaseModel)
+
+cash_desk = Blueprint("cash", __name__, url_prefix="/caisse")
+closing_pages = Blueprint("closings", __name__, url_prefix="/clotures")
+
+
+@cash_desk.get("")
+def open_bills() -> str:
+    """Every order that is not paid."""
+    with _database().reading() as session:
+        return render_template("billing/open.html", orders=orders.open_orders(session))
+
+
+@cash_desk.get("/<uuid:reference>")
+def bill_page(reference: uuid.UUID) -> str:
+    """A bill, its payments, and ways to divide what is left."""
+    with _database().reading() as session:
+        bill = service.read_bill(session, orders.read_order(session, reference))
+        shares: list[tuple[str, int]] = []
+        if "by" in request.args:
+            lines = ",".join(request.args.getlist("lines"))
+            query = {"by": request.args["by"], "parts": request.args.get("parts") or 1} | (
+                {"lines": lines} if lines else {}
+            )
+            shares = divide(bill, _read(SplitQuery, query))
+        return render_template(
+            "billing/bill.html", bill=bill, order=bill.order, shares=shares, methods=list(Method), key=uuid.uuid4().hex
+        )
+
+
+@cash_desk.post("/<uuid:reference>/addition")
+def present(reference: uuid.UUID) -> Response:
+    """Present the bill."""
+    with _database().writing() as session:
+        service.present(session, orders.lock_order(session, reference))
+    return _back(reference)
+
+
+@cash_desk.post("/<uuid:reference>/reprise")
+def reopen(reference: uuid.UUID) -> Response:
+    """Take the bill back."""
+    with _database().writing() as session:
+        service.reopen(session, orders.lock_order(session, reference))
+    return redirect(url_for("service.order_page", reference=reference), code=303)
+
+
+@cash_desk.post("/<uuid:reference>/paiements")
+def pay(reference: uuid.UUID) -> Response:
+    """Take a payment; sent twice, the form takes one."""
+    form = request.form
+    wanted = {"amount": _cents(form.get("amount", "")), "tip": _cents(form.get("tip") or "0"),
+              "method": form.get("method", "")}  # fmt: skip
+    payment = _read(NewPayment, wanted)
+    with _database().writing() as session:
+        if _first(session, scope=f"web:pay:{reference}", content=payment):
+            order = orders.lock_order(session, reference)
+            service.pay(session, order, amount=payment.amount, tip=payment.tip, method=payment.method, by=signed_in())
+    return _back(reference)
+
+
+@cash_desk.post("/<uuid:reference>/remises")
+def give_discount(reference: uuid.UUID) -> Response:
+    """Take something off, confirmed by a manager."""
+    form = request.form
+    wanted: dict[str, Any] = {"reason": form.get("reason", "")}
+    if form.get("percent"):
+        wanted["percent"] = form["percent"]
+    else:
+        wanted["amount"] = _cents(form.get("amount", ""))
+    given = _read(NewDiscount, wanted)
+    approval = _approval(Permission.DISCOUNT)
+    with _database().writing() as session:
+        if _first(session, scope=f"web:discount:{reference}", content=given):
+            order = orders.lock_order(session, reference)
+            by = answer_for(session, actor=signed_in(), permission=Permission.DISCOUNT, approval=approval)
+            due = service.read_bill(session, order).due
+            amount = given.amount or max(1, (due * (given.percent or 0) + 50) // 100)
+            service.discount(session, order, amount=amount, reason=given.reason, by=by)
+    return _back(reference)
+
+
+@cash_desk.post("/paiements/<uuid:payment>/remboursements")
+def refund(payment: uuid.UUID) -> Response:
+    """Give money back, confirmed by a manager."""
+    wanted = {"amount": _cents(request.form.get("amount", "")), "reason": request.form.get("reason", "")}
+    asked = _read(NewRefund, wanted)
+    approval = _approval(Permission.REFUND)
+    with _database().writing() as session:
+        found = service.read_payment(session, payment)
+        if _first(session, scope=f"web:refund:{payment}", content=asked):
+            by = answer_for(session, actor=signed_in(), permission=Permission.REFUND, approval=approval)
+            service.refund(session, found, amount=asked.amount, reason=asked.reason, by=by)
+        reference = found.order.reference
+    return _back(reference)
+
+
+@cash_desk.get("/tickets/<key:number>")
+def receipt_page(number: int) -> str:
+    """A receipt to print."""
+    with _database().reading() as session:
+        receipt = service.read_receipt(session, number)
+        return render_template("billing/receipt.html", receipt=receipt, order=receipt.payment.order)
+
+
+@closing_pages.get("")
+def closings_page() -> str:
+    """The last closings, and what waits for the next one."""
+    with _database().reading() as session:
+        count, amount = service.to_close(session)
+        closings = service.list_closings(session)
+    return render_template("billing/closings.html", closings=closings, count=count, amount=amount)
+
+
+@closing_pages.post("")
+def close_day() -> Response:
+    """Close the day."""
+    settings: Settings = current_app.extensions["settings"]
+    with _database().writing() as session:
+        service.close_day(session, by=signed_in().username, zone=settings.zone)
+    return redirect(url_for("closings.closings_page"), code=303)
+
+
+def _database() -> Database:
+    found: Database = current_app.extensions["database"]
+    return found
+
+
+def _back(reference: uuid.UUID) -> Response:
+    return redirect(url_for("cash.bill_page", reference=reference), code=303)
+
+
+def _first(session: Session, *, scope: str, content: BaseModel) -> bool:
+    """Whether this form is seen for the first time (each page carries a key of its own)."""
+    key = request.form.get("key", "")[:100] or uuid.uuid4().hex
+    claimed = idempotency.claim(session, scope=scope, key=key, content=content.model_dump_json().encode())
+    if claimed.replay is None:
+        idempotency.keep(session, claimed, status=303, body="")
+    return claimed.replay is None
+
+
+def _cents(text: str) -> int:
+    """``12,5`` or ``12.50`` as 1250. Raises `Invalid`."""
+    found = re.fullmatch(r"(\d{1,7})(?:[.,](\d{1,2}))?", text.replace("€", "").strip())
+    if found is None:
+        raise Invalid(_("The amounts must be numbers such as 12.50."))
+    return int(found[1]) * 100 + int((found[2] or "0").ljust(2, "0"))
+
+
+def _read(model: type[M], values: dict[str, Any]) -> M:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise Invalid(_("Some values are missing or wrong.")) from error
+
+
+def _approval(permission: Permission) -> str | None:
+    username = request.form.get("manager", "")[:40]
+    if not username:
+        return None
+    return give_approval(
+        current_app.extensions["database"],
+        permission=permission,
+        username=username,
+        password=request.form.get("password", "")[:200],
+        address=request.remote_addr or "",
+    )

@@ -1,0 +1,328 @@
+"""Bills to the cent: parts, payments at once, refunds, receipts without gaps, the journal and the closing."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from flask import Flask
+from flask.testing import FlaskClient
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from conftest import SECRET
+from restaurant.billing import journal
+from restaurant.billing.split import apportion, equal_shares, seat_shares
+from restaurant.cli import main
+from restaurant.database import Database
+from restaurant.people.permissions import Role
+from restaurant.settings import Settings
+from test_evening import add, post, seat, state
+
+SignIn = Callable[[Role], FlaskClient]
+EGGS, STEW, WINE = 2, 7, 20
+cents = st.integers(0, 10**7)
+
+
+@given(cents, st.integers(1, 60))
+def test_equal_shares_add_up_and_differ_by_one_cent_at_most(total: int, parts: int) -> None:
+    shares = equal_shares(total, parts)
+    assert sum(shares) == total
+    assert len(shares) == parts
+    assert max(shares) - min(shares) <= 1
+
+
+@given(st.dictionaries(st.integers(), cents, min_size=1, max_size=8), st.data())
+def test_what_is_apportioned_adds_up_and_takes_no_more_than_there_is(weights: dict[int, int], data: Any) -> None:
+    total = data.draw(st.integers(0, sum(weights.values())))
+    shares = apportion(weights, total)
+    assert sum(shares.values()) == total
+    assert all(0 <= shares[key] <= weights[key] for key in weights)
+
+
+@given(st.dictionaries(st.integers(), cents, min_size=1, max_size=4), st.lists(cents, max_size=12))
+def test_payments_one_after_the_other_use_up_every_vat_rate_exactly(left: dict[int, int], wanted: list[int]) -> None:
+    left = dict(left)
+    for amount in [*wanted, 10**9]:
+        taken = apportion(left, min(amount, sum(left.values())))
+        left = {key: left[key] - taken[key] for key in left}
+        assert all(value >= 0 for value in left.values())
+    assert set(left.values()) == {0}
+
+
+@given(st.lists(st.tuples(st.none() | st.integers(1, 6), cents), min_size=1), st.data())
+def test_seats_bear_what_they_had_and_a_fair_part_of_the_rest(lines: list[tuple[int | None, int]], data: Any) -> None:
+    total = data.draw(st.integers(0, sum(amount for _seat, amount in lines)))
+    assert sum(seat_shares(lines, total).values()) == total
+
+
+@pytest.fixture
+def server(sign_in: SignIn) -> FlaskClient:
+    return sign_in(Role.SERVER)
+
+
+@pytest.fixture
+def manager(sign_in: SignIn) -> FlaskClient:
+    return sign_in(Role.MANAGER)
+
+
+def billed(client: FlaskClient, *dishes: int, table: int = 1) -> str:
+    """The reference of an order whose bill is presented."""
+    order: str = seat(client, table)["reference"]
+    add(client, order, *(dishes or (EGGS, STEW, WINE)))
+    reply = post(client, f"/orders/{order}/bill", None)
+    assert reply.status_code == 200, reply.text
+    return order
+
+
+def pay(client: FlaskClient, order: str, amount: int, **changes: object) -> Any:
+    return post(client, f"/orders/{order}/payments", {"amount": amount, "method": "card", **changes})
+
+
+def bill(client: FlaskClient, order: str) -> dict[str, Any]:
+    found: dict[str, Any] = client.get(f"/api/v1/orders/{order}/bill").get_json()
+    return found
+
+
+def test_a_bill_split_in_three_is_settled_by_its_last_cent(server: FlaskClient) -> None:
+    order = billed(server)
+    assert post(server, f"/orders/{order}/lines", {"lines": [{"dish": EGGS}]}).status_code == 409
+    split = server.get(f"/api/v1/orders/{order}/split?by=equal&parts=3").get_json()["shares"]
+    assert [share["amount"] for share in split] == [1067, 1067, 1066]
+    rates: dict[int, int] = {}
+    for share in split:
+        paid = pay(server, order, share["amount"], tip=100).get_json()
+        for entry in paid["receipts"][0]["shares"]:
+            rates[entry["rate"]] = rates.get(entry["rate"], 0) + entry["total"]
+    assert rates == {1000: 620 + 1890, 2000: 690}
+    done = bill(server, order)
+    assert (done["left"], done["status"]) == (0, "paid")
+    assert [payment["receipts"][0]["number"] for payment in done["payments"]] == [1, 2, 3]
+    assert pay(server, order, 1).status_code == 409
+    read = server.get(f"/api/v1/orders/{order}").get_json()
+    for line in read["lines"]:
+        for step in ("ready", "served"):
+            moved = post(server, f"/orders/{order}/lines/{line['id']}/move", {"status": step})
+    assert moved.get_json()["status"] == "closed"
+    assert state(server, 1) == "free"
+
+
+def test_a_bill_is_divided_by_seat_and_by_lines(server: FlaskClient) -> None:
+    order = seat(server)["reference"]
+    add(server, order, EGGS, seat=1)
+    add(server, order, STEW, seat=2)
+    lines = add(server, order, WINE)["lines"]
+    path = f"/api/v1/orders/{order}/split"
+    seats = server.get(f"{path}?by=seat").get_json()["shares"]
+    assert [share["amount"] for share in seats] == [620 + 345, 1890 + 345]
+    parts = server.get(f"{path}?by=lines&lines={lines[0]['id']},{lines[2]['id']}").get_json()["shares"]
+    assert [share["amount"] for share in parts] == [620 + 690, 1890]
+    for wrong in ("by=lines", "by=lines&lines=x", "by=lines&lines=999", "by=equal&parts=0", "by=magic"):
+        assert server.get(f"{path}?{wrong}").status_code == 422
+
+
+def test_payments_at_once_never_exceed_the_bill(server: FlaskClient, sign_in: SignIn) -> None:
+    order = billed(server)
+    clients = [sign_in(Role.CASHIER) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda client: pay(client, order, 1000).status_code, clients))
+    assert sorted(answers) == [201] * 3 + [409] * 5
+    assert bill(server, order)["left"] == 200
+    assert pay(server, order, 201).status_code == 409
+
+
+def test_a_payment_sent_many_times_with_one_key_is_taken_once(app: Flask, server: FlaskClient) -> None:
+    order = billed(server)
+    token = server.get_cookie("session")
+    assert token
+
+    def send(_number: int) -> bytes:
+        client = app.test_client()
+        client.set_cookie("session", token.value)
+        body = {"amount": 500, "method": "cash"}
+        headers = {"Idempotency-Key": "one"}
+        return client.post(f"/api/v1/orders/{order}/payments", json=body, headers=headers).data
+
+    with ThreadPoolExecutor(6) as pool:
+        assert len(set(pool.map(send, range(12)))) == 1
+    assert bill(server, order)["paid"] == 500
+
+
+def test_discounts_need_a_manager_and_lower_every_rate(server: FlaskClient, manager: FlaskClient) -> None:
+    order = billed(server)
+    path = f"/orders/{order}/discounts"
+    assert post(server, path, {"percent": 10, "reason": "attente"}).status_code == 403
+    assert post(manager, path, {"reason": "attente"}).status_code == 422
+    assert post(manager, path, {"amount": 99999, "reason": "attente"}).status_code == 409
+    given = post(manager, path, {"percent": 10, "reason": "attente"}).get_json()
+    assert (given["total"], given["due"]) == (3200, 2880)
+    assert sum(share["total"] for share in given["shares"]) == 2880
+    pay(server, order, 1000)
+    assert post(manager, path, {"percent": 10, "reason": "encore"}).status_code == 409
+    assert server.delete(f"/api/v1/orders/{order}/bill").status_code == 409
+
+
+def test_a_bill_can_be_taken_back_until_something_is_paid(server: FlaskClient) -> None:
+    order = billed(server)
+    assert server.delete(f"/api/v1/orders/{order}/bill").get_json()["status"] == "sent"
+    add(server, order, EGGS)
+    assert post(server, f"/orders/{order}/bill", None).get_json()["due"] == 3820
+    assert post(server, f"/orders/{order}/bill", None).status_code == 409
+
+
+def test_held_lines_and_unpresented_bills_are_refused(server: FlaskClient) -> None:
+    order = seat(server)["reference"]
+    add(server, order, EGGS, hold=True)
+    assert pay(server, order, 100).get_json()["type"] == "urn:restaurant:problem:not-billed"
+    assert post(server, f"/orders/{order}/bill", None).get_json()["type"] == "urn:restaurant:problem:lines-held"
+
+
+def test_an_order_given_away_is_closed_without_a_receipt(server: FlaskClient, manager: FlaskClient) -> None:
+    order = billed(server, EGGS)
+    given = post(manager, f"/orders/{order}/discounts", {"percent": 100, "reason": "offert"})
+    assert given.get_json()["status"] == "paid"
+    assert bill(server, order)["payments"] == []
+
+
+def test_refunds_at_once_never_exceed_the_payment(server: FlaskClient, manager: FlaskClient, sign_in: SignIn) -> None:
+    order = billed(server)
+    payment = pay(server, order, 3200).get_json()["reference"]
+    path = f"/payments/{payment}/refunds"
+    assert post(server, path, {"amount": 100, "reason": "plat froid"}).status_code == 403
+    clients = [sign_in(Role.MANAGER) for _ in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda c: post(c, path, {"amount": 1000, "reason": "plat froid"}).status_code, clients))
+    assert sorted(answers) == [201] * 3 + [409] * 3
+    last = post(manager, path, {"amount": 200, "reason": "le reste"}).get_json()
+    assert last["amount"] == -200
+    receipts = bill(server, order)["payments"][0]["receipts"]
+    assert sum(receipt["amount"] for receipt in receipts) == 0
+    totals: dict[int, int] = {}
+    for receipt in receipts:
+        for share in receipt["shares"]:
+            totals[share["rate"]] = totals.get(share["rate"], 0) + share["total"]
+    assert totals == {1000: 0, 2000: 0}
+    assert [receipt["number"] for receipt in receipts] == [1, 2, 3, 4, 5]
+
+
+def test_receipts_of_many_tables_paid_at_once_have_no_gap(
+    server: FlaskClient, sign_in: SignIn, database: Database
+) -> None:
+    orders = [billed(server, EGGS, table=table) for table in range(1, 7)]
+    clients = [sign_in(Role.CASHIER) for _ in orders]
+    with ThreadPoolExecutor(6) as pool:
+        replies = list(pool.map(lambda pair: pay(pair[0], pair[1], 620), zip(clients, orders, strict=True)))
+    numbers = sorted(reply.get_json()["receipts"][0]["number"] for reply in replies)
+    assert numbers == [1, 2, 3, 4, 5, 6]
+    with database.reading() as session:
+        assert journal.verify(session) == (6, [])
+
+
+def test_the_day_is_closed_once_and_the_total_goes_on(server: FlaskClient, manager: FlaskClient) -> None:
+    assert post(manager, "/closings", None).status_code == 409
+    pay(server, billed(server), 3200, tip=300)
+    pay(server, billed(server, EGGS, table=2), 620, method="cash")
+    first = post(manager, "/closings", None).get_json()
+    assert (first["number"], first["first_receipt"], first["last_receipt"]) == (1, 1, 2)
+    assert (first["total"], first["tips"], first["by_method"]) == (3820, 300, {"card": 3200, "cash": 620})
+    assert sum(share["total"] for share in first["by_rate"]) == 3820
+    assert post(manager, "/closings", None).status_code == 409
+    pay(server, billed(server, EGGS, table=3), 620)
+    second = post(manager, "/closings", None).get_json()
+    assert (second["number"], second["total"], second["perpetual_total"]) == (2, 620, 4440)
+    assert len(manager.get("/api/v1/closings").get_json()["items"]) == 2
+
+
+def test_the_database_refuses_to_change_the_journal(server: FlaskClient, database: Database) -> None:
+    pay(server, billed(server), 1000)
+    for statement in ("UPDATE journal_entry SET content = '{}'", "DELETE FROM journal_entry"):
+        with pytest.raises(DBAPIError, match="kept as they are"), database.writing() as session:
+            session.execute(text(statement))
+
+
+def _without_protection(database: Database, *statements: str) -> None:
+    """What somebody with the database's owner's rights could do."""
+    with database.writing() as session:
+        if session.get_bind().dialect.name == "sqlite":
+            session.execute(text("DROP TRIGGER journal_entry_update"))
+            session.execute(text("DROP TRIGGER journal_entry_delete"))
+        else:
+            session.execute(text("ALTER TABLE journal_entry DISABLE TRIGGER ALL"))
+        for statement in statements:
+            session.execute(text(statement))
+        if session.get_bind().dialect.name == "postgresql":
+            session.execute(text("ALTER TABLE journal_entry ENABLE TRIGGER ALL"))
+
+
+@pytest.mark.parametrize(
+    ("tampering", "fault"),
+    [
+        ("UPDATE journal_entry SET content = replace(content, '1000', '9000') WHERE number = 2", "entry 2 was changed"),
+        ("DELETE FROM journal_entry WHERE number = 2", "entry 2 is missing"),
+        ("DELETE FROM journal_entry WHERE number = 4", "entries after 3 are missing"),
+        ("UPDATE receipt SET amount = 1 WHERE number = 1", "receipt 1 is not what the journal says"),
+        ("UPDATE closing SET total = 1", "closing 1 does not add up"),
+    ],
+)
+def test_tampering_shows(
+    server: FlaskClient, manager: FlaskClient, database: Database, tampering: str, fault: str
+) -> None:
+    order = billed(server)
+    for amount in (200, 1000, 2000):
+        pay(server, order, amount)
+    post(manager, "/closings", None)
+    _without_protection(database, tampering)
+    with database.reading() as session:
+        _count, faults = journal.verify(session)
+    assert any(fault in entry for entry in faults), faults
+
+
+def test_the_commands_close_verify_and_export(
+    server: FlaskClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESTAURANT_DATABASE_URL", settings.database_url)
+    monkeypatch.setenv("RESTAURANT_SECRET_KEY", SECRET)
+    monkeypatch.setenv("RESTAURANT_LOG_LEVEL", "error")
+    runner = CliRunner()
+    assert runner.invoke(main, ["close-day"]).exit_code == 1
+    pay(server, billed(server), 3200)
+    assert "receipts 1 to 1, €32.00" in runner.invoke(main, ["close-day"]).output
+    assert "2 entries" in runner.invoke(main, ["verify-journal"]).output
+    lines = [json.loads(line) for line in runner.invoke(main, ["export", "--since", "2020-01-01"]).output.splitlines()]
+    assert [line["kind"] for line in lines] == ["payment", "closing"]
+    assert runner.invoke(main, ["export", "--until", "2020-01-01"]).output == ""
+
+
+def test_the_pages_of_the_cash_desk_work_without_scripts(server: FlaskClient, manager: FlaskClient) -> None:
+    order = seat(server)["reference"]
+    add(server, order, EGGS, STEW, WINE)
+    assert order in server.get("/caisse").text
+    page = f"/caisse/{order}"
+    assert server.post(f"{page}/addition").status_code == 303
+    for query in ("by=equal&parts=3", "by=seat", "by=lines&lines=1&lines=2"):
+        assert "Encaisser" in server.get(f"{page}?{query}").text
+    assert manager.post(f"{page}/remises", data={"amount": "2,00", "reason": "geste", "key": "d"}).status_code == 303
+    form = {"amount": "10,50", "tip": "1", "method": "card", "key": uuid.uuid4().hex}
+    assert server.post(f"{page}/paiements", data=form).status_code == 303
+    assert server.post(f"{page}/paiements", data=form).status_code == 303
+    assert bill(server, order)["left"] == 3000 - 1050
+    for wrong in ({"amount": "x"}, {"amount": "-1"}, {"amount": "1", "method": "gold"}, {"amount": "0"}):
+        assert server.post(f"{page}/paiements", data={"method": "card", **wrong}).status_code == 422
+    server.post(f"{page}/paiements", data={"amount": "19.50", "method": "cash"})
+    assert "réglée" in server.get(page).text
+    assert "10,50 €" in server.get("/caisse/tickets/1").text.replace("\u202f", " ").replace("\u00a0", " ")
+    found = re.search(r"/caisse/paiements/([\w-]{36})/remboursements", manager.get(page).text)
+    assert found
+    refund = {"amount": "5", "reason": "froid", "key": "r"}
+    assert manager.post(f"/caisse/paiements/{found[1]}/remboursements", data=refund).status_code == 303
+    assert "3 tickets en attente" in manager.get("/clotures").text
+    assert manager.post("/clotures").status_code == 303
+    assert "Z 1" in manager.get("/clotures").text
