@@ -68,6 +68,24 @@ def bootstrap(session: nox.Session) -> None:
 
 
 @nox.session
+def reset(session: nox.Session) -> None:
+    """Take from the hosts of an inventory what `bootstrap` put there."""
+    maas(session, "reset")
+
+
+@nox.session
+def kubectl(session: nox.Session) -> None:
+    """The pinned kubectl on a cluster: ./nox -s kubectl -- get nodes."""
+    maas(session, "kubectl")
+
+
+@nox.session
+def load(session: nox.Session) -> None:
+    """Guests for the restaurant, bounded, and how it scales."""
+    maas(session, "load")
+
+
+@nox.session
 def bundle(session: nox.Session) -> None:
     """Binaries and images of every component in one directory, ready to be carried."""
     maas(session, "bundle")
@@ -86,7 +104,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
     session.run("mypy")
-    scripts = sorted(str(path) for path in Path("hack").rglob("*.sh"))
+    scripts = sorted(str(path) for top in ("hack", "charts") for path in Path(top).rglob("*.sh"))
     session.run("shellcheck", "nox", ".ci/run", *scripts)
     session.run("ansible-lint", "--profile", "production", "--offline", "--strict", "hack/ansible")
     session.run("python", "-m", "maas", "lint")
@@ -96,6 +114,13 @@ def lint(session: nox.Session) -> None:
 def render(session: nox.Session) -> None:
     """The manifests of the umbrella chart for a values file."""
     maas(session, "render")
+
+
+@nox.session(default=False)
+def generate(session: nox.Session) -> None:
+    """Write what is generated and committed; `lint` fails when it has drifted."""
+    develop(session)
+    session.run("python", "-m", "maas", "generate")
 
 
 @nox.session

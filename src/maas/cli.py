@@ -204,6 +204,14 @@ def lint() -> None:
     commands.lint()
 
 
+@app.command()
+def generate() -> None:
+    """Write all of the charts that is generated: CRDs, shared helpers, locks."""
+    from maas.charts import commands  # noqa: PLC0415
+
+    commands.generate()
+
+
 def main() -> None:
     """Run the command line; every failure ends in one clear message and an exit status."""
     try:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from maas import paths, process
+from maas.charts import render
 from maas.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 RELEASE = "maas"
 NAMESPACE = "maas"
-_PARTS = ("Chart.yaml", "Chart.lock", "values.yaml", "values.schema.json", "templates", "charts")
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,10 @@ def merge(*values: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def digest(chart: Path, values: Mapping[str, Any]) -> str:
-    """What decides the manifests: every file of the chart, and the values."""
-    total = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
-    for part in _PARTS:
-        root = chart / part
-        for file in sorted([root] if root.is_file() else root.rglob("*")):
-            if file.is_file():
-                total.update(str(file.relative_to(chart)).encode() + b"\0" + file.read_bytes())
-    return total.hexdigest()[:16]
+def mark(chart: Path, values: Mapping[str, Any]) -> str:
+    """What a release is recognised by: a digest of the chart's files and of the values."""
+    given = json.dumps(values, sort_keys=True)
+    return f"chart and values {hashlib.sha256((render.digest(chart) + given).encode()).hexdigest()[:16]}"
 
 
 def deploy(cluster: Cluster, *, helm: Path, kubectl: Path, values: Mapping[str, Any]) -> Deployed:
@@ -75,13 +70,10 @@ def deploy(cluster: Cluster, *, helm: Path, kubectl: Path, values: Mapping[str, 
         ClusterError: Helm refused; its message is the chart's own explanation where there is one.
     """
     chart = paths.content()
-    mark = f"chart and values {digest(chart, values)}"
-    return asyncio.run(_deploy(cluster, helm=helm, kubectl=kubectl, chart=chart, values=dict(values), mark=mark))
+    return asyncio.run(_deploy(cluster, helm=helm, kubectl=kubectl, chart=chart, values=dict(values)))
 
 
-async def _deploy(
-    cluster: Cluster, *, helm: Path, kubectl: Path, chart: Path, values: dict[str, Any], mark: str
-) -> Deployed:
+async def _deploy(cluster: Cluster, *, helm: Path, kubectl: Path, chart: Path, values: dict[str, Any]) -> Deployed:
     import pyhelm3  # noqa: PLC0415 - a quarter of a second that most commands do not need
 
     # It logs each refusal as an error; whether that is one is decided here.
@@ -90,6 +82,7 @@ async def _deploy(
     # pyhelm3 has no argument for it; without these, helm would read and write its user's own directories.
     own = paths.cache() / "helm"
     os.environ |= {f"HELM_{what}_HOME": str(own / what.lower()) for what in ("CACHE", "CONFIG", "DATA")}
+    wanted = mark(chart, values)
     client = pyhelm3.Client(executable=str(helm), kubeconfig=cluster.kubeconfig)
     try:
         try:
@@ -97,7 +90,7 @@ async def _deploy(
         except pyhelm3.ReleaseNotFoundError:
             present = None
         if present is not None:
-            if present.status == pyhelm3.ReleaseRevisionStatus.DEPLOYED and present.description == mark:
+            if present.status == pyhelm3.ReleaseRevisionStatus.DEPLOYED and present.description == wanted:
                 return Deployed(present.revision, changed=False, notes=present.notes or "")
             # Helm applies crds/ at the first installation only.
             _apply_definitions(cluster, kubectl, chart)
@@ -106,7 +99,7 @@ async def _deploy(
             await client.get_chart(str(chart)),
             values,
             namespace=NAMESPACE,
-            description=mark,
+            description=wanted,
             reset_values=True,
         )
     except pyhelm3.Error as error:

@@ -20,16 +20,16 @@ def test_the_mark_of_a_release_changes_with_a_template_a_values_file_and_the_giv
     (tmp_path / "Chart.yaml").write_text("name: maas\n")
     template = tmp_path / "templates" / "namespace.yaml"
     template.write_text("kind: Namespace\n")
-    marks = {deploy.digest(tmp_path, {}), deploy.digest(tmp_path, {"a": 1})}
+    marks = {deploy.mark(tmp_path, {}), deploy.mark(tmp_path, {"a": 1})}
     template.write_text("kind: Namespace\nmetadata: {}\n")
-    marks.add(deploy.digest(tmp_path, {}))
+    marks.add(deploy.mark(tmp_path, {}))
     template.rename(tmp_path / "templates" / "other.yaml")
-    marks.add(deploy.digest(tmp_path, {}))
+    marks.add(deploy.mark(tmp_path, {}))
     assert len(marks) == 4
 
 
 def test_files_beside_the_chart_do_not_change_the_mark(tmp_path: Path) -> None:
     (tmp_path / "Chart.yaml").write_text("name: maas\n")
-    before = deploy.digest(tmp_path, {})
+    before = deploy.mark(tmp_path, {})
     (tmp_path / "README.md").write_text("words")
-    assert deploy.digest(tmp_path, {}) == before
+    assert deploy.mark(tmp_path, {}) == before
