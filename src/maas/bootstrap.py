@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +86,7 @@ def hosts(
             console.line("nothing was changed")
             return
         bundle = images.make_bundle(directory, source=source, yes=yes)
-        bring_up(examined, bundle, given)
+        bring_up(examined, bundle, given, since=time.monotonic())
 
 
 def lab_hosts(
@@ -107,10 +108,11 @@ def lab_hosts(
     lab.prepare(assume_yes=yes)
     bundle = images.make_bundle(directory, source=source, yes=yes)
     made = lab.up(name, bundle=bundle.directory, assume_yes=yes)
+    booted = time.monotonic()
     with lock.hold(made.directory, command=f"up of the lab {name}"):
         examined = examine(inventory.load(made.inventory), made.directory)
         show(examined)
-        bring_up(examined, bundle, given)
+        bring_up(examined, bundle, given, since=booted)
 
 
 def examine(read: Inventory, state: Path) -> Examined:
@@ -151,8 +153,15 @@ def show(examined: Examined) -> None:
     console.table(f"plan for {examined.inventory.cluster}", ("what", "value", "because"), examined.plan.rows())
 
 
-def bring_up(examined: Examined, bundle: Bundle, given: Mapping[str, Any]) -> None:
-    """Carry the plan out: nodes, chart, verification, summary."""
+def bring_up(examined: Examined, bundle: Bundle, given: Mapping[str, Any], *, since: float) -> None:
+    """Carry the plan out: nodes, chart, verification, summary.
+
+    Args:
+        examined: The hosts and their plan.
+        bundle: What comes to them.
+        given: Values for the chart.
+        since: When the hosts were ready for it, on the monotonic clock.
+    """
     read, state, planned = examined.inventory, examined.state, examined.plan
     (state / _PLAN).write_text(planned.to_json(), encoding="utf-8")
     result = ansible.run("site", inventory=read, plan=planned, facts=examined.facts, bundle=bundle, state=state)
@@ -181,7 +190,8 @@ def bring_up(examined: Examined, bundle: Bundle, given: Mapping[str, Any]) -> No
         )
     for proof in proofs:
         console.line(f"  {proof.what}: {proof.how}")
-    console.line(f"{result.changed} changed tasks on the hosts")
+    taken = console.elapsed(time.monotonic() - since)
+    console.line(f"{result.changed} changed tasks on the hosts; from hosts to a verified cluster {taken}")
     summary(read.cluster, cluster)
 
 
