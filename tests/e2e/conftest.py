@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from maas import access, paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TextIO
 
     from maas.cluster import Cluster
 
@@ -25,22 +27,36 @@ VALUES = ROOT / "tests" / "e2e" / "values.yaml"
 
 
 def maas(*arguments: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
-    """Run the tool as a user does; what it says is shown in the test's output."""
+    """Run the tool as a user does; what it says is shown as it comes."""
     began = time.monotonic()
-    done = subprocess.run(
+    print(f"\n$ maas {' '.join(arguments)}", flush=True)
+    said: list[str] = []
+
+    def follow(stream: TextIO) -> None:
+        for line in stream:
+            said.append(line)
+            print(line, end="", flush=True)
+
+    with subprocess.Popen(
         [sys.executable, "-m", "maas", *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=timeout,
-        check=False,
-    )
-    print(
-        f"\n$ maas {' '.join(arguments)}\n{done.stdout}{done.stderr}[{done.returncode}, {time.monotonic() - began:.1f} s]"
-    )
-    return done
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        follower = threading.Thread(target=follow, args=(process.stderr,))
+        follower.start()
+        killer = threading.Timer(timeout, process.kill)
+        killer.start()
+        output = process.stdout.read()
+        follower.join()
+        killer.cancel()
+    print(f"[{process.returncode}, {time.monotonic() - began:.1f} s]", flush=True)
+    return subprocess.CompletedProcess(process.args, process.returncode, output, "".join(said))
 
 
 @dataclass

@@ -22,7 +22,8 @@ from .conftest import ROOT, VALUES, Lab, maas
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.e2e
+# The first test waits for the lab, which on a machine with empty caches waits for every component to be built.
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(4800)]
 
 VPN = "10.90.0."
 HOSTS = ("master", "node1", "node2")
