@@ -174,11 +174,28 @@ class Reset:
                 path.write_text(value, encoding="ascii")
 
     def files(self):
-        """Remove our files and put back those that were there before; the mark goes last."""
-        for name in sorted(self.record.data["files"], key=lambda name: name == str(MARK)):
-            if self.does(f"remove {name}"):
-                self.record.disown(Path(name))
-                self.record.save()
+        """Remove our files and put back those that were there before; all but the mark."""
+        for name in [name for name in self.record.data["files"] if name != str(MARK)]:
+            self.remove(name)
+        if not self.module.check_mode and self.record.data.get("swap"):
+            self.run("systemctl", "daemon-reload")
+            self.run("swapon", "--all")
+
+    def remove(self, name):
+        """Remove one file of ours."""
+        if self.does(f"remove {name}"):
+            self.record.disown(Path(name))
+            self.record.save()
+
+    def packages(self):
+        """Remove the packages that were installed for the cluster."""
+        names = self.record.data["packages"]
+        if names and self.does(f"remove the packages {', '.join(names)}"):
+            self.run("dpkg", "--purge", *names)
+
+    def mark(self):
+        """Remove the mark, and with it the last trace; what was interrupted before can be run again."""
+        self.remove(str(MARK))
         if self.module.check_mode:
             return
         for name in (*sorted(self.record.data["made"], key=len, reverse=True), *PARENTS):
@@ -187,14 +204,7 @@ class Reset:
                 path.rmdir()
         self.run("systemctl", "daemon-reload")
         self.run("systemctl", "reset-failed")
-        if self.record.data.get("swap"):
-            self.run("swapon", "--all")
-
-    def packages(self):
-        """Remove the packages that were installed for the cluster."""
-        names = self.record.data["packages"]
-        if names and self.does(f"remove the packages {', '.join(names)}"):
-            self.run("dpkg", "--purge", *names)
+        shutil.rmtree(HOME, ignore_errors=True)
 
 
 def main():
@@ -208,11 +218,10 @@ def main():
     reset.stop()
     reset.network()
     reset.data()
-    reset.packages()
     reset.settings()
     reset.files()
-    if not module.check_mode:
-        shutil.rmtree(HOME, ignore_errors=True)
+    reset.packages()
+    reset.mark()
     module.exit_json(changed=True, changes=reset.changes)
 
 

@@ -4,14 +4,14 @@ import json
 import os
 import signal
 import subprocess
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.unit.ansible.conftest import ExitError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.unit.ansible.conftest import Host
 
 RULES = """\
@@ -133,8 +133,12 @@ def test_containers_are_found_by_their_shims(host: Host, monkeypatch: pytest.Mon
     with process:
         assert process.stdout is not None
         child = int(process.stdout.readline())
-        assert module.containers() == [child, process.pid]
-        os.kill(child, signal.SIGKILL)
+        try:
+            while b"sleep" not in Path(f"/proc/{child}/cmdline").read_bytes():
+                time.sleep(0.01)  # until then the child goes by its parent's name
+            assert module.containers() == [child, process.pid]
+        finally:
+            os.kill(child, signal.SIGKILL)
 
 
 def test_there_are_no_containers_without_a_shim(host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
