@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maas import access, paths
+from maas.lab import labs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 NAME = "e2e"
 ROOT = Path(__file__).parents[2]
+KEEP = "MAAS_KEEP_LAB" in os.environ
+"""For those who write these tests: take the lab that is there, and leave it."""
+
 VALUES = ROOT / "tests" / "e2e" / "values.yaml"
 
 
@@ -90,12 +94,13 @@ class Lab:
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     began = time.monotonic()
-    # A lab that an interrupted run left behind is not what is tested.
-    maas("down", "--name", NAME)
+    if not KEEP and NAME in labs():
+        # A lab that an interrupted run left behind is not what is tested.
+        maas("down", "--name", NAME)
     done = maas("up", "--name", NAME, "--values", str(VALUES), "--yes", timeout=4500)
     try:
         assert done.returncode == 0, done.stderr[-4000:]
         yield Lab(NAME, done.stderr, time.monotonic() - began)
     finally:
-        if "MAAS_KEEP_LAB" not in os.environ:
+        if not KEEP:
             maas("down", "--name", NAME)
