@@ -67,9 +67,19 @@ def test_a_failure_that_is_ignored_is_none(callback: Callback) -> None:
 
 
 def test_a_failed_command_tells_what_it_wrote(callback: Callback) -> None:
-    answer = {"msg": "non-zero return code", "rc": 1, "stderr": "port 6443 is in use", "stdout": "[init] using v1.37.2"}
-    message = callback.result("failed", answer)["message"]
-    assert message.splitlines() == ["port 6443 is in use", "[init] using v1.37.2"]
+    answer = {
+        "msg": "non-zero return code",
+        "rc": 1,
+        "stderr": "\x1b[0;31mport 6443\x1b[0m is in use",
+        "stdout": "[init]",
+    }
+    assert callback.result("failed", answer)["message"] == "port 6443 is in use"
+    assert callback.result("failed", answer | {"stderr": ""})["message"] == "[init]"
+
+
+def test_a_failed_module_tells_its_message_first(callback: Callback) -> None:
+    answer = {"msg": "modprobe failed", "stderr": "not found in /lib/modules"}
+    assert callback.result("failed", answer)["message"] == "modprobe failed\nnot found in /lib/modules"
 
 
 def test_only_the_end_of_a_long_message_is_told(callback: Callback) -> None:

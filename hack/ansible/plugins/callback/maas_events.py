@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -29,16 +30,17 @@ requirements:
 """
 
 MESSAGE_LINES = 20
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def message(result):
-    """What a person should know of a failed result."""
-    parts = [str(result[key]).strip() for key in ("msg", "stderr", "module_stderr") if result.get(key)]
-    if "non-zero return code" in parts and len(parts) > 1:
-        parts.remove("non-zero return code")
-    if len(parts) < 2 and result.get("stdout"):
-        parts.append(str(result["stdout"]).strip())
-    return "\n".join("\n".join(dict.fromkeys(parts)).splitlines()[-MESSAGE_LINES:])
+    """What a person should know of a failed result: its message, and the end of what the program said."""
+    said = next((str(result[key]) for key in ("stderr", "module_stderr", "stdout") if result.get(key)), "")
+    parts = [str(result.get("msg", "")), said]
+    if said and parts[0] == "non-zero return code":
+        del parts[0]
+    lines = [line for part in parts for line in COLOURS.sub("", part).strip().splitlines()]
+    return "\n".join(lines[-MESSAGE_LINES:])
 
 
 def summary(result, outcome):

@@ -1,8 +1,10 @@
 #!/bin/sh
-# Starts the control plane, once. A start that was interrupted left nothing worth keeping: it is cleared away first.
+# Starts the control plane, once. A start that was interrupted goes on: kubeadm's phases take what is there, and only
+# its preflight minds that something is. Nothing is cleared away, so no data can be lost here.
 set -eu
-if [ -e /etc/kubernetes/manifests/kube-apiserver.yaml ] || [ -e /etc/kubernetes/admin.conf ]; then
-    kubeadm reset --force >&2
+set --
+if [ -e /etc/kubernetes/manifests/etcd.yaml ] || [ -e /var/lib/etcd/member ]; then
+    set -- --skip-phases=preflight
 fi
-kubeadm init --config /etc/maas/kubernetes/kubeadm.yaml
+kubeadm init --config /etc/maas/kubernetes/kubeadm.yaml "$@"
 touch /var/lib/maas/initialised

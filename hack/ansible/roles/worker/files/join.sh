@@ -1,8 +1,7 @@
 #!/bin/sh
-# Makes this host a node, once. What an interrupted join left is cleared away first.
+# Makes this host a node, once. What an interrupted join left would stop the next one.
 set -eu
 trap 'rm -f /run/maas/join.yaml' EXIT
-if [ -e /etc/kubernetes/bootstrap-kubelet.conf ] || [ -e /etc/kubernetes/pki/ca.crt ]; then
-    kubeadm reset --force >&2
-fi
+systemctl stop kubelet.service
+rm -f /etc/kubernetes/bootstrap-kubelet.conf /etc/kubernetes/pki/ca.crt
 kubeadm join --config /run/maas/join.yaml
