@@ -13,6 +13,7 @@ from restaurant.i18n import catalogue
 from restaurant.menu.models import Allergen, Course, Station
 from restaurant.orders.models import LineStatus, OrderStatus
 from restaurant.people.permissions import Role
+from restaurant.reservations.models import BookingStatus, WaitStatus
 from restaurant.types import Labelled
 
 PACKAGE = Path(restaurant.__file__).parent
@@ -21,6 +22,7 @@ IN_TEMPLATE = re.compile(r"""_\(\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
 
 LABELLED: list[type[Labelled]] = [
     Allergen,
+    BookingStatus,
     Condition,
     Course,
     LineStatus,
@@ -29,6 +31,7 @@ LABELLED: list[type[Labelled]] = [
     Role,
     Station,
     TableState,
+    WaitStatus,
 ]
 
 

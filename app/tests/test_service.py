@@ -205,7 +205,7 @@ def serving(settings: Settings, log: Path, **environment: str) -> Iterator[tuple
             [sys.executable, "-m", "restaurant", "serve"], env=variables, stdout=output, stderr=output
         )
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
                 if get(probes, "/readyz")[0] == 200:

@@ -26,6 +26,8 @@ from restaurant.orders.web import web as orders_web
 from restaurant.people import api as people_api
 from restaurant.people.permissions import Access, Permission
 from restaurant.people.web import door, team
+from restaurant.reservations import api as booking_api
+from restaurant.reservations import web as booking_web
 from restaurant.settings import Settings
 from restaurant.types import LARGEST
 
@@ -79,6 +81,8 @@ def register_blueprints(app: Flask) -> None:
     guard.register(floor, read=Permission.SEE_FLOOR, write=Permission.TAKE_ORDERS)
     guard.register(plan, read=Permission.EDIT_FLOOR, write=Permission.EDIT_FLOOR)
     guard.register(service_pages, read=Permission.SEE_FLOOR, write=Permission.TAKE_ORDERS)
+    guard.register(booking_web.guests, read=Access.PUBLIC, write=Access.PUBLIC)
+    guard.register(booking_web.desk, read=Permission.BOOK, write=Permission.BOOK)
     guard.register(cash_desk, read=Permission.CASH, write=Permission.CASH)
     guard.register(closing_pages, read=Permission.CLOSE_DAY, write=Permission.CLOSE_DAY)
     guard.register(kitchen, read=Permission.COOK, write=Permission.COOK)
@@ -93,6 +97,8 @@ def register_blueprints(app: Flask) -> None:
     guard.register(service_api, read=Permission.SEE_FLOOR, write=Permission.TAKE_ORDERS)
     guard.register(floor_api.plan, read=Permission.SEE_FLOOR, write=Permission.EDIT_FLOOR)
     guard.register(floor_api.edit, read=Permission.EDIT_FLOOR, write=Permission.EDIT_FLOOR)
+    guard.register(booking_api.guests, read=Access.PUBLIC, write=Access.PUBLIC)
+    guard.register(booking_api.desk, read=Permission.BOOK, write=Permission.BOOK)
     guard.register(billing_api.bills, read=Permission.CASH, write=Permission.CASH)
     guard.register(billing_api.closings, read=Permission.CLOSE_DAY, write=Permission.CLOSE_DAY)
     guard.register(kitchen_api, read=Permission.COOK, write=Permission.COOK)

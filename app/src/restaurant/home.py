@@ -33,6 +33,7 @@ def doors() -> list[Door]:
     """The parts of the house that the person signed in may enter."""
     every = (
         Door("floor.floor_page", _("Floor"), _("Tables, guests and their orders"), Permission.SEE_FLOOR),
+        Door("bookings.day_page", _("Bookings"), _("Who is expected, and who waits"), Permission.BOOK),
         Door("kitchen.board_page", _("Kitchen"), _("What there is to cook, live"), Permission.COOK),
         Door("cash.open_bills", _("Cash desk"), _("Bills, payments and receipts"), Permission.CASH),
         Door("closings.closings_page", _("Closings"), _("The day's closing (Z)"), Permission.CLOSE_DAY),

@@ -24,6 +24,9 @@ POOL_WAIT = Histogram(
     buckets=_BUCKETS,
 )
 STREAMS = Gauge("restaurant_streams", "Kitchen screens connected to this process.")
+BOOKED = Counter("restaurant_booked_covers_total", "Guests booked.")
+BOOKINGS_REFUSED = Counter("restaurant_bookings_refused_total", "Bookings refused because there was no room.")
+COVERS = Counter("restaurant_covers_seated_total", "Guests seated.")
 ORDERS = Counter("restaurant_orders_total", "Orders placed.", ("kind",))
 ORDER_VALUE = Counter("restaurant_order_value_cents_total", "Value of the orders placed.", ("kind",))
 

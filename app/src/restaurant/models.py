@@ -9,5 +9,6 @@ from restaurant.kitchen import models as kitchen
 from restaurant.menu import models as menu
 from restaurant.orders import models as orders
 from restaurant.people import models as people
+from restaurant.reservations import models as reservations
 
-ALL = (billing, floor, idempotency, kitchen, menu, orders, people)
+ALL = (billing, floor, idempotency, kitchen, menu, orders, people, reservations)

@@ -16,6 +16,7 @@ from restaurant.floor.models import Condition, Room, Shape, Table, TableState
 from restaurant.i18n import gettext as _
 from restaurant.orders import service as orders
 from restaurant.orders.models import LineStatus, Order, OrderStatus
+from restaurant.reservations.service import upcoming
 
 #: A guest whose dish takes longer than this after it was sent is kept waiting.
 LATE_AFTER = timedelta(minutes=25)
@@ -29,13 +30,15 @@ class Seat:
     state: TableState
     order: Order | None
     since: datetime | None
-    booking: datetime | None = None
+    booking: datetime | None
 
 
-def state_of(table: Table, order: Order | None, *, at: datetime) -> TableState:
-    """What `table` is doing at the instant `at`, given its open order."""
+def state_of(table: Table, order: Order | None, booking: datetime | None, *, at: datetime) -> TableState:
+    """What `table` is doing at the instant `at`, given its open order and when its next booking begins."""
     if order is None:
-        return TableState.FREE if table.condition is Condition.USABLE else TableState(table.condition.value)
+        if table.condition is not Condition.USABLE:
+            return TableState(table.condition.value)
+        return TableState.RESERVED_SOON if booking is not None else TableState.FREE
     if any(
         line.status in {LineStatus.FIRED, LineStatus.PREPARING}
         and line.fired_at is not None
@@ -58,13 +61,16 @@ def read_rooms(session: Session) -> Sequence[Room]:
 def read_floor(session: Session, *, at: datetime) -> list[tuple[Room, list[Seat]]]:
     """All rooms, and what each of their tables is doing at the instant `at`."""
     by_table = {order.table_id: order for order in orders.open_orders(session) if order.table_id is not None}
+    bookings = upcoming(session, at=at)
     plan = []
     for room in read_rooms(session):
         seats = []
         for table in room.tables:
             order = by_table.get(table.merged_into_id or table.id)
-            state = state_of(table, order, at=at)
-            seats.append(Seat(table=table, state=state, order=order, since=order.opened_at if order else None))
+            booking = bookings.get(table.id)
+            state = state_of(table, order, booking, at=at)
+            since = order.opened_at if order is not None else None
+            seats.append(Seat(table=table, state=state, order=order, since=since, booking=booking))
         plan.append((room, seats))
     return plan
 

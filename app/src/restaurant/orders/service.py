@@ -24,7 +24,7 @@ from restaurant.i18n import gettext as _
 from restaurant.kitchen import outbox
 from restaurant.menu.models import Allergen, Course, Dish, Option, OptionGroup
 from restaurant.menu.service import is_available
-from restaurant.metrics import count_order
+from restaurant.metrics import COVERS, count_order
 from restaurant.orders.machine import MOVES, SETTLED, status_of
 from restaurant.orders.models import ChosenOption, LineStatus, Order, OrderKind, OrderLine, OrderStatus
 from restaurant.orders.schemas import LinePlacement, OrderPlacement
@@ -64,6 +64,7 @@ def open_table(
     session.add(order)
     _flush_table(session)
     outbox.record(session, order.id)
+    on_commit(session, lambda: COVERS.inc(covers))
     return order
 
 

@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response
 
 from restaurant.database import Database
 from restaurant.errors import Invalid
+from restaurant.floor.models import TableState
 from restaurant.floor.service import read_floor, read_table
 from restaurant.http import idempotency
 from restaurant.http.guard import signed_in
@@ -47,7 +48,7 @@ def order_page(reference: uuid.UUID) -> str:
             "orders/service.html",
             order=order,
             settled=order.status in SETTLED,
-            free=[seat.table for seat in seats if seat.order is None and seat.state.value == "free"],
+            free=[seat.table for seat in seats if seat.state in {TableState.FREE, TableState.RESERVED_SOON}],
             others=[seat for seat in seats if seat.order is not None and seat.order.id != order.id],
             held={line.course for line in order.lines if line.status is LineStatus.HELD},
             categories=categories,

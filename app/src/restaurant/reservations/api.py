@@ -1,0 +1,104 @@
+"""Bookings over REST: `guests` is open to everybody, `desk` to whoever takes bookings."""
+
+from __future__ import annotations
+
+import uuid
+from http import HTTPStatus
+
+from flask import current_app
+from sqlalchemy.orm import Session
+
+from restaurant.http.api import Api
+from restaurant.http.guard import signed_in
+from restaurant.reservations import service
+from restaurant.reservations.models import BookingStatus
+from restaurant.reservations.schemas import (
+    AvailabilityQuery,
+    AvailabilityView,
+    BookingMove,
+    BookingsView,
+    BookingView,
+    DayQuery,
+    NewBooking,
+    NewWait,
+    WaitMove,
+    WaitsView,
+    WaitView,
+)  # fmt: skip
+from restaurant.settings import Settings
+
+guests = Api("bookings")
+desk = Api("booking_desk")
+_CONFLICT = (HTTPStatus.CONFLICT,)
+
+
+@guests.operation("GET", "/availability", query=AvailabilityQuery, reply=AvailabilityView)
+def read_availability(session: Session, *, query: AvailabilityQuery) -> AvailabilityView:
+    """Read when a table can be had on a day."""
+    settings: Settings = current_app.extensions["settings"]
+    return AvailabilityView(slots=service.availability(session, day=query.day, covers=query.covers, zone=settings.zone))
+
+
+@guests.operation(
+    "POST", "/bookings", body=NewBooking, reply=BookingView, status=HTTPStatus.CREATED, idempotent=True,
+    refusals=_CONFLICT,
+)  # fmt: skip
+def book(session: Session, *, body: NewBooking) -> BookingView:
+    """Book a table."""
+    settings: Settings = current_app.extensions["settings"]
+    booking = service.book(
+        session, starts_at=body.starts_at, covers=body.covers, guest=body.guest, contact=body.contact,
+        note=body.note, allergies=body.allergies, zone=settings.zone,
+    )  # fmt: skip
+    return BookingView.of(booking)
+
+
+@guests.operation("GET", "/bookings/<uuid:reference>", reply=BookingView)
+def read_booking(session: Session, *, reference: uuid.UUID) -> BookingView:
+    """Read a booking by its reference."""
+    return BookingView.of(service.read_booking(session, reference))
+
+
+@guests.operation("POST", "/bookings/<uuid:reference>/cancel", reply=BookingView, refusals=_CONFLICT)
+def cancel_booking(session: Session, *, reference: uuid.UUID) -> BookingView:
+    """Cancel a booking; whoever knows its reference may."""
+    booking = service.lock_booking(session, reference)
+    service.move(session, booking, BookingStatus.CANCELLED)
+    return BookingView.of(booking)
+
+
+@desk.operation("GET", "/bookings", query=DayQuery, reply=BookingsView)
+def list_bookings(session: Session, *, query: DayQuery) -> BookingsView:
+    """List the bookings of a day."""
+    settings: Settings = current_app.extensions["settings"]
+    found = service.list_bookings(session, day=query.day, zone=settings.zone)
+    return BookingsView(items=[BookingView.of(booking) for booking in found])
+
+
+@desk.operation("POST", "/bookings/<uuid:reference>/move", body=BookingMove, reply=BookingView, refusals=_CONFLICT)
+def move_booking(session: Session, *, reference: uuid.UUID, body: BookingMove) -> BookingView:
+    """Seat the guests of a booking, complete or cancel it, or mark that nobody came."""
+    booking = service.lock_booking(session, reference)
+    if body.status is BookingStatus.ARRIVED:
+        service.arrive(session, booking, server=signed_in())
+    else:
+        service.move(session, booking, body.status)
+    return BookingView.of(booking)
+
+
+@desk.operation("GET", "/waiting-list", reply=WaitsView)
+def read_waiting_list(session: Session) -> WaitsView:
+    """Read who waits for a table."""
+    return WaitsView(items=[WaitView.model_validate(entry) for entry in service.waiting_list(session)])
+
+
+@desk.operation("POST", "/waiting-list", body=NewWait, reply=WaitView, status=HTTPStatus.CREATED, idempotent=True)
+def join_waiting_list(session: Session, *, body: NewWait) -> WaitView:
+    """Put somebody on the waiting list."""
+    return WaitView.model_validate(service.join_waiting_list(session, **body.model_dump()))
+
+
+@desk.operation("POST", "/waiting-list/<key:entry>/move", body=WaitMove, reply=WaitView, refusals=_CONFLICT)
+def move_waiting(session: Session, *, entry: int, body: WaitMove) -> WaitView:
+    """Call somebody who waits, or take them off the list."""
+    return WaitView.model_validate(service.move_waiting(session, entry, body.status))

@@ -1,0 +1,106 @@
+"""Bookings, the tables they hold, how many guests start at a time, and the waiting list."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from restaurant.database import Base
+from restaurant.floor.models import Table
+from restaurant.orders.models import Order
+from restaurant.types import Labelled, Moment, choice, now
+
+
+class BookingStatus(Labelled):
+    """Where a booking stands."""
+
+    CONFIRMED = "confirmed"
+    ARRIVED = "arrived"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    NO_SHOW = "no_show"
+
+
+class WaitStatus(Labelled):
+    """Where somebody on the waiting list stands."""
+
+    WAITING = "waiting"
+    CALLED = "called"
+    PLACED = "placed"
+    LEFT = "left"
+
+
+class Booking(Base):
+    """Guests who are expected. Known outside by `reference`, which cannot be guessed."""
+
+    __tablename__ = "booking"
+    __table_args__ = (CheckConstraint("covers > 0 AND ends_at > starts_at", name="sensible"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    reference: Mapped[uuid.UUID] = mapped_column(unique=True, default=uuid.uuid4)
+    guest: Mapped[str] = mapped_column(String(80))
+    contact: Mapped[str] = mapped_column(String(120))
+    covers: Mapped[int] = mapped_column()
+    starts_at: Mapped[datetime] = mapped_column(Moment, index=True)
+    ends_at: Mapped[datetime] = mapped_column(Moment)
+    status: Mapped[BookingStatus] = mapped_column(choice(BookingStatus))
+    note: Mapped[str] = mapped_column(String(500), default="")
+    allergies: Mapped[list[str]] = mapped_column(JSON, default=list)
+    order_id: Mapped[int | None] = mapped_column(ForeignKey("orders.id"))
+    created_at: Mapped[datetime] = mapped_column(Moment, default=now)
+    version: Mapped[int] = mapped_column()
+
+    places: Mapped[list[BookedTable]] = relationship(
+        back_populates="booking", cascade="all, delete-orphan", order_by="BookedTable.table_id"
+    )
+    order: Mapped[Order | None] = relationship()
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # SQLAlchemy reads it from the class
+
+
+class BookedTable(Base):
+    """A table held for a booking. That no two active ones overlap is refused by the database.
+
+    On PostgreSQL by the exclusion constraint `ex_booked_table_overlap`, on SQLite by triggers of that name; both are
+    made by the migration, for neither can be said in a model that serves both engines.
+    """
+
+    __tablename__ = "booked_table"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    booking_id: Mapped[int] = mapped_column(ForeignKey("booking.id", ondelete="CASCADE"), index=True)
+    table_id: Mapped[int] = mapped_column(ForeignKey("dining_table.id"), index=True)
+    starts_at: Mapped[datetime] = mapped_column(Moment)
+    ends_at: Mapped[datetime] = mapped_column(Moment)
+    active: Mapped[bool] = mapped_column(default=True)
+
+    booking: Mapped[Booking] = relationship(back_populates="places")
+    table: Mapped[Table] = relationship()
+
+
+class SlotLoad(Base):
+    """How many guests are booked to start at an instant; the kitchen can only begin with so many at once."""
+
+    __tablename__ = "slot_load"
+    __table_args__ = (CheckConstraint("covers >= 0", name="covers_not_negative"),)
+
+    starts_at: Mapped[datetime] = mapped_column(Moment, primary_key=True)
+    covers: Mapped[int] = mapped_column()
+
+
+class WaitEntry(Base):
+    """Somebody who waits for a table without a booking."""
+
+    __tablename__ = "wait_entry"
+    __table_args__ = (CheckConstraint("covers > 0", name="covers_positive"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    guest: Mapped[str] = mapped_column(String(80))
+    contact: Mapped[str] = mapped_column(String(120), default="")
+    covers: Mapped[int] = mapped_column()
+    quoted_minutes: Mapped[int] = mapped_column()
+    status: Mapped[WaitStatus] = mapped_column(choice(WaitStatus), default=WaitStatus.WAITING)
+    created_at: Mapped[datetime] = mapped_column(Moment, default=now, index=True)

@@ -1,0 +1,133 @@
+"""What the API takes and says about bookings."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import date, datetime
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+from restaurant.menu.models import Allergen
+from restaurant.reservations.models import Booking, BookingStatus, WaitStatus
+from restaurant.types import Name, Text
+
+Covers = Annotated[int, Field(ge=1, le=20)]
+#: A year is enough: the service refuses what is too far ahead, this only keeps dates within what can be added to.
+Day = Annotated[date, Field(ge=date(2020, 1, 1), le=date(2100, 1, 1))]
+Contact = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=5, max_length=120, pattern=r"^[^\x00-\x1f]*$")
+]
+Start = Annotated[
+    AwareDatetime, Field(ge=datetime.fromisoformat("2020-01-01T00:00Z"), le=datetime.fromisoformat("2100-01-01T00:00Z"))
+]
+
+
+class AvailabilityQuery(BaseModel):
+    """A day and the size of the party."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    day: Day
+    covers: Covers
+
+
+class AvailabilityView(BaseModel):
+    """When a table can be had, as far as can be seen now."""
+
+    slots: list[datetime]
+
+
+class NewBooking(BaseModel):
+    """A table for guests; `contact` is a telephone number or an e-mail address."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    starts_at: Start
+    covers: Covers
+    guest: Name
+    contact: Contact
+    note: Text = ""
+    allergies: Annotated[list[Allergen], Field(max_length=14)] = []
+
+
+class BookingView(BaseModel):
+    """A booking and the names of the tables held for it."""
+
+    reference: uuid.UUID
+    guest: str
+    covers: int
+    starts_at: datetime
+    ends_at: datetime
+    status: BookingStatus
+    note: str
+    allergies: list[Allergen]
+    tables: list[str]
+    version: int
+
+    @classmethod
+    def of(cls, booking: Booking) -> BookingView:
+        """The view of a booking."""
+        plain = {name: getattr(booking, name) for name in cls.model_fields if name != "tables"}
+        return cls(**plain, tables=[place.table.name for place in booking.places])
+
+
+class BookingsView(BaseModel):
+    """The bookings of a day, by time."""
+
+    items: list[BookingView]
+
+
+class DayQuery(BaseModel):
+    """A day."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    day: Day
+
+
+class BookingMove(BaseModel):
+    """Where a booking goes; `arrived` seats the guests at the first of its tables."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: Literal[BookingStatus.ARRIVED, BookingStatus.COMPLETED, BookingStatus.CANCELLED, BookingStatus.NO_SHOW]
+
+
+class NewWait(BaseModel):
+    """Somebody for the waiting list, with the wait they were told."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    guest: Name
+    contact: Annotated[Text, Field(max_length=120)] = ""
+    covers: Covers
+    quoted_minutes: Annotated[int, Field(ge=0, le=240)]
+
+
+class WaitView(BaseModel):
+    """Somebody on the waiting list."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    guest: str
+    contact: str
+    covers: int
+    quoted_minutes: int
+    status: WaitStatus
+    created_at: datetime
+
+
+class WaitsView(BaseModel):
+    """The waiting list, longest waiting first."""
+
+    items: list[WaitView]
+
+
+class WaitMove(BaseModel):
+    """Call somebody, or take them off the list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: Literal[WaitStatus.CALLED, WaitStatus.PLACED, WaitStatus.LEFT]

@@ -1,0 +1,162 @@
+"""Pages: booking for guests, and the day's bookings with the waiting list for the house."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import date, datetime, timedelta
+
+from flask import Blueprint, current_app, redirect, render_template, request, url_for
+from pydantic import ValidationError
+from werkzeug.wrappers import Response
+
+from restaurant.database import Database
+from restaurant.errors import Invalid, NotFound
+from restaurant.http import idempotency
+from restaurant.http.guard import signed_in
+from restaurant.i18n import gettext as _
+from restaurant.i18n import local
+from restaurant.menu.models import Allergen
+from restaurant.reservations import service
+from restaurant.reservations.models import BookingStatus, WaitStatus
+from restaurant.reservations.schemas import AvailabilityQuery, NewBooking, NewWait
+from restaurant.settings import Settings
+from restaurant.types import now
+
+guests = Blueprint("booking", __name__)
+desk = Blueprint("bookings", __name__, url_prefix="/reservations")
+
+
+@guests.get("/reserver")
+def booking_page() -> str:
+    """Choose a day, a number of guests and one of the free times."""
+    settings: Settings = current_app.extensions["settings"]
+    today = local(now()).date()
+    try:
+        query = AvailabilityQuery.model_validate(
+            {"day": request.args.get("jour") or today.isoformat(), "covers": request.args.get("couverts") or "2"}
+        )
+    except ValidationError as error:
+        raise Invalid(_("Choose a day, and 1 to 20 guests.")) from error
+    with _database().reading() as session:
+        free = service.availability(session, day=query.day, covers=query.covers, zone=settings.zone)
+    return render_template(
+        "reservations/book.html",
+        query=query,
+        slots=free,
+        first=today,
+        last=today + service.AHEAD,
+        allergens=list(Allergen),
+        key=uuid.uuid4().hex,
+    )
+
+
+@guests.post("/reserver")
+def book() -> Response:
+    """Book; sent twice, the form books once."""
+    form = request.form
+    settings: Settings = current_app.extensions["settings"]
+    try:
+        wanted = NewBooking.model_validate(
+            {name: form.get(name, "") for name in ("starts_at", "covers", "guest", "contact", "note")}
+            | {"allergies": form.getlist("allergies")}
+        )
+    except ValidationError as error:
+        raise Invalid(_("Please give a time, a name, and a telephone number or e-mail address.")) from error
+    with _database().writing() as session:
+        claimed = idempotency.claim(
+            session,
+            scope="web:booking",
+            key=form.get("key", "")[:100] or uuid.uuid4().hex,
+            content=wanted.model_dump_json().encode(),
+        )
+        if claimed.replay is not None:
+            reference = claimed.replay[1]
+        else:
+            booking = service.book(session, **dict(wanted), zone=settings.zone)
+            reference = str(booking.reference)
+            idempotency.keep(session, claimed, status=303, body=reference)
+    return redirect(url_for("booking.confirmation", reference=reference), code=303)
+
+
+@guests.get("/reserver/<uuid:reference>")
+def confirmation(reference: uuid.UUID) -> str:
+    """The booking as its guest sees it."""
+    with _database().reading() as session:
+        booking = service.read_booking(session, reference)
+        return render_template("reservations/confirmation.html", booking=booking)
+
+
+@guests.post("/reserver/<uuid:reference>/annulation")
+def cancel(reference: uuid.UUID) -> Response:
+    """Cancel by the guest."""
+    with _database().writing() as session:
+        service.move(session, service.lock_booking(session, reference), BookingStatus.CANCELLED)
+    return redirect(url_for("booking.confirmation", reference=reference), code=303)
+
+
+@desk.get("")
+def day_page() -> str:
+    """The bookings of a day and the waiting list."""
+    settings: Settings = current_app.extensions["settings"]
+    today = local(now()).date()
+    try:
+        day = date.fromisoformat(request.args.get("jour") or today.isoformat())
+        neighbours = (day - timedelta(days=1), day + timedelta(days=1))
+        datetime.combine(neighbours[1], datetime.min.time(), settings.zone).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise NotFound(_("There is no such day.")) from error
+    with _database().reading() as session:
+        bookings = service.list_bookings(session, day=day, zone=settings.zone)
+        waiting = service.waiting_list(session)
+    return render_template(
+        "reservations/day.html", day=day, neighbours=neighbours, bookings=bookings, waiting=waiting,
+        BookingStatus=BookingStatus, now=now(),
+    )  # fmt: skip
+
+
+@desk.post("/<uuid:reference>")
+def move(reference: uuid.UUID) -> Response:
+    """Seat the guests of a booking, or take it off."""
+    wanted = request.form.get("status", "")
+    if wanted not in {status.value for status in BookingStatus}:
+        raise Invalid(_("Some values are missing or wrong."))
+    with _database().writing() as session:
+        booking = service.lock_booking(session, reference)
+        day = local(booking.starts_at).date()
+        if wanted == BookingStatus.ARRIVED.value:
+            order = service.arrive(session, booking, server=signed_in())
+            target = url_for("service.order_page", reference=order.reference)
+        else:
+            service.move(session, booking, BookingStatus(wanted))
+            target = url_for("bookings.day_page", jour=day.isoformat())
+    return redirect(target, code=303)
+
+
+@desk.post("/attente")
+def join_waiting_list() -> Response:
+    """Put somebody on the waiting list."""
+    try:
+        wanted = NewWait.model_validate(
+            {name: request.form.get(name, "") for name in ("guest", "contact", "covers", "quoted_minutes")}
+        )
+    except ValidationError as error:
+        raise Invalid(_("A name, 1 to 20 guests and a wait of 0 to 240 minutes are needed.")) from error
+    with _database().writing() as session:
+        service.join_waiting_list(session, **wanted.model_dump())
+    return redirect(url_for("bookings.day_page"), code=303)
+
+
+@desk.post("/attente/<key:entry>")
+def move_waiting(entry: int) -> Response:
+    """Call somebody, or take them off the list."""
+    wanted = request.form.get("status", "")
+    if wanted not in {status.value for status in WaitStatus}:
+        raise Invalid(_("Some values are missing or wrong."))
+    with _database().writing() as session:
+        service.move_waiting(session, entry, WaitStatus(wanted))
+    return redirect(url_for("bookings.day_page"), code=303)
+
+
+def _database() -> Database:
+    found: Database = current_app.extensions["database"]
+    return found
