@@ -178,22 +178,21 @@ def restaurant_pods(lab: Lab) -> list[dict[str, str]]:
             "name": pod["metadata"]["name"],
             "node": pod["spec"].get("nodeName", ""),
             "ready": str(all(s["ready"] for s in pod["status"].get("containerStatuses", [{"ready": False}]))),
-            "database": str("postgresql" in pod["metadata"]["name"]),
+            "database": str("database" in pod["metadata"]["name"]),
         }
         for pod in items
-        if "deletionTimestamp" not in pod["metadata"]
+        if "deletionTimestamp" not in pod["metadata"] and "seed" not in pod["metadata"]["name"]
     ]
 
 
 def orders(lab: Lab) -> set[str]:
     """Ids of all orders, as the database itself tells."""
-    command = "psql -X -A -t -U restaurant -d restaurant -h 127.0.0.1 -c 'select id from orders'"
-    login = 'PGPASSWORD=$(cat "$RESTAURANT_PASSWORD_FILE" 2>/dev/null || cat /run/secrets/*/password)'
     pod = next(pod["name"] for pod in restaurant_pods(lab) if pod["database"] == "True")
-    return set(kubectl(lab, "exec", "-n", "restaurant", pod, "--", "sh", "-c", f"{login} {command}").split())
+    command = "psql -X -A -t -d restaurant -c 'select id from orders'"
+    return set(kubectl(lab, "exec", "-n", "restaurant", pod, "--", "sh", "-c", command).split())
 
 
-def load(lab: Lab, *, rate: float, seconds: float, node: str) -> guests.Result:
+def load(lab: Lab, *, rate: float, orders: float, seconds: float, node: str) -> guests.Result:
     with console.phase("Load") as step:
         return guests.run(
             lab.cluster,
@@ -201,7 +200,7 @@ def load(lab: Lab, *, rate: float, seconds: float, node: str) -> guests.Result:
             image=guests.image(lab.cluster),
             rate=rate,
             seconds=seconds,
-            orders=0.2,
+            orders=orders,
             seed=7,
             node=node,
             step=step,
@@ -209,7 +208,7 @@ def load(lab: Lab, *, rate: float, seconds: float, node: str) -> guests.Result:
 
 
 def test_under_load_the_restaurant_grows_to_four_pods_and_more_and_comes_back(lab: Lab) -> None:
-    result = load(lab, rate=60, seconds=100, node="node1")
+    result = load(lab, rate=120, orders=0.3, seconds=100, node="node1")
     print([(s.second, s.ready, s.desired, s.utilization) for s in result.samples[::5]], result.account.get("failures"))
     assert result.most >= 4, f"{result.most} pods at most"
     assert result.account["failed"] == 0, result.account["failures"]
@@ -234,7 +233,7 @@ def test_pods_of_a_dead_node_are_ready_elsewhere_in_90_seconds_and_no_order_is_l
     victim = next(node for node in ("node1", "node2") if node != home)
     assert any(pod["node"] == victim for pod in pods), "the dead node has pods to lose"
     with ThreadPoolExecutor(1) as aside:
-        running = aside.submit(load, lab, rate=10, seconds=110, node=home)
+        running = aside.submit(load, lab, rate=10, orders=0.5, seconds=110, node=home)
         time.sleep(15)
         died = time.monotonic()
         machines.kill(lab.name, victim)

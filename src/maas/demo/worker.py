@@ -93,7 +93,7 @@ def _order(url: str, tally: Tally, dishes: list[int], chance: random.Random) -> 
     lines = [
         {"dish_id": dish, "quantity": chance.randint(1, 3)} for dish in chance.sample(dishes, k=min(2, len(dishes)))
     ]
-    body = json.dumps({"kind": "take_away", "lines": lines}).encode()
+    body = json.dumps({"guest": f"Guest {chance.randint(1, 999)}", "lines": lines}).encode()
     key, pause, outcome = str(uuid.UUID(int=chance.getrandbits(128), version=4)), _FIRST_PAUSE, ""
     for attempt in range(_TRIES):
         if attempt:
@@ -148,7 +148,13 @@ def _menu(url: str) -> list[int]:
     status, body = _request(url, "GET", "/api/v1/menu")
     if status != http.HTTPStatus.OK:
         raise SystemExit(f"the menu answered {status}")
-    dishes = [dish["id"] for category in json.loads(body)["categories"] for dish in category["dishes"]]
+    dishes = [
+        dish["id"]
+        for category in json.loads(body)["categories"]
+        for dish in category["dishes"]
+        # At any hour, and without a question that must be answered.
+        if dish["available"] and dish["available_from"] is None and not dish["option_groups"]
+    ]
     if not dishes:
         raise SystemExit("the menu is empty")
     return dishes
