@@ -186,9 +186,9 @@ def restaurant_pods(lab: Lab) -> list[dict[str, str]]:
 
 
 def orders(lab: Lab) -> set[str]:
-    """Ids of all orders, as the database itself tells."""
+    """References of all orders, as the database itself tells."""
     pod = next(pod["name"] for pod in restaurant_pods(lab) if pod["database"] == "True")
-    command = "psql -X -A -t -d restaurant -c 'select id from orders'"
+    command = "psql -X -A -t -d restaurant -c 'select reference from orders'"
     return set(kubectl(lab, "exec", "-n", "restaurant", pod, "--", "sh", "-c", command).split())
 
 

@@ -58,7 +58,7 @@ class Result:
 
     @property
     def orders(self) -> list[str]:
-        """Ids of the orders that were accepted."""
+        """References of the orders that were accepted."""
         return list(self.account.get("orders", []))
 
     @property

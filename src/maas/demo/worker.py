@@ -5,7 +5,7 @@ for an answer before it sends the next request hides every stall of the server. 
 places an order with an Idempotency-Key, and tries again with the same key when the connection breaks, as a till would.
 
 Every second it writes a line of JSON with what happened in that second, and one last line with the whole:
-accepted orders by id, failures by kind, latencies in milliseconds.
+accepted orders by reference, failures by kind, latencies in milliseconds.
 """
 
 from __future__ import annotations
@@ -90,11 +90,10 @@ def _browse(url: str, tally: Tally) -> None:
 
 def _order(url: str, tally: Tally, dishes: list[int], chance: random.Random) -> None:
     began = time.monotonic()
-    lines = [
-        {"dish_id": dish, "quantity": chance.randint(1, 3)} for dish in chance.sample(dishes, k=min(2, len(dishes)))
-    ]
+    lines = [{"dish": dish, "quantity": chance.randint(1, 3)} for dish in chance.sample(dishes, k=min(2, len(dishes)))]
     body = json.dumps({"guest": f"Guest {chance.randint(1, 999)}", "lines": lines}).encode()
-    key, pause, outcome = str(uuid.UUID(int=chance.getrandbits(128), version=4)), _FIRST_PAUSE, ""
+    # Not from the seed: a second run with the same guests brings new orders.
+    key, pause, outcome = str(uuid.uuid4()), _FIRST_PAUSE, ""
     for attempt in range(_TRIES):
         if attempt:
             tally.retry()
@@ -106,7 +105,7 @@ def _order(url: str, tally: Tally, dishes: list[int], chance: random.Random) -> 
             outcome = type(error).__name__
             continue
         if status in {http.HTTPStatus.OK, http.HTTPStatus.CREATED}:
-            tally.answer(began, order=str(json.loads(answer)["id"]))
+            tally.answer(began, order=str(json.loads(answer)["reference"]))
             return
         outcome = str(int(status))
         # 409: the first attempt with this key is still under way; 5xx: the pod or its database is going away.
