@@ -14,6 +14,7 @@ from restaurant.menu.models import Allergen, Course, Station
 from restaurant.orders.models import LineStatus, OrderStatus
 from restaurant.people.permissions import Role
 from restaurant.reservations.models import BookingStatus, WaitStatus
+from restaurant.stock.models import MovementReason, Unit
 from restaurant.types import Labelled
 
 PACKAGE = Path(restaurant.__file__).parent
@@ -27,10 +28,12 @@ LABELLED: list[type[Labelled]] = [
     Course,
     LineStatus,
     Method,
+    MovementReason,
     OrderStatus,
     Role,
     Station,
     TableState,
+    Unit,
     WaitStatus,
 ]
 

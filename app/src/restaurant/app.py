@@ -19,6 +19,7 @@ from restaurant.kitchen.outbox import Hub
 from restaurant.kitchen.web import kitchen
 from restaurant.lifecycle import Lifecycle
 from restaurant.menu.api import api as menu_api
+from restaurant.menu.web import pages as card_pages
 from restaurant.orders.api import api as orders_api
 from restaurant.orders.api import service_api
 from restaurant.orders.service_web import pages as service_pages
@@ -26,9 +27,13 @@ from restaurant.orders.web import web as orders_web
 from restaurant.people import api as people_api
 from restaurant.people.permissions import Access, Permission
 from restaurant.people.web import door, team
+from restaurant.reports.api import api as reports_api
+from restaurant.reports.web import pages as report_pages
 from restaurant.reservations import api as booking_api
 from restaurant.reservations import web as booking_web
 from restaurant.settings import Settings
+from restaurant.stock.api import api as stock_api
+from restaurant.stock.web import pages as stock_pages
 from restaurant.types import LARGEST
 
 #: No form or document a restaurant sends is larger, in bytes.
@@ -85,6 +90,9 @@ def register_blueprints(app: Flask) -> None:
     guard.register(booking_web.desk, read=Permission.BOOK, write=Permission.BOOK)
     guard.register(cash_desk, read=Permission.CASH, write=Permission.CASH)
     guard.register(closing_pages, read=Permission.CLOSE_DAY, write=Permission.CLOSE_DAY)
+    guard.register(stock_pages, read=Permission.MANAGE_STOCK, write=Permission.MANAGE_STOCK)
+    guard.register(report_pages, read=Permission.SEE_REPORTS, write=Permission.SEE_REPORTS)
+    guard.register(card_pages, read=Permission.EDIT_MENU, write=Permission.EDIT_MENU)
     guard.register(kitchen, read=Permission.COOK, write=Permission.COOK)
     guard.register(orders_web, read=Access.PUBLIC, write=Access.PUBLIC)
     guard.register(door, read=Access.PUBLIC, write=Access.PUBLIC)
@@ -101,6 +109,8 @@ def register_blueprints(app: Flask) -> None:
     guard.register(booking_api.desk, read=Permission.BOOK, write=Permission.BOOK)
     guard.register(billing_api.bills, read=Permission.CASH, write=Permission.CASH)
     guard.register(billing_api.closings, read=Permission.CLOSE_DAY, write=Permission.CLOSE_DAY)
+    guard.register(stock_api, read=Permission.MANAGE_STOCK, write=Permission.MANAGE_STOCK)
+    guard.register(reports_api, read=Permission.SEE_REPORTS, write=Permission.SEE_REPORTS)
     guard.register(kitchen_api, read=Permission.COOK, write=Permission.COOK)
     guard.register(people_api.sessions, read=Access.PUBLIC, write=Access.PUBLIC)
     guard.register(people_api.approvals, read=Access.SIGNED_IN, write=Access.SIGNED_IN)

@@ -37,6 +37,9 @@ def doors() -> list[Door]:
         Door("kitchen.board_page", _("Kitchen"), _("What there is to cook, live"), Permission.COOK),
         Door("cash.open_bills", _("Cash desk"), _("Bills, payments and receipts"), Permission.CASH),
         Door("closings.closings_page", _("Closings"), _("The day's closing (Z)"), Permission.CLOSE_DAY),
+        Door("reports.report_page", _("Reports"), _("Sales, guests and turn time"), Permission.SEE_REPORTS),
+        Door("stock.stock_page", _("Stock"), _("Ingredients, deliveries and what is low"), Permission.MANAGE_STOCK),
+        Door("card.card_page", _("Menu"), _("What has run out"), Permission.EDIT_MENU),
         Door("team.people_page", _("Team"), _("Who may sign in, and as what"), Permission.MANAGE_PEOPLE),
     )
     user = signed_in()

@@ -27,6 +27,7 @@ STREAMS = Gauge("restaurant_streams", "Kitchen screens connected to this process
 BOOKED = Counter("restaurant_booked_covers_total", "Guests booked.")
 BOOKINGS_REFUSED = Counter("restaurant_bookings_refused_total", "Bookings refused because there was no room.")
 COVERS = Counter("restaurant_covers_seated_total", "Guests seated.")
+STOCK_OUTS = Counter("restaurant_stock_outs_total", "Dishes refused because an ingredient had run out.")
 ORDERS = Counter("restaurant_orders_total", "Orders placed.", ("kind",))
 ORDER_VALUE = Counter("restaurant_order_value_cents_total", "Value of the orders placed.", ("kind",))
 

@@ -10,5 +10,6 @@ from restaurant.menu import models as menu
 from restaurant.orders import models as orders
 from restaurant.people import models as people
 from restaurant.reservations import models as reservations
+from restaurant.stock import models as stock
 
-ALL = (billing, floor, idempotency, kitchen, menu, orders, people, reservations)
+ALL = (billing, floor, idempotency, kitchen, menu, orders, people, reservations, stock)

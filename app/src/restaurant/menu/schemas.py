@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import time
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from restaurant.menu.models import Allergen, Category, Course, Dish, Station
+from restaurant.types import Name, Text
 
 
 class OptionView(BaseModel):
@@ -51,6 +53,7 @@ class DishView(BaseModel):
     available_from: time | None
     available_until: time | None
     option_groups: list[OptionGroupView]
+    version: int
 
     @classmethod
     def of(cls, dish: Dish, *, at: time) -> DishView:
@@ -67,7 +70,7 @@ class DishView(BaseModel):
 
 _PLAIN = (
     "id", "name", "name_en", "description", "description_en", "price", "vat_dine_in", "vat_take_away",
-    "station", "course", "available_from", "available_until",
+    "station", "course", "available_from", "available_until", "version",
 )  # fmt: skip
 
 
@@ -94,3 +97,19 @@ class MenuView(BaseModel):
     """The whole menu in the order it is printed."""
 
     categories: list[CategoryView]
+
+
+class DishChange(BaseModel):
+    """What to change of a dish; what is absent stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name | None = None
+    name_en: Name | None = None
+    description: Text | None = None
+    description_en: Text | None = None
+    price: Annotated[int, Field(ge=0, le=10_000_000)] | None = None
+    vat_dine_in: Literal[550, 1000, 2000] | None = None
+    vat_take_away: Literal[550, 1000, 2000] | None = None
+    out_of_stock: bool | None = None
+    archived: bool | None = None

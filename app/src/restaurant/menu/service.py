@@ -9,8 +9,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
+from restaurant.database import violated
+from restaurant.errors import Conflict, NotFound
+from restaurant.i18n import gettext as _
 from restaurant.menu.models import (
     Allergen,
     Category,
@@ -47,6 +51,27 @@ def is_available(dish: Dish, *, at: time) -> bool:
     if start is None or end is None:
         return True
     return start <= at < end if start <= end else at >= start or at < end
+
+
+def read_dish(session: Session, key: int) -> Dish:
+    """One dish. Raises `NotFound`."""
+    dish = session.get(Dish, key)
+    if dish is None or dish.archived:
+        raise NotFound(_("This dish is not on the menu."))
+    return dish
+
+
+def change_dish(session: Session, dish: Dish, **changes: object) -> Dish:
+    """Set attributes of a dish. Raises `Conflict` for a name that its category has already."""
+    for name, value in changes.items():
+        setattr(dish, name, value)
+    try:
+        session.flush()
+    except IntegrityError as error:
+        if violated(error, "uq_dish_category_id_name") or violated(error, "dish.category_id, dish.name"):
+            raise Conflict(_("Another dish has this name."), code="name-taken") from error
+        raise
+    return dish
 
 
 class _Strict(BaseModel):

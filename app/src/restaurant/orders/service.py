@@ -29,6 +29,7 @@ from restaurant.orders.machine import MOVES, SETTLED, status_of
 from restaurant.orders.models import ChosenOption, LineStatus, Order, OrderKind, OrderLine, OrderStatus
 from restaurant.orders.schemas import LinePlacement, OrderPlacement
 from restaurant.people.models import User
+from restaurant.stock import service as stock
 from restaurant.types import now
 
 
@@ -187,6 +188,8 @@ def void_line(session: Session, order: Order, line: OrderLine, *, reason: str, b
     _unsettled(order)
     if line.status is LineStatus.VOIDED:
         raise Conflict(_("This line is already voided."), code="wrong-step")
+    if line.status is LineStatus.FIRED:
+        stock.give_back(session, line)
     line.status = LineStatus.VOIDED
     line.void_reason = reason
     line.voided_by_id = by.id
@@ -223,6 +226,8 @@ def cancel(session: Session, order: Order, *, reason: str, by: User) -> None:
     """Void all lines and end the order; `by` answers for it. Raises `Conflict` once it is billed."""
     _unsettled(order)
     for line in order.lines:
+        if line.status is LineStatus.FIRED:
+            stock.give_back(session, line)
         if line.status is not LineStatus.VOIDED:
             line.status, line.void_reason, line.voided_by_id = LineStatus.VOIDED, reason, by.id
     _end(order, reason=reason)
@@ -259,7 +264,8 @@ def _flush_table(session: Session) -> None:
         raise
 
 
-def _fire(_session: Session, lines: Sequence[OrderLine]) -> None:
+def _fire(session: Session, lines: Sequence[OrderLine]) -> None:
+    stock.consume(session, lines)
     moment = now()
     for line in lines:
         line.status, line.fired_at = LineStatus.FIRED, moment

@@ -1,0 +1,136 @@
+"""Taking ingredients out of the stock when dishes are sent to the kitchen, and keeping the stock right.
+
+A portion is taken by a conditional update, ingredient by ingredient in the order of their keys: of two servers who
+send the last portion at once, one gets it and the other's dishes are refused as a whole.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, joinedload
+
+from restaurant.database import violated
+from restaurant.errors import Conflict, NotFound
+from restaurant.i18n import gettext as _
+from restaurant.menu.models import Dish
+from restaurant.metrics import STOCK_OUTS
+from restaurant.orders.models import OrderLine
+from restaurant.people.models import User
+from restaurant.stock.models import Ingredient, Movement, MovementReason, RecipeLine, Unit
+
+
+def consume(session: Session, lines: Sequence[OrderLine]) -> None:
+    """Take what `lines` need. Raises `Conflict` when anything of it is not there."""
+    recipes = _recipes(session, lines)
+    needs = [(line, recipe) for line in lines for recipe in recipes if recipe.dish_id == line.dish_id]
+    for line, recipe in sorted(needs, key=lambda need: (need[1].ingredient_id, need[0].id)):
+        amount = recipe.quantity * line.quantity
+        if not _change(session, recipe.ingredient_id, -amount):
+            STOCK_OUTS.inc()
+            raise Conflict(_("There is not enough left for {dish}.", dish=line.name), code="out-of-stock")
+        session.add(
+            Movement(ingredient_id=recipe.ingredient_id, delta=-amount, reason=MovementReason.SOLD, line_id=line.id)
+        )
+    session.flush()
+
+
+def give_back(session: Session, line: OrderLine) -> None:
+    """Put back what a line had taken, for nobody had begun to cook it."""
+    taken: Counter[int] = Counter()
+    for movement in session.scalars(select(Movement).where(Movement.line_id == line.id)):
+        taken[movement.ingredient_id] -= movement.delta
+    for key, amount in sorted(taken.items()):
+        if amount:
+            _change(session, key, amount)
+            session.add(Movement(ingredient_id=key, delta=amount, reason=MovementReason.RETURNED, line_id=line.id))
+    session.flush()
+
+
+def list_ingredients(session: Session) -> Sequence[Ingredient]:
+    """Everything in stock, what is low first."""
+    low = Ingredient.quantity > Ingredient.low_at
+    return session.scalars(select(Ingredient).order_by(low, Ingredient.name)).all()
+
+
+def add_ingredient(session: Session, *, name: str, unit: Unit, quantity: int, low_at: int, by: User) -> Ingredient:
+    """Add an ingredient with what is there of it. Raises `Conflict` when the name is taken."""
+    ingredient = Ingredient(name=name, unit=unit, quantity=quantity, low_at=low_at)
+    session.add(ingredient)
+    try:
+        session.flush()
+    except IntegrityError as error:
+        if violated(error, "uq_ingredient_name") or violated(error, "ingredient.name"):
+            raise Conflict(_("Another ingredient has this name."), code="name-taken") from error
+        raise
+    if quantity:
+        session.add(Movement(ingredient_id=ingredient.id, delta=quantity, reason=MovementReason.COUNTED, by_id=by.id))
+        session.flush()
+    return ingredient
+
+
+def adjust(session: Session, key: int, *, reason: MovementReason, quantity: int, by: User) -> Ingredient:
+    """Deliver or waste `quantity`, or say that `quantity` was counted.
+
+    Raises `NotFound`, or `Conflict` when more would be wasted than there is.
+    """
+    ingredient = session.get(Ingredient, key, with_for_update=True, populate_existing=True)
+    if ingredient is None:
+        raise NotFound(_("There is no such ingredient."))
+    match reason:
+        case MovementReason.COUNTED:
+            delta = quantity - ingredient.quantity
+        case MovementReason.WASTED:
+            delta = -quantity
+        case _:
+            delta = quantity
+    if ingredient.quantity + delta < 0 or not _change(session, key, delta):
+        raise Conflict(_("There is less of it than that."), code="below-zero")
+    session.add(Movement(ingredient_id=key, delta=delta, reason=reason, by_id=by.id))
+    session.flush()
+    session.refresh(ingredient)
+    return ingredient
+
+
+def read_recipe(session: Session, dish: int) -> Sequence[RecipeLine]:
+    """What one portion of a dish takes. Raises `NotFound`."""
+    if session.get(Dish, dish) is None:
+        raise NotFound(_("This dish is not on the menu."))
+    return session.scalars(
+        select(RecipeLine)
+        .where(RecipeLine.dish_id == dish)
+        .options(joinedload(RecipeLine.ingredient))
+        .order_by(RecipeLine.ingredient_id)
+    ).all()
+
+
+def write_recipe(session: Session, dish: int, quantities: dict[int, int]) -> Sequence[RecipeLine]:
+    """Replace a dish's recipe. Raises `NotFound` for the dish or an ingredient."""
+    for line in read_recipe(session, dish):
+        session.delete(line)
+    session.flush()
+    known = set(session.scalars(select(Ingredient.id).where(Ingredient.id.in_(quantities))))
+    if set(quantities) - known:
+        raise NotFound(_("There is no such ingredient."))
+    session.add_all(RecipeLine(dish_id=dish, ingredient_id=key, quantity=amount) for key, amount in quantities.items())
+    session.flush()
+    return read_recipe(session, dish)
+
+
+def _recipes(session: Session, lines: Sequence[OrderLine]) -> Sequence[RecipeLine]:
+    dishes = {line.dish_id for line in lines}
+    return session.scalars(select(RecipeLine).where(RecipeLine.dish_id.in_(dishes))).all()
+
+
+def _change(session: Session, key: int, delta: int) -> bool:
+    changed = session.execute(
+        update(Ingredient)
+        .where(Ingredient.id == key, Ingredient.quantity + delta >= 0)
+        .values(quantity=Ingredient.quantity + delta)
+        .returning(Ingredient.id)
+        .execution_options(synchronize_session=False)
+    ).first()
+    return changed is not None
