@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = """
 module: install_tree
-short_description: Installs a set of configuration files in one step
+short_description: Installs a set of configuration files and runs what reads them, in one step
 description:
   - Writes each file that differs in content or mode, owned by root, in place of one task per file.
   - A file that was there before MaaS is kept aside and put back by a reset.
@@ -22,6 +22,13 @@ options:
     description: Directories and the whole of what they hold, as name -> content. Other files in them are removed.
     type: dict
     default: {}
+  units:
+    description:
+      - Groups of systemd units to bring into their state once the files are there, one group after the other.
+      - Each group has the options of the module services.
+    type: list
+    elements: dict
+    default: []
 author: MaaS maintainers (@maas)
 """
 
@@ -35,7 +42,7 @@ EXAMPLES = """
 
 RETURN = """
 changes:
-  description: What was done, or would be done, to which path.
+  description: What was done, or would be done, to which path or unit.
   returned: always
   type: list
   elements: str
@@ -46,6 +53,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.maas_record import Record, write
+from ansible.module_utils.maas_units import OPTIONS, keep
 
 
 def compare(path, content, mode):
@@ -117,6 +125,7 @@ def main():
                 },
             },
             "directories": {"type": "dict", "default": {}},
+            "units": {"type": "list", "elements": "dict", "default": [], "options": OPTIONS},
         },
         supports_check_mode=True,
     )
@@ -127,6 +136,8 @@ def main():
         # What was done before a failure is ours too.
         if not module.check_mode:
             record.save()
+    if module.params["units"]:
+        changes += keep(module, module.params["units"])
     module.exit_json(changed=bool(changes), changes=changes, diff=diffs)
 
 

@@ -56,118 +56,14 @@ changes:
   elements: str
 """
 
-import json
-from pathlib import Path
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.maas_record import HOME, write
-
-SEEN = HOME / "units.json"
-
-
-def signature(files):
-    """What tells one state of the files from another; a file that is not there counts too."""
-    marks = []
-    for name in sorted(files):
-        try:
-            status = Path(name).stat()
-        except FileNotFoundError:
-            marks.append([name, None, None])
-        else:
-            marks.append([name, status.st_size, status.st_mtime_ns])
-    return marks
-
-
-class Keeper:
-    """Brings units into the wanted state, noting each change."""
-
-    def __init__(self, module):
-        self.module = module
-        self.names = module.params["names"]
-        self.seen = json.loads(SEEN.read_text(encoding="utf-8")) if SEEN.is_file() else {}
-        self.before = dict(self.seen)
-        self.changes = []
-        self.states = self.show()
-
-    def show(self):
-        """The state of all units, asked in one call."""
-        properties = "ActiveState,UnitFileState,NeedDaemonReload,LoadState"
-        _, out, _ = self.module.run_command(["systemctl", "show", "--property", properties, *self.names], check_rc=True)
-        blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in out.strip().split("\n\n")]
-        return dict(zip(self.names, blocks, strict=True))
-
-    def systemctl(self, *arguments):
-        """Run systemctl, unless nothing may change; a unit that fails tells its last words."""
-        if self.module.check_mode:
-            return
-        self.must(["systemctl", *arguments], arguments[-1])
-
-    def must(self, command, unit):
-        """Run a command; where it fails, the unit's last words say why."""
-        status, _, err = self.module.run_command(command)
-        if status != 0:
-            journal = ["journalctl", "--no-pager", "--output", "cat", "--lines", "15", "--unit", unit]
-            _, words, _ = self.module.run_command(journal)
-            self.module.fail_json(msg=f"{' '.join(command)}: {err.strip()}\n{words.strip()}")
-
-    def reload(self):
-        """Let systemd read unit files that are new or differ."""
-        states = self.states.values()
-        if any(state["LoadState"] == "not-found" or state["NeedDaemonReload"] == "yes" for state in states):
-            self.systemctl("daemon-reload")
-            self.states = self.show()
-
-    def enable(self):
-        """Have the units start at boot."""
-        missing = [name for name in self.names if not self.states[name]["UnitFileState"].startswith("enabled")]
-        if missing:
-            self.changes += [f"enable {name}" for name in missing]
-            self.systemctl("enable", "--quiet", *missing)
-
-    def run(self, name):
-        """Start a unit, or restart it when its files are others than those it was started with."""
-        options, state = self.module.params, self.states[name]["ActiveState"]
-        marks = signature(options["files"])
-        running = state in ("active", "activating", "reloading")
-        if running and (not marks or self.seen.get(name) == marks):
-            if state == "activating" and options["wait"]:
-                self.systemctl("start", name)  # joins the start that is under way
-            return
-        if running or options["started"]:
-            self.changes.append(f"{'restart' if running else 'start'} {name}")
-            self.systemctl("restart", *([] if options["wait"] else ["--no-block"]), name)
-        if marks:
-            self.seen[name] = marks
-
-    def remember(self):
-        """Write down which files the units were started with."""
-        if self.seen != self.before and not self.module.check_mode:
-            HOME.mkdir(parents=True, exist_ok=True)
-            write(SEEN, json.dumps(self.seen, sort_keys=True).encode(), 0o600)
+from ansible.module_utils.maas_units import OPTIONS, keep
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec={
-            "names": {"type": "list", "elements": "str", "required": True},
-            "files": {"type": "list", "elements": "path", "default": []},
-            "enabled": {"type": "bool", "default": True},
-            "started": {"type": "bool", "default": True},
-            "wait": {"type": "bool", "default": True},
-            "until": {"type": "list", "elements": "str", "default": []},
-        },
-        supports_check_mode=True,
-    )
-    keeper = Keeper(module)
-    keeper.reload()
-    if module.params["enabled"]:
-        keeper.enable()
-    for name in module.params["names"]:
-        keeper.run(name)
-    keeper.remember()
-    if module.params["until"] and not module.check_mode:
-        keeper.must(module.params["until"], module.params["names"][-1])
-    module.exit_json(changed=bool(keeper.changes), changes=keeper.changes)
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    changes = keep(module, [module.params])
+    module.exit_json(changed=bool(changes), changes=changes)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 CONTENT = paths.content() / "hack" / "ansible"
-_SHARED = ("maas_record", "maas_bundle")
+_SHARED = ("maas_record", "maas_bundle", "maas_units")
 
 
 def load_file(path: Path, name: str) -> ModuleType:
@@ -51,11 +51,10 @@ class Host:
                 load_file(CONTENT / "module_utils" / f"{shared}.py", qualified)
         loaded = load_file(CONTENT / "library" / f"{name}.py", f"maas_library_{name}")
         record = sys.modules["ansible.module_utils.maas_record"]
-        for constant, value in (
-            ("Record", functools.partial(record.Record, home=self.home)),
-            ("HOME", self.home),
-            ("SEEN", self.home / "units.json"),
-        ):
+        units = sys.modules["ansible.module_utils.maas_units"]
+        self.monkeypatch.setattr(units, "HOME", self.home)
+        self.monkeypatch.setattr(units, "SEEN", self.home / "units.json")
+        for constant, value in (("Record", functools.partial(record.Record, home=self.home)), ("HOME", self.home)):
             if hasattr(loaded, constant):
                 self.monkeypatch.setattr(loaded, constant, value)
         return loaded

@@ -25,9 +25,9 @@ class Systemd:
 
     def __call__(self, command: list[str]) -> tuple[int, str, str]:
         match command[1:]:
-            case ["show", *_]:
+            case ["show", _, _, *names]:
                 state = f"ActiveState={self.active}\nUnitFileState={self.enabled}\nNeedDaemonReload=no\n"
-                return 0, f"{state}LoadState=loaded\n", ""
+                return 0, "\n".join([f"{state}LoadState=loaded\n"] * len(names)), ""
             case ["enable", *_]:
                 self.enabled = "enabled"
             case ["restart" | "start", *_]:
@@ -104,3 +104,29 @@ def test_check_mode_tells_and_starts_nothing(host: Host, systemd: Systemd) -> No
     answer = host.run("services", check_mode=True, names=[UNIT], files=[], until=["wait-address"])
     assert answer["changes"] == [f"enable {UNIT}", f"start {UNIT}"]
     assert systemd.calls == []
+
+
+def test_files_and_the_unit_that_reads_them_go_together(host: Host, systemd: Systemd, tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    group = {"names": [UNIT], "files": [str(config)], "enabled": True, "started": True, "wait": True, "until": []}
+    for content, changes in (
+        ("a", [f"create {config}", f"enable {UNIT}", f"start {UNIT}"]),
+        ("a", []),
+        ("bb", [f"change {config}", f"restart {UNIT}"]),
+    ):
+        files = [{"path": str(config), "content": content, "mode": "0644"}]
+        assert host.run("install_tree", files=files, units=[group])["changes"] == changes
+    assert systemd.active == "active"
+
+
+def test_a_group_that_was_started_is_remembered_when_a_later_one_fails(
+    host: Host, systemd: Systemd, tmp_path: Path
+) -> None:
+    config = tmp_path / "config"
+    config.touch()
+    known = {"files": [str(config)], "enabled": True, "started": True, "wait": True}
+    first, second = {**known, "names": [UNIT], "until": []}, {**known, "names": ["later.service"], "until": ["wait-address"]}
+    host.answer = lambda command: (1, "", "no address") if command == ["wait-address"] else systemd(command)
+    with pytest.raises(ExitError):
+        host.run("install_tree", units=[first, second])
+    assert not host.run("install_tree", units=[first])["changed"]
