@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import nox
@@ -13,6 +14,8 @@ nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_external_run = True
 nox.options.sessions = ["tests"]
+
+APT = shutil.which("apt-get")
 
 os.environ.setdefault("UV_PYTHON_DOWNLOADS", "never")
 
@@ -29,6 +32,18 @@ def develop(session: nox.Session) -> None:
         "--require-hashes", "--requirement", "requirements/dev.txt", "--requirement", "requirements/nox.txt"
     )
     session.env["PYTHONPATH"] = "src"
+
+
+def debian(session: nox.Session, *packages: str) -> None:
+    """Install Debian packages that tests start (a database, a browser), where they are missing and one may."""
+    known = subprocess.run(["dpkg-query", "--show", *packages], capture_output=True, check=False) if APT else None
+    if known is None or known.returncode == 0:
+        return
+    if os.geteuid() != 0:
+        session.error(f"these tests need the packages {' '.join(packages)}: sudo apt-get install {' '.join(packages)}")
+    session.run("apt-get", "update", "--quiet=2", external=True)
+    install = ("apt-get", "install", "--yes", "--quiet=2", "--no-install-recommends", *packages)
+    session.run(*install, external=True, silent=True, env={"DEBIAN_FRONTEND": "noninteractive"})
 
 
 def pytest(session: nox.Session, *arguments: str) -> None:
@@ -142,6 +157,7 @@ def charts(session: nox.Session) -> None:
 @nox.session
 def app(session: nox.Session) -> None:
     """Checks and tests of the restaurant application, on SQLite and PostgreSQL."""
+    debian(session, "postgresql")
     session.chdir("app")
     session.install("--require-hashes", "--requirement", "requirements-dev.txt")
     session.env["PYTHONPATH"] = "src"
@@ -154,7 +170,7 @@ def app(session: nox.Session) -> None:
 @nox.session
 def e2e(session: nox.Session) -> None:
     """The whole way on real hosts: needs root; installs and starts Docker when it is missing."""
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+    if os.geteuid() != 0 or APT is None:
         session.warn("LEFT OUT: the end-to-end tests need root on Debian or Ubuntu; nothing of the cluster was tested")
         return
     pytest(session, "-m", "e2e", "-s", "tests/e2e")
