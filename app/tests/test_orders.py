@@ -226,6 +226,17 @@ def test_a_form_sent_by_another_site_is_refused(client: FlaskClient, database: D
     assert count(database) == 0
 
 
+def test_characters_no_database_holds_are_refused_wherever_they_come(client: FlaskClient) -> None:
+    for reply in (
+        client.get("/?lang=%00"),
+        client.post("/commandes", data={"guest": "a\0b", "key": "k", "quantity-2": "1"}),
+        client.post("/connexion", data={"username": "a\0b", "password": "x"}),
+    ):
+        assert reply.status_code == 400
+    credentials = {"username": "a\0b", "password": "x"}
+    assert client.post("/api/v1/sessions", json=credentials).status_code == 401
+
+
 def test_a_guests_text_is_shown_as_text(client: FlaskClient) -> None:
     reference = post(client, order(guest="<script>alert(1)</script>")).get_json()["reference"]
     page = client.get(f"/commandes/{reference}").text

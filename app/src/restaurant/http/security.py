@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, request
-from werkzeug.exceptions import Forbidden
+from werkzeug.exceptions import BadRequest, Forbidden
 
 _CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -36,6 +36,13 @@ def register(app: Flask, *, https: bool) -> None:
             allowed = origin is None or urlsplit(origin).netloc == request.host
         if not allowed:
             raise Forbidden
+
+    @app.before_request
+    def refuse_nul() -> None:
+        # PostgreSQL's text cannot hold it and no person ever types it: it is refused before any form is read.
+        for values in (request.args, request.form):
+            if any("\0" in name or "\0" in value for name, value in values.items(multi=True)):
+                raise BadRequest
 
     @app.after_request
     def add_headers(response: Response) -> Response:

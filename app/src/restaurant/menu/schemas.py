@@ -5,10 +5,13 @@ from __future__ import annotations
 from datetime import time
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from restaurant.menu.models import Allergen, Category, Course, Dish, Station
 from restaurant.types import Name, Text
+
+#: A time of day in the restaurant. JSON Schema's own format "time" would need an offset.
+Clock = Annotated[time, WithJsonSchema({"type": "string", "pattern": r"^\d{2}:\d{2}:\d{2}$"})]
 
 
 class OptionView(BaseModel):
@@ -50,8 +53,8 @@ class DishView(BaseModel):
     course: Course
     allergens: list[Allergen]
     available: bool
-    available_from: time | None
-    available_until: time | None
+    available_from: Clock | None
+    available_until: Clock | None
     option_groups: list[OptionGroupView]
     version: int
 

@@ -68,8 +68,9 @@ def list_orders(session: Session, *, query: OrdersQuery) -> OrdersView:
 
 
 @service_api.operation(
-    "POST", "/seatings", body=Seating, reply=OrderView, status=HTTPStatus.CREATED, idempotent=True, refusals=_CONFLICT
-)
+    "POST", "/seatings", body=Seating, reply=OrderView, status=HTTPStatus.CREATED, idempotent=True,
+    refusals=(HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND),
+)  # fmt: skip
 def seat_guests(session: Session, *, body: Seating) -> OrderView:
     """Open a table's order."""
     order = service.open_table(

@@ -95,6 +95,8 @@ def sign_in(database: Database, *, username: str, password: str, address: str) -
 def check_password(database: Database, *, username: str, password: str, address: str) -> User:
     """The active person with this name and password; counts the attempt. Raises as `sign_in` does."""
     username = username.strip().lower()
+    if not username.isprintable():
+        raise Unauthenticated(_("The user name or the password is wrong."), code="wrong-credentials")
     subjects = (f"user:{username[:100]}", f"address:{address[:100]}")
     blocked = None
     with database.writing() as session:
