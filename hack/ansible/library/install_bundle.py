@@ -96,13 +96,28 @@ def copy(source, dest, expected):
 
 
 def receive(directory, received, digest, record):
-    """Move files that came from the controller into the bundle directory, the manifest before all others."""
-    for path in sorted(received, key=lambda path: path != "manifest.json"):
-        source, dest = Path(received[path]), directory / path
+    """Move files that came from the controller into the bundle directory, each verified; note what they are."""
+    carried = record.data.setdefault("carried", {})
+    for path, source in received.items():
+        dest = directory / path
         record.directory(dest.parent)
         expected = digest if path == "manifest.json" else manifest(directory, digest)[path]
-        copy(source, dest, expected)
+        copy(Path(source), dest, expected)
         dest.chmod(0o644)
+        carried[path] = expected
+    if "manifest.json" in received:
+        # What only an earlier bundle had.
+        for path in set(carried) - {"manifest.json", *manifest(directory, digest)}:
+            (directory / path).unlink(missing_ok=True)
+            del carried[path]
+
+
+def lacking(directory, wanted, digests, record, *, carry):
+    """The wanted files that are not there; of those that the controller carries, also those of an earlier bundle."""
+    carried = record.data.get("carried", {})
+    return [
+        path for path in wanted if not (directory / path).is_file() or (carry and carried.get(path) != digests[path])
+    ]
 
 
 def current(dest, expected, entry):
@@ -162,15 +177,17 @@ def main():
     record, changes = Record(), []
     try:
         receive(directory, given["received"], digest, record)
-        wanted = ["manifest.json", *(entry["path"] for entry in files), *given["need"]]
-        missing = [path for path in wanted if not (directory / path).is_file()]
         changes += [f"receive {path}" for path in given["received"]]
-        if not missing:
+        if given["source"] and record.data.get("carried", {}).get("manifest.json") != digest:
+            missing = ["manifest.json"]
+        else:
             digests = manifest(directory, digest)
-            unknown = [path for path in wanted[1:] if path not in digests]
-            if unknown:
+            wanted = [*(entry["path"] for entry in files), *given["need"]]
+            if unknown := [path for path in wanted if path not in digests]:
                 module.fail_json(msg=f"the bundle's manifest does not name {', '.join(unknown)}")
-            changes += install(directory, files, digests, record, module.check_mode)
+            missing = lacking(directory, wanted, digests, record, carry=bool(given["source"]))
+            if not missing:
+                changes += install(directory, files, digests, record, module.check_mode)
     except RefusedError as refusal:
         module.fail_json(msg=str(refusal))
     finally:

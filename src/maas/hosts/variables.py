@@ -119,7 +119,7 @@ def _contents(host: Host, facts: HostFacts, bundle: Bundle) -> dict[str, Any]:
     return {
         "packages": _packages(facts, bundle),
         "packages_missing": list(facts.packages_missing),
-        "bundle": str(host.bundle or f"{CARRIED}/{bundle.digest[:12]}"),
+        "bundle": str(host.bundle or CARRIED),
         "bundle_source": None if host.bundle else str(bundle.directory),
         "programs": {
             "containerd": [*_programs(bundle, _RUNTIME), *_plugins(bundle)],

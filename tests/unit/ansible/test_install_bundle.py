@@ -94,8 +94,9 @@ def test_check_mode_tells_and_touches_nothing(host: Host, bundle: Bundle) -> Non
 
 
 def test_what_the_bundle_lacks_is_named_and_nothing_is_installed(host: Host, bundle: Bundle) -> None:
-    answer = host.run("install_bundle", need=["images/pause.tar"], **bundle.arguments)
-    assert answer == {"changed": False, "changes": [], "missing": ["images/pause.tar"]}
+    bundle.program.unlink()
+    answer = host.run("install_bundle", **bundle.arguments)
+    assert answer == {"changed": False, "changes": [], "missing": ["bin/kubelet"]}
     assert not bundle.dest.exists()
 
 
@@ -105,17 +106,59 @@ def test_a_file_that_the_manifest_does_not_name_is_refused(host: Host, bundle: B
         host.run("install_bundle", need=["extra"], **bundle.arguments)
 
 
+@pytest.fixture
+def carried(bundle: Bundle, tmp_path: Path) -> dict[str, Any]:
+    """The arguments for a host that gets the bundle from the controller."""
+    return bundle.arguments | {"directory": str(tmp_path / "carried"), "source": str(bundle.manifest.parent)}
+
+
+def test_the_manifest_is_asked_for_before_anything_else(host: Host, bundle: Bundle, carried: dict[str, Any]) -> None:
+    assert host.run("install_bundle", **carried)["missing"] == ["manifest.json"]
+    answer = host.run("install_bundle", received={"manifest.json": str(bundle.manifest)}, **carried)
+    assert answer["missing"] == ["bin/kubelet"]
+
+
 def test_files_from_the_controller_are_verified_before_they_are_kept(
-    host: Host, bundle: Bundle, tmp_path: Path
+    host: Host, bundle: Bundle, carried: dict[str, Any]
 ) -> None:
-    carried = tmp_path / "carried"
-    arguments = bundle.arguments | {"directory": str(carried)}
-    sent = {"manifest.json": str(bundle.manifest), "bin/kubelet": str(bundle.program)}
+    host.run("install_bundle", received={"manifest.json": str(bundle.manifest)}, **carried)
+    sent = {"bin/kubelet": str(bundle.program)}
     bundle.program.write_bytes(b"broken on the way")
     with pytest.raises(ExitError, match="the manifest says"):
-        host.run("install_bundle", received=sent, **arguments)
-    assert not (carried / "bin" / "kubelet").exists()
+        host.run("install_bundle", received=sent, **carried)
+    assert not (bundle.manifest.parent.parent / "carried" / "bin" / "kubelet").exists()
     bundle.program.write_bytes(b"the kubelet")
-    answer = host.run("install_bundle", received=sent, **arguments)
+    answer = host.run("install_bundle", received=sent, **carried)
     assert answer["missing"] == []
     assert bundle.dest.read_bytes() == b"the kubelet"
+    assert not host.run("install_bundle", **carried)["changed"]
+
+
+def test_of_another_bundle_only_what_differs_is_asked_for(
+    host: Host, bundle: Bundle, carried: dict[str, Any], tmp_path: Path
+) -> None:
+    (bundle.manifest.parent / "gone").write_bytes(b"gone")
+    digests = {"bin/kubelet": hashlib.sha256(b"the kubelet").hexdigest(), "gone": hashlib.sha256(b"gone").hexdigest()}
+
+    def send(*paths: str) -> dict[str, Any]:
+        sent = {path: str(bundle.manifest.parent / path) for path in paths}
+        return host.run("install_bundle", received=sent, **carried)
+
+    def describe() -> None:
+        items = [{"path": path, "sha256": digest} for path, digest in digests.items()]
+        bundle.manifest.write_text(json.dumps({"items": items}))
+        carried["digest"] = hashlib.sha256(bundle.manifest.read_bytes()).hexdigest()
+
+    describe()
+    carried["need"] = ["gone"]
+    send("manifest.json")
+    send("bin/kubelet", "gone")
+    (bundle.manifest.parent / "new").write_bytes(b"new")
+    digests["new"] = hashlib.sha256(b"new").hexdigest()
+    del digests["gone"]
+    describe()
+    carried["need"] = ["new"]
+    assert host.run("install_bundle", **carried)["missing"] == ["manifest.json"]
+    assert send("manifest.json")["missing"] == ["new"]
+    assert not (tmp_path / "carried" / "gone").exists()
+    assert send("new")["missing"] == []

@@ -125,7 +125,10 @@ def test_a_group_that_was_started_is_remembered_when_a_later_one_fails(
     config = tmp_path / "config"
     config.touch()
     known = {"files": [str(config)], "enabled": True, "started": True, "wait": True}
-    first, second = {**known, "names": [UNIT], "until": []}, {**known, "names": ["later.service"], "until": ["wait-address"]}
+    first, second = (
+        {**known, "names": [UNIT], "until": []},
+        {**known, "names": ["later.service"], "until": ["wait-address"]},
+    )
     host.answer = lambda command: (1, "", "no address") if command == ["wait-address"] else systemd(command)
     with pytest.raises(ExitError):
         host.run("install_tree", units=[first, second])

@@ -18,21 +18,32 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         source = arguments.get("source")
+        changes = []
         outcome = self._execute_module(module_args=arguments, task_vars=task_vars)
-        missing = outcome.get("missing")
-        if outcome.get("failed") or not missing:
-            return {**result, **outcome}
-        if not source:
-            directory = arguments["directory"]
-            message = f"the bundle at {directory} on this host lacks {', '.join(missing)}"
-            return {**result, "failed": True, "changed": False, "msg": message}
-        if self._task.check_mode:
-            return {**result, "changed": True, "changes": [f"receive {path}" for path in missing]}
+        # The manifest goes first, when it is another one: only then does the host know which files it lacks.
+        while (missing := outcome.get("missing")) and not outcome.get("failed"):
+            if not source:
+                directory = arguments["directory"]
+                message = f"the bundle at {directory} on this host lacks {', '.join(missing)}"
+                return {**result, "failed": True, "changed": False, "msg": message}
+            if self._task.check_mode:
+                return {**result, "changed": True, "changes": [f"receive {path}" for path in missing]}
+            outcome = self._send(Path(source), missing, arguments, task_vars)
+            changes += outcome.get("changes", [])
+        return {
+            **result,
+            **outcome,
+            "changed": bool(outcome.get("changed") or changes),
+            "changes": changes or outcome.get("changes", []),
+        }
+
+    def _send(self, source, missing, arguments, task_vars):
+        """Send files and let the module verify them and go on."""
         self._make_tmp_path()
         received = {}
         for number, path in enumerate(missing):
             received[path] = self._connection._shell.join_path(self._connection._shell.tmpdir, f"bundle-{number}")
-            self._connection.put_file(str(Path(source) / path), received[path])
+            self._connection.put_file(str(source / path), received[path])
         outcome = self._execute_module(module_args={**arguments, "received": received}, task_vars=task_vars)
         self._remove_tmp_path(self._connection._shell.tmpdir)
-        return {**result, **outcome}
+        return outcome
