@@ -254,8 +254,9 @@ def test_pods_of_a_dead_node_are_ready_elsewhere_in_90_seconds_and_no_order_is_l
     assert set(result.orders) <= orders(lab), "an accepted order is not in the database"
     assert len(result.orders) == len(set(result.orders))
 
-    machines.start(lab.name, victim)
+    assert not next(node for node in lab.cluster.nodes() if node.name == victim).ready
     back = time.monotonic()
+    machines.start(lab.name, victim)
     while not next(node for node in lab.cluster.nodes() if node.name == victim).ready:
         assert time.monotonic() - back < 120, "the node does not come back"
         time.sleep(0.5)
