@@ -158,6 +158,11 @@ def run(
     return Result(view.changed, view.ok, view.seconds, tuple(view.changes), log)
 
 
+def _clock(event: Mapping[str, Any]) -> float:
+    """When an event happened, on the monotonic clock; it may have been read a little later."""
+    return float(event["time"]) - time.time() + time.monotonic()
+
+
 def _digests(content: Mapping[str, Any]) -> dict[str, str]:
     """For each host, the digest of all that it is to be set up with."""
     shared = content["all"]["vars"]
@@ -225,7 +230,7 @@ class _View:
                     self.close()
                     self._title = event["name"]
                 case "task":
-                    self._task(event["name"])
+                    self._task(event["name"], _clock(event))
                 case "host":
                     self._host(event)
 
@@ -237,7 +242,8 @@ class _View:
         changed = sum(host.changed for host in self._hosts.values())
         note = f"{', '.join(self._hosts)}: {changed} changed" if changed else f"{', '.join(self._hosts)}: as it was"
         self._phase.note(note)
-        self.seconds[self._title] = self._phase.seconds
+        ended = max((host.ended for host in self._hosts.values()), default=self._phase.began)
+        self.seconds[self._title] = ended - self._phase.began
         self.entries += [
             journal.Entry(
                 time=now,
@@ -258,17 +264,18 @@ class _View:
         self._shown = self._phase = None
         self._hosts = {}
 
-    def _task(self, name: str) -> None:
+    def _task(self, name: str, began: float) -> None:
         if self._shown is None:
             self._shown = console.phase(self._title)
             self._phase = self._shown.__enter__()
+            self._phase.began = began
         if self._phase is not None:
             self._phase.note(name)
 
     def _host(self, event: Mapping[str, Any]) -> None:
         name, task, result = event["host"], event["task"], event["result"]
         host = self._hosts.setdefault(name, _HostPhase())
-        host.ended = time.monotonic()
+        host.ended = _clock(event)
         match result:
             case "changed":
                 self.changed += 1

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def host(name: str, result: str, **more: Any) -> dict[str, Any]:
+def host(name: str, result: str, *, at: float = 1.0, **more: Any) -> dict[str, Any]:
     return {
+        "time": time.time() + at,
         "event": "host",
         "host": name,
         "task": "Set the kernel up",
@@ -34,7 +36,8 @@ def host(name: str, result: str, **more: Any) -> dict[str, Any]:
 
 
 def phase(name: str) -> list[dict[str, Any]]:
-    return [{"event": "phase", "name": name}, {"event": "task", "name": "Set the kernel up"}]
+    now = time.time()
+    return [{"time": now, "event": "phase", "name": name}, {"time": now, "event": "task", "name": "Set the kernel up"}]
 
 
 def read(*events: dict[str, Any]) -> ansible._View:
@@ -88,6 +91,12 @@ def test_the_journal_has_an_entry_for_each_host_and_phase() -> None:
         "node1": ("failed", 1),
     }
     assert found["node1"].inputs == "ab"
+
+
+def test_times_are_those_of_the_events_and_not_of_their_reading() -> None:
+    view = read(*phase("Hosts prepared"), host("master", "ok", at=5.0), host("node1", "ok", at=2.0))
+    assert view.seconds["Hosts prepared"] == pytest.approx(5.0, abs=0.2)
+    assert {entry.host: round(entry.seconds) for entry in view.entries} == {"master": 5, "node1": 2}
 
 
 def test_a_failed_phase_is_marked(capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,6 +68,8 @@ class CallbackModule(CallbackBase):
         # Opened anew each time: a file that stays open would be inherited by every worker process.
         with Path(self._path).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
+        # The tool looks into the file whenever Ansible says something, and Ansible has spoken before it called us.
+        self._display.display("")
 
     def _ended(self, result, outcome):
         self._write(
