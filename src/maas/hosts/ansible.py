@@ -123,7 +123,7 @@ def run(
     log.touch(mode=0o600)
 
     content_directory = paths.content() / "hack" / "ansible"
-    command: list[str | Path] = [sys.executable, "-m", "ansible", "playbook", "--inventory", hosts]
+    command: list[str | Path] = [sys.executable, "-P", "-m", "ansible", "playbook", "--inventory", hosts]
     command += [content_directory / f"{playbook}.yml", *(["--check"] if check else [])]
     view = _View(playbook, inputs=_digests(content))
     with events.open(encoding="utf-8") as source, contextlib.suppress(ProcessError):
@@ -146,7 +146,7 @@ def run(
             view.close()
             if not check:
                 journal.record(state / JOURNAL, view.entries)
-    again = f"./nox -s bootstrap -- --inventory {inventory.file}"
+    again = paths.command("bootstrap" if playbook == "site" else playbook, f"--inventory {inventory.file}")
     if view.failures or not view.ended_well:
         raise _error(view, log, again)
     if check and view.changes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from maas import paths
 from maas.errors import BundleError
 from maas.hosts import preflight
 
@@ -175,7 +176,7 @@ def _item(bundle: Bundle, name: str) -> Item:
     for item in bundle.items:
         if item.name == name:
             return item
-    raise BundleError(f"the bundle at {bundle.directory} has no {name}", command="./nox -s bundle -- --list")
+    raise BundleError(f"the bundle at {bundle.directory} has no {name}", command=paths.command("bundle", "--list"))
 
 
 def _programs(bundle: Bundle, names: tuple[str, ...]) -> list[dict[str, str]]:
@@ -183,7 +184,9 @@ def _programs(bundle: Bundle, names: tuple[str, ...]) -> list[dict[str, str]]:
     found = {item.name: item.path for item in bundle.items if item.path.startswith("bin/")}
     missing = [name for name in names if name not in found and name != "runc"]
     if missing:
-        raise BundleError(f"the bundle at {bundle.directory} has no {', '.join(missing)}", command="./nox -s bundle")
+        raise BundleError(
+            f"the bundle at {bundle.directory} has no {', '.join(missing)}", command=paths.command("bundle")
+        )
     return [
         {"path": found[name], "dest": f"/usr/local/bin/{found[name].removeprefix('bin/')}"}
         for name in names
