@@ -152,7 +152,7 @@ def test_guests_arrive_and_their_allergies_with_them(client: FlaskClient, sign_i
     reference = book(client, "20:00", allergies=["milk"]).get_json()["reference"]
     with time_machine.travel("2026-04-03T17:30:00Z"):
         assert state(host, 1) == "reserved_soon"
-        assert host.get("/salle").text.count("20:00") == 1
+        assert host.get("/salle").text.count(">20:00<") == 1
         moved = host.post(f"/api/v1/bookings/{reference}/move", json={"status": "arrived"})
         assert moved.get_json()["status"] == "arrived"
         assert state(host, 1) == "seated"

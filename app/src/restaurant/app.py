@@ -10,6 +10,7 @@ from restaurant import errors, home, i18n, logs, metrics
 from restaurant.billing import api as billing_api
 from restaurant.billing.web import cash_desk, closing_pages
 from restaurant.database import Database
+from restaurant.faults import FaultSwitch
 from restaurant.floor import api as floor_api
 from restaurant.floor.web import floor, plan
 from restaurant.http import assets, openapi, security
@@ -62,7 +63,8 @@ def create_app(settings: Settings) -> Flask:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
 
     database = Database(settings)
-    app.extensions.update(settings=settings, database=database, lifecycle=Lifecycle(database))
+    switch = FaultSwitch() if settings.faults else None
+    app.extensions.update(settings=settings, database=database, lifecycle=Lifecycle(database, switch))
     # Half of the threads stay free for pages, whatever the number of screens.
     app.extensions["hub"] = Hub(database, capacity=settings.threads // 2)
 
@@ -70,6 +72,8 @@ def create_app(settings: Settings) -> Flask:
     metrics.register(app)
     logs.register(app)
     security.register(app, https=settings.https)
+    if switch is not None:
+        switch.register(app, database)
     assets.register(app)
     i18n.register(app)
     errors.register(app)

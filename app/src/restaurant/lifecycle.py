@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from restaurant.database import Database
+from restaurant.faults import FaultSwitch
 
 log = structlog.get_logger()
 
@@ -22,6 +23,7 @@ class Lifecycle:
     """Shared by the request threads, the probe server and the signal handler of one process."""
 
     database: Database
+    switch: FaultSwitch | None = None
     draining: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _checked_at: float = float("-inf")
@@ -38,6 +40,8 @@ class Lifecycle:
         """Why this process is not ready, or None. Asks the database at most every `READY_FRESH` seconds."""
         if self.draining.is_set():
             return "draining"
+        if self.switch is not None and self.switch.faults.unready:
+            return "fault: unready"
         with self._lock:
             if time.monotonic() - self._checked_at >= READY_FRESH:
                 self._problem = self._look()

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from restaurant.faults import Faults
 from restaurant.lifecycle import Lifecycle
 
 
@@ -50,6 +51,14 @@ class _Handler(BaseHTTPRequestHandler):
                 self.server.lifecycle.drain()
                 time.sleep(self.server.drain_seconds)
                 self._answer(200, {"status": "drained"})
+            case "/faults" if self.server.lifecycle.switch is not None:
+                try:
+                    faults = Faults.parse(self.path.partition("?")[2])
+                except ValueError:
+                    self._answer(422, {"status": "ask for slow, slow_database, error or unready"})
+                    return
+                self.server.lifecycle.switch.faults = faults
+                self._answer(200, {"status": repr(faults)})
             case _:
                 self._answer(404, {"status": "not found"})
 

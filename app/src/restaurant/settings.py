@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "text"] = "json"
 
+    faults: bool = False
+    """Whether faults may be switched on at the probes' port, to see how the platform copes."""
+
     _signing_keys: tuple[str, ...] = PrivateAttr(default=())
 
     @field_validator("database_url")

@@ -22,6 +22,7 @@ from restaurant.money import tax_in
 from restaurant.orders import service as orders
 from restaurant.orders.machine import SETTLED
 from restaurant.orders.models import LineStatus, Order, OrderStatus
+from restaurant.people import service as people
 from restaurant.people.models import User
 from restaurant.types import now
 
@@ -197,7 +198,7 @@ def read_receipt(session: Session, number: int) -> Receipt:
 def close_day(session: Session, *, by: str, zone: ZoneInfo) -> Closing:
     """Close the day (Z). Raises `Conflict` when there is no receipt since the last closing.
 
-    Also forgets what is only kept for a while: replies for repeated requests and the kitchen's events.
+    Also forgets what is kept for a while only: stored replies, the kitchen's events, and sessions that are over.
     """
     number = journal.next_number(session, "closing")
     before = session.get(Closing, number - 1)
@@ -242,6 +243,7 @@ def close_day(session: Session, *, by: str, zone: ZoneInfo) -> Closing:
     )  # fmt: skip
     idempotency.purge(session)
     outbox.purge(session)
+    people.purge(session)
     return closing
 
 

@@ -87,7 +87,6 @@ def sign_in(database: Database, *, username: str, password: str, address: str) -
     user = check_password(database, username=username, password=password, address=address)
     token = secrets.token_urlsafe(32)
     with database.writing() as session:
-        session.execute(delete(LoginSession).where(LoginSession.created_at < now() - ABSOLUTE))
         session.add(LoginSession(token_hash=_digest(token), user_id=user.id))
     return SignedIn(token=token, user=user)
 
@@ -191,6 +190,12 @@ def answer_for(session: Session, *, actor: User, permission: Permission, approva
 
 def _needs_approval() -> Refused:
     return Refused(_("A manager has to confirm this."), code="approval-needed")
+
+
+def purge(session: Session) -> None:
+    """Forget attempts to sign in that block nobody any more, and sessions that are over."""
+    session.execute(delete(LoginAttempts).where(LoginAttempts.blocked_until < now() - timedelta(days=1)))
+    session.execute(delete(LoginSession).where(LoginSession.created_at < now() - ABSOLUTE))
 
 
 def list_people(session: Session) -> Sequence[User]:
