@@ -105,3 +105,9 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     yield Host(home, monkeypatch)
     for name in [name for name in sys.modules if name.startswith("maas_library_")]:
         del sys.modules[name]
+
+
+@pytest.fixture(autouse=True)
+def _runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps the directories of ssh's sockets, which are made by the way, out of /tmp."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
