@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import socket
 import subprocess
@@ -63,7 +64,7 @@ def _load(state: Path) -> Access:
 
 
 def _save(state: Path, access: Access) -> None:
-    paths.write_private(state / _FILE, access.model_dump_json(indent=1))
+    paths.write_private(state / _FILE, access.model_dump_json(indent=1).encode())
 
 
 def _lead(state: Path, access: Access) -> None:
@@ -135,10 +136,9 @@ def establish(state: Path, *, ssh: Sequence[str], api: str, admin: str) -> Clust
     # The certificate of the API server is checked for its address in the VPN, wherever the connection ends here.
     entry |= {"server": f"https://127.0.0.1:{known.forwards[api]}", "tls-server-name": api.rsplit(":", 1)[0]}
     file = state / "kubeconfig"
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as text:
-        YAML().dump(config, text)
-        text.seek(0)
-        paths.write_private(file, text.read())
+    text = io.BytesIO()
+    YAML().dump(config, text)
+    paths.write_private(file, text.getvalue())
     return Cluster(file)
 
 

@@ -73,7 +73,7 @@ def credentials(name: str, *, role: str, ttl: str, kubeconfig: Path | None, toke
     if kubeconfig is None:
         console.data(issued)
         return
-    paths.write_private(kubeconfig, wrap(cluster, token=issued, cluster_name=name, user=f"maas-{role}"))
+    paths.write_private(kubeconfig, wrap(cluster, token=issued, cluster_name=name, user=f"maas-{role}").encode())
     console.line(f"{kubeconfig} gives the role {role} on {name} for {ttl}; it holds a secret and only you can read it")
 
 

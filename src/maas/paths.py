@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 _PRIVATE = 0o700
+_PRIVATE_FILE = 0o600
 
 
 def content() -> Path:
@@ -54,10 +54,12 @@ def state(cluster: str) -> Path:
     return path
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
-    # mkstemp makes it 0600 from the first moment; a file that was opened wider and narrowed later can be read in between.
-    handle, fresh = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    Path(fresh).replace(path)
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner may read; others see the old content or the new one, never a part."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _PRIVATE_FILE), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)

@@ -50,7 +50,7 @@ def test_a_private_file_is_private_and_replaces_the_old_one_whole(tmp_path: Path
     file = tmp_path / "kubeconfig"
     file.write_text("old")
     file.chmod(0o644)
-    paths.write_private(file, "new")
+    paths.write_private(file, b"new")
     assert file.read_text() == "new"
     assert file.stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == [file]

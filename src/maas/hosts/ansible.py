@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from maas import console, paths, process
 from maas.errors import HostsError, ProcessError
 from maas.hosts import journal, pki
-from maas.hosts._files import write_private
 from maas.hosts.variables import ansible_inventory
+from maas.paths import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
