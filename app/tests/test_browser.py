@@ -28,7 +28,7 @@ PICTURES = Path(__file__).parent.parent / "screenshots"
 PHONE = {"width": 390, "height": 844}
 TABLET = {"width": 1024, "height": 768}
 DESKTOP = {"width": 1280, "height": 900}
-#: What the issue asks of every page: WCAG 2.1 A and AA, and axe's best practices.
+#: What every page has to meet: WCAG 2.1 A and AA, and axe's best practices.
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
 
 Open = Callable[..., Page]

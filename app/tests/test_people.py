@@ -71,6 +71,13 @@ def test_guessing_is_slowed_down_for_a_name_even_when_tried_at_once(app: Flask, 
         assert token_of(app.test_client())[0] == 201
 
 
+def test_a_house_behind_one_address_is_not_shut_out_by_a_few_mistakes(client: FlaskClient, lea: int) -> None:
+    for number in range(8):
+        wrong = client.post("/api/v1/sessions", json={"username": f"guest{number}", "password": "x"})
+        assert wrong.status_code == 401
+    assert token_of(client)[0] == 201
+
+
 def test_a_session_ends_when_idle_too_long_old_or_when_the_person_is_shut_out(
     client: FlaskClient, database: Database, lea: int
 ) -> None:

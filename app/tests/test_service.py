@@ -127,7 +127,9 @@ def test_readiness_follows_the_schema_and_the_drain(empty_settings: Settings) ->
 def test_a_database_that_is_away_is_a_readable_503(tmp_path: Path) -> None:
     settings = make_settings(f"postgresql://nobody@/nothing?host={tmp_path}")
     app = create_app(settings)
-    page = app.test_client().get("/")
+    client = app.test_client()
+    client.set_cookie("session", "whoever")
+    page = client.get("/")
     assert page.status_code == 503
     assert page.headers["Retry-After"] == "5"
     assert "indisponible" in page.text

@@ -79,6 +79,8 @@ def problem_response(status: int, *, code: str, detail: str, fields: dict[str, s
 def _answer(status: int, *, code: str, detail: str, fields: dict[str, str] | None = None) -> Response:
     if wants_problem_json():
         return problem_response(status, code=code, detail=detail, fields=fields)
+    # The page must not ask the database who is signed in: that may be what failed.
+    g.setdefault("user", None)
     page = render_template("problem.html", status=status, detail=detail, fields=fields or {})
     return Response(page, status=status, content_type="text/html; charset=utf-8")
 

@@ -53,9 +53,10 @@ class Guard:
         if request.endpoint is None:
             return None  # no such route: answered 404 or 405
         rule = self.rule(request.endpoint, request.method)
+        # Looked up here and never later: a view that holds one connection must not need a second one for this.
+        user = current_user()
         if rule is Access.PUBLIC:
             return None
-        user = current_user()
         if user is None:
             if wants_problem_json():
                 raise Unauthenticated(_("Please sign in."))
