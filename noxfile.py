@@ -157,14 +157,14 @@ def charts(session: nox.Session) -> None:
 @nox.session
 def app(session: nox.Session) -> None:
     """Checks and tests of the restaurant application, on SQLite and PostgreSQL."""
-    debian(session, "postgresql")
+    debian(session, "postgresql", "chromium")
     session.chdir("app")
     session.install("--require-hashes", "--requirement", "requirements-dev.txt")
     session.env["PYTHONPATH"] = "src"
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
     session.run("mypy")
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", "-n", "2", *session.posargs)
 
 
 @nox.session
