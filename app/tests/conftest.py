@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -21,6 +22,10 @@ from restaurant.menu.service import seed_menu
 from restaurant.people.models import LoginSession, User
 from restaurant.people.permissions import Role
 from restaurant.settings import Settings
+
+# What whoever runs the tests has set for a service of their own is not for the ones started here.
+for _name in [name for name in os.environ if name.startswith("RESTAURANT_")]:
+    del os.environ[_name]
 
 SECRET = "a key for tests, which is long enough to be taken"
 

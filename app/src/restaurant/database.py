@@ -8,6 +8,7 @@ start instead of failing in its middle.
 from __future__ import annotations
 
 import fcntl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -51,12 +52,33 @@ class Base(DeclarativeBase):
     )
 
 
+class _Turns(threading.local):
+    """Whose turn it is to write to SQLite: threads queue here, where SQLite would have them sleep and try again."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+        self._mine = False
+
+    def begin(self) -> None:
+        """Wait for this thread's turn, unless it has it already."""
+        if not self._mine:
+            self._lock.acquire()
+            self._mine = True
+
+    def end(self) -> None:
+        """Let the next thread write."""
+        if self._mine:
+            self._mine = False
+            self._lock.release()
+
+
 class Database:
     """The one engine of a process and its two kinds of units of work. As a context it closes its connections."""
 
     def __init__(self, settings: Settings) -> None:
         self.sqlite_file = settings.sqlite_file()
-        self.engine = _make_engine(settings)
+        self._turns = _Turns(threading.Lock())
+        self.engine = _make_engine(settings, self._turns)
         self._reading = sessionmaker(self.engine, expire_on_commit=False)
         self._writing = sessionmaker(self.engine.execution_options(immediate=True), expire_on_commit=False)
 
@@ -75,8 +97,11 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A session committed at the end of the block, rolled back when the block raises."""
-        with self._writing() as session, session.begin():
-            yield session
+        try:
+            with self._writing() as session, session.begin():
+                yield session
+        finally:
+            self._turns.end()
 
     def ping(self) -> None:
         """Raise what the driver raises when the database does not answer."""
@@ -117,6 +142,7 @@ class Database:
             # Dropping the connection releases the lock and forgets its settings.
             connection.invalidate()
             connection.close()
+            self._turns.end()
 
 
 def alembic_config() -> Config:
@@ -146,13 +172,21 @@ def _revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def _make_engine(settings: Settings) -> Engine:
+def _make_engine(settings: Settings, turns: _Turns) -> Engine:
     url = settings.engine_url()
     if (file := settings.sqlite_file()) is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(url, pool_size=settings.threads, max_overflow=0, connect_args={"timeout": 5})
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            if connection.get_execution_options().get("immediate", False):
+                turns.begin()
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            else:
+                connection.exec_driver_sql("BEGIN")
+
     else:
         engine = create_engine(
             url,
@@ -174,17 +208,12 @@ def _make_engine(settings: Settings) -> Engine:
 
 def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
     # The driver's own BEGIN comes too late for reads and is never IMMEDIATE: it is switched off here and
-    # sent by _begin_sqlite.
+    # sent by the engine's begin event.
     connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=5000"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    immediate = connection.get_execution_options().get("immediate", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
 def _measure_checkout(engine: Engine) -> None:

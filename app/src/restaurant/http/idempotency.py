@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
 
-from sqlalchemy import String, Text, delete, select
+from sqlalchemy import String, Text, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -75,8 +75,12 @@ def claim(session: Session, *, scope: str, key: str, content: bytes) -> Claim:
 
 def keep(session: Session, claimed: Claim, *, status: int, body: str) -> None:
     """Store the reply of a claimed key."""
-    kept = session.get_one(StoredReply, (claimed.scope, claimed.key))
-    kept.status, kept.body = status, body
+    session.execute(
+        update(StoredReply)
+        .where(StoredReply.scope == claimed.scope, StoredReply.key == claimed.key)
+        .values(status=status, body=body)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def purge(session: Session) -> None:

@@ -19,7 +19,9 @@ api = Api("menu")
 def read_menu(session: Session) -> MenuView:
     """The menu, with what can be ordered now."""
     clock = local(now()).time()
-    return MenuView(categories=[CategoryView.of(category, at=clock) for category in service.read_menu(session)])
+    return MenuView(
+        categories=[CategoryView.of(category, at=clock) for category in service.read_menu(session).categories]
+    )
 
 
 @api.operation("GET", "/dishes/<key:dish>", reply=DishView)

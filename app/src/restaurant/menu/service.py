@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import time
 from pathlib import Path
 from typing import Annotated, Literal
+from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import func, select
+from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
@@ -30,17 +32,43 @@ from restaurant.types import Name, Text
 _SEEDS = Path(__file__).parent.parent / "seeds"
 
 
-def read_menu(session: Session) -> Sequence[Category]:
-    """All categories with their dishes, options and allergens, in four statements."""
+@dataclass(frozen=True)
+class Menu:
+    """The menu as it was at one revision: read-only, detached from any session, shared by all threads."""
+
+    revision: tuple[int, int]
+    categories: Sequence[Category]
+    dishes: Mapping[int, Dish]
+
+
+#: The last menu read through each engine. Every reader compares revisions, so a stale one is never used.
+_KNOWN: WeakKeyDictionary[Engine | Connection, Menu] = WeakKeyDictionary()
+
+
+def read_menu(session: Session) -> Menu:
+    """All categories with their dishes, options and allergens; one small statement when nothing has changed."""
+    # Versions only grow and dishes are archived, not deleted: every change of the menu changes this pair.
+    count, versions = session.execute(select(func.count(Dish.id), func.coalesce(func.sum(Dish.version), 0))).one()
+    revision = (int(count), int(versions))
+    bind = session.get_bind()
+    known = _KNOWN.get(bind)
+    if known is not None and known.revision == revision:
+        return known
     dishes = selectinload(Category.dishes)
-    return session.scalars(
-        select(Category)
-        .options(
-            dishes.selectinload(Dish.allergens),
-            dishes.selectinload(Dish.option_groups).selectinload(OptionGroup.options),
-        )
-        .order_by(Category.position, Category.id)
-    ).all()
+    with Session(session.connection()) as reader:
+        categories = reader.scalars(
+            select(Category)
+            .options(
+                dishes.selectinload(Dish.allergens),
+                dishes.selectinload(Dish.option_groups).selectinload(OptionGroup.options),
+            )
+            .order_by(Category.position, Category.id)
+        ).all()
+        reader.expunge_all()
+    by_key = {dish.id: dish for category in categories for dish in category.dishes}
+    menu = Menu(revision=revision, categories=categories, dishes=by_key)
+    _KNOWN[bind] = menu
+    return menu
 
 
 def is_available(dish: Dish, *, at: time) -> bool:

@@ -16,7 +16,7 @@ def card_page() -> str:
     """Every dish, with a switch for what has run out."""
     database: Database = current_app.extensions["database"]
     with database.reading() as session:
-        return render_template("menu/card.html", categories=service.read_menu(session))
+        return render_template("menu/card.html", categories=service.read_menu(session).categories)
 
 
 @pages.post("/<key:dish>/rupture")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime, time
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
+from sqlalchemy import inspect, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload, selectinload
 from sqlalchemy.orm.attributes import flag_modified
@@ -22,8 +22,8 @@ from restaurant.errors import Conflict, Invalid, NotFound
 from restaurant.floor.models import Condition, Table
 from restaurant.i18n import gettext as _
 from restaurant.kitchen import outbox
-from restaurant.menu.models import Allergen, Course, Dish, Option, OptionGroup
-from restaurant.menu.service import is_available
+from restaurant.menu.models import Allergen, Course, Dish, Option
+from restaurant.menu.service import is_available, read_menu
 from restaurant.metrics import COVERS, count_order
 from restaurant.orders.machine import MOVES, SETTLED, status_of
 from restaurant.orders.models import ChosenOption, LineStatus, Order, OrderKind, OrderLine, OrderStatus
@@ -39,7 +39,12 @@ def place_order(session: Session, placement: OrderPlacement, *, at: datetime, zo
     Raises `Invalid` for an unknown dish or wrong options, `Conflict` for a dish that is not available.
     """
     order = Order(
-        kind=placement.kind, status=OrderStatus.DRAFT, guest=placement.guest, note=placement.note, opened_at=at
+        kind=placement.kind,
+        status=OrderStatus.DRAFT,
+        guest=placement.guest,
+        note=placement.note,
+        opened_at=at,
+        lines=[],
     )
     session.add(order)
     add_lines(session, order, placement.lines, at=at, zone=zone, fire=True)
@@ -134,21 +139,15 @@ def add_lines(
 ) -> list[OrderLine]:
     """Add lines, sent to the kitchen at once or held until their course is fired. Raises as `place_order` does."""
     _unsettled(order)
-    dishes = {
-        dish.id: dish
-        for dish in session.scalars(
-            select(Dish)
-            .where(Dish.id.in_({line.dish for line in placements}), Dish.archived.is_(False))
-            .options(selectinload(Dish.allergens), selectinload(Dish.option_groups).selectinload(OptionGroup.options))
-        )
-    }
+    # A new order is written once, with all its lines: reading must not write the half of it.
+    with session.no_autoflush:
+        dishes = read_menu(session).dishes
     clock = at.astimezone(zone).time()
     added = [
         _line(line, dishes.get(line.dish), kind=order.kind, clock=clock, field=f"/lines/{index}")
         for index, line in enumerate(placements)
     ]
     order.lines.extend(added)
-    session.flush()
     if fire:
         _fire(session, added)
     refresh(session, order)
@@ -278,8 +277,9 @@ def refresh(session: Session, order: Order) -> None:
     )
     if order.status is OrderStatus.CLOSED:
         order.closed_at = now()
-    # A change of a line is a change of its order: the order's version must count it.
-    flag_modified(order, "status")
+    if inspect(order).persistent:
+        # A change of a line is a change of its order: the order's version must count it.
+        flag_modified(order, "status")
     session.flush()
     outbox.record(session, order.id)
 
@@ -289,7 +289,7 @@ def _end(order: Order, *, reason: str) -> None:
 
 
 def _line(placement: LinePlacement, dish: Dish | None, *, kind: OrderKind, clock: time, field: str) -> OrderLine:
-    if dish is None:
+    if dish is None or dish.archived:
         detail = _("This dish is not on the menu.")
         raise Invalid(detail, code="unknown-dish", fields={f"{field}/dish": detail})
     if not is_available(dish, at=clock):

@@ -43,7 +43,7 @@ def order_page(reference: uuid.UUID) -> str:
         order = service.read_order(session, reference)
         seats = [seat for _room, seats in read_floor(session, at=moment) for seat in seats]
         clock = local(moment).time()
-        categories = [CategoryView.of(category, at=clock) for category in menu.read_menu(session)]
+        categories = [CategoryView.of(category, at=clock) for category in menu.read_menu(session).categories]
         return render_template(
             "orders/service.html",
             order=order,

@@ -31,7 +31,7 @@ def menu_page() -> str:
     database: Database = current_app.extensions["database"]
     clock = local(now()).time()
     with database.reading() as session:
-        categories = [CategoryView.of(category, at=clock) for category in menu.read_menu(session)]
+        categories = [CategoryView.of(category, at=clock) for category in menu.read_menu(session).categories]
     return render_template("orders/menu.html", categories=categories, key=uuid.uuid4().hex)
 
 

@@ -26,6 +26,10 @@ from restaurant.stock.models import Ingredient, Movement, MovementReason, Recipe
 def consume(session: Session, lines: Sequence[OrderLine]) -> None:
     """Take what `lines` need. Raises `Conflict` when anything of it is not there."""
     recipes = _recipes(session, lines)
+    if not recipes:
+        return
+    # Movements name the lines they were for.
+    session.flush()
     needs = [(line, recipe) for line in lines for recipe in recipes if recipe.dish_id == line.dish_id]
     for line, recipe in sorted(needs, key=lambda need: (need[1].ingredient_id, need[0].id)):
         amount = recipe.quantity * line.quantity
@@ -122,7 +126,8 @@ def write_recipe(session: Session, dish: int, quantities: dict[int, int]) -> Seq
 
 def _recipes(session: Session, lines: Sequence[OrderLine]) -> Sequence[RecipeLine]:
     dishes = {line.dish_id for line in lines}
-    return session.scalars(select(RecipeLine).where(RecipeLine.dish_id.in_(dishes))).all()
+    with session.no_autoflush:
+        return session.scalars(select(RecipeLine).where(RecipeLine.dish_id.in_(dishes))).all()
 
 
 def _change(session: Session, key: int, delta: int) -> bool:
