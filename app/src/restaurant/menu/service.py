@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import time
 from pathlib import Path
 from typing import Annotated, Literal
 from weakref import WeakKeyDictionary
 
+from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import IntegrityError
@@ -39,6 +40,8 @@ class Menu:
     revision: tuple[int, int]
     categories: Sequence[Category]
     dishes: Mapping[int, Dish]
+    rendered: dict[tuple[str, str], Markup] = field(default_factory=dict)
+    """The dishes as HTML by language and minute, kept as long as this revision (see `web.dishes_block`)."""
 
 
 #: The last menu read through each engine. Every reader compares revisions, so a stale one is never used.

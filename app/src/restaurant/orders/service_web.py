@@ -17,10 +17,9 @@ from restaurant.floor.service import read_floor, read_table
 from restaurant.http import idempotency
 from restaurant.http.guard import signed_in
 from restaurant.i18n import gettext as _
-from restaurant.i18n import local
 from restaurant.menu import service as menu
 from restaurant.menu.models import Allergen, Course
-from restaurant.menu.schemas import CategoryView
+from restaurant.menu.web import dishes_block
 from restaurant.orders import service
 from restaurant.orders.machine import SETTLED
 from restaurant.orders.models import LineStatus
@@ -42,8 +41,7 @@ def order_page(reference: uuid.UUID) -> str:
     with database.reading() as session:
         order = service.read_order(session, reference)
         seats = [seat for _room, seats in read_floor(session, at=moment) for seat in seats]
-        clock = local(moment).time()
-        categories = [CategoryView.of(category, at=clock) for category in menu.read_menu(session).categories]
+        dishes = dishes_block(menu.read_menu(session))
         return render_template(
             "orders/service.html",
             order=order,
@@ -51,7 +49,7 @@ def order_page(reference: uuid.UUID) -> str:
             free=[seat.table for seat in seats if seat.state in {TableState.FREE, TableState.RESERVED_SOON}],
             others=[seat for seat in seats if seat.order is not None and seat.order.id != order.id],
             held={line.course for line in order.lines if line.status is LineStatus.HELD},
-            categories=categories,
+            dishes=dishes,
             allergens=list(Allergen),
             courses=list(Course),
             Status=LineStatus,

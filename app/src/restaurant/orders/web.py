@@ -13,10 +13,10 @@ from werkzeug.wrappers import Response
 from restaurant.database import Database
 from restaurant.errors import Invalid
 from restaurant.http import idempotency
-from restaurant.i18n import COOKIE, LOCALES, local
+from restaurant.i18n import COOKIE, LOCALES
 from restaurant.i18n import gettext as _
 from restaurant.menu import service as menu
-from restaurant.menu.schemas import CategoryView
+from restaurant.menu.web import dishes_block
 from restaurant.orders import service
 from restaurant.orders.schemas import OrderPlacement
 from restaurant.settings import Settings
@@ -29,10 +29,11 @@ web = Blueprint("orders", __name__)
 def menu_page() -> str:
     """The menu with quantities to choose."""
     database: Database = current_app.extensions["database"]
-    clock = local(now()).time()
     with database.reading() as session:
-        categories = [CategoryView.of(category, at=clock) for category in menu.read_menu(session).categories]
-    return render_template("orders/menu.html", categories=categories, key=uuid.uuid4().hex)
+        card = menu.read_menu(session)
+    return render_template(
+        "orders/menu.html", categories=card.categories, dishes=dishes_block(card), key=uuid.uuid4().hex
+    )
 
 
 @web.post("/commandes")
