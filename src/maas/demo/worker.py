@@ -1,8 +1,8 @@
 """Sends guests to the restaurant; runs alone inside the cluster, with nothing but the standard library.
 
 Arrivals come at a constant rate whether or not earlier ones were answered (an open loop), because a client that waits
-for an answer before it sends the next request hides every stall of the server. Each arrival reads the menu; one in a few
-places an order with an Idempotency-Key, and tries again with the same key when the connection breaks, as a till would.
+for an answer before it sends the next request hides every stall of the server. Each arrival opens the menu's page; one
+in a few places an order with an Idempotency-Key, and tries again with the same key when the connection breaks.
 
 Every second it writes a line of JSON with what happened in that second, and one last line with the whole:
 accepted orders by reference, failures by kind, latencies in milliseconds.
@@ -26,6 +26,9 @@ from urllib.parse import urlsplit
 _LOST = (OSError, http.client.HTTPException)
 _TRIES = 8
 """Attempts at one order before it counts as failed."""
+
+_KEPT = 20
+"""Requests on one connection."""
 
 _FIRST_PAUSE = 0.2
 """Seconds before the second attempt; each later one waits twice as long."""
@@ -59,26 +62,54 @@ class Tally:
             self.retries += 1
 
 
-def _request(
-    url: str, method: str, path: str, *, body: bytes | None = None, key: str | None = None
-) -> tuple[int, bytes]:
-    target = urlsplit(url)
-    connection = http.client.HTTPConnection(target.hostname or "", target.port or 80, timeout=15)
-    headers = {"Content-Type": "application/json", "Connection": "close"}
-    if key is not None:
-        headers["Idempotency-Key"] = key
-    try:
+class _Client:
+    """One guest's connection, kept open for some requests as a browser keeps it, then opened anew.
+
+    A service balances connections, not requests: one that is kept for ever would never see a new pod.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._target = urlsplit(url)
+        self._connection: http.client.HTTPConnection | None = None
+        self._used = 0
+
+    def request(
+        self, method: str, path: str, *, body: bytes | None = None, key: str | None = None
+    ) -> tuple[int, bytes]:
+        """Send a request and read its answer; a connection that the server closed meanwhile is replaced once."""
+        if self._connection is not None and self._used < _KEPT:
+            try:
+                return self._send(self._connection, method, path, body, key)
+            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+                pass  # closed while idle, before this request was read; the key makes a repetition harmless
+        self.close()
+        self._connection = http.client.HTTPConnection(self._target.hostname or "", self._target.port or 80, timeout=15)
+        try:
+            return self._send(self._connection, method, path, body, key)
+        except _LOST:
+            self.close()
+            raise
+
+    def _send(
+        self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None, key: str | None
+    ) -> tuple[int, bytes]:
+        self._used += 1
+        headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key is not None else {})
         connection.request(method, path, body=body, headers=headers)
         response = connection.getresponse()
         return response.status, response.read()
-    finally:
-        connection.close()
+
+    def close(self) -> None:
+        """Close the connection, so that the next request opens another."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection, self._used = None, 0
 
 
-def _browse(url: str, tally: Tally) -> None:
+def _browse(client: _Client, tally: Tally) -> None:
     began = time.monotonic()
     try:
-        status, _ = _request(url, "GET", "/api/v1/menu")
+        status, _ = client.request("GET", "/")
     except _LOST as error:
         tally.failure(f"menu: {type(error).__name__}")
         return
@@ -88,7 +119,7 @@ def _browse(url: str, tally: Tally) -> None:
         tally.failure(f"menu: {status}")
 
 
-def _order(url: str, tally: Tally, dishes: list[int], chance: random.Random) -> None:
+def _order(client: _Client, tally: Tally, dishes: list[int], chance: random.Random) -> None:
     began = time.monotonic()
     lines = [{"dish": dish, "quantity": chance.randint(1, 3)} for dish in chance.sample(dishes, k=min(2, len(dishes)))]
     body = json.dumps({"guest": f"Guest {chance.randint(1, 999)}", "lines": lines}).encode()
@@ -100,7 +131,7 @@ def _order(url: str, tally: Tally, dishes: list[int], chance: random.Random) -> 
             time.sleep(pause)
             pause *= 2
         try:
-            status, answer = _request(url, "POST", "/api/v1/orders", body=body, key=key)
+            status, answer = client.request("POST", "/api/v1/orders", body=body, key=key)
         except _LOST as error:
             outcome = type(error).__name__
             continue
@@ -115,12 +146,13 @@ def _order(url: str, tally: Tally, dishes: list[int], chance: random.Random) -> 
 
 
 def _serve(url: str, tally: Tally, dishes: list[int], arrivals: queue.Queue[tuple[bool, int] | None]) -> None:
+    client = _Client(url)
     while (arrival := arrivals.get()) is not None:
         orders, seed = arrival
         if orders:
-            _order(url, tally, dishes, random.Random(seed))  # noqa: S311 - reproducible guests, not secrets
+            _order(client, tally, dishes, random.Random(seed))  # noqa: S311 - reproducible guests, not secrets
         else:
-            _browse(url, tally)
+            _browse(client, tally)
 
 
 def _quantile(ordered: list[float], share: float) -> float:
@@ -144,7 +176,7 @@ def _summary(tally: Tally, *, sent: int, seconds: float) -> dict[str, object]:
 
 
 def _menu(url: str) -> list[int]:
-    status, body = _request(url, "GET", "/api/v1/menu")
+    status, body = _Client(url).request("GET", "/api/v1/menu")
     if status != http.HTTPStatus.OK:
         raise SystemExit(f"the menu answered {status}")
     dishes = [
