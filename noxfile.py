@@ -165,6 +165,7 @@ def app(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("mypy")
     session.run("python", "-m", "pytest", "-n", "2", *session.posargs)
+    session.run("python", "-m", "pytest", "-n", "0", "-m", "browser")
 
 
 @nox.session
