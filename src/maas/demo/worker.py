@@ -77,26 +77,33 @@ class _Client:
         self, method: str, path: str, *, body: bytes | None = None, key: str | None = None
     ) -> tuple[int, bytes]:
         """Send a request and read its answer; a connection that the server closed meanwhile is replaced once."""
-        if self._connection is not None and self._used < _KEPT:
-            try:
-                return self._send(self._connection, method, path, body, key)
-            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
-                pass  # closed while idle, before this request was read; the key makes a repetition harmless
-        self.close()
-        self._connection = http.client.HTTPConnection(self._target.hostname or "", self._target.port or 80, timeout=15)
+        if self._used >= _KEPT:
+            self.close()
+        kept = self._connection is not None
         try:
-            return self._send(self._connection, method, path, body, key)
+            return self._send(method, path, body, key)
+        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+            self.close()
+            if not kept:
+                raise
+        except _LOST:
+            self.close()  # after a time-out its answer may still come, and would be taken for the next one's
+            raise
+        # It was closed while idle, before this request was read; the key makes a repetition harmless.
+        try:
+            return self._send(method, path, body, key)
         except _LOST:
             self.close()
             raise
 
-    def _send(
-        self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None, key: str | None
-    ) -> tuple[int, bytes]:
+    def _send(self, method: str, path: str, body: bytes | None, key: str | None) -> tuple[int, bytes]:
+        if self._connection is None:
+            host, port = self._target.hostname or "", self._target.port or 80
+            self._connection = http.client.HTTPConnection(host, port, timeout=15)
         self._used += 1
         headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key is not None else {})
-        connection.request(method, path, body=body, headers=headers)
-        response = connection.getresponse()
+        self._connection.request(method, path, body=body, headers=headers)
+        response = self._connection.getresponse()
         return response.status, response.read()
 
     def close(self) -> None:
