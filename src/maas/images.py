@@ -15,7 +15,6 @@ from ruamel.yaml import YAML
 
 from maas import bundle as bundles
 from maas import components, console, lab, paths, process
-from maas.bundle import Bundle
 from maas.errors import BundleError
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from docker import DockerClient
 
+    from maas.bundle import Bundle
     from maas.bundle.sources import Policy
     from maas.console import Phase
 
@@ -170,8 +170,8 @@ def make_bundle(directory: Path | None, *, source: Policy, yes: bool) -> Bundle:
         BundleError: Something of it cannot be had.
     """
     place = directory if directory is not None else paths.cache() / "bundle"
-    bundles.build(place, source=source)
-    return Bundle.load(place).add_image(restaurant(yes=yes), reference(), version=_version(), on="workload")
+    made = bundles.build(place, source=source)
+    return made.add_image(restaurant(yes=yes), reference(), version=_version(), on="workload")
 
 
 def show_plan(source: Policy) -> None:

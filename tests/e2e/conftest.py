@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +74,6 @@ class Lab:
     name: str
     transcript: str
     seconds: float
-    notes: dict[str, float] = field(default_factory=dict)
 
     @property
     def state(self) -> Path:
