@@ -17,17 +17,31 @@ app.kubernetes.io/instance: {{ .context.Release.Name }}
 {{- end -}}
 
 {{- /*
-Labels of a pod template: the selector's and what does not change from one chart version to the next, so that an
-upgrade of the chart alone restarts nothing.
+Labels of a pod template: the selector's, the user's, and what does not change from one chart version to the next, so
+that an upgrade of the chart alone restarts nothing. Takes (dict "context" $ "name" ... "values" the component's).
 */ -}}
 {{- define "maas.podLabels" -}}
-{{ include "maas.selectorLabels" . }}
+{{- with (.values | default dict).podLabels }}
+{{- toYaml (omit . "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/part-of") }}
+{{ end }}
+{{- include "maas.selectorLabels" . }}
 app.kubernetes.io/part-of: maas
+{{- end -}}
+
+{{- /*
+Annotations of a pod template, as a field of its metadata: the user's and the chart's own.
+Takes (dict "values" the component's "annotations" (dict ...)).
+*/ -}}
+{{- define "maas.podAnnotations" -}}
+{{- with merge dict (.annotations | default dict) .values.podAnnotations -}}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end -}}
 {{- end -}}
 
 {{- /* Labels of every other object. */ -}}
 {{- define "maas.labels" -}}
-{{ include "maas.podLabels" . }}
+{{ include "maas.podLabels" (omit . "values") }}
 app.kubernetes.io/managed-by: {{ .context.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .context.Chart.Name .context.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{- end -}}
@@ -53,16 +67,53 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
-{{- /* Where a component's pods may run, as fields of the pod's spec. Takes the component's values. */ -}}
+{{- /*
+Where a component's pods may run, as fields of the pod's spec. A constraint without a labelSelector means the
+component's own pods. Takes (dict "context" $ "name" ... "values" the component's).
+*/ -}}
 {{- define "maas.scheduling" -}}
 {{- $fields := dict -}}
 {{- range $key := list "priorityClassName" "nodeSelector" "affinity" "tolerations" -}}
-{{- with get $ $key -}}
+{{- with get $.values $key -}}
 {{- $_ := set $fields $key . -}}
 {{- end -}}
 {{- end -}}
+{{- $own := dict "matchLabels" (include "maas.selectorLabels" . | fromYaml) -}}
+{{- $constraints := list -}}
+{{- range .values.topologySpreadConstraints -}}
+{{- $constraints = append $constraints (merge dict . (dict "maxSkew" 1 "whenUnsatisfiable" "ScheduleAnyway" "labelSelector" $own)) -}}
+{{- end -}}
+{{- with $constraints -}}
+{{- $_ := set $fields "topologySpreadConstraints" . -}}
+{{- end -}}
 {{- if $fields -}}
 {{- toYaml $fields -}}
+{{- end -}}
+{{- end -}}
+
+{{- /*
+A pod's security context: what the level `restricted` asks for, what the image needs beside it, and over both what the
+user says. Takes (dict "values" the component's "defaults" (dict "runAsUser" ...)).
+*/ -}}
+{{- define "maas.podSecurityContext" -}}
+{{- $restricted := dict "runAsNonRoot" true "seccompProfile" (dict "type" "RuntimeDefault") -}}
+{{- toYaml (mergeOverwrite $restricted (deepCopy (.defaults | default dict)) (deepCopy .values.podSecurityContext)) -}}
+{{- end -}}
+
+{{- /* A container's security context, in the same way. Takes (dict "values" ... "defaults" ...). */ -}}
+{{- define "maas.securityContext" -}}
+{{- $restricted := dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "capabilities" (dict "drop" (list "ALL")) -}}
+{{- toYaml (mergeOverwrite $restricted (deepCopy (.defaults | default dict)) (deepCopy .values.securityContext)) -}}
+{{- end -}}
+
+{{- /*
+Whether to make a ServiceMonitor: "true" or nothing; auto looks whether the cluster knows the kind.
+Takes (dict "context" $ "serviceMonitor" ...).
+*/ -}}
+{{- define "maas.serviceMonitorWanted" -}}
+{{- $enabled := .serviceMonitor.enabled | toString -}}
+{{- if or (eq $enabled "true") (and (eq $enabled "auto") (.context.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/ServiceMonitor")) -}}
+true
 {{- end -}}
 {{- end -}}
 

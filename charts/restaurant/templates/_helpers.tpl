@@ -114,19 +114,11 @@
 
 {{- /* Contexts of every pod and container that runs the application's image. */ -}}
 {{- define "restaurant.podSecurityContext" -}}
-runAsNonRoot: true
-runAsUser: 10001
-runAsGroup: 10001
-fsGroup: 10001
-fsGroupChangePolicy: OnRootMismatch
-seccompProfile:
-  type: RuntimeDefault
+{{- $user := dict "runAsUser" 10001 "runAsGroup" 10001 "fsGroup" 10001 "fsGroupChangePolicy" "OnRootMismatch" -}}
+{{- include "maas.podSecurityContext" (dict "values" .Values "defaults" $user) -}}
 {{- end -}}
 {{- define "restaurant.securityContext" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities:
-  drop: [ALL]
+{{- include "maas.securityContext" (dict "values" .Values) -}}
 {{- end -}}
 
 {{- /* A value of a Secret of ours: the one in the cluster, else a new one. Takes (dict "context" $ "name" "key"). */ -}}

@@ -1,10 +1,12 @@
-"""What lies in the charts and is written by the tool: the shared helpers of each subchart, and the definitions."""
+"""What lies in the charts and is written by the tool: shared helpers, values and their tables, and the definitions."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
-from maas.charts import definitions, render
+from maas import paths
+from maas.charts import definitions, documents, render, values
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -12,11 +14,32 @@ if TYPE_CHECKING:
 _COMMON = "templates/_common.tpl"
 
 
-def common_drift() -> list[Path]:
-    """The subcharts' copies of the umbrella's helpers that are not copies."""
-    original = (render.umbrella() / _COMMON).read_bytes()
-    copies = [chart / _COMMON for chart in render.subcharts()]
-    return [copy for copy in copies if not copy.is_file() or copy.read_bytes() != original]
+def texts() -> dict[Path, str]:
+    """Every generated file that needs nothing but the charts' own sources, with what it ought to hold.
+
+    Raises:
+        ChartError: A source of values is missing or says something that cannot be.
+    """
+    common = (render.umbrella() / _COMMON).read_text(encoding="utf-8")
+    found = {chart / _COMMON: common for chart in render.subcharts()}
+    charts = values.charts()
+    for chart in charts:
+        found[chart.directory / "values.yaml"] = documents.values_yaml(chart)
+        found[chart.directory / "values.schema.json"] = json.dumps(chart.schema, indent=2) + "\n"
+        if chart.directory != render.umbrella():
+            readme = chart.directory / "README.md"
+            found[readme] = documents.readme(chart, readme.read_text(encoding="utf-8") if readme.is_file() else None)
+    found[paths.content() / "docs" / "values.md"] = documents.reference(charts)
+    return found
+
+
+def drift() -> list[Path]:
+    """The generated files that are not as they ought to be.
+
+    Raises:
+        ChartError: A source of values is missing or says something that cannot be.
+    """
+    return [file for file, text in texts().items() if not file.is_file() or file.read_text(encoding="utf-8") != text]
 
 
 def write() -> list[Path]:
@@ -24,11 +47,13 @@ def write() -> list[Path]:
 
     Raises:
         BundleError: controller-gen cannot be had.
+        ChartError: A source of values is missing or says something that cannot be.
         ProcessError: The modules with the Go types cannot be fetched or read.
     """
-    changed = common_drift()
-    for copy in changed:
-        copy.write_bytes((render.umbrella() / _COMMON).read_bytes())
+    changed = drift()
+    wanted = texts()
+    for file in changed:
+        file.write_text(wanted[file], encoding="utf-8")
     for source in definitions.SOURCES:
         changed += definitions.write(source)
     return changed

@@ -6,7 +6,7 @@ enableServiceLinks: false
 {{- with include "maas.imagePullSecrets" . }}
 {{ . }}
 {{- end }}
-{{- with include "maas.scheduling" .Values }}
+{{- with include "maas.scheduling" (dict "context" . "name" "restaurant-seed" "values" (omit .Values "topologySpreadConstraints")) }}
 {{ . }}
 {{- end }}
 restartPolicy: OnFailure

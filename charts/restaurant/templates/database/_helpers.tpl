@@ -16,10 +16,3 @@ postgresql.conf: |
 - name: PGDATA
   value: /var/lib/postgresql/data/pgdata
 {{- end -}}
-
-{{- define "restaurant.databaseSecurityContext" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities:
-  drop: [ALL]
-{{- end -}}
