@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from maas.charts import render
+from maas.charts import render, rules
 from maas.errors import ChartError
 
 if TYPE_CHECKING:
@@ -133,6 +133,12 @@ class _Source:
             self._definitions[name] = definition
         groups = ["chart"] if directory != render.umbrella() else []
         own = dict(self._text.get("properties", {}))
+        if "rules" in own:
+            # What the rules can be changed by is declared in their own files.
+            own["rules"] = {
+                **own["rules"],
+                "properties": own["rules"]["properties"] | rules.value_properties(directory),
+            }
         if directory == render.umbrella():
             own = {"global": {"$ref": f"{_REFERENCE}global"}, **own}
         root = {"include": [*groups, *self._text.get("include", [])], "properties": own, "type": "object"}
