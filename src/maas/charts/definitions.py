@@ -63,6 +63,15 @@ SOURCES = (
             "sigs.k8s.io/network-policy-api/apis/v1alpha1",
         ),
     ),
+    Source(
+        chart="kube-prometheus",
+        module="prometheus-operator",
+        # Without v1beta1 of AlertmanagerConfig, which is for clusters with the operator's conversion webhook.
+        packages=(
+            "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1",
+            "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1alpha1",
+        ),
+    ),
 )
 
 
@@ -86,7 +95,7 @@ def generate(source: Source) -> dict[str, str]:
             timeout=600,
         )
         return {
-            file.name: _text(correct(yaml.safe_load(file.read_text(encoding="utf-8"))))
+            file.name: _text(correct(yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)))  # noqa: S506 - a safe one
             for file in sorted(Path(scratch).glob("*.yaml"))
         }
 
@@ -138,6 +147,13 @@ def _corrected(node: Any) -> Any:
     if isinstance(properties, dict) and set(properties) in (_PORT, _PROTOCOL):
         return dict(_INTEGER_OR_STRING)
     return {key: _corrected(value) for key, value in node.items()}
+
+
+class _Loader(yaml.CSafeLoader):
+    """Takes a bare `=` for text: YAML 1.1 has another meaning for it that nobody implements."""
+
+
+_Loader.add_constructor("tag:yaml.org,2002:value", yaml.CSafeLoader.construct_yaml_str)
 
 
 class _Dumper(yaml.SafeDumper):

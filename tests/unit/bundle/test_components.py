@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MODULES = paths.content() / "hack" / "build"
-PSEUDO_VERSIONS = {"v0.0.0-20251021213802-b1f3c43f8437": "v3.31.0"}
+PSEUDO_VERSIONS = {"v0.0.0-20251021213802-b1f3c43f8437": "v3.31.0", "v0.316.0": "v3.16.0"}
 """Versions that the Go module proxy knows a release under."""
 
 
