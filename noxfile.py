@@ -26,6 +26,12 @@ def maas(session: nox.Session, command: str) -> None:
     session.run("python", "-m", "maas", command, *session.posargs, env={"PYTHONPATH": "src"})
 
 
+def releasing(session: nox.Session, command: str) -> None:
+    """Run one command of the tool that makes releases, with the pinned requirements of that."""
+    session.install("--require-hashes", "--requirement", "requirements/release.txt")
+    session.run("python", "-m", "maas", command, *session.posargs, env={"PYTHONPATH": "src"})
+
+
 def develop(session: nox.Session) -> None:
     """Install everything that checks and tests need."""
     session.install(
@@ -113,6 +119,60 @@ def image(session: nox.Session) -> None:
 
 
 @nox.session
+def version(session: nox.Session) -> None:
+    """The one version of charts, package, image and application; with `-- X.Y.Z`, say that one everywhere."""
+    maas(session, "version")
+
+
+@nox.session
+def changelog(session: nox.Session) -> None:
+    """Fragments of changes become a section of CHANGELOG.md: -- X.Y.Z, or -- --draft to look first."""
+    releasing(session, "changelog")
+
+
+@nox.session
+def images(session: nox.Session) -> None:
+    """Every image that the chart can start, or with `-- --mirror REGISTRY` the commands that copy them."""
+    maas(session, "images")
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """What a release holds, from the commit of this checkout and nothing else, byte for byte the same anywhere."""
+    releasing(session, "package")
+
+
+@nox.session(default=False)
+def release(session: nox.Session) -> None:
+    """Guards, build, signatures; publishes only where `--publish` says: -- X.Y.Z --sign gpg:FINGERPRINT."""
+    releasing(session, "release")
+
+
+@nox.session(default=False)
+def publish(session: nox.Session) -> None:
+    """A release goes to a directory or a registry, or goes on where it stopped: -- dist/X.Y.Z --to TARGET."""
+    maas(session, "publish")
+
+
+@nox.session
+def verify(session: nox.Session) -> None:
+    """Is a release whole, unchanged and signed? -- DIRECTORY | https://... | oci://... --key FILE."""
+    maas(session, "verify")
+
+
+@nox.session
+def serve(session: nox.Session) -> None:
+    """A chart repository on this machine, to try a release: -- DIRECTORY."""
+    maas(session, "serve")
+
+
+@nox.session(name="signing-key", default=False)
+def signing_key(session: nox.Session) -> None:
+    """A key pair that signs releases without a network, as cosign makes them: -- DIRECTORY --passphrase-file FILE."""
+    releasing(session, "signing-key")
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Formatters, types and linters of Python, Ansible, shell, YAML and charts."""
     develop(session)
@@ -179,8 +239,15 @@ def e2e(session: nox.Session) -> None:
 
 @nox.session(requires=["lint", "unit", "charts", "app", "e2e"], venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """Everything: lint, unit, charts, app and end-to-end."""
+    """Everything: lint, unit, charts, app and end-to-end; a clean commit that passes is one that may be released."""
     session.log("lint, unit, charts, app and end-to-end passed")
+    clean = not subprocess.run(["git", "status", "--porcelain"], capture_output=True, check=False).stdout
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    whole = os.geteuid() == 0 and APT is not None  # else the end-to-end tests were left out
+    if clean and commit and whole:
+        passed = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maas" / "tested" / commit
+        passed.parent.mkdir(parents=True, exist_ok=True)
+        passed.touch()
 
 
 @nox.session(default=False)

@@ -11,7 +11,7 @@ import typer
 
 from maas import __version__, console, paths
 from maas.bundle.sources import Policy
-from maas.errors import MaasError
+from maas.errors import MaasError, UsageError
 
 app = typer.Typer(
     name="maas",
@@ -36,6 +36,9 @@ Source = Annotated[
 ]
 BundleDirectory = Annotated[
     Path | None, typer.Option("--bundle", help="A bundle made by `maas bundle`; without it one is made.")
+]
+PassphraseFile = Annotated[
+    Path | None, typer.Option(help="A file with the passphrase of the signing key, readable by you alone.")
 ]
 Values = Annotated[
     list[Path] | None, typer.Option("--values", "-f", help="Values for the chart; may be given several times.")
@@ -148,6 +151,9 @@ def bundle(
     listing: Annotated[
         bool, typer.Option("--list", help="Show what would be made and from where; make nothing.")
     ] = False,
+    only: Annotated[
+        Path | None, typer.Option("--images", help="Only the images of this list: the images.txt of a release.")
+    ] = None,
     yes: Yes = False,
 ) -> None:
     """Binaries and images of every component in one directory, ready to be carried to hosts without a network."""
@@ -155,6 +161,8 @@ def bundle(
 
     if listing:
         images.show_plan(source)
+    elif only is not None:
+        images.make_image_bundle(directory, only, source=source, yes=yes)
     else:
         images.make_bundle(directory, source=source, yes=yes)
 
@@ -194,6 +202,143 @@ def render(
     from maas.charts import commands  # noqa: PLC0415
 
     commands.render(values or [], kubernetes=kubernetes, helm=helm)
+
+
+@app.command()
+def version(
+    *,
+    wanted: Annotated[
+        str | None, typer.Argument(metavar="[VERSION]", help="Say this one in every place first.")
+    ] = None,
+) -> None:
+    """The one version of charts, package, image and application; all places are checked."""
+    from maas.release import version as versions  # noqa: PLC0415
+
+    versions.show(wanted)
+
+
+@app.command()
+def changelog(
+    *,
+    wanted: Annotated[str | None, typer.Argument(metavar="[VERSION]", help="Without one, the present version.")] = None,
+    draft: Annotated[bool, typer.Option("--draft", help="Show it and write nothing.")] = False,
+) -> None:
+    """Move the fragments of release/changes into CHANGELOG.md, under a version."""
+    from maas.release import changelog as changes  # noqa: PLC0415
+    from maas.release import version as versions  # noqa: PLC0415
+
+    changes.show(versions.Version.parse(wanted) if wanted else versions.current(paths.content()), draft=draft)
+
+
+@app.command("images")
+def images_(
+    *,
+    mirror: Annotated[
+        str | None, typer.Option(help="Print the commands that copy them to this registry instead.")
+    ] = None,
+) -> None:
+    """Every image that the chart can start."""
+    from maas.release import images as started  # noqa: PLC0415
+
+    started.show(mirror)
+
+
+@app.command()
+def package(
+    *,
+    directory: Annotated[
+        Path | None, typer.Option(help="Where the files go; without it, dist/VERSION of the checkout.")
+    ] = None,
+    in_place: Annotated[bool, typer.Option("--in-place", hidden=True, help="This checkout is the clone.")] = False,
+    yes: Yes = False,
+) -> None:
+    """Everything of a release that can be built again byte for byte, from the commit of this checkout; unsigned."""
+    from maas.release import package as packaging  # noqa: PLC0415
+
+    if in_place and directory is not None:
+        packaging.in_place(directory, yes=yes)
+    else:
+        packaging.show(directory, yes=yes)
+
+
+@app.command()
+def release(
+    wanted: Annotated[str, typer.Argument(metavar="VERSION", help="The version to release.")],
+    *,
+    sign: Annotated[
+        list[str] | None, typer.Option(help="gpg:FINGERPRINT, key:FILE or sigstore; may be given several times.")
+    ] = None,
+    passphrase_file: PassphraseFile = None,
+    publish_: Annotated[
+        list[str] | None, typer.Option("--publish", help="A directory or oci://REGISTRY/PATH; nothing without it.")
+    ] = None,
+    yes: Yes = False,
+) -> None:
+    """Look at what stands against a release, build it from the commit alone, sign it, and publish it where asked."""
+    from maas.release import make  # noqa: PLC0415
+
+    make.release(wanted, sign=sign or [], passphrase=passphrase_file, targets=publish_ or [], yes=yes)
+
+
+@app.command()
+def publish(
+    directory: Annotated[Path, typer.Argument(metavar="RELEASE", help="The directory that `release` made.")],
+    *,
+    to: Annotated[list[str], typer.Option(help="A directory or oci://REGISTRY/PATH; may be given several times.")],
+) -> None:
+    """Publish a release, or go on where an interrupted run stopped."""
+    from maas.release import publish as publishing  # noqa: PLC0415
+
+    for target in to:
+        publishing.to(directory, target)
+
+
+@app.command()
+def verify(
+    where: Annotated[
+        str, typer.Argument(help="A directory, the address of a chart repository, or oci://.../charts/maas:VERSION.")
+    ],
+    *,
+    key: Annotated[
+        list[Path] | None, typer.Option(help="A public key that you believe: OpenPGP's or cosign's; several times.")
+    ] = None,
+    identity: Annotated[str | None, typer.Option(help="Who signs without a key.")] = None,
+    issuer: Annotated[str | None, typer.Option(help="Who vouches for that identity.")] = None,
+    wanted: Annotated[str | None, typer.Option("--version", help="Which version; without it, the newest.")] = None,
+) -> None:
+    """Is a release what its makers signed, whole and unchanged?"""
+    from maas.release import verify as verification  # noqa: PLC0415
+
+    verification.verify(where, keys=key or [], identity=identity, issuer=issuer, version=wanted)
+
+
+@app.command()
+def serve(
+    directory: Annotated[Path, typer.Argument(metavar="REPOSITORY", help="What `publish` filled.")],
+    *,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes any free one.")] = 8879,
+) -> None:
+    """A chart repository on this machine alone, to try a release."""
+    from maas.release import serve as serving  # noqa: PLC0415
+
+    serving.serve(directory, port)
+
+
+@app.command("signing-key")
+def signing_key(
+    directory: Annotated[Path, typer.Argument(help="Where the two files go; outside of the checkout.")],
+    *,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """A key pair for `--sign key:FILE`, as cosign makes them; the private half is encrypted."""
+    from maas.release import signing  # noqa: PLC0415
+
+    if passphrase_file is None:
+        raise UsageError(
+            "a key needs a passphrase", hint="put it into a file that only you can read: --passphrase-file"
+        )
+    private, public = signing.generate(directory, passphrase=passphrase_file)
+    console.line(f"private, keep it: {private}\npublic, give it away: {public}")
 
 
 @app.command()

@@ -152,3 +152,11 @@ class HostsError(MaasError):
 
 class ChartError(MaasError):
     """A chart does not render, or one of its checks failed."""
+
+
+class ReleaseError(MaasError):
+    """A release cannot be made or published; what is published already is as it was."""
+
+
+class VerificationError(MaasError):
+    """A release is not what it should be, or nobody whom the reader trusts has signed it."""

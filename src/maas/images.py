@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 
 from maas import bundle as bundles
 from maas import components, console, lab, paths, process
-from maas.errors import BundleError
+from maas.errors import BundleError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,6 +172,33 @@ def make_bundle(directory: Path | None, *, source: Policy, yes: bool) -> Bundle:
     place = directory if directory is not None else paths.cache() / "bundle"
     made = bundles.build(place, source=source)
     return made.add_image(restaurant(yes=yes), reference(), version=_version(), on="workload")
+
+
+def make_image_bundle(directory: Path | None, listed: Path, *, source: Policy, yes: bool) -> Bundle:
+    """A bundle with the images of a list and nothing else, for a cluster that is there and has no way to registries.
+
+    Args:
+        directory: Where it is or shall be.
+        listed: One reference a line, as the images.txt of a release.
+        source: `auto`, `download`, `pull` or `build`.
+        yes: Do not ask before installing or starting a container engine.
+
+    Raises:
+        UsageError: There is no directory or no list, or an image of it is neither in the lock nor ours.
+        BundleError: Something of it cannot be had.
+    """
+    if directory is None or not listed.is_file():
+        raise UsageError(
+            "a bundle of some images needs a directory and a list", hint="give --directory, and a file to --images"
+        )
+    wanted = {line.partition("@")[0] for line in listed.read_text(encoding="utf-8").split()}
+    known = {item.reference: item.name for _, item in components.load().items() if isinstance(item, components.Image)}
+    if others := sorted(wanted - known.keys() - {reference()}):
+        raise UsageError("images of the list belong to another version of maas", context=others)
+    made = bundles.build(directory, source=source, only=[known[line] for line in wanted & known.keys()])
+    if reference() in wanted:
+        made = made.add_image(restaurant(yes=yes), reference(), version=_version(), on="workload")
+    return made
 
 
 def show_plan(source: Policy) -> None:

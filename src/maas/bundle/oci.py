@@ -27,7 +27,7 @@ WRITER = 1
 """Part of every key in the cache; to be raised when the same recipe gives other bytes."""
 
 _LEVEL = 12
-_EPOCH = 1577836800
+EPOCH = 1577836800
 """Every file's time, in seconds since 1970: the start of 2020, which zip archives can hold too."""
 
 _CREATED = "2020-01-01T00:00:00Z"
@@ -268,7 +268,7 @@ def _files(blobs: dict[str, bytes | Path]) -> list[tuple[str, Path]]:
 
 def _add(tar: tarfile.TarFile, entry: Entry) -> None:
     info = tarfile.TarInfo(entry.path.lstrip("/"))
-    info.type, info.mode, info.uid, info.gid, info.mtime = entry.kind, entry.mode, entry.uid, entry.gid, _EPOCH
+    info.type, info.mode, info.uid, info.gid, info.mtime = entry.kind, entry.mode, entry.uid, entry.gid, EPOCH
     info.linkname = entry.target.lstrip("/") if entry.kind == tarfile.LNKTYPE else entry.target
     info.pax_headers = {f"SCHILY.xattr.{name}": value.decode("latin-1") for name, value in entry.xattrs.items()}
     if entry.kind != tarfile.REGTYPE:

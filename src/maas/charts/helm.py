@@ -82,21 +82,27 @@ class Helm:
         """
         self._run("dependency", "update", str(chart))
 
-    def package(self, chart: Path, directory: Path) -> Path:
-        """Put a chart's archive into a directory and return its path.
+    def package(self, chart: Path, directory: Path, *, epoch: int | None = None) -> Path:
+        """Put a chart's archive into an empty directory and return its path.
+
+        Args:
+            chart: The chart's directory.
+            directory: Where the archive goes.
+            epoch: The time of every file in it, in seconds since 1970; the same one gives the same bytes. Helm 4.3 or newer.
 
         Raises:
             ChartError: The chart is not one.
         """
-        self._run("package", str(chart), "--destination", str(directory))
+        time = {} if epoch is None else {"SOURCE_DATE_EPOCH": str(epoch)}
+        self._run("package", str(chart), "--destination", str(directory), environment=time)
         return next(directory.glob("*.tgz"))
 
-    def _run(self, *words: str) -> str:
+    def _run(self, *words: str, environment: Mapping[str, str] | None = None) -> str:
         own = paths.cache() / "helm"
-        environment = {f"HELM_{what}_HOME": str(own / what.lower()) for what in ("CACHE", "CONFIG", "DATA")}
-        environment |= {"HELM_NO_PLUGINS": "1", "KUBECONFIG": "", "TZ": "UTC"}
+        settings = {f"HELM_{what}_HOME": str(own / what.lower()) for what in ("CACHE", "CONFIG", "DATA")}
+        settings |= {"HELM_NO_PLUGINS": "1", "KUBECONFIG": "", "TZ": "UTC", **(environment or {})}
         try:
-            return process.run([self.executable, *words], env=environment, timeout=120).stdout
+            return process.run([self.executable, *words], env=settings, timeout=120).stdout
         except ProcessError as error:
             said = [line for line in (error.stderr or error.stdout).splitlines() if line.strip()]
             raise ChartError(f"helm {words[0]} does not accept the chart", context=said) from error

@@ -1,0 +1,116 @@
+"""The archives of the charts: described for those who find them in a catalogue, and the same bytes wherever they are made."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from maas.bundle import cache
+from maas.charts import render
+from maas.charts.helm import Helm
+from maas.release import changelog, images, signing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from maas.release.source import Source
+
+_SKIPPED = shutil.ignore_patterns(".git", "__pycache__", ".*_cache", ".nox", "dist")
+
+
+def names(root: Path) -> list[str]:
+    """The charts of a release: the umbrella first, then its subcharts."""
+    return [render.RELEASE, *(file.parent.name for file in sorted(root.glob("charts/*/Chart.yaml")))]
+
+
+def package(source: Source, directory: Path, *, listed: Sequence[str]) -> list[Path]:
+    """Put the archive of every chart into a directory.
+
+    Args:
+        source: The commit.
+        directory: Where the archives go.
+        listed: The lines of images.txt.
+
+    Raises:
+        ReleaseError: The changelog does not tell of this version.
+        ChartError: A chart is not one.
+    """
+    made = []
+    with cache.scratch() as scratch:
+        umbrella = scratch / render.RELEASE
+        shutil.copytree(source.root, umbrella, ignore=_SKIPPED)
+        subcharts = sorted(file.parent for file in umbrella.glob("charts/*/Chart.yaml"))
+        for chart in [*subcharts, umbrella]:
+            of_chart = listed if chart == umbrella else _of_chart(chart, listed)
+            _describe(source, chart, of_chart)
+            output = scratch / f"{chart.name}.out"
+            output.mkdir()
+            archive = Helm.pinned().package(chart, output, epoch=source.epoch)
+            made.append(directory / archive.name)
+            shutil.move(archive, made[-1])
+            os.utime(made[-1], (source.epoch, source.epoch))
+    return made
+
+
+def _of_chart(chart: Path, listed: Sequence[str]) -> list[str]:
+    own = {reference.partition("/")[2] for reference in images.of_values(chart)}
+    return [line for line in listed if line.partition("@")[0].partition("/")[2] in own]
+
+
+def _describe(source: Source, chart: Path, listed: Sequence[str]) -> None:
+    """Write into a copy of a chart what Artifact Hub reads: https://artifacthub.io/docs/topics/annotations/helm/."""
+    file = chart / "Chart.yaml"
+    described = yaml.safe_load(file.read_text(encoding="utf-8"))
+    changes = changelog.read(source.root, source.version)
+    annotations: dict[str, object] = {
+        "changes": [{"kind": change.kind, "description": change.description} for change in changes],
+        "images": [{"name": _name(line), "image": line} for line in listed],
+        "crds": [entry for crd in sorted(chart.rglob("crds/*.yaml")) for entry in _definitions(crd)],
+        "license": "Apache-2.0",
+        "links": [
+            {"name": "source", "url": f"{source.home}/tree/v{source.version}"},
+            {"name": "how to verify", "url": f"{source.home}/blob/v{source.version}/docs/verifying.md"},
+        ],
+        "prerelease": str(bool(source.version.stage)).lower(),
+        "containsSecurityUpdates": str(any(change.kind == "security" for change in changes)).lower(),
+    }
+    key = source.root / signing.PUBLIC / signing.OPENPGP
+    if key.is_file():
+        url = f"{source.home}/raw/v{source.version}/{signing.PUBLIC}/{signing.OPENPGP}"
+        annotations["signKey"] = {"fingerprint": signing.fingerprints(key)[0], "url": url}
+    described["annotations"] = {
+        **(described.get("annotations") or {}),
+        **{f"artifacthub.io/{name}": _text(value) for name, value in annotations.items() if value},
+        "org.opencontainers.image.revision": source.commit,
+    }
+    file.write_text(yaml.safe_dump(described, allow_unicode=True, width=1000), encoding="utf-8")
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else yaml.safe_dump(value, allow_unicode=True, sort_keys=False, width=1000)
+
+
+def _name(reference: str) -> str:
+    return reference.partition("@")[0].rpartition(":")[0].rpartition("/")[2]
+
+
+def _definitions(file: Path) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = []
+    for document in render.parse(file.read_text(encoding="utf-8")):
+        spec: dict[str, Any] = document["spec"]
+        stored = next(version for version in spec["versions"] if version["storage"])
+        kind = spec["names"]["kind"]
+        description = stored["schema"]["openAPIV3Schema"].get("description", f"{kind} of {spec['group']}")
+        entry = {"kind": kind, "version": stored["name"], "name": document["metadata"]["name"]}
+        found.append({**entry, "displayName": kind, "description": description.split("\n")[0]})
+    return found
+
+
+def metadata(described: dict[str, Any]) -> bytes:
+    """Chart.yaml as the configuration of an OCI artifact: JSON, always in the same bytes."""
+    return json.dumps(described, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
