@@ -222,7 +222,7 @@ def test_receipts_of_many_tables_paid_at_once_have_no_gap(
         replies = list(pool.map(lambda pair: pay(pair[0], pair[1], 620), zip(clients, orders, strict=True)))
     numbers = sorted(reply.get_json()["receipts"][0]["number"] for reply in replies)
     assert numbers == [1, 2, 3, 4, 5, 6]
-    with database.reading() as session:
+    with database.snapshot() as session:
         assert journal.verify(session) == (6, [])
 
 
@@ -280,7 +280,7 @@ def test_tampering_shows(
         pay(server, order, amount)
     post(manager, "/closings", None)
     _without_protection(database, tampering)
-    with database.reading() as session:
+    with database.snapshot() as session:
         _count, faults = journal.verify(session)
     assert any(fault in entry for entry in faults), faults
 

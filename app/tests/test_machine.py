@@ -151,7 +151,7 @@ class Evening(RuleBasedStateMachine):
 
     @invariant()
     def books_are_right(self) -> None:
-        with self.database.reading() as session:
+        with self.database.snapshot() as session:
             _count, faults = journal.verify(session)
             assert faults == []
             every = session.scalars(select(Order).options(selectinload(Order.lines))).all()

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from click.testing import CliRunner
 from flask import Flask
 from flask.testing import FlaskClient
@@ -26,7 +27,7 @@ from sqlalchemy import inspect
 from conftest import SECRET, make_settings
 from restaurant.app import create_app
 from restaurant.cli import main
-from restaurant.database import Database, alembic_config
+from restaurant.database import HEAD, Database, alembic_config
 from restaurant.lifecycle import Lifecycle
 from restaurant.menu.service import seed_menu
 from restaurant.settings import Settings, SettingsError
@@ -110,6 +111,7 @@ def test_migrations_can_be_undone_and_done_again(empty_settings: Settings) -> No
     assert inspect(database.engine).get_table_names() == ["alembic_version"]
     database.migrate()
     assert database.at_head()
+    assert ScriptDirectory.from_config(alembic_config()).get_current_head() == HEAD
     database.engine.dispose()
 
 
@@ -284,6 +286,9 @@ def test_metrics_name_routes_by_template_and_probes_have_their_own_port(settings
         assert 'route="/commandes/<uuid:reference>",status="404"' in text
         assert "restaurant_http_threads 8.0" in text
         assert "restaurant_database_checkout_seconds_count" in text
+        for gauge in ("http_saturation_ratio", "database_pool_size", "streams_capacity", "tickets_late", "stock_low"):
+            assert f"restaurant_{gauge} " in text
+        assert "restaurant_build_info{" in text
         assert get(probes, "/anything")[0] == 404
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from flask import Flask
+from flask import Flask, Request
+from flask.sessions import SessionInterface
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter, Map
 
@@ -48,6 +49,13 @@ class KeyConverter(IntegerConverter):
         super().__init__(url_map, min=1, max=LARGEST)
 
 
+class NoSession(SessionInterface):
+    """Flask's own session is not used (people's sessions are rows, see `people`), so no cookie is read for it."""
+
+    def open_session(self, app: Flask, request: Request) -> None:
+        """None."""
+
+
 def create_app(settings: Settings) -> Flask:
     """The service for `settings`. It opens no connection before its first request."""
     app = Flask(__name__)
@@ -57,6 +65,7 @@ def create_app(settings: Settings) -> Flask:
         MAX_CONTENT_LENGTH=LARGEST_BODY,
         MAX_FORM_MEMORY_SIZE=LARGEST_BODY,
     )
+    app.session_interface = NoSession()
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
     if settings.trusted_proxies:
         hops = settings.trusted_proxies

@@ -137,7 +137,7 @@ def close_day(settings: Settings) -> None:
 @_with_settings
 def verify_journal(settings: Settings) -> None:
     """Check the chain of the journal, the receipts and the closings; exits 1 when anything is wrong."""
-    with Database(settings) as database, database.reading() as session:
+    with Database(settings) as database, database.snapshot() as session:
         count, faults = journal.verify(session)
     if faults:
         raise click.ClickException("\n".join(faults))
@@ -151,7 +151,7 @@ def verify_journal(settings: Settings) -> None:
 def export(settings: Settings, since: datetime | None, until: datetime | None) -> None:
     """Print the journal, one JSON object a line, for the archive or the tax office."""
     start, end = (day.replace(tzinfo=settings.zone) if day is not None else None for day in (since, until))
-    with Database(settings) as database, database.reading() as session:
+    with Database(settings) as database, database.snapshot() as session:
         for entry in journal.entries(session, since=start, until=end):
             click.echo(
                 json.dumps(

@@ -13,29 +13,43 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import structlog
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, MetaData, create_engine, event, text
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event, inspect, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, InvalidatePoolError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from restaurant.metrics import POOL_WAIT
 from restaurant.settings import Settings
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 log = structlog.get_logger()
+
+#: The schema this code was written for. Known without Alembic, which a pod that only serves never loads.
+HEAD = "0007"
 
 #: Any constant, the same in every pod: the key of PostgreSQL's advisory lock around migrations.
 MIGRATION_LOCK = 7_240_318
 
 #: How long a statement of a request may run on PostgreSQL, in milliseconds.
 STATEMENT_TIMEOUT_MS = 15_000
+
+#: How long a transaction of a request may do nothing: a pod that hangs in its middle must not hold locks.
+IDLE_TRANSACTION_TIMEOUT_MS = 20_000
+
+#: A connection that was used within this many seconds is taken to be alive.
+_TRUSTED_SECONDS = 2.0
+
+_AUTOCOMMIT = {"isolation_level": "AUTOCOMMIT"}
+_REPEATABLE_READ = {"isolation_level": "REPEATABLE READ"}
+
+#: Where a session keeps what is to be done once it is committed.
+_ON_COMMIT = "on_commit"
 
 
 class Base(DeclarativeBase):
@@ -79,7 +93,11 @@ class Database:
         self.sqlite_file = settings.sqlite_file()
         self._turns = _Turns(threading.Lock())
         self.engine = _make_engine(settings, self._turns)
-        self._reading = sessionmaker(self.engine, expire_on_commit=False)
+        # PostgreSQL's READ COMMITTED gives each statement a view of its own anyway; so reading needs no transaction,
+        # nor the two round trips that begin and end one.
+        apart, whole = ({}, {}) if self.sqlite_file is not None else (_AUTOCOMMIT, _REPEATABLE_READ)
+        self._reading = sessionmaker(self.engine.execution_options(**apart), expire_on_commit=False)
+        self._snapshot = sessionmaker(self.engine.execution_options(**whole), expire_on_commit=False)
         self._writing = sessionmaker(self.engine.execution_options(immediate=True), expire_on_commit=False)
 
     def __enter__(self) -> Self:
@@ -95,11 +113,20 @@ class Database:
             yield session
 
     @contextmanager
+    def snapshot(self) -> Iterator[Session]:
+        """A session that is never committed and sees one moment however many statements it takes."""
+        with self._snapshot() as session:
+            yield session
+
+    @contextmanager
     def writing(self) -> Iterator[Session]:
         """A session committed at the end of the block, rolled back when the block raises."""
         try:
-            with self._writing() as session, session.begin():
-                yield session
+            with self._writing() as session:
+                with session.begin():
+                    yield session
+                for action in session.info.get(_ON_COMMIT, ()):
+                    action()
         finally:
             self._turns.end()
 
@@ -111,10 +138,12 @@ class Database:
     def at_head(self) -> bool:
         """Whether the schema is the one this code was written for."""
         with self.engine.connect() as connection:
-            return _revision(connection) == ScriptDirectory.from_config(alembic_config()).get_current_head()
+            return _revision(connection) == HEAD
 
     def migrate(self) -> None:
         """Bring the schema to this code's version. Processes that start together do it once, in turn."""
+        from alembic import command
+
         with self.migration_lock() as connection:
             config = alembic_config()
             config.attributes["connection"] = connection
@@ -147,6 +176,8 @@ class Database:
 
 def alembic_config() -> Config:
     """Alembic's configuration: the scripts lie in the package, so there is no ini file to ship."""
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     return config
@@ -162,14 +193,14 @@ def violated(error: IntegrityError, constraint: str) -> bool:
 def on_commit(session: Session, action: Callable[[], None]) -> None:
     """Call `action` once the unit of work of `session` is committed, and never if it is rolled back."""
 
-    def committed(_session: Session) -> None:
-        action()
-
-    event.listen(session, "after_commit", committed, once=True)
+    session.info.setdefault(_ON_COMMIT, []).append(action)
 
 
 def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return found
 
 
 def _make_engine(settings: Settings, turns: _Turns) -> Engine:
@@ -194,14 +225,15 @@ def _make_engine(settings: Settings, turns: _Turns) -> Engine:
             max_overflow=0,
             pool_timeout=10,
             pool_recycle=300,
-            pool_pre_ping=True,
             connect_args={
                 "connect_timeout": 5,
                 "application_name": "restaurant",
-                "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
+                "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC "
+                f"-c idle_in_transaction_session_timeout={IDLE_TRANSACTION_TIMEOUT_MS}",
                 "tcp_user_timeout": 5000,
             },
         )
+        _check_rested(engine)
     _measure_checkout(engine)
     return engine
 
@@ -214,6 +246,25 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=5000"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _check_rested(engine: Engine) -> None:
+    """Ask a connection that has rested whether it is alive; SQLAlchemy's own pre-ping asks at every checkout."""
+
+    @event.listens_for(engine, "checkin")
+    def rest(_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+        record.info["rested_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def wake(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: PoolProxiedConnection) -> None:
+        since = record.info.get("rested_since")
+        if since is None or time.monotonic() - since < _TRUSTED_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            # The pool throws away what it had of this server and connects anew.
+            raise InvalidatePoolError from error
 
 
 def _measure_checkout(engine: Engine) -> None:

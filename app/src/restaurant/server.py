@@ -14,11 +14,14 @@ from typing import Any
 import structlog
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from sqlalchemy.pool import QueuePool
 
-from restaurant import logs
+from restaurant import __version__, logs
 from restaurant.app import create_app
+from restaurant.database import Database
+from restaurant.house import HouseCollector
 from restaurant.lifecycle import Lifecycle
-from restaurant.metrics import THREADS
+from restaurant.metrics import BUILD, BUSY, POOL_SIZE, POOL_USED, SATURATION, STREAMS_CAPACITY, THREADS
 from restaurant.probes import ProbeServer
 from restaurant.settings import Settings
 
@@ -62,6 +65,15 @@ def _worker_started(worker: Any) -> None:
     settings: Settings = app.extensions["settings"]
     lifecycle: Lifecycle = app.extensions["lifecycle"]
     THREADS.set(settings.threads)
+    SATURATION.set_function(lambda: BUSY.mean() / settings.threads)
+    database: Database = app.extensions["database"]
+    pool = database.engine.pool
+    assert isinstance(pool, QueuePool), "the engine's own choice"  # noqa: S101
+    POOL_SIZE.set(pool.size())
+    POOL_USED.set_function(pool.checkedout)
+    STREAMS_CAPACITY.set(app.extensions["hub"].capacity)
+    BUILD.info({"version": __version__})
+    HouseCollector(database).start()
     host, _, port = settings.probes_listen.rpartition(":")
     ProbeServer((host, int(port)), lifecycle, drain_seconds=settings.drain_seconds).start()
 

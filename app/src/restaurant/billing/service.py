@@ -14,10 +14,12 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 from restaurant.billing import journal
 from restaurant.billing.models import Closing, Discount, EntryKind, Method, Payment, RateShare, Receipt
 from restaurant.billing.split import apportion
+from restaurant.database import on_commit
 from restaurant.errors import Conflict, NotFound
 from restaurant.http import idempotency
 from restaurant.i18n import gettext as _
 from restaurant.kitchen import outbox
+from restaurant.metrics import count_payment
 from restaurant.money import tax_in
 from restaurant.orders import service as orders
 from restaurant.orders.machine import SETTLED
@@ -148,6 +150,7 @@ def pay(session: Session, order: Order, *, amount: int, tip: int, method: Method
     if taken == order.due:
         order.paid_at = now()
         orders.refresh(session, order)
+    on_commit(session, lambda: count_payment(method=method.value, value=amount))
     return payment
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
 
-from sqlalchemy import String, Text, delete, select, update
+from sqlalchemy import String, Table, Text, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -45,6 +45,19 @@ class StoredReply(Base):
     created_at: Mapped[datetime] = mapped_column(Moment, default=now, index=True)
 
 
+# Made once, and run without the ORM: every order, payment and booking waits for these two.
+_TABLE: Table = StoredReply.__table__  # type: ignore[assignment]  # a declarative table is a Table
+_CLAIM = {
+    "sqlite": sqlite.insert(_TABLE).on_conflict_do_nothing().returning(_TABLE.c.key),
+    "postgresql": postgresql.insert(_TABLE).on_conflict_do_nothing().returning(_TABLE.c.key),
+}
+_KEEP = (
+    update(_TABLE)
+    .where(_TABLE.c.scope == bindparam("of_scope"), _TABLE.c.key == bindparam("of_key"))
+    .values(status=bindparam("status"), body=bindparam("body"))
+)
+
+
 @dataclass(frozen=True)
 class Claim:
     """The outcome of claiming a key: `replay` is the earlier reply, None for the first request."""
@@ -57,14 +70,9 @@ class Claim:
 def claim(session: Session, *, scope: str, key: str, content: bytes) -> Claim:
     """Claim `key` for this transaction or find the reply it has. Raises `KeyReused` for other content."""
     digest = hashlib.sha256(content).hexdigest()
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    inserted = session.execute(
-        insert(StoredReply)
-        .values(scope=scope, key=key, request_hash=digest, created_at=now())
-        .on_conflict_do_nothing()
-        .returning(StoredReply.key)
-    ).first()
-    if inserted:
+    connection = session.connection()
+    values = {"scope": scope, "key": key, "request_hash": digest, "created_at": now()}
+    if connection.execute(_CLAIM[connection.dialect.name], values).first() is not None:
         return Claim(scope=scope, key=key, replay=None)
     kept = session.scalars(select(StoredReply).where(StoredReply.scope == scope, StoredReply.key == key)).one()
     if kept.request_hash != digest:
@@ -75,11 +83,8 @@ def claim(session: Session, *, scope: str, key: str, content: bytes) -> Claim:
 
 def keep(session: Session, claimed: Claim, *, status: int, body: str) -> None:
     """Store the reply of a claimed key."""
-    session.execute(
-        update(StoredReply)
-        .where(StoredReply.scope == claimed.scope, StoredReply.key == claimed.key)
-        .values(status=status, body=body)
-        .execution_options(synchronize_session=False)
+    session.connection().execute(
+        _KEEP, {"of_scope": claimed.scope, "of_key": claimed.key, "status": status, "body": body}
     )
 
 

@@ -19,6 +19,9 @@ _CONTENT_SECURITY_POLICY = "; ".join(
 )
 
 
+_FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
+
+
 def register(app: Flask, *, https: bool) -> None:
     """Protect every request and answer of `app`."""
 
@@ -40,7 +43,10 @@ def register(app: Flask, *, https: bool) -> None:
     @app.before_request
     def refuse_nul() -> None:
         # PostgreSQL's text cannot hold it and no person ever types it: it is refused before any form is read.
-        for values in (request.args, request.form):
+        given = [request.args] if request.query_string else []
+        if request.mimetype in _FORMS:
+            given.append(request.form)
+        for values in given:
             if any("\0" in name or "\0" in value for name, value in values.items(multi=True)):
                 raise BadRequest
 

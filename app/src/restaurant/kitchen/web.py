@@ -21,7 +21,7 @@ from restaurant.i18n import gettext as _
 from restaurant.kitchen import outbox, service
 from restaurant.lifecycle import Lifecycle
 from restaurant.menu.models import Station
-from restaurant.metrics import STREAMS
+from restaurant.metrics import STREAMS, STREAMS_REFUSED
 from restaurant.orders.models import LineStatus
 from restaurant.types import now
 
@@ -73,6 +73,7 @@ def stream() -> Response:
     try:
         changes = place.enter_context(hub.screen())
     except outbox.TooManyStreamsError as error:
+        STREAMS_REFUSED.inc()
         raise StreamsTaken(_("All live connections are taken.")) from error
     with hub.database.reading() as session:
         current = outbox.last_event(session)

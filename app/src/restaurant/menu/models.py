@@ -48,6 +48,15 @@ class Course(Labelled):
     DESSERT = "dessert"
 
 
+class Revision(Base):
+    """How often the menu has changed. Triggers of the database count, so every writer is seen, whoever it is."""
+
+    __tablename__ = "revision"
+
+    name: Mapped[str] = mapped_column(String(24), primary_key=True)
+    number: Mapped[int] = mapped_column()
+
+
 class Category(Base):
     """A heading of the menu."""
 

@@ -26,8 +26,10 @@ from restaurant.menu.models import (
     DishAllergen,
     Option,
     OptionGroup,
+    Revision,
     Station,
 )
+from restaurant.stock.models import RecipeLine
 from restaurant.types import Name, Text
 
 _SEEDS = Path(__file__).parent.parent / "seeds"
@@ -37,12 +39,16 @@ _SEEDS = Path(__file__).parent.parent / "seeds"
 class Menu:
     """The menu as it was at one revision: read-only, detached from any session, shared by all threads."""
 
-    revision: tuple[int, int]
+    revision: int
     categories: Sequence[Category]
     dishes: Mapping[int, Dish]
+    recipes: Mapping[int, Sequence[tuple[int, int]]]
+    """What a portion takes, by dish: ingredients and quantities, in the order of the ingredients' keys."""
     rendered: dict[tuple[str, str], Markup] = field(default_factory=dict)
     """The dishes as HTML by language and minute, kept as long as this revision (see `web.dishes_block`)."""
 
+
+_REVISION = select(Revision.number).where(Revision.name == "menu")
 
 #: The last menu read through each engine. Every reader compares revisions, so a stale one is never used.
 _KNOWN: WeakKeyDictionary[Engine | Connection, Menu] = WeakKeyDictionary()
@@ -50,9 +56,7 @@ _KNOWN: WeakKeyDictionary[Engine | Connection, Menu] = WeakKeyDictionary()
 
 def read_menu(session: Session) -> Menu:
     """All categories with their dishes, options and allergens; one small statement when nothing has changed."""
-    # Versions only grow and dishes are archived, not deleted: every change of the menu changes this pair.
-    count, versions = session.execute(select(func.count(Dish.id), func.coalesce(func.sum(Dish.version), 0))).one()
-    revision = (int(count), int(versions))
+    revision = session.connection().execute(_REVISION).scalar() or 0
     bind = session.get_bind()
     known = _KNOWN.get(bind)
     if known is not None and known.revision == revision:
@@ -68,8 +72,12 @@ def read_menu(session: Session) -> Menu:
             .order_by(Category.position, Category.id)
         ).all()
         reader.expunge_all()
+        recipes: dict[int, list[tuple[int, int]]] = {}
+        wanted = select(RecipeLine.dish_id, RecipeLine.ingredient_id, RecipeLine.quantity)
+        for key, ingredient, quantity in reader.execute(wanted.order_by(RecipeLine.ingredient_id)):
+            recipes.setdefault(key, []).append((ingredient, quantity))
     by_key = {dish.id: dish for category in categories for dish in category.dishes}
-    menu = Menu(revision=revision, categories=categories, dishes=by_key)
+    menu = Menu(revision=revision, categories=categories, dishes=by_key, recipes=recipes)
     _KNOWN[bind] = menu
     return menu
 

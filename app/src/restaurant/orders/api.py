@@ -49,7 +49,7 @@ _CONFLICT = (HTTPStatus.CONFLICT,)
 def place_order(session: Session, *, body: OrderPlacement) -> OrderView:
     """Place an order to take away."""
     settings: Settings = current_app.extensions["settings"]
-    return OrderView.of(service.place_order(session, body, at=now(), zone=settings.zone))
+    return service.place_order(session, body, at=now(), zone=settings.zone)
 
 
 @api.operation("GET", "/orders/<uuid:reference>", reply=OrderView, refusals=(HTTPStatus.NOT_FOUND,))

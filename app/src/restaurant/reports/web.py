@@ -56,5 +56,5 @@ def _span() -> Span:
 def _report(span: Span) -> service.Report:
     database: Database = current_app.extensions["database"]
     settings: Settings = current_app.extensions["settings"]
-    with database.reading() as session:
+    with database.snapshot() as session:
         return service.read_report(session, since=span.since, until=span.until, zone=settings.zone)

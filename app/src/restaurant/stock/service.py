@@ -7,7 +7,8 @@ send the last portion at once, one gets it and the other's dishes are refused as
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
@@ -23,23 +24,29 @@ from restaurant.people.models import User
 from restaurant.stock.models import Ingredient, Movement, MovementReason, RecipeLine, Unit
 
 
-def consume(session: Session, lines: Sequence[OrderLine]) -> None:
-    """Take what `lines` need. Raises `Conflict` when anything of it is not there."""
-    recipes = _recipes(session, lines)
-    if not recipes:
-        return
-    # Movements name the lines they were for.
-    session.flush()
-    needs = [(line, recipe) for line in lines for recipe in recipes if recipe.dish_id == line.dish_id]
-    for line, recipe in sorted(needs, key=lambda need: (need[1].ingredient_id, need[0].id)):
-        amount = recipe.quantity * line.quantity
-        if not _change(session, recipe.ingredient_id, -amount):
+class Need(NamedTuple):
+    """Portions that a line, which is written already, takes."""
+
+    line: int
+    dish: int
+    quantity: int
+    name: str
+
+
+def consume(session: Session, needs: Sequence[Need], recipes: Mapping[int, Sequence[tuple[int, int]]]) -> None:
+    """Take what lines need. Raises `Conflict` when anything of it is not there."""
+    amounts = [
+        (ingredient, need.line, quantity * need.quantity, need.name)
+        for need in needs
+        for ingredient, quantity in recipes.get(need.dish, ())
+    ]
+    for ingredient, line, amount, name in sorted(amounts):
+        if not _change(session, ingredient, -amount):
             STOCK_OUTS.inc()
-            raise Conflict(_("There is not enough left for {dish}.", dish=line.name), code="out-of-stock")
-        session.add(
-            Movement(ingredient_id=recipe.ingredient_id, delta=-amount, reason=MovementReason.SOLD, line_id=line.id)
-        )
-    session.flush()
+            raise Conflict(_("There is not enough left for {dish}.", dish=name), code="out-of-stock")
+        session.add(Movement(ingredient_id=ingredient, delta=-amount, reason=MovementReason.SOLD, line_id=line))
+    if amounts:
+        session.flush()
 
 
 def give_back(session: Session, line: OrderLine) -> None:
@@ -122,12 +129,6 @@ def write_recipe(session: Session, dish: int, quantities: dict[int, int]) -> Seq
     session.add_all(RecipeLine(dish_id=dish, ingredient_id=key, quantity=amount) for key, amount in quantities.items())
     session.flush()
     return read_recipe(session, dish)
-
-
-def _recipes(session: Session, lines: Sequence[OrderLine]) -> Sequence[RecipeLine]:
-    dishes = {line.dish_id for line in lines}
-    with session.no_autoflush:
-        return session.scalars(select(RecipeLine).where(RecipeLine.dish_id.in_(dishes))).all()
 
 
 def _change(session: Session, key: int, delta: int) -> bool:
