@@ -50,10 +50,12 @@ def write() -> list[Path]:
         ChartError: A source of values is missing or says something that cannot be.
         ProcessError: The modules with the Go types cannot be fetched or read.
     """
+    from maas.charts.dashboards import collection  # noqa: PLC0415 - its library is a tool of development
+
     changed = drift()
     wanted = texts()
     for file in changed:
         file.write_text(wanted[file], encoding="utf-8")
     for source in definitions.SOURCES:
         changed += definitions.write(source)
-    return changed
+    return changed + collection.write()

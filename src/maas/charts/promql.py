@@ -1,0 +1,79 @@
+"""What PromQL expressions read. The parser is a tool of development and tests, not of the commands for clusters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import promql_parser as promql
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_FILTERS = ("==", "!=", ">", "<", ">=", "<=", "and", "unless")
+"""Operators whose answer may rightly be empty although both sides have data."""
+
+
+def metrics(expr: str) -> set[str]:
+    """The names of all metrics that an expression reads.
+
+    Raises:
+        ValueError: It is no PromQL.
+    """
+    found: set[str] = set()
+
+    def visit(node: promql.Expr) -> None:
+        if isinstance(node, promql.VectorSelector) and node.name:
+            found.add(node.name)
+        elif isinstance(node, promql.MatrixSelector) and node.vector_selector.name:
+            found.add(node.vector_selector.name)
+
+    promql.walk(promql.parse(expr), visit)
+    return found
+
+
+def operands(expr: str) -> list[str]:
+    """The parts of an expression that must have data wherever what they read is scraped.
+
+    A comparison, `and` and `unless` may give nothing because all is well, so their two sides are the parts; whatever
+    stands around them would be empty with them and is left out.
+
+    Raises:
+        ValueError: It is no PromQL.
+    """
+    return [part.prettify() for part in _parts(promql.parse(expr))]
+
+
+def _parts(node: promql.Expr) -> Iterator[promql.Expr]:
+    if isinstance(node, promql.ParenExpr):
+        yield from _parts(node.expr)
+    elif _filters(node) or any(_any(child, _filters) for child in _children(node)):
+        for child in _children(node):
+            yield from _parts(child)
+    elif isinstance(node, promql.MatrixSelector):
+        yield node.vector_selector
+    elif _any(node, _reads):
+        yield node
+
+
+def _children(node: promql.Expr) -> list[promql.Expr]:
+    if isinstance(node, promql.BinaryExpr):
+        return [node.lhs, node.rhs]
+    if isinstance(node, promql.Call):
+        return list(node.args)
+    if isinstance(node, promql.AggregateExpr | promql.UnaryExpr | promql.ParenExpr | promql.SubqueryExpr):
+        return [node.expr]
+    return []
+
+
+def _any(node: promql.Expr, test: Callable[[promql.Expr], bool]) -> bool:
+    return test(node) or any(_any(child, test) for child in _children(node))
+
+
+def _filters(node: promql.Expr) -> bool:
+    if not isinstance(node, promql.BinaryExpr) or str(node.op) not in _FILTERS:
+        return False
+    return node.modifier is None or not node.modifier.return_bool
+
+
+def _reads(node: promql.Expr) -> bool:
+    return isinstance(node, promql.VectorSelector | promql.MatrixSelector)
