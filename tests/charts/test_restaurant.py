@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 WITH_IT = sorted(PROFILES.keys() - {"network-only"})
 
+DATABASE_CLIENTS = ["restaurant", "restaurant-seed"]
+
 
 def deployment(objects: tuple[Object, ...]) -> Object:
     return one(objects, "Deployment", "restaurant")
@@ -159,13 +161,10 @@ def test_the_database_talks_to_the_application_only() -> None:
     spec = policy(objects, "restaurant-database")
     assert spec["policyTypes"] == ["Ingress", "Egress"]
     assert "egress" not in spec
-    (rule,) = spec["ingress"]
-    (peer,) = rule["from"]
-    named = {entry["key"]: entry["values"] for entry in peer["podSelector"]["matchExpressions"]}
-    assert named == {
-        "app.kubernetes.io/name": ["restaurant", "restaurant-seed"],
-        "app.kubernetes.io/instance": ["maas"],
-    }
+    named = [peer["podSelector"]["matchLabels"] for rule in spec["ingress"] for peer in rule["from"]]
+    assert named == [
+        {"app.kubernetes.io/name": name, "app.kubernetes.io/instance": "maas"} for name in DATABASE_CLIENTS
+    ]
 
 
 def test_the_application_reaches_its_database_and_names_and_nothing_else() -> None:
@@ -188,8 +187,10 @@ def test_an_external_database_is_reached_on_its_own_port() -> None:
 
 def test_a_guarded_door_still_lets_the_releases_own_test_in() -> None:
     objects = of_profile("mirror")
-    http = policy(objects, "restaurant")["ingress"][0]
-    test, peer = one(objects, "Pod", "restaurant-test-order"), http["from"][-1]
+    guests, itself = policy(objects, "restaurant")["ingress"][:2]
+    assert guests["ports"] == itself["ports"] == [{"port": "http", "protocol": "TCP"}]
+    assert [sorted(peer) for peer in guests["from"]] == [["namespaceSelector"]]
+    test, (peer,) = one(objects, "Pod", "restaurant-test-order"), itself["from"]
     assert peer["podSelector"]["matchLabels"].items() <= pod_labels(test).items()
     namespace = peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
     # Helm looks for the logs of a test in the release's namespace only.
@@ -207,7 +208,7 @@ def test_the_releases_own_test_asks_the_service(rendered: Rendered) -> None:
 
 
 def test_metrics_are_for_the_monitoring_namespace() -> None:
-    metrics = policy(of_profile("default"), "restaurant")["ingress"][1]
+    metrics = policy(of_profile("default"), "restaurant")["ingress"][-1]
     assert metrics["ports"] == [{"port": "probes", "protocol": "TCP"}]
     assert metrics["from"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
 

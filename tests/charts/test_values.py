@@ -10,7 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from tests.charts.helpers import HELMS
 
-from maas.charts import render
+from maas.charts import render, values
 from maas.charts.render import Request
 from maas.errors import ChartError
 
@@ -19,11 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from maas.charts.helm import Major
+    from maas.charts.values import Leaf
 
 CHARTS = [render.umbrella(), *render.subcharts()]
-# What Kubernetes itself defines and checks; the schema says no more than that it is an object.
-FOREIGN = {"affinity", "behavior", "podSelector", "namespaceSelector", "ipBlock", "parentRefs", "podAnnotations"}
-FOREIGN |= {"annotations", "nodeSelector", "resources"}
 
 
 def schema_of(chart: Path) -> dict[str, Any]:
@@ -36,24 +34,11 @@ def values_of(chart: Path) -> dict[str, Any]:
     return values
 
 
-def resolved(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
-    reference = schema.get("$ref", "")
-    found: dict[str, Any] = root["$defs"][reference.removeprefix("#/$defs/")] if reference else schema
-    return found
-
-
-def keys(values: dict[str, Any], schema: dict[str, Any], root: dict[str, Any], path: str = "") -> Iterator[str]:
-    """The paths that values and schema have not in common."""
-    schema = resolved(schema, root)
-    properties = schema.get("properties")
-    if properties is None:
-        return
-    for key in sorted(values.keys() | properties.keys()):
-        here = f"{path}.{key}" if path else key
-        if key not in properties or key not in values:
-            yield here
-        elif isinstance(values[key], dict) and key not in FOREIGN:
-            yield from keys(values[key], properties[key], root, here)
+def written(content: Any, leaf: Leaf) -> Any:
+    """What a values.yaml says of a value."""
+    for key in leaf.path:
+        content = content[key]
+    return content
 
 
 def names(chart: Path) -> str:
@@ -68,21 +53,30 @@ def test_the_schema_is_one_and_accepts_the_charts_own_values(chart: Path) -> Non
 
 
 @pytest.mark.parametrize("chart", render.subcharts(), ids=names)
-def test_every_value_is_in_the_schema_and_every_key_of_the_schema_has_a_default(chart: Path) -> None:
-    schema = schema_of(chart)
-    # The umbrella's switch has its default there.
-    assert set(keys(values_of(chart), schema, schema)) == {"enabled"}
+def test_every_value_has_a_meaning_and_a_default_and_values_yaml_has_it(chart: Path) -> None:
+    leaves = [leaf for leaf in values.chart(chart).tree.leaves() if not leaf.umbrella]
+    content = values_of(chart)
+    assert [leaf.path for leaf in leaves if written(content, leaf) != leaf.default] == []
+    assert [leaf.path for leaf in leaves if not leaf.description] == []
+    assert len(leaves) > 10
+
+
+def test_the_umbrellas_defaults_decide_over_those_of_its_subcharts() -> None:
+    for chart in values.charts():
+        for name, given in chart.overrides.items():
+            for leaf in chart.tree.leaves():
+                if leaf.path[0] == name and leaf.path[1] in given:
+                    assert given[leaf.path[1]] == leaf.default == written(values_of(chart.directory), leaf)
 
 
 @pytest.mark.parametrize("chart", CHARTS, ids=names)
 def test_every_object_of_the_schema_is_closed(chart: Path) -> None:
     root = schema_of(chart)
-    subcharts = {each.name for each in render.subcharts()} if chart == render.umbrella() else set()
 
     def walk(node: Any, name: str) -> Iterator[str]:
         if isinstance(node, dict):
             is_open = node.get("type") == "object" and node.get("additionalProperties") is not False
-            if is_open and "properties" in node and name not in subcharts:
+            if is_open and "properties" in node:
                 yield name
             for key, entry in node.items():
                 yield from walk(entry, key)

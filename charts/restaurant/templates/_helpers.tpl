@@ -121,6 +121,13 @@
 {{- include "maas.securityContext" (dict "values" .Values) -}}
 {{- end -}}
 
+{{- /* The network policy's values for pods that the user's further rules are not for. */ -}}
+{{- define "restaurant.closedPolicy" -}}
+enabled: {{ .Values.networkPolicy.enabled }}
+ingress: []
+egress: []
+{{- end -}}
+
 {{- /* A value of a Secret of ours: the one in the cluster, else a new one. Takes (dict "context" $ "name" "key"). */ -}}
 {{- define "restaurant.keptSecret" -}}
 {{- $current := lookup "v1" "Secret" (include "maas.namespace" .context) .name -}}

@@ -6,12 +6,13 @@ import json
 from typing import TYPE_CHECKING
 
 from maas import paths
-from maas.charts import definitions, documents, render, values
+from maas.charts import definitions, documents, flows, render, values
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_COMMON = "templates/_common.tpl"
+_COPIED = ("templates/_common.tpl", "templates/_flows.tpl")
+"""The umbrella's helpers that every subchart has too, because it must also install alone."""
 
 
 def texts() -> dict[Path, str]:
@@ -20,8 +21,11 @@ def texts() -> dict[Path, str]:
     Raises:
         ChartError: A source of values is missing or says something that cannot be.
     """
-    common = (render.umbrella() / _COMMON).read_text(encoding="utf-8")
-    found = {chart / _COMMON: common for chart in render.subcharts()}
+    found = {
+        chart / file: (render.umbrella() / file).read_text(encoding="utf-8")
+        for chart in render.subcharts()
+        for file in _COPIED
+    }
     charts = values.charts()
     for chart in charts:
         found[chart.directory / "values.yaml"] = documents.values_yaml(chart)
@@ -29,7 +33,11 @@ def texts() -> dict[Path, str]:
         if chart.directory != render.umbrella():
             readme = chart.directory / "README.md"
             found[readme] = documents.readme(chart, readme.read_text(encoding="utf-8") if readme.is_file() else None)
-    found[paths.content() / "docs" / "values.md"] = documents.reference(charts)
+    docs = paths.content() / "docs"
+    found[docs / "values.md"] = documents.reference(charts)
+    umbrella = values.chart(render.umbrella())
+    namespaces = {name: str(given["namespaceOverride"]) for name, given in umbrella.overrides.items()}
+    found[docs / "policies.md"] = flows.document(flows.load(), namespaces)
     return found
 
 

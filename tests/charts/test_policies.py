@@ -1,0 +1,133 @@
+"""Network policies: all of them from the one table, and nothing beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.charts.helpers import PROFILES, Object, of_profile, one, pod_labels, pod_spec, workloads
+
+from maas.charts import flows
+
+if TYPE_CHECKING:
+    from tests.charts.helpers import Rendered
+
+TABLE = flows.load()
+GUARDED = sorted(set(PROFILES) - {"minimal"})
+"""The profiles with policies; the minimal one has none."""
+
+
+def policies(objects: tuple[Object, ...]) -> list[Object]:
+    return [entry for entry in objects if entry["kind"] == "NetworkPolicy"]
+
+
+def selects(selector: Object, labels: Object) -> bool:
+    return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items())
+
+
+def component(policy: Object) -> str:
+    name: str = policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/name"]
+    return name
+
+
+@pytest.mark.parametrize("name", GUARDED)
+def test_every_pod_on_the_pod_network_has_a_policy_for_both_directions(name: str) -> None:
+    objects = of_profile(name)
+    for workload in workloads(objects):
+        labels = pod_labels(workload)
+        if pod_spec(workload).get("hostNetwork") or "helm.sh/hook" in workload["metadata"].get("annotations", {}):
+            continue
+        found = {
+            direction
+            for policy in policies(objects)
+            if policy["metadata"]["namespace"] == workload["metadata"]["namespace"]
+            and selects(policy["spec"]["podSelector"], labels)
+            for direction in policy["spec"]["policyTypes"]
+        }
+        assert found == {"Ingress", "Egress"}, f"{workload['kind']}/{workload['metadata']['name']}"
+
+
+@pytest.mark.parametrize("name", sorted(PROFILES))
+def test_every_policy_is_of_a_component_of_the_table(name: str) -> None:
+    objects = of_profile(name)
+    assert {component(policy) for policy in policies(objects)} <= TABLE.components.keys()
+
+
+def peers(rule: Object, side: str) -> set[str]:
+    """The components that a rule names; the table's words for everybody else are left out."""
+    return {
+        peer["podSelector"]["matchLabels"]["app.kubernetes.io/name"]
+        for peer in rule.get(side, [])
+        if "app.kubernetes.io/name" in peer.get("podSelector", {}).get("matchLabels", {})
+    }
+
+
+def allowed(objects: tuple[Object, ...]) -> set[tuple[str, str, str]]:
+    """What the policies allow between components: who lets whom, at which end."""
+    found = set()
+    for policy in policies(objects):
+        own = component(policy)
+        for rule in policy["spec"].get("ingress", []):
+            found |= {("in", peer, own) for peer in peers(rule, "from")}
+        for rule in policy["spec"].get("egress", []):
+            found |= {("out", own, peer) for peer in peers(rule, "to")}
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(PROFILES))
+def test_nothing_is_allowed_between_components_that_is_not_in_the_table(name: str) -> None:
+    wanted = {(flow.source, flow.target) for flow in TABLE.flows}
+    assert {(source, target) for _, source, target in allowed(of_profile(name))} <= wanted
+
+
+def test_a_flow_between_components_is_allowed_at_both_ends() -> None:
+    # A policy at one end alone looks right and drops every packet at the other.
+    found = allowed(of_profile("bootstrap"))
+    guarded = {component(policy) for policy in policies(of_profile("bootstrap"))}
+    for flow in TABLE.flows:
+        if flow.source not in TABLE.components or flow.target not in guarded:
+            continue
+        assert ("in", flow.source, flow.target) in found, f"{flow.source} -> {flow.target}"
+        if flow.source in guarded:
+            assert ("out", flow.source, flow.target) in found or _open(flow.source), f"{flow.source} -> {flow.target}"
+
+
+def _open(source: str) -> bool:
+    """Whether a component may connect to every address, so that its flows need no rule each."""
+    return any(flow.source == source and flow.target == "anywhere" and flow.port is None for flow in TABLE.flows)
+
+
+def test_a_flow_with_a_condition_is_there_only_with_it(rendered: Rendered) -> None:
+    def egress(**settings: str) -> list[Any]:
+        policy = one(rendered("restaurant", **settings), "NetworkPolicy", "maas-restaurant")
+        ports = [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]]
+        return sorted(map(str, ports))
+
+    assert egress() == ["53", "53", "postgresql"]
+    external = egress(
+        database__type='"external"',
+        database__existingSecret='"x"',
+        database__external__host='"db"',
+        database__external__port="5433",
+    )
+    assert external == ["53", "53", "5433"]
+
+
+def test_the_api_servers_addresses_narrow_what_reaches_it(rendered: Rendered) -> None:
+    objects = rendered("calico", global__apiServer='{"ports": [6443], "addresses": ["10.90.0.1/32"]}')
+    (rule,) = one(objects, "NetworkPolicy", "calico-kube-controllers")["spec"]["egress"]
+    assert rule == {"ports": [{"port": 6443, "protocol": "TCP"}], "to": [{"ipBlock": {"cidr": "10.90.0.1/32"}}]}
+
+
+def test_rules_of_the_users_own_come_beside_the_charts(rendered: Rendered) -> None:
+    rule = '[{"from": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}]'
+    policy = one(
+        rendered("calico", kubeControllers__networkPolicy__ingress=rule), "NetworkPolicy", "calico-kube-controllers"
+    )
+    assert policy["spec"]["ingress"] == [{"from": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}]
+    assert len(policy["spec"]["egress"]) == 1
+
+
+def test_a_component_without_its_policy_has_none_at_all(rendered: Rendered) -> None:
+    objects = rendered(restaurant__networkPolicy__enabled="false")
+    assert {component(policy) for policy in policies(objects)} == {"metrics-server"}
