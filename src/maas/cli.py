@@ -192,6 +192,14 @@ def load(
 
 
 @app.command()
+def queries(*, name: Name = "lab") -> None:
+    """Run every query of the dashboards on a cluster: which are empty, broken or slow there?"""
+    from maas.charts import queries as dashboards  # noqa: PLC0415
+
+    dashboards.report(name)
+
+
+@app.command()
 def render(
     *,
     values: Values = None,
