@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 FOLDERS = {
     "kubernetes": "Kubernetes",
+    "resources": "Resources",
     "nodes": "Nodes",
     "network": "Network",
     "platform": "Platform",
     "restaurant": "Restaurant",
 }
-"""The directories of the files, and the folders that they are in Grafana."""
+"""The directories of the files, and the folders that they are in Grafana. Each is one ConfigMap."""
 
 PREFIX = "maas-"
 """What every uid begins with, so that none is another project's."""

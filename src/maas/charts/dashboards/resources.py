@@ -91,7 +91,7 @@ def _allocatable(resource: str, where: str = "") -> str:
 
 
 MULTI_CLUSTER = Dashboard(
-    folder="kubernetes",
+    folder="resources",
     name="multi-cluster",
     title="Resources / Multi-cluster",
     description="How full is each cluster that this data source knows?",
@@ -204,7 +204,7 @@ def _io(by: str, where: str, legend: str) -> tuple[Row | Panel, ...]:
 
 
 CLUSTER = Dashboard(
-    folder="kubernetes",
+    folder="resources",
     name="cluster",
     title="Resources / Cluster",
     description="Which namespaces use the cluster, and what do they ask for?",
@@ -303,7 +303,7 @@ def _quotas() -> Panel:
 
 
 NAMESPACE_PODS = Dashboard(
-    folder="kubernetes",
+    folder="resources",
     name="namespace-pods",
     title="Resources / Namespace (pods)",
     description="Which pods of a namespace use what they asked for, and which use more?",
@@ -367,7 +367,7 @@ _OF_TYPE = ', workload_type=~"$type"'
 _OF_WORKLOAD = ', workload="$workload", workload_type=~"$type"'
 
 NAMESPACE_WORKLOADS = Dashboard(
-    folder="kubernetes",
+    folder="resources",
     name="namespace-workloads",
     title="Resources / Namespace (workloads)",
     description="Which Deployments, DaemonSets, StatefulSets and Jobs of a namespace use what they asked for?",
@@ -414,7 +414,7 @@ NAMESPACE_WORKLOADS = Dashboard(
 )
 
 WORKLOAD = Dashboard(
-    folder="kubernetes",
+    folder="resources",
     name="workload",
     title="Resources / Workload",
     description="How do the pods of one workload compare?",
@@ -485,7 +485,7 @@ def _bounded(resource: str) -> Panel:
 
 
 POD = Dashboard(
-    folder="kubernetes",
+    folder="resources",
     name="pod",
     title="Resources / Pod",
     description="What do the containers of one pod use, and are they held back?",
@@ -578,7 +578,7 @@ POD = Dashboard(
 _ON_NODE = ', node=~"$node"'
 
 NODE_PODS = Dashboard(
-    folder="kubernetes",
+    folder="resources",
     name="node-pods",
     title="Resources / Node (pods)",
     description="Which pods use a node?",
@@ -637,7 +637,7 @@ def _of_node(resource: str) -> str:
 
 
 NODES_OVERVIEW = Dashboard(
-    folder="kubernetes",
+    folder="resources",
     name="nodes-overview",
     title="Resources / Nodes overview",
     description="Which nodes are ready, how full is each, and where is room?",
