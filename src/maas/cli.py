@@ -199,6 +199,19 @@ def queries(*, name: Name = "lab") -> None:
     dashboards.report(name)
 
 
+@app.command(hidden=True)
+def pictures(
+    *,
+    name: Name = "lab",
+    minutes: Annotated[float, typer.Option(min=5, help="How far back they look.")] = 30,
+    directory: Annotated[Path, typer.Option(help="Where they go.")] = Path("docs/pictures"),
+) -> None:
+    """Draw dashboards from a cluster's data, for the documentation."""
+    from maas.demo import pictures as drawings  # noqa: PLC0415 - needs matplotlib, a tool of development
+
+    drawings.draw(name, directory=directory, minutes=minutes)
+
+
 @app.command()
 def render(
     *,
