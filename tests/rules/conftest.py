@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from maas import paths, process
+from maas.bundle import tools
+from maas.charts import render, rules
+from maas.charts.render import Request
+
+HERE = Path(__file__).parent
+FILES = sorted(HERE.glob("*_test.yaml"))
+CHART = render.umbrella() / "charts" / "kube-prometheus"
+RUNBOOKS = paths.content() / "docs" / "runbooks"
+
+
+@lru_cache
+def groups() -> dict[str, list[dict[str, Any]]]:
+    """The rule groups of the chart with everything on, by file, as Prometheus gets them."""
+    return rules.rendered(render.objects(Request(CHART, settings=(("rules.enabled", "true"),))))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One question of a file of tests to an alert, and the labels that are expected of what fires."""
+
+    alert: str
+    fires: tuple[dict[str, str], ...]
+
+
+@lru_cache
+def parsed(file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = dict(render.parse(file.read_text(encoding="utf-8"))[0])
+    return found
+
+
+def cases() -> list[Case]:
+    """Every question that any file of tests asks of an alert."""
+    return [
+        Case(question["alertname"], tuple(fired["exp_labels"] for fired in question.get("exp_alerts", [])))
+        for file in FILES
+        for test in parsed(file)["tests"]
+        for question in test.get("alert_rule_test", [])
+    ]
+
+
+def run(file: Path, scratch: Path) -> str:
+    """What promtool says of a file of tests; nothing when all is as expected, also from an earlier run."""
+    promtool = tools.tool("promtool")
+    total = hashlib.sha256(str(promtool.parent.name).encode() + file.read_bytes())
+    for name in parsed(file)["rule_files"]:
+        # Of the texts only the labels are tested, elsewhere: promtool would want every text again in every case.
+        bare = [
+            {**group, "rules": [{k: v for k, v in rule.items() if k != "annotations"} for rule in group["rules"]]}
+            for group in groups()[name.removesuffix(".yaml")]
+        ]
+        text = yaml.safe_dump({"groups": bare})
+        (scratch / name).write_text(text, encoding="utf-8")
+        total.update(text.encode())
+    passed = paths.cache() / "rules" / total.hexdigest()
+    if passed.is_file():
+        return ""
+    (scratch / file.name).write_bytes(file.read_bytes())
+    done = process.run([promtool, "test", "rules", scratch / file.name], check=False, timeout=120)
+    if done.returncode != 0:
+        return done.stdout + done.stderr
+    passed.parent.mkdir(exist_ok=True)
+    passed.touch()
+    return ""
+
+
+@pytest.fixture(params=FILES, ids=lambda file: str(file.stem.removesuffix("_test")))
+def file(request: pytest.FixtureRequest) -> Path:
+    found: Path = request.param
+    return found
