@@ -119,7 +119,7 @@ API_SERVER = Dashboard(
             "Objects",
             "Objects of all kinds in the store.",
             "short",
-            Query('sum(max by (resource) (apiserver_storage_objects{cluster=~"$cluster", job="apiserver"}))'),
+            Query('sum(max by (group, resource) (apiserver_resource_objects{cluster=~"$cluster", job="apiserver"}))'),
         ),
         lines(
             "Error budget burn",

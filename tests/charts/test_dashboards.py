@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from maas.charts import queries
+
+if TYPE_CHECKING:
+    from tests.charts.helpers import Object, Rendered
+
+LAST_APPLIED_BYTES = 262_144
+"""What all annotations of an object may have together; `kubectl apply` writes the whole object into one."""
+
+
+def configmaps(objects: tuple[Object, ...]) -> dict[str, Object]:
+    """The dashboards' ConfigMaps by the folder that they are in Grafana."""
+    return {
+        entry["metadata"]["annotations"]["grafana_folder"]: entry
+        for entry in objects
+        if entry["kind"] == "ConfigMap" and "grafana_folder" in entry["metadata"].get("annotations", {})
+    }
+
+
+def test_every_dashboard_reaches_its_folder_as_it_was_written(rendered: Rendered) -> None:
+    found = configmaps(rendered("kube-prometheus"))
+    assert set(found) == {"Kubernetes", "Resources", "Nodes", "Network", "Platform", "Restaurant"}
+    texts = [text for entry in found.values() for text in entry["data"].values()]
+    by_uid = {document["uid"]: document for document in map(json.loads, texts)}
+    assert by_uid == {document["uid"]: document for document in queries.dashboards()}
+
+
+def test_kubectl_can_apply_each_of_them(rendered: Rendered) -> None:
+    for entry in configmaps(rendered("kube-prometheus")).values():
+        assert len(json.dumps(entry).encode()) < LAST_APPLIED_BYTES, entry["metadata"]["name"]
+
+
+def test_other_sidecars_find_them(rendered: Rendered) -> None:
+    for entry in configmaps(rendered("kube-prometheus")).values():
+        assert entry["metadata"]["labels"]["grafana_dashboard"] == "1"
+
+
+def test_they_can_be_left_out(rendered: Rendered) -> None:
+    assert configmaps(rendered("kube-prometheus", dashboards__enabled="false")) == {}
