@@ -69,6 +69,13 @@ def test_the_network_starts_where_there_is_none(bootstrapped: tuple[Object, ...]
     assert spec["priorityClassName"] == "system-node-critical"
 
 
+def test_the_plugin_knows_the_api_from_the_first_pod_on(bootstrapped: tuple[Object, ...]) -> None:
+    # The installer's own kubeconfig has brackets around the address, which Go takes for a broken one.
+    (plugin, *_) = network_configuration(bootstrapped)["plugins"]
+    root = "https://__KUBERNETES_SERVICE_HOST__:__KUBERNETES_SERVICE_PORT__"
+    assert plugin["kubernetes"]["k8s_api_root"] == root
+
+
 def test_nothing_of_the_release_runs_before_the_network(bootstrapped: tuple[Object, ...]) -> None:
     # A hook's pod would wait for a network that is installed after it.
     early = [
@@ -81,7 +88,11 @@ def test_nothing_of_the_release_runs_before_the_network(bootstrapped: tuple[Obje
 
 
 def test_the_upstream_programs_are_started_as_upstream_does(bootstrapped: tuple[Object, ...]) -> None:
-    installer, felix = containers(node(bootstrapped))
+    registration, installer, felix = containers(node(bootstrapped))
+    # The plugin refuses pods without what this writes, and the kubelet starts pods as soon as the plugin is there.
+    assert registration["command"] == ["/bin/calico-node", "-startup"]
+    assert registration["env"] == felix["env"]
+    assert registration["image"] == felix["image"]
     assert installer["command"] == ["/opt/cni/bin/install"]
     assert environment(installer)["SLEEP"] == "false"
     assert "command" not in felix, "the image's own entry starts its services"
