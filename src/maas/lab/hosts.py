@@ -241,7 +241,13 @@ def _places(client: DockerClient, name: str, hosts: Sequence[str]) -> dict[str, 
 def _prove(name: str, containers: Sequence[Container]) -> None:
     """Show that the hosts are cut off from each other and that every node reaches the hub."""
     hosts = {container.labels[guest.HOST]: (container, guest.address_of(container)) for container in containers}
-    if reach.crossings(hosts):
+    hub, *nodes = containers
+    told = [(node.labels[guest.HOST], node, guest.gateway_of(node)) for node in nodes]
+    with ThreadPoolExecutor(1) as beside:
+        reached = beside.submit(reach.prove_hub, hub, told, port=guest.HUB_PORT)
+        crossings = reach.crossings(hosts)
+    reached.result()
+    if crossings:
         # An engine that manages no firewall (`iptables: false`) forwards between its bridges.
         reach.cut(name, [guest.bridge_of(container) for container in containers])
         if pairs := reach.crossings(hosts):
@@ -250,10 +256,6 @@ def _prove(name: str, containers: Sequence[Container]) -> None:
                 context=[f"{one} reaches {other}" for one, other in pairs],
                 command="iptables --list FORWARD --verbose --numeric",
             )
-    hub, *nodes = containers
-    reach.prove_hub(
-        hub, [(node.labels[guest.HOST], node, guest.gateway_of(node)) for node in nodes], port=guest.HUB_PORT
-    )
 
 
 def _look(client: DockerClient, name: str, *, reasons: tuple[str, ...] = ()) -> LabState:

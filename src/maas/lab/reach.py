@@ -33,16 +33,22 @@ def answers(other):
 print(json.dumps([o for o, p in zip(others, pings) if answers(o) or p.wait() == 0]))
 """
 
-# An echo on the hub's port until every node was answered; status 3 says that the hub itself listens there already.
+# Status 3 says that somebody listens on the UDP port.
+_TAKEN = """
+import errno, socket, sys
+try:
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).bind(("", int(sys.argv[1])))
+except OSError as e:
+    sys.exit(3 if e.errno == errno.EADDRINUSE else 1)
+"""
+
+# An echo on the hub's port until every node was answered.
 _ECHO = """
-import errno, socket, sys, time
+import socket, sys, time
 end = time.monotonic() + 10
 waiting = set(sys.argv[2:])
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-try:
-    s.bind(("", int(sys.argv[1])))
-except OSError as e:
-    sys.exit(3 if e.errno == errno.EADDRINUSE else 1)
+s.bind(("", int(sys.argv[1])))
 while waiting and time.monotonic() < end:
     s.settimeout(max(0.01, end - time.monotonic()))
     try:
@@ -113,12 +119,13 @@ def prove_hub(hub: Container, nodes: Sequence[tuple[str, Container, str]], *, po
     """
     if not nodes:
         return True
+    taken, _ = _python(hub, _TAKEN, str(port))
+    if taken == 3:  # noqa: PLR2004 - the status that the program above gives a meaning
+        return False
     with ThreadPoolExecutor() as pool:
         echo = pool.submit(_python, hub, _ECHO, str(port), *(name for name, _, _ in nodes))
         sent = [pool.submit(_python, node, _SEND, address, str(port), name) for name, node, address in nodes]
-        status, _ = echo.result()
-        if status == 3:  # noqa: PLR2004 - the status that the program above gives a meaning
-            return False
+        echo.result()
         silent = [name for (name, _, _), future in zip(nodes, sent, strict=True) if future.result()[0] != 0]
     if silent:
         raise LabError(
