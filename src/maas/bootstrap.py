@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from maas.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from maas.bundle.sources import Policy
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from maas.hosts.preflight import HostFacts
 
 _PLAN = "plan.json"
+_API_UP = "Control plane started"
+"""The play of site.yml at whose end the API answers."""
 _RESTAURANT = ("restaurant", "restaurant")
 """Namespace and name of the application's Service."""
 
@@ -164,35 +168,76 @@ def bring_up(examined: Examined, bundle: Bundle, given: Mapping[str, Any], *, si
     """
     read, state, planned = examined.inventory, examined.state, examined.plan
     (state / _PLAN).write_text(planned.to_json(), encoding="utf-8")
-    result = ansible.run("site", inventory=read, plan=planned, facts=examined.facts, bundle=bundle, state=state)
-    hub = read.control_plane
-    with console.phase("Access") as step:
-        admin = process.run([*examined.ssh(hub), "cat /etc/kubernetes/admin.conf"]).stdout
-        cluster = access.establish(state, ssh=examined.ssh(hub), api=planned.control_plane_endpoint, admin=admin)
-        step.note(f"kubeconfig {cluster.kubeconfig}")
-    with console.phase("Chart") as step:
-        deployed = deploy.deploy(
-            cluster,
-            helm=tools.tool("helm"),
-            kubectl=tools.tool("kubectl"),
-            values=deploy.merge(platform_values(planned, read), given),
+    values = deploy.merge(platform_values(planned, read), given)
+    with ThreadPoolExecutor(1) as beside:
+        # Everything that a pod needs waits for the network, and that for the API alone: it comes while nodes join.
+        network: list[Future[_Reached]] = []
+        result = ansible.run(
+            "site",
+            inventory=read,
+            plan=planned,
+            facts=examined.facts,
+            bundle=bundle,
+            state=state,
+            after={_API_UP: lambda: network.append(beside.submit(_reach, examined, values))},
         )
-        step.note(f"release {deploy.RELEASE} revision {deployed.revision}{'' if deployed.changed else ', unchanged'}")
-    with console.phase("Ready") as step:
-        cluster.wait_ready(nodes=len(read.hosts), step=step)
-    with console.phase("Verify") as step:
-        proofs = verify(
-            cluster,
-            addresses={name: str(host.vpn_address) for name, host in planned.hosts.items()},
-            pod_mtu=planned.pod_mtu,
-            image=components.load().image("busybox").reference,
-            step=step,
-        )
+        reached = network[0].result()
+        cluster = reached.cluster
+        with console.phase("Nodes ready") as step:
+            cluster.wait_nodes(len(read.hosts), step=step)
+        chart = beside.submit(_deploy, reached)
+        with console.phase("Verify") as step:
+            proofs = verify(
+                cluster,
+                addresses={name: str(host.vpn_address) for name, host in planned.hosts.items()},
+                pod_mtu=planned.pod_mtu,
+                image=components.load().image("busybox").reference,
+                step=step,
+            )
+        verified = time.monotonic() - since
+        chart.result()
     for proof in proofs:
         console.line(f"  {proof.what}: {proof.how}")
-    taken = console.elapsed(time.monotonic() - since)
+    taken = console.elapsed(verified)
     console.line(f"{result.changed} changed tasks on the hosts; from hosts to a verified cluster {taken}")
+    with console.phase("Ready") as step:
+        cluster.wait_ready(nodes=len(read.hosts), step=step)
+    console.line(f"from hosts to everything Ready {console.elapsed(time.monotonic() - since)}")
     summary(read.cluster, cluster)
+
+
+@dataclass(frozen=True)
+class _Reached:
+    """A cluster whose API answers.
+
+    Attributes:
+        cluster: It.
+        deployer: Brings the chart there.
+        fresh: Whether its release was begun just now, with the pod network alone.
+    """
+
+    cluster: Cluster
+    deployer: deploy.Deployer
+    fresh: bool
+
+
+def _reach(examined: Examined, values: dict[str, Any]) -> _Reached:
+    """Open the way to the API, and begin the release with the pod network where there is none yet."""
+    hub, planned = examined.inventory.control_plane, examined.plan
+    admin = process.run([*examined.ssh(hub), "cat /etc/kubernetes/admin.conf"]).stdout
+    ssh = examined.ssh(hub)
+    cluster = access.establish(examined.state, ssh=ssh, api=planned.control_plane_endpoint, admin=admin)
+    deployer = deploy.Deployer(cluster, helm=tools.tool("helm"), kubectl=tools.tool("kubectl"), values=values)
+    with console.phase("Pod network") as step:
+        first = deployer.network()
+        step.note("there already" if first is None else f"release {deploy.RELEASE} revision {first.revision}")
+    return _Reached(cluster, deployer, fresh=first is not None)
+
+
+def _deploy(reached: _Reached) -> None:
+    with console.phase("Chart") as step:
+        deployed = reached.deployer.deploy(definitions=not reached.fresh)
+        step.note(f"release {deploy.RELEASE} revision {deployed.revision}{'' if deployed.changed else ', unchanged'}")
 
 
 def platform_values(planned: Plan, read: Inventory) -> dict[str, Any]:

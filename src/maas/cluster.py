@@ -84,6 +84,12 @@ def _node(item: Any) -> Node:
     )
 
 
+def _behind(present: list[Node], count: int) -> list[str]:
+    """What nodes lack: those that are not Ready, and how many have not joined."""
+    behind = [f"node {node.name}: {node.reason}" for node in present if not node.ready]
+    return behind + ([f"{count - len(present)} nodes have not joined"] if len(present) < count else [])
+
+
 def _workload(kind: str, item: Any) -> Workload:
     status, seen = item.status, (item.status.observed_generation or 0) >= item.metadata.generation
     if kind == "daemon_set":
@@ -157,16 +163,33 @@ class Cluster:
 
         def missing() -> list[str]:
             present = self.nodes()
-            behind = [f"node {node.name}: {node.reason}" for node in present if not node.ready]
-            behind += [f"{nodes - len(present)} nodes have not joined"] if len(present) < nodes else []
             workloads = self.workloads()
             step.note(
                 f"{sum(n.ready for n in present)} of {nodes} nodes, "
                 f"{sum(w.settled for w in workloads)} of {len(workloads)} workloads"
             )
-            return behind + [str(workload) for workload in workloads if not workload.settled]
+            return _behind(present, nodes) + [str(workload) for workload in workloads if not workload.settled]
 
         self.wait(missing, what="nodes and workloads to be Ready", timeout=timeout)
+
+    def wait_nodes(self, count: int, *, step: Phase, timeout: float = 180) -> None:
+        """Wait until all nodes are Ready, which each is once its network plugin is there.
+
+        Args:
+            count: How many nodes there must be.
+            step: The phase that says how far it is.
+            timeout: Seconds after which it is given up.
+
+        Raises:
+            ClusterError: A node was not Ready in time; its context says why.
+        """
+
+        def missing() -> list[str]:
+            present = self.nodes()
+            step.note(f"{sum(node.ready for node in present)} of {count}")
+            return _behind(present, count)
+
+        self.wait(missing, what="nodes to be Ready", timeout=timeout)
 
     def wait(self, missing: Callable[[], list[str]], *, what: str, timeout: float) -> None:
         """Ask again at every change in the cluster until nothing is missing.

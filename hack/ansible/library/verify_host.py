@@ -54,7 +54,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-PROGRAMS = ("kube", "etcd", "containerd", "calico")
+PROGRAMS = ("kube", "etcd", "containerd", "calico", "node_exporter")
 HEADERS = 28  # of IPv4 and ICMP
 STARTING = 180  # seconds; the images of ordinary pods may still be on their way
 

@@ -7,6 +7,7 @@ library alone, in what Python 3.10 (Ubuntu 22.04) understands.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import ipaddress
 import json
 import os
@@ -208,6 +209,14 @@ def resolver(texts: Iterable[tuple[str, str]]) -> dict[str, Any]:
     return {"path": None, "servers": []}
 
 
+def authority() -> str:
+    """The sha256 of the cluster CA certificate that the host trusts, empty without one."""
+    try:
+        return hashlib.sha256(pathlib.Path("/etc/kubernetes/pki/ca.crt").read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
 def missing_packages(status: str, wanted: Sequence[str]) -> list[str]:
     """Which of the wanted packages dpkg does not know as installed, from its status file."""
     installed = set()
@@ -329,6 +338,8 @@ def main(parameters: dict[str, Any]) -> None:
         "kubernetes": [name for path, name in _KUBERNETES.items() if pathlib.Path(path).exists()],
         "runtimes": runtimes(),
         "cluster": _text("/etc/maas/cluster").strip() or None,
+        "joined": pathlib.Path("/etc/kubernetes/kubelet.conf").is_file(),
+        "authority": authority(),
         "resolver": resolver((path, _text(path)) for path in _RESOLVERS),
         "packages_missing": missing_packages(_text("/var/lib/dpkg/status"), parameters["packages"]),
         "to_hub": way_to_hub(parameters["hub"]) if parameters["hub"] else None,

@@ -25,7 +25,7 @@ from maas.hosts.variables import ansible_inventory
 from maas.paths import write_private
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
     from typing import TextIO
@@ -89,6 +89,7 @@ def run(
     bundle: Bundle | None = None,
     state: Path,
     check: bool = False,
+    after: Mapping[str, Callable[[], None]] | None = None,
 ) -> Result:
     """Run a playbook on all hosts of the inventory.
 
@@ -102,6 +103,8 @@ def run(
         bundle: Where programs and images come from; `reset` needs none.
         state: The cluster's state directory, with the pinned host keys.
         check: Say what would be changed, and change nothing.
+        after: What to call when the phase of a title has ended well on all its hosts, while the next one runs. It must
+            not take long.
 
     Raises:
         HostsError: At least one host failed or could not be reached.
@@ -125,7 +128,7 @@ def run(
     content_directory = paths.content() / "hack" / "ansible"
     command: list[str | Path] = [sys.executable, "-P", "-m", "ansible", "playbook", "--inventory", hosts]
     command += [content_directory / f"{playbook}.yml", *(["--check"] if check else [])]
-    view = _View(playbook, inputs=_digests(content))
+    view = _View(playbook, inputs=_digests(content), after=after or {})
     with events.open(encoding="utf-8") as source, contextlib.suppress(ProcessError):
         try:
             for _ in process.lines(
@@ -205,6 +208,7 @@ class _View:
 
     playbook: str
     inputs: Mapping[str, str]
+    after: Mapping[str, Callable[[], None]] = field(default_factory=dict)
     changed: int = 0
     ok: int = 0
     ended_well: bool = False
@@ -263,6 +267,8 @@ class _View:
         self._shown.__exit__(type(error) if error else None, error, None)
         self._shown = self._phase = None
         self._hosts = {}
+        if not failed and self._title in self.after:
+            self.after[self._title]()
 
     def _task(self, name: str, began: float) -> None:
         if self._shown is None:

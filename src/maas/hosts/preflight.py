@@ -36,10 +36,10 @@ _SKEW = 2.0
 _CONTROLLER_SKEW = 60.0
 _SMALL_PATH = 1280
 _PORTS = {
-    "control-plane": (("tcp", 6443), ("tcp", 2379), ("tcp", 2380), ("tcp", 10257), ("tcp", 10259)),
+    "control-plane": tuple(("tcp", port) for port in (6443, 2379, 2380, 2381, 10257, 10259)),
     "worker": (),
 }
-_PORTS_OF_ALL = (("tcp", 10250), ("tcp", 10256), ("udp", 4789))
+_PORTS_OF_ALL = (("tcp", 9091), ("tcp", 9100), ("tcp", 10249), ("tcp", 10250), ("tcp", 10256), ("udp", 4789))
 _PACKAGES = ("openvpn", "runc", "iptables", "ipset", "conntrack", "socat", "ethtool", "kmod", "iputils-ping")
 _OWN_DEVICES = ("tun", "cali", "vxlan.calico", "*")
 _NO_PYTHON = 93
@@ -124,6 +124,8 @@ class HostFacts(_Model):
         kubernetes: What Kubernetes was found, in words.
         runtimes: Container runtimes that run, with their versions.
         cluster: The MaaS cluster that the host belongs to.
+        joined: Whether its kubelet has credentials of a cluster.
+        authority: The sha256 of the cluster CA certificate that it trusts, empty without one.
         resolver: Name servers for pods.
         packages_missing: Debian packages that the host needs and lacks.
         to_hub: The way to the hub; None for the hub itself.
@@ -152,6 +154,8 @@ class HostFacts(_Model):
     kubernetes: tuple[str, ...]
     runtimes: dict[str, str]
     cluster: str | None
+    joined: bool
+    authority: str
     resolver: Resolver
     packages_missing: tuple[str, ...]
     to_hub: Way | None

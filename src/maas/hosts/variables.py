@@ -60,7 +60,8 @@ def ansible_inventory(
         group = "control_plane" if host.role == "control-plane" else "workers"
         groups[group]["hosts"][host.name] = {
             **_connection(inventory, host, known_hosts),
-            "node": _node(host, plan) | ({} if bundle is None else _contents(host, facts[host.name], bundle)),
+            "node": _node(host, plan, facts[host.name])
+            | ({} if bundle is None else _contents(host, facts[host.name], bundle)),
             "vpn": _vpn(host, plan, pki),
         }
     cluster = _cluster(inventory, plan) | ({} if bundle is None else _versions(bundle))
@@ -82,7 +83,9 @@ def _connection(inventory: Inventory, host: Host, known_hosts: Path) -> dict[str
 
 
 def _cluster(inventory: Inventory, plan: Plan) -> dict[str, Any]:
-    timers = plan.model_dump(mode="json", include={"keepalive", "connect_retry", "etcd", "timers", "tun_mtu"})
+    timers = plan.model_dump(
+        mode="json", include={"keepalive", "connect_retry", "etcd", "timers", "tun_mtu", "pod_mtu"}
+    )
     return {
         **timers,
         "name": plan.cluster,
@@ -105,11 +108,13 @@ def _versions(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _node(host: Host, plan: Plan) -> dict[str, Any]:
+def _node(host: Host, plan: Plan, facts: HostFacts) -> dict[str, Any]:
     own = plan.hosts[host.name]
     return {
         **own.model_dump(mode="json"),
         "name": host.name,
+        "joined": facts.joined,
+        "authority": facts.authority,
         "vpn_unit": f"openvpn-{'server' if host.name == plan.hub else 'client'}@maas.service",
         # kubeadm's look at the kernel is for machines: it wants control groups v2, and a kernel configuration to read.
         "ignore_preflight": ["SystemVerification"] if own.cgroup_version == 1 or own.container else [],

@@ -68,7 +68,7 @@ def test_files_go_and_those_that_were_there_before_come_back(host: Host, module:
     own, taken = tmp_path / "deep" / "own", tmp_path / "taken"
     taken.write_text("the host's own")
     files = [{"path": str(path), "content": "ours", "mode": "0644"} for path in (own, taken, module.MARK)]
-    host.run("install_tree", files=files)
+    host.run("install", files=files)
     answer = host.run(module, cluster="shop" if module.MARK.read_text() == "shop\n" else "ours")
     assert answer["changed"]
     assert taken.read_text() == "the host's own"
@@ -78,7 +78,7 @@ def test_files_go_and_those_that_were_there_before_come_back(host: Host, module:
 
 def test_the_mark_goes_last(host: Host, module: Any, tmp_path: Path) -> None:
     files = [{"path": str(path), "content": "shop", "mode": "0644"} for path in (module.MARK, tmp_path / "z")]
-    host.run("install_tree", files=files)
+    host.run("install", files=files)
     changes = host.run(module, check_mode=True, cluster="shop")["changes"]
     assert changes[-1] == f"remove {module.MARK}"
 
@@ -104,7 +104,7 @@ def test_a_host_of_no_cluster_has_nothing_to_reset(host: Host, module: Any) -> N
 
 
 def test_check_mode_changes_nothing(host: Host, module: Any, tmp_path: Path) -> None:
-    host.run("install_tree", files=[{"path": str(tmp_path / "own"), "content": "", "mode": "0644"}])
+    host.run("install", files=[{"path": str(tmp_path / "own"), "content": "", "mode": "0644"}])
     assert host.run(module, check_mode=True, cluster="shop")["changed"]
     assert (tmp_path / "own").exists()
     assert (host.home / "record.json").exists()

@@ -115,7 +115,7 @@ def test_files_and_the_unit_that_reads_them_go_together(host: Host, systemd: Sys
         ("bb", [f"change {config}", f"restart {UNIT}"]),
     ):
         files = [{"path": str(config), "content": content, "mode": "0644"}]
-        assert host.run("install_tree", files=files, units=[group])["changes"] == changes
+        assert host.run("install", files=files, units=[group])["changes"] == changes
     assert systemd.active == "active"
 
 
@@ -131,5 +131,5 @@ def test_a_group_that_was_started_is_remembered_when_a_later_one_fails(
     )
     host.answer = lambda command: (1, "", "no address") if command == ["wait-address"] else systemd(command)
     with pytest.raises(ExitError):
-        host.run("install_tree", units=[first, second])
-    assert not host.run("install_tree", units=[first])["changed"]
+        host.run("install", units=[first, second])
+    assert not host.run("install", units=[first])["changed"]

@@ -44,6 +44,8 @@ def facts_of(**changes: Any) -> HostFacts:
             "kubernetes": (),
             "runtimes": {},
             "cluster": None,
+            "joined": False,
+            "authority": "",
             "resolver": {"path": "/etc/resolv.conf", "servers": ("203.0.113.1",)},
             "packages_missing": (),
             "to_hub": None,

@@ -8,7 +8,7 @@ from ansible.plugins.action import ActionBase
 
 
 class ActionModule(ActionBase):
-    """The controller's half of the module `install_bundle`."""
+    """The controller's half of the module `install`."""
 
     _supports_check_mode = True
     _requires_connection = True
@@ -17,14 +17,14 @@ class ActionModule(ActionBase):
         """Ask the host what it lacks, send that, and install."""
         result = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
-        source = arguments.get("source")
+        bundle = arguments.get("bundle") or {}
+        source = bundle.get("source")
         changes = []
         outcome = self._execute_module(module_args=arguments, task_vars=task_vars)
         # The manifest goes first, when it is another one: only then does the host know which files it lacks.
         while (missing := outcome.get("missing")) and not outcome.get("failed"):
             if not source:
-                directory = arguments["directory"]
-                message = f"the bundle at {directory} on this host lacks {', '.join(missing)}"
+                message = f"the bundle at {bundle['directory']} on this host lacks {', '.join(missing)}"
                 return {**result, "failed": True, "changed": False, "msg": message}
             if self._task.check_mode:
                 return {**result, "changed": True, "changes": [f"receive {path}" for path in missing]}
@@ -44,6 +44,7 @@ class ActionModule(ActionBase):
         for number, path in enumerate(missing):
             received[path] = self._connection._shell.join_path(self._connection._shell.tmpdir, f"bundle-{number}")
             self._connection.put_file(str(source / path), received[path])
-        outcome = self._execute_module(module_args={**arguments, "received": received}, task_vars=task_vars)
+        bundle = {**arguments["bundle"], "received": received}
+        outcome = self._execute_module(module_args={**arguments, "bundle": bundle}, task_vars=task_vars)
         self._remove_tmp_path(self._connection._shell.tmpdir)
         return outcome

@@ -1,15 +1,46 @@
 #!/usr/bin/python
-"""Install many small files at once."""
+"""Install files and run what reads them."""
 
 from __future__ import annotations
 
 DOCUMENTATION = """
-module: install_tree
-short_description: Installs a set of configuration files and runs what reads them, in one step
+module: install
+short_description: Installs programs of the bundle and configuration files, and runs what reads them, in one step
 description:
-  - Writes each file that differs in content or mode, owned by root, in place of one task per file.
+  - In this order, each only where something differs - programs of the bundle, files, systemd units. One call in place
+    of one for each file and unit, since each call costs a host and the controller a third of a second.
+  - Of the bundle the module trusts the manifest that has the digest which the controller expects, and the sha256 that
+    it gives for every file, and nothing else.
   - A file that was there before MaaS is kept aside and put back by a reset.
 options:
+  bundle:
+    description:
+      - Programs to bring into place. The action plugin of the same name carries files that the host's bundle directory
+        lacks over from the controller.
+    type: dict
+    suboptions:
+      directory: {description: The bundle's directory on the host., type: path, required: true}
+      digest: {description: The sha256 that manifest.json must have., type: str, required: true}
+      files:
+        description: What to install.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          path: {description: Path inside the bundle., type: str, required: true}
+          dest: {description: Where it goes., type: path, required: true}
+      need:
+        description: Paths inside the bundle that must be in the directory though they are not installed.
+        type: list
+        elements: str
+        default: []
+      source:
+        description: The bundle's directory on the controller; without it, the bundle must be on the host already.
+        type: path
+      received:
+        description: Set by the action plugin. Path inside the bundle and the temporary file that carries it.
+        type: dict
+        default: {}
   files:
     description: The files that shall be there.
     type: list
@@ -33,8 +64,14 @@ author: MaaS maintainers (@maas)
 """
 
 EXAMPLES = """
-- name: Write the configuration
-  install_tree:
+- name: Install and configure the kubelet
+  install:
+    bundle:
+      directory: /mnt/bundle
+      digest: "{{ cluster.bundle.digest }}"
+      files:
+        - path: bin/kubelet
+          dest: /usr/local/bin/kubelet
     files:
       - path: /etc/maas/cluster
         content: shop
@@ -47,11 +84,17 @@ changes:
   type: list
   elements: str
   sample: ["change /etc/maas/cluster"]
+missing:
+  description: Paths that the host's bundle directory lacks; nothing is installed while there are any.
+  returned: always
+  type: list
+  elements: str
 """
 
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.maas_bundle import RefusedError, bring
 from ansible.module_utils.maas_record import Record, write
 from ansible.module_utils.maas_units import OPTIONS, keep
 
@@ -111,9 +154,25 @@ def apply(files, directories, record, check_mode):
     return changes, diffs
 
 
+PROGRAMS = {
+    "directory": {"type": "path", "required": True},
+    "digest": {"type": "str", "required": True},
+    "files": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"path": {"type": "str", "required": True}, "dest": {"type": "path", "required": True}},
+    },
+    "need": {"type": "list", "elements": "str", "default": []},
+    "source": {"type": "path"},
+    "received": {"type": "dict", "default": {}},
+}
+
+
 def main():
     module = AnsibleModule(
         argument_spec={
+            "bundle": {"type": "dict", "options": PROGRAMS},
             "files": {
                 "type": "list",
                 "elements": "dict",
@@ -129,16 +188,23 @@ def main():
         },
         supports_check_mode=True,
     )
-    record = Record()
+    given, record = module.params, Record()
+    changes, diffs, missing = [], [], []
     try:
-        changes, diffs = apply(module.params["files"], module.params["directories"], record, module.check_mode)
+        if given["bundle"]:
+            changes, missing = bring(given["bundle"], record, module.check_mode)
+        if not missing:
+            written, diffs = apply(given["files"], given["directories"], record, module.check_mode)
+            changes += written
+    except RefusedError as refusal:
+        module.fail_json(msg=str(refusal))
     finally:
         # What was done before a failure is ours too.
         if not module.check_mode:
             record.save()
-    if module.params["units"]:
-        changes += keep(module, module.params["units"])
-    module.exit_json(changed=bool(changes), changes=changes, diff=diffs)
+    if given["units"] and not missing:
+        changes += keep(module, given["units"])
+    module.exit_json(changed=bool(changes), changes=changes, diff=diffs, missing=missing)
 
 
 if __name__ == "__main__":

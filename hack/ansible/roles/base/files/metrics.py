@@ -1,0 +1,211 @@
+#!/usr/bin/python3
+"""Tell Prometheus how this host's tunnel and certificates are: metrics, run by a timer.
+
+node-exporter reads what is written here (its textfile collector). /etc/maas/host.json says what the host is to be in
+the network plan. On the hub OpenVPN's own list of clients says who is connected; on a node the hub's answer to a ping
+does. The file is replaced in one step, so that a reader never meets half of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+sys.dont_write_bytecode = True  # a reset would not know of it
+from maas_certificates import certificates
+
+HOST = Path("/etc/maas/host.json")
+TARGET = Path("/var/lib/maas/metrics/openvpn.prom")
+SEEN = Path("/var/lib/maas/connections.json")
+"""How often each peer was seen to connect, and since when it is connected now."""
+
+CONFIGURATION = {"hub": Path("/etc/openvpn/server/maas.conf"), "node": Path("/etc/openvpn/client/maas.conf")}
+STATUS = Path("/run/openvpn-server/maas.status")
+REVOKED = Path("/etc/openvpn/server/maas/revoked")
+DEVICES = Path("/sys/class/net")
+KUBERNETES = Path("/etc/kubernetes")
+STALE = 60
+"""Seconds after which a status file is no longer believed; OpenVPN writes it every ten."""
+
+HEADERS = 28  # of IPv4 and ICMP
+
+HELP = {
+    "openvpn_up": ("gauge", "Whether the tunnel's service runs and its device has the address of the plan."),
+    "openvpn_peer_connected": ("gauge", "Whether the peer is connected: on the hub by its list, on a node by a ping."),
+    "openvpn_peer_connected_since_seconds": ("gauge", "When the peer's present connection began, Unix time."),
+    "openvpn_peer_received_bytes_total": ("counter", "Bytes received from the peer in the present connection."),
+    "openvpn_peer_sent_bytes_total": ("counter", "Bytes sent to the peer in the present connection."),
+    "openvpn_peer_connections_total": ("counter", "Connections of the peer that were seen."),
+    "openvpn_peer_round_trip_seconds": ("gauge", "Round trip of one small packet through the tunnel."),
+    "openvpn_path_mtu_ok": ("gauge", "Whether a packet as large as the tunnel takes comes back unfragmented."),
+    "openvpn_certificate_not_after_seconds": ("gauge", "End of a certificate of the VPN, Unix time."),
+    "openvpn_revoked_certificates": ("gauge", "Certificates that the hub refuses."),
+    "openvpn_tun_mtu_bytes": ("gauge", "Largest packet of the tunnel's device."),
+    "openvpn_pod_mtu_bytes": ("gauge", "Largest packet of the pods' network."),
+    "openvpn_pod_mtu_wanted_bytes": ("gauge", "Largest packet of the pods' network by the plan."),
+    "kubernetes_certificate_not_after_seconds": ("gauge", "End of a certificate of the control plane, Unix time."),
+}
+
+
+class Samples:
+    """Samples by metric, in the order of `HELP`."""
+
+    def __init__(self):
+        self.lines = {name: [] for name in HELP}
+
+    def add(self, metric, value, **labels):
+        """Add a sample; one without a value is left out."""
+        if value is not None:
+            text = ",".join(f"{key}={json.dumps(str(label), ensure_ascii=False)}" for key, label in labels.items())
+            self.lines[metric].append(f"{metric}{f'{{{text}}}' if text else ''} {float(value):.17g}\n")
+
+    def text(self):
+        """The exposition format; metrics without a sample are left out."""
+        return "".join(
+            f"# HELP {name} {description}\n# TYPE {name} {kind}\n{''.join(self.lines[name])}"
+            for name, (kind, description) in HELP.items()
+            if self.lines[name]
+        )
+
+
+def number(path):
+    """The number that a file of the kernel holds, None where it is not there."""
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def clients(status, now):
+    """The hub's clients by name, from OpenVPN's status file (version 3); none when the file is missing or old."""
+    rows = [line.split("\t") for line in status.splitlines()]
+    written = next((int(row[2]) for row in rows if row[0] == "TIME"), 0)
+    header = next((row[2:] for row in rows if row[:2] == ["HEADER", "CLIENT_LIST"]), [])
+    if now - written > STALE:
+        return {}
+    found = [dict(zip(header, row[1:], strict=False)) for row in rows if row[0] == "CLIENT_LIST"]
+    return {client["Common Name"]: client for client in found if client["Common Name"] != "UNDEF"}
+
+
+def count(seen, connected):
+    """Count the connections that are new since the last look; `seen` maps a peer to its count and present beginning."""
+    for peer, client in connected.items():
+        since = int(client["Connected Since (time_t)"])
+        entry = seen.setdefault(peer, {"count": 0, "since": None})
+        if entry["since"] != since:
+            entry.update(count=entry["count"] + 1, since=since)
+    return seen
+
+
+def ping(address, size):
+    """Round trip in seconds of one packet of `size` bytes that may not be fragmented; None without an answer."""
+    command = ["ping", "-n", "-c", "1", "-W", "1", "-M", "do", "-s", str(size - HEADERS), address]
+    answer = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+    found = re.search(r"time=([\d.]+) ms", answer.stdout)
+    return float(found[1]) / 1000 if found else None
+
+
+def probe(address, size):
+    """Round trip to a peer, and whether a packet of the given size comes back; a lost packet has a second try."""
+    trip = ping(address, 84) or ping(address, 84)
+    if trip is None:
+        return None, None
+    return trip, int(any(ping(address, size) is not None for _ in range(2)))
+
+
+def runs(host):
+    """Whether the tunnel's service is active and a device has this host's address."""
+    active = subprocess.run(["systemctl", "is-active", "--quiet", host["unit"]], check=False).returncode == 0
+    shown = subprocess.run(
+        ["ip", "-4", "-o", "address", "show", "to", f"{host['address']}/32"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    ).stdout
+    return int(active and bool(shown.strip()))
+
+
+def tunnel(samples, host):
+    """What is true of every host's tunnel."""
+    samples.add("openvpn_up", runs(host), name=host["name"], role=host["role"])
+    samples.add("openvpn_tun_mtu_bytes", number(DEVICES / "tun0" / "mtu"))
+    samples.add("openvpn_pod_mtu_bytes", number(DEVICES / "vxlan.calico" / "mtu"))
+    samples.add("openvpn_pod_mtu_wanted_bytes", host["pod_mtu"])
+    for name, end, authority in certificates(CONFIGURATION[host["role"]].read_text(encoding="utf-8")):
+        samples.add("openvpn_certificate_not_after_seconds", end, name=name, kind="ca" if authority else "node")
+    with ThreadPoolExecutor(len(host["peers"]) or 1) as side_by_side:
+        probes = {peer: side_by_side.submit(probe, at, host["tun_mtu"]) for peer, at in host["peers"].items()}
+    for peer, answer in probes.items():
+        trip, whole = answer.result()
+        samples.add("openvpn_peer_round_trip_seconds", trip, peer=peer)
+        samples.add("openvpn_path_mtu_ok", whole, peer=peer)
+        if host["role"] == "node":
+            samples.add("openvpn_peer_connected", int(trip is not None), peer=peer)
+            statistics = DEVICES / "tun0" / "statistics"
+            samples.add("openvpn_peer_received_bytes_total", number(statistics / "rx_bytes"), peer=peer)
+            samples.add("openvpn_peer_sent_bytes_total", number(statistics / "tx_bytes"), peer=peer)
+
+
+def hub(samples, host):
+    """What only the hub knows: who is connected, how often, and whom it refuses."""
+    status = STATUS.read_text(encoding="utf-8") if STATUS.is_file() else ""
+    connected = clients(status, time.time())
+    seen = count(json.loads(SEEN.read_text(encoding="utf-8")) if SEEN.is_file() else {}, connected)
+    replace(SEEN, json.dumps(seen), 0o600)
+    for peer in host["peers"]:
+        client = connected.get(peer, {})
+        samples.add("openvpn_peer_connected", int(bool(client)), peer=peer)
+        samples.add("openvpn_peer_connected_since_seconds", client.get("Connected Since (time_t)"), peer=peer)
+        samples.add("openvpn_peer_received_bytes_total", client.get("Bytes Received"), peer=peer)
+        samples.add("openvpn_peer_sent_bytes_total", client.get("Bytes Sent"), peer=peer)
+        samples.add("openvpn_peer_connections_total", seen.get(peer, {}).get("count"), peer=peer)
+    samples.add("openvpn_revoked_certificates", len(list(REVOKED.iterdir())))
+    for name, text in of_kubernetes():
+        for _, end, authority in certificates(text):
+            samples.add("kubernetes_certificate_not_after_seconds", end, name=name, kind="ca" if authority else "leaf")
+
+
+def of_kubernetes():
+    """Names and texts of the control plane's certificates, those inside of kubeconfigs too."""
+    for path in sorted(KUBERNETES.glob("pki/**/*.crt")):
+        yield str(path.relative_to(KUBERNETES).with_suffix("")), path.read_text(encoding="utf-8")
+    for path in sorted(KUBERNETES.glob("*.conf")):
+        for inside in re.findall(r"client-certificate-data: (\S+)", path.read_text(encoding="utf-8")):
+            yield path.name, base64.b64decode(inside).decode("ascii")
+
+
+def replace(path, text, mode):
+    """Replace a file in one step."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).chmod(mode)
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(name).unlink()
+        raise
+
+
+def main():
+    host = json.loads(HOST.read_text(encoding="utf-8"))
+    samples = Samples()
+    tunnel(samples, host)
+    if host["role"] == "hub":
+        hub(samples, host)
+    TARGET.parent.mkdir(mode=0o755, exist_ok=True)
+    replace(TARGET, samples.text(), 0o644)
+
+
+if __name__ == "__main__":
+    main()
