@@ -118,12 +118,11 @@ def test_a_runbook_says_how_to_confirm_to_fix_and_to_silence(page: Path) -> None
 
 def test_what_switches_a_group_is_a_value() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
-    for source in SOURCES:
-        for group in source.groups:
-            at = values
-            for key in filter(None, group.when.split(".")):
-                assert key in at, f"{group.name}: {group.when}"
-                at = at[key]
+    for when in {one.when for source in SOURCES for group in source.groups for one in (group, *group.rules)}:
+        at = values
+        for key in filter(None, when.split(".")):
+            assert key in at, when
+            at = at[key]
 
 
 def alerts(**settings: str) -> dict[str, dict[str, Any]]:
@@ -152,6 +151,11 @@ def test_a_group_can_be_switched_off() -> None:
     found = alerts(rules__groups='{"kubernetes-apps": false}')
     assert "KubeJobFailed" not in found
     assert "KubeCPUOvercommit" in found
+
+
+def test_nothing_is_missed_that_is_not_collected() -> None:
+    assert "KubeletDown" not in alerts(scrapes__kubelet__enabled="false")
+    assert "KubeSchedulerDown" not in alerts(scrapes__kubeScheduler="false")
 
 
 def test_a_threshold_reaches_the_expression_and_the_text() -> None:

@@ -72,15 +72,16 @@ class Threshold(_Strict):
         return node | {key: limit for key, limit in limits.items() if limit is not None}
 
 
-class _Timed(_Strict):
+class _Rule(_Strict):
     expr: str
-    labels: dict[str, str] = {}
+    when: str = ""
 
 
-class Record(_Timed):
+class Record(_Rule):
     """A recording rule."""
 
     record: str
+    labels: dict[str, str] = {}
 
 
 class Annotations(_Strict):
@@ -97,11 +98,10 @@ class AlertLabels(BaseModel):
     severity: Literal["critical", "warning", "info", "none"]
 
 
-class Alert(_Strict):
+class Alert(_Rule):
     """An alerting rule. Several may have one name, when they differ in severity."""
 
     alert: str
-    expr: str
     duration: Annotated[str | None, Field(alias="for")] = None
     keep_firing_for: str | None = None
     labels: AlertLabels
@@ -113,7 +113,7 @@ class Group(_Strict):
 
     Attributes:
         name: Its name, which is the community's where there is one.
-        when: A path in the chart's values; without a true value there the group is left out.
+        when: A path in the chart's values; without a true value there the group is left out. A rule may have one, too.
         interval: How often it is evaluated, if not as often as Prometheus' default.
         rules: The rules, in the order of evaluation.
     """

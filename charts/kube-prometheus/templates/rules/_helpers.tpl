@@ -1,13 +1,13 @@
 {{- /*
-Whether a group of rules is wanted: "true" or nothing. Takes (dict "context" $ "group" ...). A group that watches
-something optional names the value that switches it.
+Whether what watches something optional is wanted: "true" or nothing. A group or rule says in `when` which value switches
+it. Takes (dict "context" $ "when" "scrapes.etcd"); no path is always wanted.
 */ -}}
-{{- define "kube-prometheus.ruleGroupWanted" -}}
-{{- $value := get .context.Values.rules.groups .group.name -}}
-{{- if and $value .group.when -}}
+{{- define "kube-prometheus.rulesWanted" -}}
+{{- $value := true -}}
+{{- if .when -}}
   {{- $value = .context.Values -}}
-  {{- range splitList "." .group.when -}}
-    {{- $value = get ($value | default dict) . -}}
+  {{- range splitList "." .when -}}
+    {{- $value = get $value . -}}
   {{- end -}}
   {{- if kindIs "map" $value -}}
     {{- $value = $value.enabled -}}
@@ -22,9 +22,10 @@ Takes (dict "context" $ "group" ...).
 */ -}}
 {{- define "kube-prometheus.ruleGroup" -}}
 {{- $values := .context.Values.rules -}}
+{{- $context := .context -}}
 {{- $rules := list -}}
 {{- range .group.rules -}}
-  {{- $rule := . -}}
+  {{- $rule := omit . "when" -}}
   {{- $change := dict -}}
   {{- if .alert -}}
     {{- $change = get $values.alerts .alert | default dict -}}
@@ -33,7 +34,9 @@ Takes (dict "context" $ "group" ...).
     {{- with $change.severity }}{{- $_ := set $rule.labels "severity" . }}{{- end -}}
     {{- with $change.labels }}{{- $_ := set $rule "labels" (merge (dict) . $rule.labels) }}{{- end -}}
   {{- end -}}
-  {{- if dig "enabled" true $change }}{{- $rules = append $rules $rule }}{{- end -}}
+  {{- if and (dig "enabled" true $change) (include "kube-prometheus.rulesWanted" (dict "context" $context "when" .when)) -}}
+    {{- $rules = append $rules $rule -}}
+  {{- end -}}
 {{- end -}}
 {{- if $rules -}}
 {{- toYaml (list (set (omit .group "when") "rules" $rules)) -}}
