@@ -107,6 +107,12 @@ def load(session: nox.Session) -> None:
 
 
 @nox.session
+def queries(session: nox.Session) -> None:
+    """Every query of the dashboards on a cluster: which are empty, broken or slow there?"""
+    maas(session, "queries")
+
+
+@nox.session
 def bundle(session: nox.Session) -> None:
     """Binaries and images of every component in one directory, ready to be carried."""
     maas(session, "bundle")
