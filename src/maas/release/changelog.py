@@ -134,5 +134,7 @@ def show(version: Version, *, draft: bool) -> None:
 
 
 def _section(text: str, version: Version) -> str | None:
-    found = re.search(rf"^## \[?{re.escape(str(version))}\]?(?: .*)?$.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    found = re.search(
+        rf"^## \[?{re.escape(str(version))}\]?(?: [^\n]*)?$.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL
+    )
     return found.group(0) if found else None

@@ -1,7 +1,7 @@
 """Every image that the chart can start, found by rendering it and not by a list that somebody keeps.
 
-Two ways must agree: what the profiles of ci/ start when they are rendered, arguments included, and what the values of the
-charts name. An image that only the values know is one that no profile tries.
+Two ways are taken together: what the profiles of ci/ start when they are rendered, arguments included, and what the values of
+the charts name. An image that only the values know is one that no profile tries.
 """
 
 from __future__ import annotations
@@ -34,31 +34,28 @@ def started() -> list[str]:
     """The references of every image that the umbrella chart can start, as upstream names them, in order.
 
     Raises:
-        ReleaseError: An image is not in the lock of components, or no profile of ci/ starts it.
+        ReleaseError: An image is neither in the lock of components nor ours.
         ChartError: A profile cannot be rendered.
     """
     known = {_path(reference): reference for reference in _known()}
-    rendered = {
-        reference: profile.name
-        for profile in render.profiles()
-        for entry in render.objects(Request(render.umbrella(), values=(profile,)))
-        for reference in named(entry)
-    }
-    faults = [
-        f"{reference} ({profile}) is neither in the lock of components nor ours"
-        for reference, profile in rendered.items()
-        if _path(reference) not in known
-    ]
-    found = {_path(reference) for reference in rendered}
-    faults += [
-        f"{reference} is in the values of {chart.name}, and no profile of ci/ starts it"
-        for chart in render.subcharts()
-        for reference in of_values(chart)
-        if _path(reference) not in found
-    ]
-    if faults:
-        raise ReleaseError("the images of the chart cannot be listed", context=sorted(set(faults)))
-    return sorted(known[path] for path in found)
+    found = {**_valued(), **_rendered()}
+    if unknown := sorted(
+        f"{reference} ({where})" for reference, where in found.items() if _path(reference) not in known
+    ):
+        raise ReleaseError(
+            "the chart can start images that are neither in the lock of components nor ours", context=unknown
+        )
+    return sorted({known[_path(reference)] for reference in found})
+
+
+def untried() -> list[str]:
+    """The images that values name and that no profile of ci/ starts: nothing has tried them.
+
+    Raises:
+        ChartError: A profile cannot be rendered.
+    """
+    tried = {_path(reference) for reference in _rendered()}
+    return sorted(f"{reference} ({where})" for reference, where in _valued().items() if _path(reference) not in tried)
 
 
 def of_values(chart: Path) -> list[str]:
@@ -114,6 +111,21 @@ def licence(reference: str) -> str:
         if isinstance(item, Image) and item.reference == reference:
             return component.licence
     return "Apache-2.0"
+
+
+def _rendered() -> dict[str, str]:
+    """The images of all renders, each with a profile that starts it."""
+    return {
+        reference: profile.name
+        for profile in render.profiles()
+        for entry in render.objects(Request(render.umbrella(), values=(profile,)))
+        for reference in named(entry)
+    }
+
+
+def _valued() -> dict[str, str]:
+    """The images of all values, each with its chart."""
+    return {reference: chart.name for chart in render.subcharts() for reference in of_values(chart)}
 
 
 def _images() -> list[Image]:

@@ -85,6 +85,8 @@ def in_place(output: Path, *, yes: bool) -> None:
     with console.phase("Images that the chart can start") as step:
         references = images.started()
         step.note(str(len(references)))
+    if untried := images.untried():
+        console.warn(f"no profile of ci/ starts {', '.join(untried)}")
     with console.phase("Image of the restaurant, reproducible") as step:
         image = application.build(source, output, yes=yes)
         step.note(image.digest)

@@ -203,7 +203,7 @@ def _index(root: Path) -> dict[str, list[Entry]]:
 
 def _look_back(root: Path, known: set[str], version: str) -> None:
     """Refuse to build on an index that does not know what lies beside it: somebody put an older one there."""
-    lying = {file.parent.name for file in root.glob(f"*/{checksums.FILE}")}
+    lying = {file.parent.name for file in root.glob(f"*/{checksums.FILE}") if file.parent.suffix != _PART}
     if lost := sorted(lying - known - {version}):
         raise ReleaseError(
             f"the index of {root} does not know {', '.join(lost)}, which lies beside it",

@@ -25,9 +25,10 @@ from maas.release.signing import Trust
 from maas.release.version import Version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _BILL = ".cdx.json"
+_UMBRELLA = "maas"
 _TIMEOUT = 60.0
 _LIMIT = 2 * 1024**3
 """Bytes of one file that are fetched at most."""
@@ -245,8 +246,7 @@ def opened(where: str, trust: Trust, version: str | None) -> Iterator[Subject]:
             chosen = _choose(index, version)
             yield Subject(str(Path(where).resolve()), Path(where) / chosen, chosen, trust, index=index)
         elif (Path(where) / checksums.FILE).is_file():
-            statement = provenance.read(Path(where) / provenance.FILE)
-            yield Subject(where, Path(where), provenance.version_of(statement), trust)
+            yield Subject(where, Path(where), _version(checksums.read(Path(where))), trust)
         else:
             raise UsageError(
                 f"{where} is neither a release nor a chart repository",
@@ -257,6 +257,19 @@ def opened(where: str, trust: Trust, version: str | None) -> Iterator[Subject]:
 def _carried() -> list[Path]:
     """The project's public keys, as this tool carries them."""
     return sorted(file for file in (paths.content() / signing.PUBLIC).glob("*") if file.suffix in {".asc", ".pub"})
+
+
+def _version(names: Iterable[str]) -> str:
+    """The version that the name of the umbrella's archive says; what the archive says is compared with it later.
+
+    Raises:
+        VerificationError: There is no such archive.
+    """
+    found = [name.removeprefix(f"{_UMBRELLA}-").removesuffix(".tgz") for name in names if name.endswith(".tgz")]
+    for text in found:
+        with contextlib.suppress(UsageError):
+            return str(Version.parse(text))
+    raise VerificationError(f"{checksums.FILE} names no chart {_UMBRELLA}")
 
 
 def _choose(index: dict[str, list[repository.Entry]], version: str | None) -> str:

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import gzip
+import io
+import shutil
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+from cyclonedx.model.component import ComponentType
+from packageurl import PackageURL
+
+from maas import images, process
+from maas.bundle import cache, oci
+from maas.release import application, checksums, make, prov, provenance, repository, sbom, signing
+from maas.release.source import Source
+from maas.release.version import Version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+EPOCH = 1_790_000_000
+IMAGE = images.reference().rpartition(":")[0]
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Throw-away keys of one maintainer: a pair of files, and one in a GnuPG home of its own."""
+
+    pair: signing.KeyPair
+    gpg: signing.Gpg
+    public: tuple[Path, Path]
+
+
+def _keys(directory: Path, name: str) -> Keys:
+    passphrase = directory / "passphrase"
+    passphrase.write_text("not a secret of anybody\n")
+    passphrase.chmod(0o600)
+    private, public = signing.generate(directory, passphrase=passphrase)
+    user = f"{name} <{name}@example.org>"
+    process.run(["gpg", "--batch", "--passphrase", "", "--quick-generate-key", user, "ed25519", "sign", "never"])
+    armored = directory / "maas.asc"
+    armored.write_text(process.run(["gpg", "--batch", "--armor", "--export", user]).stdout)
+    gpg = signing.Gpg(signing.fingerprints(armored)[0])
+    return Keys(signing.KeyPair(private, passphrase), gpg, (armored, public))
+
+
+@pytest.fixture(scope="session")
+def home() -> Iterator[Path]:
+    """A GnuPG home; its path is short, since a socket lies in it."""
+    directory = Path(tempfile.mkdtemp(prefix="gpg-"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GNUPGHOME", str(directory))
+        yield directory
+        process.run(["gpgconf", "--kill", "all"], check=False)
+    shutil.rmtree(directory, ignore_errors=True)  # the agent removes its sockets at the same time
+
+
+@pytest.fixture(scope="session")
+def keys(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    """The keys of the project."""
+    assert home.is_dir()
+    return _keys(tmp_path_factory.mktemp("keys"), "project")
+
+
+@pytest.fixture(scope="session")
+def foreign(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    """The keys of somebody else."""
+    assert home.is_dir()
+    return _keys(tmp_path_factory.mktemp("foreign"), "mallory")
+
+
+def chart(
+    directory: Path, name: str, version: str, *, extra: dict[str, bytes] | None = None, epoch: int = EPOCH
+) -> Path:
+    """The archive of a small chart."""
+    target = directory / f"{name}-{version}.tgz"
+    described = yaml.safe_dump({"apiVersion": "v2", "name": name, "version": version, "description": f"of {name}"})
+    memory = io.BytesIO()
+    with tarfile.open(fileobj=memory, mode="w") as tar:
+        for path, content in {f"{name}/Chart.yaml": described.encode(), **(extra or {})}.items():
+            info = tarfile.TarInfo(path)
+            info.size, info.mtime = len(content), epoch
+            tar.addfile(info, io.BytesIO(content))
+    target.write_bytes(gzip.compress(memory.getvalue(), mtime=0))
+    return target
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes small releases that have everything that a real one has."""
+
+    keys: Keys
+
+    def unsigned(self, directory: Path, version: str, *, note: str = "", extra: dict[str, bytes] | None = None) -> Path:
+        """The files of a release that are not signatures."""
+        directory.mkdir(parents=True)
+        source = Source(directory, "c0ffee" * 6 + "beef", EPOCH, Version.parse(version), "https://maas.example/maas")
+        archives = [chart(directory, name, version) for name in ("calico", "restaurant")]
+        umbrella = chart(directory, "maas", version, extra={"maas/values.yaml": note.encode(), **(extra or {})})
+        with cache.scratch() as scratch:
+            layer = oci.write_layer([oci.Entry("/note", content=f"{version} {note}".encode())], scratch)
+            archive = directory / application.name(source)
+            oci.write_image(archive, [layer], oci.Settings(), reference=f"{IMAGE}:{version}")
+        digest = application.digest(archive)
+        (directory / "images.txt").write_text(f"{IMAGE}:{version}@{digest}\n")
+        (directory / "NOTES.md").write_text(f"## {version}\n")
+        (directory / repository.METADATA).write_text("owners: []\n")
+        wheel = directory / f"maas-{version}-py3-none-any.whl"
+        wheel.write_bytes(b"a wheel")
+        for file, kind in ((umbrella, ComponentType.APPLICATION), (archive, ComponentType.CONTAINER)):
+            sbom.write(source, file, kind, PackageURL("generic", None, "maas", version), sbom.charts(archives, version))
+        self.seal(directory, version, digest)
+        return directory
+
+    def seal(self, directory: Path, version: str, digest: str | None = None) -> None:
+        """Write statement and checksums anew, as the makers of a release would."""
+        source = Source(directory, "c0ffee" * 6 + "beef", EPOCH, Version.parse(version), "https://maas.example/maas")
+        for name in (provenance.FILE, checksums.FILE):
+            (directory / name).unlink(missing_ok=True)
+        suffixes = (signing.ASC, signing.BUNDLE, prov.SUFFIX)
+        files = [file for file in directory.iterdir() if not file.name.endswith(suffixes)]
+        subjects = {file.name: cache.sha256(file) for file in files}
+        image = digest or application.digest(next(directory.glob("*.oci.tar")))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(provenance, "_LOCKS", ())
+            statement = provenance.write(
+                source, directory, {**subjects, f"{IMAGE}:{version}": image.removeprefix("sha256:")}, {}
+            )
+        checksums.write(directory, [file.name for file in (*files, statement)])
+
+    def release(
+        self,
+        directory: Path,
+        version: str = "0.1.0",
+        *,
+        signers: list[signing.Signer] | None = None,
+        note: str = "",
+        extra: dict[str, bytes] | None = None,
+    ) -> Path:
+        """A signed release."""
+        self.unsigned(directory, version, note=note, extra=extra)
+        make.sign_all(directory, signers or [self.keys.pair])
+        return directory
+
+
+@pytest.fixture(scope="session")
+def maker(keys: Keys) -> Maker:
+    return Maker(keys)
+
+
+@pytest.fixture(scope="session")
+def made(maker: Maker, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A release that was made once and is copied for each test, by its version."""
+    kept: dict[str, Path] = {}
+
+    def copy(target: Path, version: str = "0.1.0") -> Path:
+        if version not in kept:
+            kept[version] = maker.release(tmp_path_factory.mktemp("releases") / version, version)
+        shutil.copytree(kept[version], target)
+        return target
+
+    return copy
+
+
+@pytest.fixture(autouse=True)
+def _own_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # What verify remembers of an index goes into a directory of the test's own.
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from maas import process
+from maas.bundle import tools
+from maas.errors import ReleaseError, UsageError, VerificationError
+from maas.release import checksums, make, publish, registry, repository, serve
+from maas.release.verify import verify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.unit.release.conftest import Keys, Maker
+
+    Made = Callable[..., Path]
+
+
+def everything(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def whole(root: Path) -> set[str]:
+    """What a consumer sees: the versions of the index, after each of their files was found with its digest."""
+    if not (root / repository.FILE).exists():
+        return set()
+    seen = set()
+    for listed in repository.read((root / repository.FILE).read_text()).values():
+        for entry in listed:
+            directory = root / entry["version"]
+            assert repository.entries(directory, entry["version"])[entry["name"]] == entry
+            assert {path.name for path in directory.iterdir()} >= {*checksums.read(directory), checksums.FILE}
+            seen.add(entry["version"])
+    return seen
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "repository"
+
+
+def test_a_second_version_stands_beside_the_first_which_keeps_its_bytes(made: Made, root: Path, tmp_path: Path) -> None:
+    publish.to(made(tmp_path / "one"), str(root))
+    first, before = everything(root / "0.1.0"), repository.read((root / repository.FILE).read_text())
+    publish.to(made(tmp_path / "two", "0.2.0"), str(root))
+    assert everything(root / "0.1.0") == first
+    after = repository.read((root / repository.FILE).read_text())
+    for chart, (entry,) in before.items():
+        assert [other["version"] for other in after[chart]] == ["0.2.0", "0.1.0"]
+        assert after[chart][1] == entry
+    assert whole(root) == {"0.1.0", "0.2.0"}
+
+
+def test_publishing_again_changes_nothing(made: Made, root: Path, tmp_path: Path) -> None:
+    release = made(tmp_path / "one")
+    publish.to(release, str(root))
+    before = everything(root)
+    publish.to(release, str(root))
+    assert everything(root) == before
+
+
+def test_the_same_archives_make_the_same_index_whenever_and_in_whatever_order(made: Made, tmp_path: Path) -> None:
+    one, two = made(tmp_path / "one"), made(tmp_path / "two", "0.2.0")
+    for name, order in (("a", (one, two)), ("b", (two, one))):
+        for release in order:
+            publish.to(release, str(tmp_path / name))
+    assert (tmp_path / "a" / repository.FILE).read_bytes() == (tmp_path / "b" / repository.FILE).read_bytes()
+
+
+@pytest.mark.parametrize("lost_index", [False, True])
+def test_a_version_never_gets_other_bytes(
+    made: Made, maker: Maker, root: Path, tmp_path: Path, *, lost_index: bool
+) -> None:
+    publish.to(made(tmp_path / "one"), str(root))
+    before = everything(root)
+    if lost_index:
+        (root / repository.FILE).unlink()
+    other = maker.release(tmp_path / "other", note="other bytes")
+    with pytest.raises(ReleaseError, match=r"has another maas|holds another release") as raised:
+        publish.to(other, str(root))
+    assert "never changes" in str(raised.value.hint)
+    assert {**everything(root), repository.FILE: before[repository.FILE]} == before
+
+
+def test_an_index_that_lost_a_version_is_not_built_upon(made: Made, root: Path, tmp_path: Path) -> None:
+    publish.to(made(tmp_path / "one"), str(root))
+    older = (root / repository.FILE).read_text()
+    publish.to(made(tmp_path / "two", "0.2.0"), str(root))
+    (root / repository.FILE).write_text(older)
+    with pytest.raises(ReleaseError, match=r"does not know 0\.2\.0, which lies beside it"):
+        publish.to(made(tmp_path / "three", "0.3.0"), str(root))
+    publish.to(tmp_path / "two", str(root))
+    publish.to(tmp_path / "three", str(root))
+    assert whole(root) == {"0.1.0", "0.2.0", "0.3.0"}
+
+
+def test_an_index_that_names_what_is_gone_is_not_built_upon(made: Made, root: Path, tmp_path: Path) -> None:
+    publish.to(made(tmp_path / "one"), str(root))
+    shutil.rmtree(root / "0.1.0")
+    with pytest.raises(ReleaseError, match=r"names 0\.1\.0, which is not there"):
+        publish.to(made(tmp_path / "two", "0.2.0"), str(root))
+
+
+class Interrupted(BaseException):
+    """The machine went away."""
+
+
+def test_wherever_publishing_stops_consumers_see_whole_versions_and_the_next_run_ends_it(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = made(tmp_path / "one"), made(tmp_path / "two", "0.2.0")
+    places = ((shutil, "copyfile"), (type(tmp_path), "rename"), (type(tmp_path), "replace"), (type(tmp_path), "mkdir"))
+    stops = 0
+    for step in range(100):
+        root = tmp_path / f"at-{step}"
+        publish.to(one, str(root))
+        left = step
+        with monkeypatch.context() as patch:
+            for owner, name in places:
+                real = getattr(owner, name)
+
+                def stopping(*arguments: object, real: Callable[..., object] = real, **options: object) -> object:
+                    nonlocal left
+                    left -= 1
+                    if left < 0:
+                        raise Interrupted
+                    return real(*arguments, **options)
+
+                patch.setattr(owner, name, stopping)
+            try:
+                publish.to(two, str(root))
+            except Interrupted:
+                stops += 1
+            else:
+                break
+        assert whole(root) == {"0.1.0"}
+        publish.to(two, str(root))
+        assert whole(root) == {"0.1.0", "0.2.0"}
+        assert not list(root.glob("*.part"))
+    assert stops > len(checksums.read(two))
+
+
+def test_a_damaged_or_unsigned_release_is_not_published(made: Made, maker: Maker, root: Path, tmp_path: Path) -> None:
+    damaged = made(tmp_path / "damaged")
+    (damaged / "images.txt").write_text("else\n")
+    for release in (damaged, maker.unsigned(tmp_path / "unsigned", "0.1.0")):
+        with pytest.raises(ReleaseError, match="is not whole"):
+            publish.to(release, str(root))
+    assert not root.exists()
+    with pytest.raises(ReleaseError, match="is no release"):
+        publish.to(tmp_path, str(root))
+
+
+def test_a_chart_that_leads_out_of_its_directory_is_not_published(maker: Maker, root: Path, tmp_path: Path) -> None:
+    release = maker.release(tmp_path / "release", extra={"../evil": b"evil"})
+    with pytest.raises(VerificationError, match="leads out of its directory"):
+        publish.to(release, str(root))
+    assert not (root / repository.FILE).exists()
+    assert not (root / "0.1.0").exists()
+
+
+def test_helm_reads_the_index_and_artifact_hub_finds_its_file(made: Made, root: Path, tmp_path: Path) -> None:
+    publish.to(made(tmp_path / "one"), str(root))
+    index = yaml.safe_load((root / repository.FILE).read_text())
+    assert index["apiVersion"] == "v1"
+    entry = index["entries"]["maas"][0]
+    assert (root / entry["urls"][0]).is_file()
+    assert entry["created"] == index["generated"] == "2026-09-21T14:13:20Z"
+    assert (root / repository.METADATA).is_file()
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in root.rglob("*") if not path.name.startswith("."))
+
+
+def test_a_directory_that_is_no_repository_is_not_served(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is no chart repository"):
+        serve.server(tmp_path, 0)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real registry, on loopback."""
+    directory, port = tmp_path_factory.mktemp("registry"), free_port()
+    words = [str(tools.tool("crane")), "registry", "serve", "--address", f"127.0.0.1:{port}", "--disk", str(directory)]
+    running = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.05)
+    yield f"127.0.0.1:{port}"
+    running.terminate()
+    running.wait()
+
+
+def digest(reference: str) -> str:
+    return process.run([tools.tool("crane"), "digest", reference]).stdout.strip()
+
+
+def test_a_release_goes_to_a_registry_comes_back_and_is_verified(
+    made: Made, keys: Keys, server: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    release, target = made(tmp_path / "one"), f"oci://{server}/whole"
+    make.sign_all(release, [keys.gpg])
+    publish.to(release, target)
+    before = digest(f"{server}/whole/charts/maas:0.1.0")
+    publish.to(release, target)
+    said = capfd.readouterr().err
+    assert said.count("is there already") == 6
+    for reference in (f"{target}/charts/maas:0.1.0", f"{target}/charts/maas@{before}"):
+        verify(reference, keys=keys.public, identity=None, issuer=None, version=None)
+    assert "whole and signed" in capfd.readouterr().err
+    assert before == registry.chart_layout(release / "maas-0.1.0.tgz", tmp_path / "layout")
+    assert publish.refusals(target, "0.1.0") == [f"{target} has 0.1.0 already; a published version never changes"]
+    assert publish.refusals(target, "0.2.0") == []
+
+
+def test_a_registry_never_gets_other_bytes_for_a_version(made: Made, maker: Maker, server: str, tmp_path: Path) -> None:
+    target = f"oci://{server}/bytes"
+    publish.to(made(tmp_path / "one"), target)
+    before = digest(f"{server}/bytes/charts/maas:0.1.0")
+    with pytest.raises(ReleaseError, match="the registry has another"):
+        publish.to(maker.release(tmp_path / "other", note="other bytes"), target)
+    assert digest(f"{server}/bytes/charts/maas:0.1.0") == before
+
+
+def test_the_umbrella_comes_last_so_that_an_interrupted_push_is_not_seen(
+    made: Made, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, target = made(tmp_path / "one"), f"oci://{server}/interrupted"
+    real, left = registry._push, 4
+
+    def stopping(*arguments: Path | str, **options: bool) -> str:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Interrupted
+        return real(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(registry, "_push", stopping)
+    with pytest.raises(Interrupted):
+        publish.to(release, target)
+    assert publish.refusals(target, "0.1.0") == []  # no umbrella yet, so the version is not there
+    left = 100
+    publish.to(release, target)
+    assert digest(f"{server}/interrupted/charts/maas:0.1.0")
+
+
+def test_an_image_that_was_exchanged_in_the_registry_is_found(
+    made: Made, maker: Maker, keys: Keys, server: str, tmp_path: Path
+) -> None:
+    target = f"oci://{server}/exchanged"
+    publish.to(made(tmp_path / "one"), target)
+    publish.to(maker.release(tmp_path / "other", note="other bytes"), f"oci://{server}/other")
+    process.run(
+        [tools.tool("crane"), "copy", f"{server}/other/restaurant:0.1.0", f"{server}/exchanged/restaurant:0.1.0"]
+    )
+    with pytest.raises(VerificationError, match="the image of the restaurant is another one"):
+        verify(f"{target}/charts/maas:0.1.0", keys=keys.public, identity=None, issuer=None, version=None)
+
+
+def test_a_place_that_is_none_and_a_registry_that_is_silent_are_said() -> None:
+    with pytest.raises(UsageError, match="names no place in a registry"):
+        registry.location("oci://registry")
+    port = free_port()
+    (said,) = publish.refusals(f"oci://127.0.0.1:{port}/maas", "0.1.0")
+    assert "does not say what it has" in said

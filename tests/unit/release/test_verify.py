@@ -1,0 +1,260 @@
+"""Each of these is an attack, or an accident that looks like one; none may end with "whole and signed"."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from maas.errors import UsageError, VerificationError
+from maas.release import checksums, make, prov, provenance, repository, serve, signing
+from maas.release.verify import CHECKS, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.unit.release.conftest import Keys, Maker
+
+    Made = Callable[..., Path]
+
+CHART, IMAGE, WHEEL = "maas-0.1.0.tgz", "restaurant-0.1.0-linux-amd64.oci.tar", "maas-0.1.0-py3-none-any.whl"
+
+
+@pytest.fixture
+def release(made: Made, tmp_path: Path) -> Path:
+    return made(tmp_path / "release")
+
+
+@pytest.fixture
+def check(keys: Keys, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Verify with the project's public key; what it printed."""
+
+    def run(where: Path | str, *, believed: list[Path] | None = None, version: str | None = None) -> str:
+        verify(str(where), keys=believed or [keys.public[1]], identity=None, issuer=None, version=version)
+        return capfd.readouterr().err
+
+    return run
+
+
+def flip(file: Path) -> None:
+    """Change one byte in the middle."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def reseal(directory: Path) -> None:
+    """What somebody without the key can do: write a list that fits the changed files."""
+    checksums.write(directory, checksums.read(directory))
+
+
+def test_a_release_passes_every_check_and_one_table_says_so(release: Path, check: Callable[..., str]) -> None:
+    said = check(release)
+    assert "whole and signed" in said
+    for name in CHECKS:
+        assert f"✓  {name} " in said
+
+
+@pytest.mark.parametrize("name", [CHART, IMAGE, WHEEL, f"{CHART}.cdx.json", "images.txt", provenance.FILE])
+def test_a_changed_byte_is_found(release: Path, check: Callable[..., str], name: str) -> None:
+    flip(release / name)
+    with pytest.raises(VerificationError, match="not those of the signed list") as raised:
+        check(release)
+    assert raised.value.context == (f"{name} was changed",)
+    assert raised.value.hint
+
+
+@pytest.mark.parametrize("name", [CHART, IMAGE, f"{IMAGE}.cdx.json", provenance.FILE])
+def test_a_list_that_was_made_to_fit_the_change_is_found(release: Path, check: Callable[..., str], name: str) -> None:
+    flip(release / name)
+    reseal(release)
+    with pytest.raises(VerificationError, match=r"signature SHA256SUMS\.sigstore\.json does not hold"):
+        check(release)
+
+
+def test_a_release_that_somebody_else_signed_whole_is_found(
+    release: Path, foreign: Keys, check: Callable[..., str]
+) -> None:
+    flip(release / WHEEL)
+    reseal(release)
+    make.sign_all(release, [foreign.pair])
+    with pytest.raises(VerificationError, match=r"signature SHA256SUMS\.sigstore\.json does not hold"):
+        check(release)
+
+
+def test_a_bill_that_somebody_else_signed_is_found(release: Path, foreign: Keys, check: Callable[..., str]) -> None:
+    foreign.pair.sign(release / f"{CHART}.cdx.json")
+    with pytest.raises(VerificationError, match=r"cdx\.json\.sigstore\.json does not hold"):
+        check(release)
+
+
+def test_a_missing_file_and_one_too_many_are_found(release: Path, check: Callable[..., str]) -> None:
+    (release / WHEEL).rename(release / "other.whl")
+    with pytest.raises(VerificationError) as raised:
+        check(release)
+    assert raised.value.context == (f"{WHEEL} is missing", "other.whl is not in SHA256SUMS")
+
+
+def test_a_link_is_no_file(release: Path, check: Callable[..., str], tmp_path: Path) -> None:
+    (release / WHEEL).rename(tmp_path / "elsewhere")
+    (release / WHEEL).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(VerificationError, match="not those of the signed list"):
+        check(release)
+
+
+def test_a_statement_about_another_digest_is_found(release: Path, maker: Maker, check: Callable[..., str]) -> None:
+    statement = json.loads((release / provenance.FILE).read_text())
+    for subject in statement["subject"]:
+        if subject["name"] == CHART:
+            subject["digest"]["sha256"] = hashlib.sha256(b"another chart").hexdigest()
+    (release / provenance.FILE).write_text(json.dumps(statement))
+    reseal(release)
+    make.sign_all(release, [maker.keys.pair])
+    with pytest.raises(VerificationError, match="about another release") as raised:
+        check(release)
+    assert f"about another {CHART}" in raised.value.context[0]
+
+
+def test_the_statement_of_another_release_is_found(
+    release: Path, made: Made, check: Callable[..., str], tmp_path: Path
+) -> None:
+    # Both are signed by the project; only together they are wrong.
+    other = made(tmp_path / "other", "0.2.0")
+    for name in (checksums.FILE, f"{checksums.FILE}{signing.BUNDLE}"):
+        shutil.copy(other / name, release / name)
+    with pytest.raises(VerificationError, match="not those of the signed list"):
+        check(release)
+
+
+def test_a_bill_of_something_else_is_found(release: Path, maker: Maker, check: Callable[..., str]) -> None:
+    shutil.copy(release / f"{IMAGE}.cdx.json", release / f"{CHART}.cdx.json")
+    maker.seal(release, "0.1.0")
+    make.sign_all(release, [maker.keys.pair])
+    with pytest.raises(VerificationError, match="is the bill of something else"):
+        check(release)
+
+
+@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "maas/../../evil", "other/evil", "maas\\..\\evil"])
+def test_a_chart_that_leads_out_of_its_directory_is_found(
+    maker: Maker, check: Callable[..., str], tmp_path: Path, name: str
+) -> None:
+    # The makers signed it: somebody had slipped it in before.
+    directory = tmp_path / "release"
+    with pytest.raises(VerificationError, match=r"leads out of its directory|more than one chart") as raised:
+        check(maker.release(directory, extra={name: b"evil"}))
+    assert {name, "other"} & {*raised.value.context}
+
+
+def test_an_archive_that_is_none_is_said_to_be_none(tmp_path: Path) -> None:
+    archive = tmp_path / "maas-0.1.0.tgz"
+    for content in (b"", b"no archive", gzip.compress(b"no tar"), gzip.compress(b"x" * 2000)[:-5]):
+        archive.write_bytes(content)
+        with pytest.raises(VerificationError, match="is no archive of a chart"):
+            repository.chart(archive)
+
+
+def test_a_name_with_a_path_in_the_list_is_no_name(release: Path) -> None:
+    for name in ("../evil", "/etc/passwd", "a/b", ".hidden", ""):
+        (release / checksums.FILE).write_text(f"{'0' * 64}  {name}\n")
+        with pytest.raises(VerificationError, match="cannot be trusted"):
+            checksums.read(release)
+
+
+def test_openpgp_alone_is_enough_and_looks_at_helms_provenance_too(
+    maker: Maker, keys: Keys, check: Callable[..., str], tmp_path: Path
+) -> None:
+    directory = maker.release(tmp_path / "release", signers=[keys.gpg])
+    assert "3 with provenance" in check(directory, believed=[keys.public[0]])
+    shutil.copy(directory / f"restaurant-0.1.0.tgz{prov.SUFFIX}", directory / f"calico-0.1.0.tgz{prov.SUFFIX}")
+    with pytest.raises(VerificationError, match="is about another archive"):
+        check(directory, believed=[keys.public[0]])
+
+
+def test_nobody_believed_is_said_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="believed"):
+        verify(str(tmp_path), keys=[], identity="me", issuer=None, version=None)
+
+
+def test_a_place_without_a_release_is_said(check: Callable[..., str], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="neither a release nor a chart repository"):
+        check(tmp_path)
+
+
+@pytest.fixture
+def published(made: Made, tmp_path: Path) -> Path:
+    """A repository with two versions."""
+    root = tmp_path / "repository"
+    for version in ("0.1.0", "0.2.0"):
+        release = made(tmp_path / f"of-{version}", version)
+        repository.publish(release, root, version, metadata=release / repository.METADATA)
+    return root
+
+
+@pytest.fixture
+def address(published: Path) -> Iterator[str]:
+    """The same on a web server."""
+    import threading  # noqa: PLC0415
+
+    with serve.server(published, 0) as http:
+        threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_port}"
+        http.shutdown()
+
+
+def test_a_repository_is_verified_by_its_newest_version_or_the_named_one(
+    published: Path, address: str, check: Callable[..., str]
+) -> None:
+    assert "0.2.0 is whole" in check(published)
+    assert "0.2.0 is whole" in check(address)
+    assert "0.1.0 is whole" in check(address, version="0.1.0")
+    with pytest.raises(UsageError, match=r"does not know 0\.3\.0"):
+        check(address, version="0.3.0")
+
+
+@pytest.mark.parametrize(("old", "new"), [("description: of maas", "description: of us"), ("0.2.0/maas", "0.1.0/maas")])
+def test_an_index_that_says_something_else_of_a_chart_is_found(
+    published: Path, address: str, check: Callable[..., str], old: str, new: str
+) -> None:
+    index = published / repository.FILE
+    index.write_text(index.read_text().replace(old, new))
+    with pytest.raises(VerificationError, match=r"the index says of maas 0\.2\.0 what its archive does not"):
+        check(address)
+
+
+def test_an_index_with_a_changed_byte_in_a_digest_is_found(published: Path, check: Callable[..., str]) -> None:
+    index = published / repository.FILE
+    text = index.read_text()
+    at = text.index("digest: ") + len("digest: ")
+    index.write_text(text[:at] + ("0" if text[at] != "0" else "1") + text[at + 1 :])
+    with pytest.raises(VerificationError, match="the index says of calico"):
+        check(published)
+
+
+def test_an_index_that_went_back_is_found_by_those_who_saw_the_newer_one(
+    published: Path, address: str, check: Callable[..., str], tmp_path: Path
+) -> None:
+    older = repository.text(
+        {
+            chart: [entry for entry in listed if entry["version"] == "0.1.0"]
+            for chart, listed in repository.read((published / repository.FILE).read_text()).items()
+        }
+    )
+    check(address)
+    (published / repository.FILE).write_text(older)
+    with pytest.raises(VerificationError, match="older than one that was there before") as raised:
+        check(address)
+    assert "maas 0.2.0 is gone" in raised.value.context
+    shutil.rmtree(tmp_path / "state")
+    assert "0.1.0 is whole" in check(address)  # somebody new cannot know
+
+
+def test_what_is_no_index_is_said_to_be_none(published: Path, check: Callable[..., str]) -> None:
+    for text in ("", "[]", "entries: {maas: [{}]}", "entries: 3", "\t: {"):
+        (published / repository.FILE).write_text(text)
+        with pytest.raises(VerificationError, match="is no index of charts"):
+            check(published)
