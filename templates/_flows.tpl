@@ -20,12 +20,15 @@ flows
                api-server  the Kubernetes API
                nodes       the nodes' own addresses
   port       a container's port by name, or a number; none is every port. `value: PATH` takes it from the chart's values
-  when       only where the chart's value at `path` is `is`
+  when       only where the chart's value at `path` is `is`; `not empty` is any but the empty one
   why        what it is for
 */ -}}
 {{- define "maas.flows" -}}
 components:
   calico-kube-controllers: {chart: calico, values: kubeControllers}
+  headlamp: {chart: dashboard, values: headlamp}
+  kubernetes-dashboard: {chart: dashboard, values: kubernetesDashboard}
+  dashboard-test: {chart: dashboard, namespace: release, why: The release's own test runs once.}
   metrics-server: {chart: kube-prometheus, values: metricsServer}
   restaurant: {chart: restaurant, values: "."}
   restaurant-seed: {chart: restaurant, values: "."}
@@ -33,6 +36,15 @@ components:
   restaurant-test: {chart: restaurant, namespace: release, why: The release's own test runs once.}
 flows:
   - {from: calico-kube-controllers, to: api-server, why: Reads nodes and frees their addresses.}
+
+  - {from: anyone, to: headlamp, port: http, why: People with a browser.}
+  - {from: dashboard-test, to: headlamp, port: http, why: Looks whether the page is served.}
+  - {from: headlamp, to: api-server, why: Everything that it shows.}
+  - {from: headlamp, to: dns, why: Finds the identity provider.}
+  - {from: headlamp, to: anywhere, port: 443, when: {path: headlamp.oidc.existingSecret, is: not empty}, why: The identity provider.}
+  - {from: anyone, to: kubernetes-dashboard, port: https, why: People with a browser.}
+  - {from: dashboard-test, to: kubernetes-dashboard, port: https, why: Looks whether the page is served.}
+  - {from: kubernetes-dashboard, to: api-server, why: Everything that it shows.}
 
   - {from: anyone, to: metrics-server, port: https, why: The API server asks for metrics.}
   - {from: metrics-server, to: api-server, why: Lists nodes and checks who asks.}
@@ -108,7 +120,8 @@ Takes (dict "context" $ "name" the peer "flows" the table "namespace" where it i
 {{- /* Whether a flow is wanted with a chart's values: "true" or nothing. Takes (dict "flow" ... "values" the chart's). */ -}}
 {{- define "maas.flowWanted" -}}
 {{- if .flow.when -}}
-{{- if eq (include "maas.flowValue" (dict "values" .values "path" .flow.when.path)) (toString .flow.when.is) -}}true{{- end -}}
+{{- $value := include "maas.flowValue" (dict "values" .values "path" .flow.when.path) -}}
+{{- if or (eq $value (toString .flow.when.is)) (and $value (eq .flow.when.is "not empty")) -}}true{{- end -}}
 {{- else -}}
 true
 {{- end -}}

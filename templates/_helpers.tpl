@@ -7,6 +7,10 @@ else needs more than `restricted`.
   enabled: {{ .Values.calico.enabled }}
   namespace: {{ .Values.calico.namespaceOverride | default .Release.Namespace }}
   podSecurity: privileged
+- name: dashboard
+  enabled: {{ .Values.dashboard.enabled }}
+  namespace: {{ .Values.dashboard.namespaceOverride | default .Release.Namespace }}
+  podSecurity: restricted
 - name: kube-prometheus
   enabled: {{ (index .Values "kube-prometheus").enabled }}
   namespace: {{ (index .Values "kube-prometheus").namespaceOverride | default .Release.Namespace }}

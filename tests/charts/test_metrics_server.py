@@ -37,7 +37,9 @@ def test_the_metrics_api_leads_to_the_service() -> None:
 
 
 def test_it_can_be_left_out(rendered: Rendered) -> None:
-    assert rendered("kube-prometheus", metricsServer__enabled="false") == ()
+    objects = rendered("kube-prometheus", metricsServer__enabled="false")
+    assert not [entry for entry in objects if "metrics-server" in entry["metadata"]["name"]]
+    assert not [entry for entry in objects if entry["kind"] == "APIService"]
 
 
 def test_it_writes_nothing_but_its_certificate() -> None:

@@ -132,3 +132,84 @@ umbrella installs it, bare when it is installed alone. Takes (dict "context" $ "
 true
 {{- end -}}
 {{- end -}}
+
+{{- /*
+An Ingress to the port `http` of a Service. Takes (dict "context" $ "name" the component "objectName" the Service's name
+"ingress" its values) and optionally "port", the name of another port.
+*/ -}}
+{{- define "maas.ingress" -}}
+{{- if .ingress.enabled -}}
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: {{ .objectName }}
+  namespace: {{ include "maas.namespace" .context }}
+  labels:
+    {{- include "maas.labels" (dict "context" .context "name" .name) | nindent 4 }}
+  {{- with .ingress.annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  {{- with .ingress.className }}
+  ingressClassName: {{ . }}
+  {{- end }}
+  {{- if .ingress.tlsSecret }}
+  tls:
+    - secretName: {{ .ingress.tlsSecret }}
+      hosts:
+        {{- toYaml .ingress.hosts | nindent 8 }}
+  {{- end }}
+  rules:
+    {{- range .ingress.hosts }}
+    - host: {{ . | quote }}
+      http:
+        paths:
+          - path: /
+            pathType: Prefix
+            backend:
+              service:
+                name: {{ $.objectName }}
+                port:
+                  name: {{ $.port | default "http" }}
+    {{- end }}
+{{- end -}}
+{{- end -}}
+
+{{- /*
+An HTTPRoute to a Service. Takes (dict "context" $ "name" the component "objectName" the Service's name "httpRoute" its
+values "port" the Service's port).
+*/ -}}
+{{- define "maas.httpRoute" -}}
+{{- if .httpRoute.enabled -}}
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata:
+  name: {{ .objectName }}
+  namespace: {{ include "maas.namespace" .context }}
+  labels:
+    {{- include "maas.labels" (dict "context" .context "name" .name) | nindent 4 }}
+spec:
+  parentRefs:
+    {{- toYaml .httpRoute.parentRefs | nindent 4 }}
+  {{- with .httpRoute.hostnames }}
+  hostnames:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  rules:
+    - backendRefs:
+        - name: {{ .objectName }}
+          port: {{ .port }}
+{{- end -}}
+{{- end -}}
+
+{{- /* Refuses a way in that leads nowhere. Takes (dict "context" $ "values" what holds ingress and httpRoute "path"). */ -}}
+{{- define "maas.validateExposure" -}}
+{{- $prefix := .path | default "" -}}
+{{- if and .values.ingress.enabled (not .values.ingress.hosts) -}}
+{{- fail (printf "\n\nAn Ingress needs a host name.\nSet:\n\n    %s: [%s.example.org]\n" (include "maas.valuePath" (dict "context" .context "path" (printf "%singress.hosts" $prefix))) .context.Chart.Name) -}}
+{{- end -}}
+{{- if and .values.httpRoute.enabled (not .values.httpRoute.parentRefs) -}}
+{{- fail (printf "\n\nAn HTTPRoute needs a Gateway to attach to.\nSet:\n\n    %s: [{name: GATEWAY, namespace: NAMESPACE}]\n" (include "maas.valuePath" (dict "context" .context "path" (printf "%shttpRoute.parentRefs" $prefix)))) -}}
+{{- end -}}
+{{- end -}}

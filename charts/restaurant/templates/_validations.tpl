@@ -34,10 +34,5 @@
   {{- end -}}
 {{- end -}}
 
-{{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
-{{- fail (printf "\n\nAn Ingress needs a host name.\nSet:\n\n    %s: [restaurant.example.org]\n" (include "maas.valuePath" (dict "context" $root "path" "ingress.hosts"))) -}}
-{{- end -}}
-{{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
-{{- fail (printf "\n\nAn HTTPRoute needs a Gateway to attach to.\nSet:\n\n    %s: [{name: GATEWAY, namespace: NAMESPACE}]\n" (include "maas.valuePath" (dict "context" $root "path" "httpRoute.parentRefs"))) -}}
-{{- end -}}
+{{- include "maas.validateExposure" (dict "context" . "values" .Values) -}}
 {{- end -}}

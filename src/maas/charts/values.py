@@ -27,6 +27,7 @@ Node = Mapping[str, Any]
 _OWN_WORDS = frozenset({"include", "subchart", "example", "brief", "umbrella"})
 """What the sources say beyond JSON Schema."""
 
+_TYPE_WORDS = frozenset({"$ref", "type", "enum", "const", "anyOf"})
 _REFERENCE = "#/$defs/"
 _MISSING = object()
 
@@ -311,14 +312,21 @@ def _laid_over(base: Node, over: Node) -> dict[str, Any]:
     """Properties with others laid over them, in the order of the first."""
     result = dict(base)
     for name, node in over.items():
-        result[name] = {**base[name], **node} if name in base else node
+        result[name] = _over(base[name], node) if name in base else node
     return result
 
 
 def _added(own: Node, group: Node) -> dict[str, Any]:
     """A component's own properties, then those of a group; of a shared name the own words decide."""
-    result = {name: ({**group[name], **node} if name in group else node) for name, node in own.items()}
+    result = {name: (_over(group[name], node) if name in group else node) for name, node in own.items()}
     return result | {name: node for name, node in group.items() if name not in own}
+
+
+def _over(base: Node, own: Node) -> dict[str, Any]:
+    """A node laid over another; where it says its own type, only the meaning and the default of the other remain."""
+    if own.keys() & _TYPE_WORDS:
+        base = {key: value for key, value in base.items() if key in ("description", "default", "example")}
+    return {**base, **own}
 
 
 def _is_listing(description: str) -> bool:

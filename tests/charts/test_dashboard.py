@@ -1,0 +1,156 @@
+"""The dashboard: nobody gets more than they were given, whichever engine shows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.charts.helpers import Object, Rendered, containers, environment, of_profile, one, pod_spec
+
+ENGINES = {"headlamp": "headlamp", "kubernetes-dashboard": "dashboards"}
+"""Each engine with a profile that has it."""
+
+
+def kinds(objects: tuple[Object, ...], kind: str) -> list[Object]:
+    return [entry for entry in objects if entry["kind"] == kind]
+
+
+def subjects(objects: tuple[Object, ...]) -> list[tuple[str, str]]:
+    """Who is bound to what, of the service accounts."""
+    return [
+        (subject["name"], binding["roleRef"]["name"])
+        for kind in ("ClusterRoleBinding", "RoleBinding")
+        for binding in kinds(objects, kind)
+        for subject in binding["subjects"]
+        if subject["kind"] == "ServiceAccount"
+    ]
+
+
+def test_headlamps_own_account_may_do_nothing() -> None:
+    # Upstream binds it to cluster-admin, which every visitor then is.
+    assert [role for name, role in subjects(of_profile("headlamp")) if name == "headlamp"] == []
+
+
+def test_the_old_dashboards_own_account_reaches_its_own_secrets_alone() -> None:
+    objects = of_profile("dashboards")
+    assert [role for name, role in subjects(objects) if name == "kubernetes-dashboard"] == ["kubernetes-dashboard"]
+    (binding,) = [entry for entry in kinds(objects, "RoleBinding") if entry["metadata"]["namespace"] == "dashboard"]
+    assert binding["roleRef"]["kind"] == "Role"
+    for rule in one(objects, "Role", "kubernetes-dashboard")["rules"]:
+        assert all(name.startswith("kubernetes-dashboard-") for name in rule["resourceNames"])
+        assert set(rule["verbs"]) <= {"get", "update", "delete"}
+
+
+def test_nobody_is_bound_to_cluster_admin_and_no_role_has_everything() -> None:
+    for profile in ENGINES.values():
+        objects = of_profile(profile)
+        for kind in ("ClusterRoleBinding", "RoleBinding"):
+            assert [entry for entry in kinds(objects, kind) if entry["roleRef"]["name"] == "cluster-admin"] == []
+        for role in kinds(objects, "ClusterRole"):
+            if role["metadata"]["labels"]["app.kubernetes.io/name"] != "dashboard":
+                continue
+            for rule in role.get("rules", []):
+                words = [*rule["verbs"], *rule["resources"], *rule["apiGroups"]]
+                assert not {"*", "escalate", "bind", "impersonate"} & set(words)
+
+
+def rules(role: str) -> list[Any]:
+    found: list[Any] = one(of_profile("default"), "ClusterRole", f"maas-{role}-rules")["rules"]
+    return found
+
+
+def test_who_only_looks_sees_no_secret_and_changes_nothing() -> None:
+    for rule in rules("viewer"):
+        assert set(rule["verbs"]) <= {"get", "list", "watch"}
+        assert "secrets" not in rule["resources"]
+
+
+def test_an_operator_neither_deploys_nor_looks_into_pods_nor_secrets() -> None:
+    for rule in rules("operator"):
+        assert not {"secrets", "pods/exec", "pods/attach", "roles", "rolebindings"} & set(rule["resources"])
+        if {"deployments", "daemonsets", "statefulsets"} & set(rule["resources"]):
+            assert rule["verbs"] == ["patch"]
+
+
+def test_nobody_of_ours_changes_the_clusters_own_roles_and_definitions() -> None:
+    own = {"clusterroles", "clusterrolebindings", "customresourcedefinitions", "namespaces", "persistentvolumes"}
+    for role in ("viewer", "operator", "admin"):
+        for rule in rules(role):
+            if own & set(rule["resources"]):
+                assert set(rule["verbs"]) <= {"get", "list", "watch"}
+
+
+def test_each_role_is_put_together_from_those_before_it() -> None:
+    objects = of_profile("default")
+    order = ["viewer", "operator", "admin"]
+    for index, role in enumerate(order):
+        (selector,) = one(objects, "ClusterRole", f"maas-{role}")["aggregationRule"]["clusterRoleSelectors"]
+        ((label, value),) = selector["matchLabels"].items()
+        parts = [
+            name
+            for name in order
+            if one(objects, "ClusterRole", f"maas-{name}-rules")["metadata"]["labels"].get(label) == value
+        ]
+        assert parts == order[: index + 1]
+        # The cluster fills it in; rules of the chart's would empty it at every upgrade.
+        assert "rules" not in one(objects, "ClusterRole", f"maas-{role}")
+
+
+def test_bindings_are_for_the_whole_cluster_or_for_the_namespaces_that_are_named() -> None:
+    objects = of_profile("dashboards")
+    found = [
+        (
+            entry["metadata"].get("namespace"),
+            entry["roleRef"]["name"],
+            [subject["name"] for subject in entry["subjects"]],
+        )
+        for kind in ("ClusterRoleBinding", "RoleBinding")
+        for entry in kinds(objects, kind)
+        if entry["metadata"]["labels"]["app.kubernetes.io/name"] == "dashboard"
+    ]
+    assert found == [
+        (None, "maas-viewer", ["staff"]),
+        (None, "maas-admin", ["platform"]),
+        ("restaurant", "maas-operator", ["marie@example.org", "deployer"]),
+        ("monitoring", "maas-operator", ["marie@example.org", "deployer"]),
+    ]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_page_is_served_where_the_service_and_the_probes_look(engine: str) -> None:
+    objects = of_profile(ENGINES[engine])
+    workload = one(objects, "Deployment", engine)
+    (container,) = containers(workload)
+    (port,) = container["ports"]
+    (served,) = one(objects, "Service", engine)["spec"]["ports"]
+    assert served["targetPort"] == port["name"]
+    for probe in ("livenessProbe", "readinessProbe"):
+        asked = container[probe]["httpGet"]
+        assert asked["port"] == port["name"]
+        assert asked.get("scheme", "HTTP").lower() == port["name"]
+    assert pod_spec(workload)["serviceAccountName"] == engine
+
+
+def test_oidc_comes_from_a_secret_and_never_from_values() -> None:
+    (container,) = containers(one(of_profile("headlamp"), "Deployment", "headlamp"))
+    assert container["envFrom"] == [{"secretRef": {"name": "headlamp-oidc"}}]
+    assert "-oidc-client-secret=$(OIDC_CLIENT_SECRET)" in container["args"]
+    assert not [name for name in environment(container) if "OIDC" in name]
+
+
+def test_without_an_engine_the_roles_are_there_alone(rendered: Rendered) -> None:
+    objects = rendered("dashboard", engine='"none"')
+    assert {entry["kind"] for entry in objects} == {"ClusterRole"}
+
+
+def test_nothing_leads_in_from_outside_unless_asked(rendered: Rendered) -> None:
+    for engine in ENGINES:
+        objects = rendered("dashboard", engine=f'"{engine}"')
+        assert not {"Ingress", "HTTPRoute"} & {entry["kind"] for entry in objects}
+        assert one(objects, "Service", engine)["spec"]["type"] == "ClusterIP"
+
+
+def test_metrics_are_scraped_where_the_cluster_knows_how(rendered: Rendered) -> None:
+    assert kinds(rendered("dashboard"), "ServiceMonitor") == []
+    (monitor,) = kinds(rendered("dashboard", headlamp__serviceMonitor__enabled="true"), "ServiceMonitor")
+    assert monitor["spec"]["endpoints"] == [{"port": "http", "path": "/metrics"}]
