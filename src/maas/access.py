@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _FILE = "access.json"
 _OPEN_SECONDS = 20
+AS_ROOT = '$(test "$(id -u)" = 0 || echo sudo -n)'
+"""Goes before a command on a host, in its shell: the user of the inventory need not be root."""
 _ALIVE = ("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3", "-o", "ExitOnForwardFailure=yes")
 
 
@@ -91,6 +93,17 @@ def _lead(state: Path, access: Access) -> None:
             context=tail,
             hint="is the host up, and its ssh host key the pinned one?",
         )
+
+
+def ssh(state: Path) -> list[str]:
+    """The words of an ssh command to the hub's host, the destination last.
+
+    Raises:
+        ClusterError: The hub's host cannot be reached.
+    """
+    access = _load(state)
+    _lead(state, access)
+    return ["ssh", "-S", str(_socket(state)), *access.ssh[1:]]
 
 
 def forward(state: Path, target: str) -> int:

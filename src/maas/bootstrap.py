@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from maas import access, components, console, deploy, images, lab, paths, process
+from maas import access, certificates, components, console, deploy, images, lab, paths, process
 from maas.bundle import Bundle, tools
+from maas.charts import rules
 from maas.errors import ClusterError, PreflightError, UsageError
 from maas.hosts import ansible, hostkeys, inventory, lock, plan, preflight
 from maas.verify import verify
@@ -29,20 +32,37 @@ if TYPE_CHECKING:
     from maas.hosts.preflight import HostFacts
 
 _PLAN = "plan.json"
+_FACTS = "facts.json"
 _API_UP = "Control plane started"
 """The play of site.yml at whose end the API answers."""
+_SWITCHES = {
+    "grafana": ("kube-prometheus", "grafana", "enabled"),
+    "headlamp": ("dashboard", "enabled"),
+    "kubernetes-dashboard": ("dashboard", "enabled"),
+}
+"""The value that turns each component off whose image a bundle may lack."""
+
 _RESTAURANT = ("restaurant", "restaurant")
 """Namespace and name of the application's Service."""
 
 
 @dataclass(frozen=True)
 class Examined:
-    """What is known before anything is touched."""
+    """What is known before anything is touched.
+
+    Attributes:
+        inventory: All hosts of the cluster.
+        state: The cluster's state directory.
+        facts: What each host is; of those that are left out, what they were.
+        plan: The plan for all hosts.
+        without: Names of the hosts that are left out this time.
+    """
 
     inventory: Inventory
     state: Path
     facts: dict[str, HostFacts]
     plan: Plan
+    without: frozenset[str] = frozenset()
 
     def ssh(self, host: Host) -> list[str]:
         """The words of an ssh command to a host, the destination last."""
@@ -56,6 +76,7 @@ def read_values(files: Sequence[Path]) -> dict[str, Any]:
 
     Raises:
         UsageError: A file cannot be read, or is no map of values.
+        ChartError: Rules in them cannot be evaluated.
     """
     merged: dict[str, Any] = {}
     for file in files:
@@ -66,13 +87,30 @@ def read_values(files: Sequence[Path]) -> dict[str, Any]:
         if not isinstance(values, dict | None):
             raise UsageError(f"the values file {file} holds no map of values")
         merged = deploy.merge(merged, values or {})
+    rules.refuse_broken(merged)
     return merged
 
 
 def hosts(
-    file: Path, *, directory: Path | None, source: Policy, values: Sequence[Path], dry_run: bool, yes: bool
+    file: Path,
+    *,
+    directory: Path | None,
+    source: Policy,
+    values: Sequence[Path],
+    without: Sequence[str],
+    dry_run: bool,
+    yes: bool,
 ) -> None:
     """Bootstrap the hosts of an inventory.
+
+    Args:
+        file: The inventory.
+        directory: The bundle; None for the one in the cache.
+        source: Where components of a bundle that is to be made come from.
+        values: Files of values for the chart.
+        without: Names of workers to leave out this time: hosts of the cluster that are down.
+        dry_run: Show the plan and change nothing.
+        yes: Ask nothing.
 
     Raises:
         MaasError: Something stands against it; before the plan was confirmed, nothing was touched.
@@ -81,12 +119,13 @@ def hosts(
     read = inventory.load(file)
     state = paths.state(read.cluster)
     with lock.hold(state, command=f"bootstrap of {read.cluster}"):
-        examined = examine(read, state)
+        examined = examine(read, state, without=without)
         show(examined)
         if dry_run:
             console.line("nothing was changed (--dry-run)")
             return
-        if not console.confirm(f"Make these {len(read.hosts)} hosts the cluster {read.cluster}?", assume_yes=yes):
+        count = len(read.hosts) - len(examined.without)
+        if not console.confirm(f"Make these {count} hosts the cluster {read.cluster}?", assume_yes=yes):
             console.line("nothing was changed")
             return
         bundle = images.make_bundle(directory, source=source, yes=yes)
@@ -119,23 +158,25 @@ def lab_hosts(
         bring_up(examined, bundle, given, since=booted)
 
 
-def examine(read: Inventory, state: Path) -> Examined:
+def examine(read: Inventory, state: Path, *, without: Sequence[str] = ()) -> Examined:
     """Pin the hosts' keys, look at the hosts, and plan.
 
     Raises:
-        HostKeyError: A host shows another key than the pinned or given one.
-        PreflightError: Something about the hosts stands against a cluster.
+        HostKeyError: A host shows another key than the pinned or given one, or does not answer.
+        PreflightError: Something about the hosts stands against a cluster, or they cannot be left out.
     """
     known = state / "known_hosts"
+    absent = _left_out(read, state, without)
+    present = read.model_copy(update={"hosts": tuple(host for host in read.hosts if host.name not in absent)})
     with console.phase("Host keys") as step:
-        pinned = hostkeys.pin(read, known_hosts=known)
+        pinned = hostkeys.pin(present, known_hosts=known)
         step.note(f"{len(pinned)} hosts, {sum(one.new for one in pinned)} new")
     for one in pinned:
         if one.new:
             console.line(f"  {one.host}  {one.key.fingerprint}  {one.reason}")
     with console.phase("Preflight") as step:
-        facts = preflight.examine(read, known_hosts=known, control_path=preflight.control_path(read.cluster))
-        problems = preflight.check(read, facts)
+        facts = preflight.examine(present, known_hosts=known, control_path=preflight.control_path(read.cluster))
+        problems = preflight.check(present, facts)
         against = [problem for problem in problems if problem.severity == "error"]
         step.note(f"{len(facts)} hosts, {len(against)} errors, {len(problems) - len(against)} warnings")
     for problem in problems:
@@ -147,9 +188,32 @@ def examine(read: Inventory, state: Path) -> Examined:
             context=[str(problem) for problem in against],
             hint="nothing was changed on any host; mend what is listed, then run the same command again",
         )
+    everything = absent | facts
+    seen = {name: fact.model_dump(mode="json") for name, fact in everything.items()}
+    paths.write_private(state / _FACTS, json.dumps(seen).encode())
     earlier = state / _PLAN
     previous = plan.Plan.from_json(earlier.read_text(encoding="utf-8")) if earlier.exists() else None
-    return Examined(read, state, facts, plan.make(read, facts, previous=previous))
+    made = plan.make(read, everything, previous=previous)
+    return Examined(read, state, everything, made, frozenset(absent))
+
+
+def _left_out(read: Inventory, state: Path, names: Sequence[str]) -> dict[str, HostFacts]:
+    """What the hosts that are left out were when they were last seen.
+
+    Raises:
+        PreflightError: A host cannot be left out.
+    """
+    seen = json.loads((state / _FACTS).read_text(encoding="utf-8")) if names and (state / _FACTS).exists() else {}
+    workers = {host.name for host in read.workers}
+    wrong = [f"{name} is no worker of the inventory" for name in names if name not in workers]
+    wrong += [f"{name} was never seen" for name in names if name in workers and name not in seen]
+    if wrong:
+        raise PreflightError(
+            "these hosts cannot be left out",
+            context=wrong,
+            hint="a worker that never was part of the cluster is left out by taking it out of the inventory",
+        )
+    return {name: preflight.HostFacts.model_validate(seen[name]) for name in names}
 
 
 def show(examined: Examined) -> None:
@@ -168,7 +232,8 @@ def bring_up(examined: Examined, bundle: Bundle, given: Mapping[str, Any], *, si
     """
     read, state, planned = examined.inventory, examined.state, examined.plan
     (state / _PLAN).write_text(planned.to_json(), encoding="utf-8")
-    values = deploy.merge(platform_values(planned, read), given)
+    values = deploy.merge(platform_values(planned, read), switched_off(bundle), given)
+    count = len(read.hosts) - len(examined.without)
     with ThreadPoolExecutor(1) as beside:
         # Everything that a pod needs waits for the network, and that for the API alone: it comes while nodes join.
         network: list[Future[_Reached]] = []
@@ -179,29 +244,31 @@ def bring_up(examined: Examined, bundle: Bundle, given: Mapping[str, Any], *, si
             facts=examined.facts,
             bundle=bundle,
             state=state,
+            without=examined.without,
             after={_API_UP: lambda: network.append(beside.submit(_reach, examined, values))},
         )
         reached = network[0].result()
         cluster = reached.cluster
         with console.phase("Nodes ready") as step:
-            cluster.wait_nodes(len(read.hosts), step=step)
+            cluster.wait_nodes(count, step=step)
         chart = beside.submit(_deploy, reached)
         with console.phase("Verify") as step:
             proofs = verify(
                 cluster,
-                addresses={name: str(host.vpn_address) for name, host in planned.hosts.items()},
+                addresses={
+                    name: str(host.vpn_address) for name, host in planned.hosts.items() if name not in examined.without
+                },
                 pod_mtu=planned.pod_mtu,
                 image=components.load().image("busybox").reference,
                 step=step,
             )
-        verified = time.monotonic() - since
+        taken = console.elapsed(time.monotonic() - since)
+        for proof in proofs:
+            console.line(f"  {proof.what}: {proof.how}")
+        console.line(f"{result.changed} changed tasks on the hosts; from hosts to a verified cluster {taken}")
         chart.result()
-    for proof in proofs:
-        console.line(f"  {proof.what}: {proof.how}")
-    taken = console.elapsed(verified)
-    console.line(f"{result.changed} changed tasks on the hosts; from hosts to a verified cluster {taken}")
     with console.phase("Ready") as step:
-        cluster.wait_ready(nodes=len(read.hosts), step=step)
+        cluster.wait_ready(nodes=count, step=step)
     console.line(f"from hosts to everything Ready {console.elapsed(time.monotonic() - since)}")
     summary(read.cluster, cluster)
 
@@ -224,9 +291,10 @@ class _Reached:
 def _reach(examined: Examined, values: dict[str, Any]) -> _Reached:
     """Open the way to the API, and begin the release with the pod network where there is none yet."""
     hub, planned = examined.inventory.control_plane, examined.plan
-    admin = process.run([*examined.ssh(hub), "cat /etc/kubernetes/admin.conf"]).stdout
     ssh = examined.ssh(hub)
-    cluster = access.establish(examined.state, ssh=ssh, api=planned.control_plane_endpoint, admin=admin)
+    admin = process.run([*ssh, f"{access.AS_ROOT} cat /etc/kubernetes/admin.conf"]).stdout
+    reached = access.establish(examined.state, ssh=ssh, api=planned.control_plane_endpoint, admin=admin)
+    cluster = replace(reached, absent=examined.without)
     deployer = deploy.Deployer(cluster, helm=tools.tool("helm"), kubectl=tools.tool("kubectl"), values=values)
     with console.phase("Pod network") as step:
         first = deployer.network()
@@ -249,6 +317,39 @@ def platform_values(planned: Plan, read: Inventory) -> dict[str, Any]:
             "ipPool": {"cidr": str(read.networks.pods)},
         },
     }
+
+
+def switched_off(bundle: Bundle) -> dict[str, Any]:
+    """Values that switch off what the bundle has no image for; each is told, with the bundle's reason.
+
+    Values that a user gives come after these: whoever has the image elsewhere switches it on again.
+    """
+    values: dict[str, Any] = {}
+    for gone in bundle.manifest.unavailable:
+        path = _SWITCHES.get(gone.name)
+        if path is None or not _has_value(path):
+            continue
+        layer: Any = False
+        for key in reversed(path):
+            layer = {key: layer}
+        values = deploy.merge(values, layer)
+        console.warn(f"{gone.name} {gone.version} is left out: {gone.reason} ({'.'.join(path)}: true brings it back)")
+    return values
+
+
+def _has_value(path: Sequence[str]) -> bool:
+    """Whether the chart knows a value; it refuses one that it does not know."""
+    file = paths.content() / "charts" / path[0] / "values.yaml"
+    if not file.exists():
+        return False
+    if path[1:] == ("enabled",):
+        return True  # the umbrella's switch of a whole subchart, which the subchart itself does not have
+    node: Any = YAML(typ="safe").load(file)
+    for key in path[1:]:
+        if not isinstance(node, dict) or key not in node:
+            return False
+        node = node[key]
+    return True
 
 
 def summary(name: str, cluster: Cluster) -> None:
@@ -300,6 +401,12 @@ def status(name: str) -> None:
         "workloads",
         ("namespace", "kind", "name", "ready"),
         [(w.namespace, w.kind, w.name, f"{w.ready}/{w.wanted}") for w in workloads],
+    )
+    now = datetime.now(UTC)
+    console.table(
+        "certificates",
+        ("which ends first", "until", "days", "renewed by"),
+        [(c.what, f"{c.end:%Y-%m-%d}", (c.end - now).days, c.renewal) for c in certificates.overview(name)],
     )
     summary(name, cluster)
     behind = [node.name for node in nodes if not node.ready] + [str(w) for w in workloads if not w.settled]

@@ -96,13 +96,25 @@ def bootstrap_(
     bundle: BundleDirectory = None,
     source: Source = "auto",
     values: Values = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="A worker that is down, to be left out this time; may be given several times."),
+    ] = None,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
     """Bare hosts of an inventory become a cluster with MaaS on it. Run it again to go on, to add a host, or to repair."""
     from maas import bootstrap  # noqa: PLC0415
 
-    bootstrap.hosts(inventory, directory=bundle, source=source, values=values or [], dry_run=dry_run, yes=yes)
+    bootstrap.hosts(
+        inventory,
+        directory=bundle,
+        source=source,
+        values=values or [],
+        without=without or [],
+        dry_run=dry_run,
+        yes=yes,
+    )
 
 
 @app.command()
@@ -118,6 +130,19 @@ def reset(
     from maas import bootstrap  # noqa: PLC0415
 
     bootstrap.reset(inventory, dry_run=dry_run, yes=yes)
+
+
+@app.command()
+def revoke(
+    *,
+    node: Annotated[str, typer.Option(help="The node that is to have no way in any more.")],
+    name: Name = "lab",
+    yes: Yes = False,
+) -> None:
+    """Cut a node off: its VPN certificate is refused from now on, and its connection ended."""
+    from maas import certificates  # noqa: PLC0415
+
+    certificates.revoke(name, node, yes=yes)
 
 
 @app.command()

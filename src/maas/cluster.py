@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from maas import paths
 from maas.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from maas.console import Phase
 
 _WORKLOADS = ("deployment", "daemon_set", "stateful_set")
+_NO_IMAGE = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"}
+_IMAGE_PATIENCE = 60.0
+"""Seconds for an image that is not there; one that is still being brought to the node comes meanwhile."""
+
 _RETRY = 0.5
 """Seconds between two tries while the API server does not answer (it restarts, a tunnel reconnects)."""
 
@@ -90,10 +95,10 @@ def _behind(present: list[Node], count: int) -> list[str]:
     return behind + ([f"{count - len(present)} nodes have not joined"] if len(present) < count else [])
 
 
-def _workload(kind: str, item: Any) -> Workload:
+def _workload(kind: str, item: Any, *, absent: int = 0) -> Workload:
     status, seen = item.status, (item.status.observed_generation or 0) >= item.metadata.generation
     if kind == "daemon_set":
-        wanted = status.desired_number_scheduled or 0
+        wanted = (status.desired_number_scheduled or 0) - absent
         # A DaemonSet that no node has been counted for yet is not settled: on a running cluster it has at least one.
         ready, wanted = min(status.number_ready or 0, status.updated_number_scheduled or 0), max(wanted, 1)
     else:
@@ -109,9 +114,11 @@ class Cluster:
 
     Attributes:
         kubeconfig: The file, readable by its owner only.
+        absent: Nodes that are known to be down, and not waited for.
     """
 
     kubeconfig: Path
+    absent: frozenset[str] = frozenset()
 
     @cached_property
     def client(self) -> Any:
@@ -135,14 +142,15 @@ class Cluster:
         return client.AppsV1Api(self.client)
 
     def nodes(self) -> list[Node]:
-        """All nodes, by name."""
-        return sorted((_node(item) for item in self.core.list_node().items), key=lambda node: node.name)
+        """All nodes that are not known to be down, by name."""
+        found = (_node(item) for item in self.core.list_node().items)
+        return sorted((node for node in found if node.name not in self.absent), key=lambda node: node.name)
 
     def workloads(self, namespaces: Iterable[str] | None = None) -> list[Workload]:
         """All Deployments, DaemonSets and StatefulSets, of some namespaces or of all."""
         wanted = None if namespaces is None else set(namespaces)
         found = [
-            _workload(kind, item)
+            _workload(kind, item, absent=len(self.absent))
             for kind in _WORKLOADS
             for item in getattr(self.apps, f"list_{kind}_for_all_namespaces")().items
             if wanted is None or item.metadata.namespace in wanted
@@ -158,8 +166,9 @@ class Cluster:
             timeout: Seconds after which it is given up.
 
         Raises:
-            ClusterError: Not everything was Ready in time; its context names what was not, and why.
+            ClusterError: Not everything was Ready in time, or an image cannot be had; its context says what is missing.
         """
+        first_missed: dict[str, float] = {}
 
         def missing() -> list[str]:
             present = self.nodes()
@@ -168,9 +177,33 @@ class Cluster:
                 f"{sum(n.ready for n in present)} of {nodes} nodes, "
                 f"{sum(w.settled for w in workloads)} of {len(workloads)} workloads"
             )
-            return _behind(present, nodes) + [str(workload) for workload in workloads if not workload.settled]
+            behind = _behind(present, nodes) + [str(workload) for workload in workloads if not workload.settled]
+            if behind:
+                self._refuse_missing_images(first_missed)
+            return behind
 
         self.wait(missing, what="nodes and workloads to be Ready", timeout=timeout)
+
+    def _refuse_missing_images(self, first_missed: dict[str, float]) -> None:
+        """Give up where pods wait for an image that does not come; `first_missed` remembers since when."""
+        now = time.monotonic()
+        pods = self.core.list_pod_for_all_namespaces().items
+        missed = {
+            f"{status.image}, for {pod.metadata.namespace}/{pod.metadata.name}": first_missed.get(status.image, now)
+            for pod in pods
+            for status in (*(pod.status.init_container_statuses or ()), *(pod.status.container_statuses or ()))
+            if status.state.waiting is not None and status.state.waiting.reason in _NO_IMAGE
+        }
+        for what, since in missed.items():
+            first_missed.setdefault(what.split(",", 1)[0], since)
+        late = [what for what, since in missed.items() if now - since > _IMAGE_PATIENCE]
+        if late:
+            raise ClusterError(
+                "images cannot be had, neither from the bundle nor from a registry",
+                context=late,
+                hint="make the bundle again where the image can be had, or switch the component off by values",
+                command=paths.command("bundle", "--list"),
+            )
 
     def wait_nodes(self, count: int, *, step: Phase, timeout: float = 180) -> None:
         """Wait until all nodes are Ready, which each is once its network plugin is there.

@@ -25,7 +25,7 @@ from maas.hosts.variables import ansible_inventory
 from maas.paths import write_private
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
     from typing import TextIO
@@ -89,6 +89,7 @@ def run(
     bundle: Bundle | None = None,
     state: Path,
     check: bool = False,
+    without: Collection[str] = (),
     after: Mapping[str, Callable[[], None]] | None = None,
 ) -> Result:
     """Run a playbook on all hosts of the inventory.
@@ -103,6 +104,7 @@ def run(
         bundle: Where programs and images come from; `reset` needs none.
         state: The cluster's state directory, with the pinned host keys.
         check: Say what would be changed, and change nothing.
+        without: Hosts that nothing is done to, though the others know of them.
         after: What to call when the phase of a title has ended well on all its hosts, while the next one runs. It must
             not take long.
 
@@ -128,6 +130,8 @@ def run(
     content_directory = paths.content() / "hack" / "ansible"
     command: list[str | Path] = [sys.executable, "-P", "-m", "ansible", "playbook", "--inventory", hosts]
     command += [content_directory / f"{playbook}.yml", *(["--check"] if check else [])]
+    if without:
+        command += ["--limit", ":".join(["all", *(f"!{name}" for name in sorted(without))])]
     view = _View(playbook, inputs=_digests(content), after=after or {})
     with events.open(encoding="utf-8") as source, contextlib.suppress(ProcessError):
         try:

@@ -91,7 +91,8 @@ def pin(inventory: Inventory, *, known_hosts: Path) -> tuple[Pinned, ...]:
         raise HostKeyError(
             f"no ssh server answers on {', '.join(host.name for host in silent)}",
             context=[f"{host.name}: {host.address} port {host.port}" for host in silent],
-            hint="check address and port in the inventory, that the host is up, and that a firewall lets ssh in",
+            hint="check address and port in the inventory, that the host is up, and that a firewall lets ssh in; "
+            f"to go on while a worker is down: --without {silent[0].name}",
             command=f"ssh-keyscan -p {silent[0].port} {shlex.quote(silent[0].address)}",
         )
     result: list[Pinned] = []

@@ -255,7 +255,8 @@ def examine(inventory: Inventory, *, known_hosts: Path, control_path: Path) -> d
         raise PreflightError(
             f"{', '.join(failed)} could not be looked at",
             context=[f"{name}: {reason}" for name, reason in failed.items()],
-            hint="each host needs an ssh server, the key of the inventory for its user, and python3",
+            hint="each host needs an ssh server, the key of the inventory for its user, and python3; to go on while a "
+            f"worker is down: --without {host.name}",
             command=shlex.join(["ssh", "-p", str(host.port), f"{host.user}@{host.address}", "true"]),
         )
     return {name: result for name, result in found.items() if isinstance(result, HostFacts)}

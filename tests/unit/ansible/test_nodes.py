@@ -99,3 +99,37 @@ def test_a_request_that_was_cut_short_is_refused_wherever_it_ends() -> None:
         broken["spec"]["request"] = base64.b64encode(pem.encode()).decode()
         with pytest.raises(nodes.RefusedError):
             nodes.examine(broken, PLAN)
+
+
+def node(name: str, *, ready: bool = True, taint: str = "", unschedulable: bool = False) -> dict[str, Any]:
+    spec: dict[str, Any] = {"unschedulable": unschedulable}
+    if taint:
+        spec["taints"] = [{"effect": taint}]
+    conditions = [{"type": "Ready", "status": str(ready)}]
+    return {"metadata": {"name": name}, "spec": spec, "status": {"conditions": conditions}}
+
+
+def pod(name: str, place: str, *, ready: bool = True, **metadata: str) -> dict[str, Any]:
+    conditions = [{"type": "Ready", "status": str(ready)}]
+    return {"metadata": {"name": name, **metadata}, "spec": {"nodeName": place}, "status": {"conditions": conditions}}
+
+
+def test_one_of_two_name_servers_on_one_node_is_sent_to_another() -> None:
+    pods = [pod("dns-1", "node1"), pod("dns-2", "node1")]
+    assert nodes.crowded(pods, [node("master", taint="NoSchedule"), node("node1"), node("node2")]) == "dns-2"
+
+
+@pytest.mark.parametrize(
+    ("pods", "others"),
+    [
+        ([pod("dns-1", "node1"), pod("dns-2", "node2")], [node("node2")]),
+        ([pod("dns-1", "node1")], [node("node2")]),
+        ([pod("dns-1", "node1"), pod("dns-2", "node1")], [node("node2", ready=False)]),
+        ([pod("dns-1", "node1"), pod("dns-2", "node1")], [node("node2", taint="NoExecute")]),
+        ([pod("dns-1", "node1"), pod("dns-2", "node1")], [node("node2", unschedulable=True)]),
+        ([pod("dns-1", "node1"), pod("dns-2", "node1", ready=False)], [node("node2")]),
+        ([pod("dns-1", "node1"), pod("dns-2", "node1", deletionTimestamp="now")], [node("node2")]),
+    ],
+)
+def test_name_servers_stay_where_they_are_well_or_move_already(pods: list[Any], others: list[Any]) -> None:
+    assert nodes.crowded(pods, [node("node1"), *others]) is None

@@ -130,6 +130,24 @@ def test_every_server_of_the_control_plane_is_bound_to_the_vpn() -> None:
     assert "127.0.0.1" in cluster["apiServer"]["certSANs"]
 
 
+def test_metrics_of_the_control_plane_can_be_verified_and_open_no_data() -> None:
+    cluster = documents(render("control_plane", "kubeadm.yaml.j2"))["ClusterConfiguration"]
+    for component in ("controllerManager", "scheduler"):
+        # Of the cluster's CA and for the address in the VPN, unlike one that the program makes up.
+        assert extra(cluster[component])["tls-cert-file"] == "/etc/kubernetes/pki/apiserver.crt"
+    mounted = [volume["mountPath"] for volume in cluster["scheduler"]["extraVolumes"]]
+    assert mounted == ["/etc/kubernetes/pki/apiserver.crt", "/etc/kubernetes/pki/apiserver.key"]
+    urls = extra(cluster["etcd"]["local"])["listen-metrics-urls"].split(",")
+    # kubeadm asks the first one whether etcd is well.
+    assert urls == ["http://127.0.0.1:2381", "http://10.90.0.2:2381"]
+
+
+def test_a_machine_that_is_shut_down_ends_its_pods_first() -> None:
+    machine = yaml.safe_load(render("kubernetes", "kubelet.conf.j2"))
+    assert (machine["shutdownGracePeriod"], machine["shutdownGracePeriodCriticalPods"]) == ("60s", "20s")
+    assert "shutdownGracePeriod" not in yaml.safe_load(render("kubernetes", "kubelet.conf.j2", node=CONTAINER))
+
+
 def test_kubelets_are_verified_by_the_api_server() -> None:
     made = documents(render("control_plane", "kubeadm.yaml.j2"))
     assert extra(made["ClusterConfiguration"]["apiServer"])["kubelet-certificate-authority"] == (

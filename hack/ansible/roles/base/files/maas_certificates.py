@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import re
 from datetime import datetime, timezone
+from pathlib import Path
 
 SEQUENCE, BOOLEAN, OCTETS, TIME, EXTENSIONS = 0x30, 0x01, 0x04, 0x17, 0xA3
 COMMON_NAME, BASIC_CONSTRAINTS = bytes.fromhex("550403"), bytes.fromhex("551d13")
@@ -74,3 +75,12 @@ def certificates(text):
         except IndexError as error:
             raise ValueError("the certificate has fewer parts than one has") from error
     return found
+
+
+def control_plane(directory=Path("/etc/kubernetes")):
+    """File, end and whether it is an authority, of each certificate of the control plane, those in kubeconfigs too."""
+    texts = [(path, path.read_text(encoding="utf-8")) for path in sorted(directory.glob("pki/**/*.crt"))]
+    for path in sorted(directory.glob("*.conf")):
+        inside = re.findall(r"client-certificate-data: (\S+)", path.read_text(encoding="utf-8"))
+        texts += [(path, base64.b64decode(word).decode("ascii")) for word in inside]
+    return [(path, end, authority) for path, text in texts for _, end, authority in certificates(text)]

@@ -8,7 +8,6 @@ does. The file is replaced in one step, so that a reader never meets half of it.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import os
@@ -21,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.dont_write_bytecode = True  # a reset would not know of it
-from maas_certificates import certificates
+from maas_certificates import certificates, control_plane
 
 HOST = Path("/etc/maas/host.json")
 TARGET = Path("/var/lib/maas/metrics/openvpn.prom")
@@ -169,18 +168,9 @@ def hub(samples, host):
         samples.add("openvpn_peer_sent_bytes_total", client.get("Bytes Sent"), peer=peer)
         samples.add("openvpn_peer_connections_total", seen.get(peer, {}).get("count"), peer=peer)
     samples.add("openvpn_revoked_certificates", len(list(REVOKED.iterdir())))
-    for name, text in of_kubernetes():
-        for _, end, authority in certificates(text):
-            samples.add("kubernetes_certificate_not_after_seconds", end, name=name, kind="ca" if authority else "leaf")
-
-
-def of_kubernetes():
-    """Names and texts of the control plane's certificates, those inside of kubeconfigs too."""
-    for path in sorted(KUBERNETES.glob("pki/**/*.crt")):
-        yield str(path.relative_to(KUBERNETES).with_suffix("")), path.read_text(encoding="utf-8")
-    for path in sorted(KUBERNETES.glob("*.conf")):
-        for inside in re.findall(r"client-certificate-data: (\S+)", path.read_text(encoding="utf-8")):
-            yield path.name, base64.b64decode(inside).decode("ascii")
+    for path, end, authority in control_plane(KUBERNETES):
+        name = str(path.relative_to(KUBERNETES)).removesuffix(".crt")
+        samples.add("kubernetes_certificate_not_after_seconds", end, name=name, kind="ca" if authority else "leaf")
 
 
 def replace(path, text, mode):

@@ -1,11 +1,14 @@
 #!/usr/bin/python3
-"""Sign the kubelets' serving certificates and keep the nodes' labels: nodes [--wait SECONDS NODE...].
+"""Sign the kubelets' serving certificates, keep the nodes' labels, spread the name servers: nodes [--wait SECONDS NODE...].
 
 A kubelet asks the API for the certificate that it shows to whoever connects to it, at its first start and again
 before the certificate ends. Kubernetes signs such a request only when somebody approved it, and leaves to the operator
 to know which names and addresses a node may claim. /etc/maas/nodes.json knows: it is the plan of the cluster. So a
 request is approved when the node itself made it, and it claims that node's name and VPN address and nothing else.
 That lets the API server, metrics-server and Prometheus verify every kubelet against the cluster's own CA.
+
+The name servers of a new cluster all start on the node that is Ready first, and those of a lost node on one that is
+left; Kubernetes moves no pod that runs. So one of several that share a node is sent away when another node could have it.
 
 Each change is printed on a line of its own.
 """
@@ -164,6 +167,37 @@ def label(plan):
             sys.stdout.write(f"labelled {name} {' '.join(missing)}\n")
 
 
+def ready(resource):
+    """Whether a node or a pod has the condition Ready."""
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in resource["status"].get("conditions", ()))
+
+
+def crowded(pods, nodes):
+    """One of the pods that share a node while another node could have it; None when all is well or something moves."""
+    able = {
+        node["metadata"]["name"]
+        for node in nodes
+        if ready(node)
+        and not node["spec"].get("unschedulable")
+        and not any(taint["effect"] != "PreferNoSchedule" for taint in node["spec"].get("taints", ()))
+    }
+    places = [pod["spec"].get("nodeName") for pod in pods]
+    moving = any("deletionTimestamp" in pod["metadata"] or not ready(pod) for pod in pods)
+    if moving or len(places) < 2 or len(set(places)) > 1 or not able - set(places):
+        return None
+    return pods[-1]["metadata"]["name"]
+
+
+def spread():
+    """Send one name server away when all of them are on one node; the scheduler prefers another for it."""
+    selector = ("--namespace", "kube-system", "--selector", "k8s-app=kube-dns")
+    pods = json.loads(kubectl("get", "pods", *selector, "--output", "json"))["items"]
+    name = crowded(pods, json.loads(kubectl("get", "nodes", "--output", "json"))["items"])
+    if name:
+        kubectl("delete", "pod", "--namespace", "kube-system", "--wait=false", name)
+        sys.stdout.write(f"moved {name} to another node\n")
+
+
 def serves(address):
     """Whether the kubelet at an address shows a certificate of the cluster that holds for the address."""
     context = ssl.create_default_context(cafile=AUTHORITY)
@@ -180,6 +214,7 @@ def main():
     if sys.argv[1:2] != ["--wait"]:
         approve(plan)
         label(plan)
+        spread()
         return
     deadline = time.monotonic() + float(sys.argv[2])
     waiting = [name for name in sys.argv[3:] if not serves(plan[name]["vpn_address"])]
