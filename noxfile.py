@@ -216,8 +216,8 @@ def unit(session: nox.Session) -> None:
 
 @nox.session
 def charts(session: nox.Session) -> None:
-    """Invariants of every chart over every values profile and Kubernetes version."""
-    pytest(session, "-n", "2", "tests/charts")
+    """Invariants of every chart over every profile and Kubernetes version; each rule on numbers of its own."""
+    pytest(session, "-n", "2", "tests/charts", "tests/rules")
 
 
 @nox.session

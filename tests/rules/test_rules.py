@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from tests.rules.conftest import CHART, FILES, HERE, RUNBOOKS, cases, groups, parsed, run
+from tests.rules.conftest import ALONE, CHART, FILES, HERE, RUNBOOKS, cases, groups, parsed, run
 
 from maas.charts import render, rules
 from maas.charts.render import Request
@@ -38,8 +38,7 @@ def test_rules_behave_as_their_tests_say(file: Path, tmp_path: Path) -> None:
 
 
 def test_promtool_has_nothing_against_the_rules() -> None:
-    objects = render.objects(Request(CHART, settings=(("rules.enabled", "true"),)))
-    assert list(rules.broken(objects)) == []
+    assert list(rules.broken({name: {"groups": found} for name, found in groups().items()})) == []
 
 
 def test_every_file_of_rules_has_tests() -> None:
@@ -127,7 +126,7 @@ def test_what_switches_a_group_is_a_value() -> None:
 
 def alerts(**settings: str) -> dict[str, dict[str, Any]]:
     """The alerts with some values, by name."""
-    pairs = {"rules.enabled": "true"} | {path.replace("__", "."): value for path, value in settings.items()}
+    pairs = dict(ALONE) | {path.replace("__", "."): value for path, value in settings.items()}
     found = rules.rendered(render.objects(Request(CHART, settings=tuple(pairs.items()))))
     return {
         rule["alert"]: rule for file in found.values() for group in file for rule in group["rules"] if "alert" in rule
@@ -182,12 +181,19 @@ def test_rules_of_the_user_come_beside_ours() -> None:
     assert "ShopClosed" in alerts(rules__additional=own)
 
 
-def test_a_broken_expression_of_the_user_is_found_and_named() -> None:
-    pairs = (("rules.enabled", "true"), ("rules.additional", OWN % '{"alert": "ShopClosed", "expr": "sum(by"}'))
-    ((name, complaint),) = rules.broken(render.objects(Request(CHART, settings=pairs)))
-    assert name == "additional-shop"
+def test_a_broken_expression_of_the_user_is_refused_and_named() -> None:
+    own = yaml.safe_load(OWN % '{"alert": "ShopClosed", "expr": "sum(by"}')
+    with pytest.raises(ChartError) as refused:
+        rules.refuse_broken({"kube-prometheus": {"rules": {"additional": own}}})
+    (complaint,) = refused.value.context
+    assert complaint.startswith("shop: ")
     assert "ShopClosed" in complaint
     assert "parse error" in complaint
+
+
+@pytest.mark.parametrize("values", [{}, {"kube-prometheus": None}, {"kube-prometheus": {"rules": {"additional": [1]}}}])
+def test_values_without_rules_of_the_user_are_left_to_the_schema(values: dict[str, Any]) -> None:
+    rules.refuse_broken(values)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast, get_args
 
+from ruamel.yaml import YAML
+
 from maas import console
-from maas.charts import checks, generated
+from maas.charts import checks, generated, rules
 from maas.charts import render as rendering
 from maas.charts.helm import Major
 from maas.charts.render import Request
@@ -21,14 +23,17 @@ def render(values: Sequence[Path], *, kubernetes: str, helm: str) -> None:
 
     Raises:
         UsageError: A file is missing, or there is no such Helm.
-        ChartError: The chart refuses the values.
+        ChartError: The chart refuses the values, or rules in them cannot be evaluated.
     """
     if helm not in get_args(Major):
         raise UsageError(f"there is no Helm {helm} here", hint="give --helm 3 or --helm 4")
     if missing := [str(file) for file in values if not file.is_file()]:
         raise UsageError("a file of values is missing", context=missing)
     request = Request(rendering.umbrella(), values=tuple(values), kubernetes=kubernetes, helm=cast("Major", helm))
-    console.data(rendering.render_anew(request))
+    text = rendering.render_anew(request)
+    for file in values:
+        rules.refuse_broken(YAML(typ="safe").load(file) or {})
+    console.data(text)
 
 
 def lint() -> None:

@@ -217,22 +217,49 @@ def rendered(objects: Iterable[Mapping[str, Any]]) -> dict[str, list[dict[str, A
     }
 
 
-def broken(objects: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """What promtool has against the rules among rendered objects: the name of the PrometheusRule, and the complaint.
+def broken(files: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What promtool has against some rules, by the name of what holds them.
+
+    Args:
+        files: The contents of files of rules (maps with `groups`), by a name for them.
 
     Raises:
         BundleError: promtool cannot be had.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        files: list[Path] = []
-        for name, groups in rendered(objects).items():
-            files.append(Path(scratch) / f"{name}.yaml")
-            files[-1].write_text(yaml.safe_dump({"groups": groups}), encoding="utf-8")
-        if not files or not _complaints(*files):
+        paths = {name: Path(scratch) / f"{number}.yaml" for number, name in enumerate(files)}
+        for name, path in paths.items():
+            path.write_text(yaml.safe_dump(files[name]), encoding="utf-8")
+        if not paths or not _complaints(*paths.values()):
             return
-        for file in files:
-            if said := _complaints(file):
-                yield file.stem, "; ".join(said).replace(f"{file}: ", "")
+        for name, path in paths.items():
+            if said := _complaints(path):
+                yield name, "; ".join(said).replace(f"{path}: ", "")
+
+
+def refuse_broken(values: Mapping[str, Any]) -> None:
+    """Refuse rules of the user that are none, where promtool is at hand to tell.
+
+    Where it is not, the operator refuses them in the cluster, and the alert PrometheusOperatorRejectedResources says so.
+
+    Args:
+        values: The umbrella's values.
+
+    Raises:
+        ChartError: promtool has something against them.
+    """
+    found: Any = values
+    for key in ("kube-prometheus", "rules", "additional"):
+        found = found.get(key) if isinstance(found, dict) else None
+    # What is no map at all is left to the schema.
+    if not isinstance(found, dict) or not found or tools.at_hand("promtool") is None:
+        return
+    if faults := [f"{name}: {complaint}" for name, complaint in broken(found)]:
+        raise ChartError(
+            "rules of your values cannot be evaluated",
+            context=faults,
+            hint="correct the expression below kube-prometheus.rules.additional",
+        )
 
 
 def _complaints(*files: Path) -> list[str]:
