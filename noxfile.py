@@ -187,6 +187,7 @@ def lint(session: nox.Session) -> None:
     session.run("mypy")
     scripts = sorted(str(path) for top in ("hack", "charts") for path in Path(top).rglob("*.sh"))
     session.run("shellcheck", "nox", ".ci/run", *scripts)
+    session.run("zizmor", "--offline", "--quiet", ".github/workflows")
     session.run("python", "-m", "maas", "lint")
     # In its directory, where ansible.cfg leads to our own modules.
     session.chdir("hack/ansible")

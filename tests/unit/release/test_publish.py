@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import shutil
-import socket
-import subprocess
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from tests import loopback
 
 from maas import process
 from maas.bundle import tools
@@ -183,26 +181,11 @@ def test_a_directory_that_is_no_repository_is_not_served(tmp_path: Path) -> None
         serve.server(tmp_path, 0)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real registry, on loopback."""
-    directory, port = tmp_path_factory.mktemp("registry"), free_port()
-    words = [str(tools.tool("crane")), "registry", "serve", "--address", f"127.0.0.1:{port}", "--disk", str(directory)]
-    running = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(100):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.05)
-    yield f"127.0.0.1:{port}"
-    running.terminate()
-    running.wait()
+    with loopback.registry(tmp_path_factory.mktemp("registry")) as address:
+        yield address
 
 
 def digest(reference: str) -> str:
@@ -274,6 +257,6 @@ def test_an_image_that_was_exchanged_in_the_registry_is_found(
 def test_a_place_that_is_none_and_a_registry_that_is_silent_are_said() -> None:
     with pytest.raises(UsageError, match="names no place in a registry"):
         registry.location("oci://registry")
-    port = free_port()
+    port = loopback.free_port()
     (said,) = publish.refusals(f"oci://127.0.0.1:{port}/maas", "0.1.0")
     assert "does not say what it has" in said
