@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from maas import components, paths, process
+from maas import __version__, components, paths, process
 from maas.bundle import tools
 from maas.charts import definitions, generated, render, schemas
 from maas.charts.helm import Helm
@@ -21,7 +21,7 @@ from maas.errors import ChartError, ProcessError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-RESTAURANT = "ghcr.io/maas/restaurant:0.1.0"
+RESTAURANT = f"ghcr.io/maas/restaurant:{__version__}"
 """The application's image: it is built from app/ and so is no upstream component of the lock."""
 
 _WITHOUT_SCHEMA = ("HTTPRoute",)

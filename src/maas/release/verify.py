@@ -19,7 +19,7 @@ import httpx
 
 from maas import console, images, paths
 from maas.bundle import cache
-from maas.errors import MaasError, ReleaseError, UsageError, VerificationError
+from maas.errors import ReleaseError, UsageError, VerificationError
 from maas.release import application, checksums, prov, provenance, registry, repository, signing
 from maas.release.signing import Trust
 from maas.release.version import Version
@@ -79,29 +79,35 @@ def verify(where: str, *, keys: Sequence[Path], identity: str | None, issuer: st
     believed = (identity, issuer) if identity is not None and issuer is not None else None
     trust = Trust([*keys] or ([] if believed else _carried()), identity=believed)
     rows: list[tuple[str, str, str]] = []
-    failure: MaasError | None = None
-    with contextlib.ExitStack() as stack:
-        try:
-            with console.phase(f"Fetch {where}") as step:
-                subject = stack.enter_context(opened(where, trust, version))
-                step.note(subject.version)
+    try:
+        with _row("fetch", rows) as step, contextlib.ExitStack() as stack:
+            subject = stack.enter_context(opened(where, trust, version))
+            step.append(subject.version)
+            kept = stack.pop_all()
+        with kept:
             for name, check in CHECKS.items():
-                with console.phase(name):
-                    rows.append(("✓", name, check(subject)))
-        except UsageError:
-            raise
-        except MaasError as error:
-            failure = error
-            name = list(CHECKS)[len(rows)] if rows or "subject" in locals() else "fetch"
-            rows.append(("✗", name, error.message))
+                with _row(name, rows) as step:
+                    step.append(check(subject))
+    except VerificationError as error:
+        console.table(where, ("", "check", "result"), rows)
+        said, hint = f"{where} is not to be used: {error.message}", error.hint or _ADVICE
+        raise VerificationError(said, context=error.context, hint=hint) from error
     console.table(where, ("", "check", "result"), rows)
-    if failure is not None:
-        raise VerificationError(
-            f"{where} is not to be used: {failure.message}", context=failure.context, hint=failure.hint or _ADVICE
-        ) from failure
-    console.line(
-        f"{where}: the release {subject.version} is whole and signed, {console.elapsed(time.monotonic() - began)}"
-    )
+    seconds = console.elapsed(time.monotonic() - began)
+    console.line(f"{where}: the release {subject.version} is whole and signed, {seconds}")
+
+
+@contextlib.contextmanager
+def _row(name: str, rows: list[tuple[str, str, str]]) -> Iterator[list[str]]:
+    """A check while it runs, and its line in the table; the block appends what it found."""
+    found: list[str] = []
+    try:
+        with console.phase(name):
+            yield found
+    except VerificationError as error:
+        rows.append(("✗", name, error.message))
+        raise
+    rows.append(("✓", name, " ".join(found)))
 
 
 _ADVICE = "do not use it; fetch it again, from another place if there is one, and tell the maintainers (SECURITY.md)"
