@@ -30,9 +30,16 @@ components:
   kubernetes-dashboard: {chart: dashboard, values: kubernetesDashboard}
   dashboard-test: {chart: dashboard, namespace: release, why: The release's own test runs once.}
   metrics-server: {chart: kube-prometheus, values: metricsServer}
+  prometheus-operator: {chart: kube-prometheus, values: prometheusOperator}
+  prometheus: {chart: kube-prometheus, values: prometheus}
+  alertmanager: {chart: kube-prometheus, values: alertmanager}
+  grafana: {chart: kube-prometheus, values: grafana}
+  kube-state-metrics: {chart: kube-prometheus, values: kubeStateMetrics}
+  node-exporter: {chart: kube-prometheus, why: It uses its node's network.}
   restaurant: {chart: restaurant, values: "."}
   restaurant-seed: {chart: restaurant, values: "."}
   restaurant-database: {chart: restaurant, values: "."}
+  restaurant-database-metrics: {chart: restaurant, values: "."}
   restaurant-test: {chart: restaurant, namespace: release, why: The release's own test runs once.}
 flows:
   - {from: calico-kube-controllers, to: api-server, why: Reads nodes and frees their addresses.}
@@ -51,11 +58,39 @@ flows:
   - {from: metrics-server, to: nodes, port: 10250, why: Asks the kubelets.}
   - {from: metrics-server, to: dns, why: Resolves nodes that are known by name.}
 
+  - {from: prometheus-operator, to: api-server, why: Watches the custom resources and makes what they ask for.}
+  - {from: prometheus, to: prometheus-operator, port: http, why: Collects its metrics.}
+  - {from: prometheus, to: anywhere, why: Collects from whatever a monitor of any namespace names, and writes to other stores.}
+  - {from: anyone, to: prometheus, port: web, why: People, through an Ingress or the API server.}
+  - {from: prometheus, to: prometheus, port: web, why: Collects its own metrics.}
+  - {from: prometheus, to: prometheus, port: reloader-web, why: Collects the metrics of its config-reloader.}
+  - {from: grafana, to: prometheus, port: web, why: Queries of the dashboards.}
+  - {from: anyone, to: alertmanager, port: web, why: People, through an Ingress or the API server.}
+  - {from: prometheus, to: alertmanager, port: web, why: Alerts, and its metrics.}
+  - {from: prometheus, to: alertmanager, port: reloader-web, why: Collects the metrics of its config-reloader.}
+  - {from: alertmanager, to: alertmanager, port: mesh-tcp, why: The pods agree on who tells people.}
+  - {from: alertmanager, to: alertmanager, port: mesh-udp, protocol: UDP, why: The pods agree on who tells people.}
+  - {from: alertmanager, to: anywhere, why: Receivers are where the configuration says.}
+  - {from: anyone, to: grafana, port: http, why: People.}
+  - {from: prometheus, to: grafana, port: http, why: Collects its metrics.}
+  - {from: grafana, to: alertmanager, port: web, why: Shows alerts and silences.}
+  - {from: grafana, to: dns, why: Finds Prometheus and Alertmanager.}
+  - {from: grafana, to: anywhere, port: 443, when: {path: grafana.oidc.enabled, is: "true"}, why: The provider that people log in through.}
+  - {from: kube-state-metrics, to: api-server, why: Watches the objects it tells about.}
+  - {from: prometheus, to: kube-state-metrics, port: http, why: Collects what it tells about objects.}
+  - {from: prometheus, to: kube-state-metrics, port: telemetry, why: Collects its own metrics.}
+  - {from: prometheus, to: metrics-server, port: https, why: Collects its metrics.}
+  - {from: prometheus, to: calico-kube-controllers, port: metrics, why: Collects its metrics.}
+  - {from: prometheus, to: restaurant, port: probes, why: Collects its metrics.}
+  - {from: prometheus, to: restaurant-database-metrics, port: metrics, why: Collects the database's metrics.}
+
   - {from: anyone, to: restaurant, port: http, why: Guests and staff.}
   - {from: restaurant-test, to: restaurant, port: http, why: Places an order and reads it back.}
   - {from: restaurant, to: dns, why: Finds its database.}
   - {from: restaurant, to: restaurant-database, port: postgresql, when: {path: database.type, is: postgresql}, why: Orders.}
   - {from: restaurant, to: anywhere, port: {value: database.external.port}, when: {path: database.type, is: external}, why: A database elsewhere.}
+  - {from: restaurant-database-metrics, to: dns, why: Finds the database.}
+  - {from: restaurant-database-metrics, to: restaurant-database, port: postgresql, when: {path: database.type, is: postgresql}, why: Asks it how it is.}
   - {from: restaurant-seed, to: dns, why: Finds the database.}
   - {from: restaurant-seed, to: restaurant-database, port: postgresql, when: {path: database.type, is: postgresql}, why: Fills an empty menu.}
   - {from: restaurant-seed, to: anywhere, port: {value: database.external.port}, when: {path: database.type, is: external}, why: A database elsewhere.}

@@ -239,3 +239,55 @@ def test_whatever_is_booked_and_cancelled_no_table_is_held_twice(
         assert all(0 <= load <= 20 for load in loads)
         for table in ("booked_table", "booking", "slot_load"):
             session.execute(text(f"DELETE FROM {table}"))
+
+
+def test_guests_cancel_by_themselves_until_two_hours_before_and_the_desk_at_any_time(
+    client: FlaskClient, sign_in: SignIn
+) -> None:
+    reference = book(client, "12:00").get_json()["reference"]
+    with time_machine.travel(datetime(2026, 4, 3, 8, 1, tzinfo=UTC)):  # 10:01 in Paris
+        refused = client.post(f"/api/v1/bookings/{reference}/cancel")
+        assert (refused.status_code, refused.get_json()["type"]) == (409, "urn:restaurant:problem:too-late-to-cancel")
+        assert client.post(f"/reserver/{reference}/annulation").status_code == 409
+        assert "trop tard" in client.get(f"/reserver/{reference}").text
+        moved = sign_in(Role.HOST).post(f"/api/v1/bookings/{reference}/move", json={"status": "cancelled"})
+        assert moved.get_json()["status"] == "cancelled"
+
+
+def test_the_expected_wait_counts_guests_bookings_and_who_waits_already(
+    client: FlaskClient, sign_in: SignIn, database: Database
+) -> None:
+    host, server = sign_in(Role.HOST), sign_in(Role.SERVER)
+
+    def expected(covers: int = 2) -> int | None:
+        found: int | None = host.get(f"/api/v1/waiting-list/expected?covers={covers}").get_json()["minutes"]
+        return found
+
+    only_table(database, 1)
+    assert expected() == 0
+    assert expected(12) is None
+    seat(server, 1)
+    assert expected() in {89, 90}
+    with time_machine.travel(MORNING + timedelta(minutes=30)):
+        assert expected() == 60
+        # A booking at 12:00 (two hours from now) leaves no time to eat before it.
+        assert book(client, "12:00").status_code == 201
+        assert expected() == 90 + 120
+        body = {"guest": "Léo", "covers": 2, "quoted_minutes": 60}
+        host.post("/api/v1/waiting-list", json=body, headers={"Idempotency-Key": "w1"})
+        assert expected() == 90 + 120 + 90
+
+
+def test_lists_come_in_pages_that_hold_everything_once(client: FlaskClient, sign_in: SignIn) -> None:
+    for clock in ("19:00", "19:15", "19:30", "20:00", "20:30"):
+        assert book(client, clock).status_code == 201
+    host = sign_in(Role.HOST)
+    found, page = [], 1
+    while page:
+        reply = host.get(f"/api/v1/bookings?day=2026-04-03&limit=2&page={page}").get_json()
+        assert len(reply["items"]) <= 2
+        found += [entry["starts_at"] for entry in reply["items"]]
+        page = reply["next"]
+    assert (len(found), found) == (5, sorted(set(found)))
+    for wrong in ("page=0", "limit=0", "limit=101", "page=x", "more=1"):
+        assert host.get(f"/api/v1/waiting-list?{wrong}").status_code == 422

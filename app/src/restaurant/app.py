@@ -20,7 +20,7 @@ from restaurant.kitchen.api import api as kitchen_api
 from restaurant.kitchen.outbox import Hub
 from restaurant.kitchen.web import kitchen
 from restaurant.lifecycle import Lifecycle
-from restaurant.menu.api import api as menu_api
+from restaurant.menu import api as menu_api
 from restaurant.menu.web import pages as card_pages
 from restaurant.orders.api import api as orders_api
 from restaurant.orders.api import service_api
@@ -74,12 +74,15 @@ def create_app(settings: Settings) -> Flask:
     database = Database(settings)
     switch = FaultSwitch() if settings.faults else None
     app.extensions.update(settings=settings, database=database, lifecycle=Lifecycle(database, switch))
-    # Half of the threads stay free for pages, whatever the number of screens.
-    app.extensions["hub"] = Hub(database, capacity=settings.threads // 2)
+    app.extensions["hub"] = Hub(database, capacity=settings.stream_capacity)
 
     app.url_map.converters["key"] = KeyConverter
     metrics.register(app)
     logs.register(app)
+    if settings.traces_endpoint is not None:
+        from restaurant import tracing
+
+        tracing.register(app, database.engine, endpoint=settings.traces_endpoint, ratio=settings.traces_ratio)
     security.register(app, https=settings.https)
     if switch is not None:
         switch.register(app, database)
@@ -113,7 +116,8 @@ def register_blueprints(app: Flask) -> None:
     guard.register(home.home, read=Access.SIGNED_IN, write=Access.SIGNED_IN)
 
     guard.register(openapi.web, read=Access.PUBLIC, write=Access.PUBLIC)
-    guard.register(menu_api, read=Access.PUBLIC, write=Permission.EDIT_MENU)
+    guard.register(menu_api.api, read=Access.PUBLIC, write=Permission.EDIT_MENU)
+    guard.register(menu_api.editor, read=Permission.EDIT_MENU, write=Permission.EDIT_MENU)
     guard.register(orders_api, read=Access.PUBLIC, write=Access.PUBLIC)
     guard.register(service_api, read=Permission.SEE_FLOOR, write=Permission.TAKE_ORDERS)
     guard.register(floor_api.plan, read=Permission.SEE_FLOOR, write=Permission.EDIT_FLOOR)

@@ -76,6 +76,11 @@ def euros(cents: int) -> str:
     return format_euros(cents, locale=current_locale())
 
 
+def format_amount(cents: int) -> str:
+    """An amount to be edited in a form, as `forms.parse_cents` reads it: ``12.50``."""
+    return f"{cents // 100}.{cents % 100:02d}"
+
+
 def format_rate(rate: int) -> str:
     """A VAT rate in hundredths of a percent: 550 as ``5,5`` or ``5.5``."""
     text = f"{rate / 100:g}"
@@ -85,4 +90,6 @@ def format_rate(rate: int) -> str:
 def register(app: Flask) -> None:
     """Give templates ``_`` and the formats."""
     app.jinja_env.globals.update(_=gettext, locale=current_locale, locales=LOCALES)
-    app.jinja_env.filters.update(euros=euros, clock=format_time, day=format_day, percent=format_rate)
+    app.jinja_env.filters.update(
+        euros=euros, clock=format_time, day=format_day, percent=format_rate, amount=format_amount
+    )

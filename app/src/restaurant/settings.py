@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -56,6 +57,8 @@ class Settings(BaseSettings):
     listen: str = "0.0.0.0:8080"
     probes_listen: str = "0.0.0.0:9797"
     threads: int = Field(default=8, ge=2, le=256)
+    streams: int | None = Field(default=None, ge=1, le=255)
+    """Kitchen screens connected at the same time; half of the threads without it. Each holds a thread."""
     drain_seconds: float = Field(default=8.0, ge=0, le=300)
     """How long `/drain` keeps serving, so that load balancers stop sending before the process stops."""
     grace_seconds: int = Field(default=20, ge=1, le=300)
@@ -65,10 +68,18 @@ class Settings(BaseSettings):
     https: bool = False
     """True when users come by HTTPS: cookies become Secure and HSTS is sent."""
 
+    cancellation_minutes: int = Field(default=120, ge=0, le=10_080)
+    """Until how long before their table guests may cancel by themselves; afterwards they call the house."""
+
     name: str = "Gestion Restaurant"
     timezone: str = "Europe/Paris"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "text"] = "json"
+
+    traces_endpoint: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
+    """Where traces go by OTLP over HTTP, such as http://collector:4318/v1/traces; nothing is traced without it."""
+    traces_ratio: float = Field(default=0.1, ge=0, le=1)
+    """The share of requests that are traced, unless who calls has decided."""
 
     faults: bool = False
     """Whether faults may be switched on at the probes' port, to see how the platform copes."""
@@ -102,6 +113,15 @@ class Settings(BaseSettings):
         if not host or not port.isdigit() or int(port) > 65535:
             raise ValueError("must be ADDRESS:PORT, such as 0.0.0.0:8080")
         return value
+
+    @model_validator(mode="after")
+    def _leave_threads_to_pages(self) -> Self:
+        if self.streams is not None and self.streams >= self.threads:
+            raise ValueError(
+                f"RESTAURANT_STREAMS ({self.streams}) kitchen screens would hold all of RESTAURANT_THREADS "
+                f"({self.threads}), and no page could be answered: at most {self.threads - 1}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _have_signing_keys(self) -> Self:
@@ -138,6 +158,16 @@ class Settings(BaseSettings):
     def signing_keys(self) -> tuple[str, ...]:
         """The current key for cookies first, then the retired ones."""
         return self._signing_keys
+
+    @property
+    def cancellation(self) -> timedelta:
+        """`cancellation_minutes` as a span."""
+        return timedelta(minutes=self.cancellation_minutes)
+
+    @property
+    def stream_capacity(self) -> int:
+        """Kitchen screens that may be connected; the other threads stay free for pages."""
+        return self.streams if self.streams is not None else self.threads // 2
 
     @property
     def zone(self) -> ZoneInfo:

@@ -62,6 +62,12 @@
   value: {{ .logLevel }}
 - name: RESTAURANT_THREADS
   value: {{ .threads | quote }}
+{{- if .streams }}
+- name: RESTAURANT_STREAMS
+  value: {{ .streams | quote }}
+{{- end }}
+- name: RESTAURANT_CANCELLATION_MINUTES
+  value: {{ .cancellationMinutes | quote }}
 - name: RESTAURANT_DRAIN_SECONDS
   value: {{ .drainSeconds | quote }}
 - name: RESTAURANT_GRACE_SECONDS
@@ -70,6 +76,16 @@
   value: {{ .trustedProxies | quote }}
 - name: RESTAURANT_HTTPS
   value: {{ .https | quote }}
+{{- end }}
+{{- with .Values.tracing.endpoint }}
+- name: RESTAURANT_TRACES_ENDPOINT
+  value: {{ . | quote }}
+- name: RESTAURANT_TRACES_RATIO
+  value: {{ $.Values.tracing.ratio | quote }}
+{{- end }}
+{{- if .Values.faults }}
+- name: RESTAURANT_FAULTS
+  value: "true"
 {{- end }}
 {{- end -}}
 
@@ -126,6 +142,14 @@
 enabled: {{ .Values.networkPolicy.enabled }}
 ingress: []
 egress: []
+{{- end -}}
+
+{{- /* Whether the database's exporter runs: "true" or nothing. */ -}}
+{{- define "restaurant.databaseMetrics" -}}
+{{- $wanted := .Values.database.postgresql.metrics.enabled | toString -}}
+{{- if and (eq .Values.database.type "postgresql") (include "maas.serviceMonitorWanted" (dict "context" . "serviceMonitor" (dict "enabled" $wanted))) -}}
+true
+{{- end -}}
 {{- end -}}
 
 {{- /* A value of a Secret of ours: the one in the cluster, else a new one. Takes (dict "context" $ "name" "key"). */ -}}

@@ -25,6 +25,12 @@
   {{- end -}}
 {{- end -}}
 
+{{- with .Values.settings -}}
+{{- if ge (int .streams) (int .threads) -}}
+{{- fail (printf "\n\nKitchen screens could hold every thread of a pod, and no page would be answered:\n\n    %d streams >= %d threads\n\nSet:\n\n    %s: %d\n\nor give the pods more threads:\n\n    %s: %d\n" (int .streams) (int .threads) (include "maas.valuePath" (dict "context" $root "path" "settings.streams")) (div (int .threads) 2) (include "maas.valuePath" (dict "context" $root "path" "settings.threads")) (mul (int .streams) 2)) -}}
+{{- end -}}
+{{- end -}}
+
 {{- if eq $db.type "external" -}}
   {{- if not $db.external.host -}}
   {{- fail (printf "\n\nAn external database needs its address.\nSet:\n\n    %s: db.example.org\n" (include "maas.valuePath" (dict "context" $root "path" "database.external.host"))) -}}

@@ -26,6 +26,7 @@ from restaurant.billing.split import apportion, equal_shares, seat_shares
 from restaurant.errors import Invalid
 from restaurant.http.api import Api
 from restaurant.http.guard import signed_in
+from restaurant.http.paging import PageQuery
 from restaurant.i18n import gettext as _
 from restaurant.orders import service as orders
 from restaurant.people.permissions import Permission
@@ -138,10 +139,17 @@ def refund(session: Session, *, payment: uuid.UUID, body: NewRefund) -> ReceiptV
     return ReceiptView.model_validate(service.refund(session, found, amount=body.amount, reason=body.reason, by=by))
 
 
-@closings.operation("GET", "/closings", reply=ClosingsView)
-def list_closings(session: Session) -> ClosingsView:
-    """List the last closings."""
-    return ClosingsView(items=[ClosingView.model_validate(entry) for entry in service.list_closings(session)])
+@closings.operation("GET", "/closings", query=PageQuery, reply=ClosingsView)
+def list_closings(session: Session, *, query: PageQuery) -> ClosingsView:
+    """List the closings, newest first."""
+    found, following = service.list_closings(session, query)
+    return ClosingsView(items=[ClosingView.model_validate(entry) for entry in found], next=following)
+
+
+@closings.operation("GET", "/closings/<key:number>", reply=ClosingView)
+def read_closing(session: Session, *, number: int) -> ClosingView:
+    """Read one closing."""
+    return ClosingView.model_validate(service.read_closing(session, number))
 
 
 @closings.operation("POST", "/closings", reply=ClosingView, status=HTTPStatus.CREATED, idempotent=True,

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from restaurant.billing.models import Method
 from restaurant.billing.service import Bill
+from restaurant.http.paging import PageView
 from restaurant.orders.models import OrderStatus
 from restaurant.types import LARGEST, Name
 
@@ -175,7 +176,7 @@ class ClosingView(BaseModel):
     by_rate: list[RateShareView]
 
 
-class ClosingsView(BaseModel):
-    """The last closings, newest first."""
+class ClosingsView(PageView):
+    """A page of the closings, newest first."""
 
     items: list[ClosingView]

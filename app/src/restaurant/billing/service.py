@@ -17,6 +17,7 @@ from restaurant.billing.split import apportion
 from restaurant.database import on_commit
 from restaurant.errors import Conflict, NotFound
 from restaurant.http import idempotency
+from restaurant.http.paging import PageQuery, read_page
 from restaurant.i18n import gettext as _
 from restaurant.kitchen import outbox
 from restaurant.metrics import count_payment
@@ -250,9 +251,17 @@ def close_day(session: Session, *, by: str, zone: ZoneInfo) -> Closing:
     return closing
 
 
-def list_closings(session: Session) -> Sequence[Closing]:
-    """The last closings, newest first."""
-    return session.scalars(select(Closing).order_by(Closing.number.desc()).limit(60)).all()
+def list_closings(session: Session, page: PageQuery) -> tuple[Sequence[Closing], int | None]:
+    """A page of the closings, newest first, and the number of the following page."""
+    return read_page(session, select(Closing).order_by(Closing.number.desc()), page)
+
+
+def read_closing(session: Session, number: int) -> Closing:
+    """One closing. Raises `NotFound`."""
+    closing = session.get(Closing, number)
+    if closing is None:
+        raise NotFound(_("There is no such closing."))
+    return closing
 
 
 def to_close(session: Session) -> tuple[int, int]:

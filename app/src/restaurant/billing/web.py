@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import uuid
-from typing import Any, TypeVar
+from typing import Any
 
 from flask import Blueprint, current_app, redirect, render_template, request, url_for
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
@@ -16,16 +15,14 @@ from restaurant.billing.api import divide
 from restaurant.billing.models import Method
 from restaurant.billing.schemas import NewDiscount, NewPayment, NewRefund, SplitQuery
 from restaurant.database import Database
-from restaurant.errors import Invalid
+from restaurant.forms import parse_cents, read_form
 from restaurant.http import idempotency
 from restaurant.http.guard import signed_in
-from restaurant.i18n import gettext as _
+from restaurant.http.paging import PageQuery
 from restaurant.orders import service as orders
 from restaurant.people.permissions import Permission
 from restaurant.people.service import answer_for, give_approval
 from restaurant.settings import Settings
-
-M = TypeVar("M", bound=BaseModel)
 
 cash_desk = Blueprint("cash", __name__, url_prefix="/caisse")
 closing_pages = Blueprint("closings", __name__, url_prefix="/clotures")
@@ -49,7 +46,7 @@ def bill_page(reference: uuid.UUID) -> str:
             query = {"by": request.args["by"], "parts": request.args.get("parts") or 1} | (
                 {"lines": lines} if lines else {}
             )
-            shares = divide(bill, _read(SplitQuery, query))
+            shares = divide(bill, read_form(SplitQuery, query))
         return render_template(
             "billing/bill.html", bill=bill, order=bill.order, shares=shares, methods=list(Method), key=uuid.uuid4().hex
         )
@@ -75,9 +72,9 @@ def reopen(reference: uuid.UUID) -> Response:
 def pay(reference: uuid.UUID) -> Response:
     """Take a payment; sent twice, the form takes one."""
     form = request.form
-    wanted = {"amount": _cents(form.get("amount", "")), "tip": _cents(form.get("tip") or "0"),
+    wanted = {"amount": parse_cents(form.get("amount", "")), "tip": parse_cents(form.get("tip") or "0"),
               "method": form.get("method", "")}  # fmt: skip
-    payment = _read(NewPayment, wanted)
+    payment = read_form(NewPayment, wanted)
     with _database().writing() as session:
         if _first(session, scope=f"web:pay:{reference}", content=payment):
             order = orders.lock_order(session, reference)
@@ -93,8 +90,8 @@ def give_discount(reference: uuid.UUID) -> Response:
     if form.get("percent"):
         wanted["percent"] = form["percent"]
     else:
-        wanted["amount"] = _cents(form.get("amount", ""))
-    given = _read(NewDiscount, wanted)
+        wanted["amount"] = parse_cents(form.get("amount", ""))
+    given = read_form(NewDiscount, wanted)
     approval = _approval(Permission.DISCOUNT)
     with _database().writing() as session:
         if _first(session, scope=f"web:discount:{reference}", content=given):
@@ -109,8 +106,8 @@ def give_discount(reference: uuid.UUID) -> Response:
 @cash_desk.post("/paiements/<uuid:payment>/remboursements")
 def refund(payment: uuid.UUID) -> Response:
     """Give money back, confirmed by a manager."""
-    wanted = {"amount": _cents(request.form.get("amount", "")), "reason": request.form.get("reason", "")}
-    asked = _read(NewRefund, wanted)
+    wanted = {"amount": parse_cents(request.form.get("amount", "")), "reason": request.form.get("reason", "")}
+    asked = read_form(NewRefund, wanted)
     approval = _approval(Permission.REFUND)
     with _database().writing() as session:
         found = service.read_payment(session, payment)
@@ -131,11 +128,21 @@ def receipt_page(number: int) -> str:
 
 @closing_pages.get("")
 def closings_page() -> str:
-    """The last closings, and what waits for the next one."""
+    """The closings, and what waits for the next one."""
+    page = read_form(PageQuery, {"page": request.args.get("page") or 1, "limit": 30})
     with _database().reading() as session:
         count, amount = service.to_close(session)
-        closings = service.list_closings(session)
-    return render_template("billing/closings.html", closings=closings, count=count, amount=amount)
+        closings, following = service.list_closings(session, page)
+    return render_template(
+        "billing/closings.html", closings=closings, count=count, amount=amount, page=page.page, following=following
+    )
+
+
+@closing_pages.get("/<key:number>")
+def closing_page(number: int) -> str:
+    """The report of one closing (Z), to print and keep."""
+    with _database().reading() as session:
+        return render_template("billing/closing.html", closing=service.read_closing(session, number))
 
 
 @closing_pages.post("")
@@ -163,21 +170,6 @@ def _first(session: Session, *, scope: str, content: BaseModel) -> bool:
     if claimed.replay is None:
         idempotency.keep(session, claimed, status=303, body="")
     return claimed.replay is None
-
-
-def _cents(text: str) -> int:
-    """``12,5`` or ``12.50`` as 1250. Raises `Invalid`."""
-    found = re.fullmatch(r"(\d{1,7})(?:[.,](\d{1,2}))?", text.replace("€", "").strip())
-    if found is None:
-        raise Invalid(_("The amounts must be numbers such as 12.50."))
-    return int(found[1]) * 100 + int((found[2] or "0").ljust(2, "0"))
-
-
-def _read(model: type[M], values: dict[str, Any]) -> M:
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise Invalid(_("Some values are missing or wrong.")) from error
 
 
 def _approval(permission: Permission) -> str | None:

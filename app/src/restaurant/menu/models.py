@@ -66,7 +66,10 @@ class Category(Base):
     name: Mapped[str] = mapped_column(String(80), unique=True)
     name_en: Mapped[str | None] = mapped_column(String(80))
     position: Mapped[int] = mapped_column(default=0)
+    version: Mapped[int] = mapped_column(server_default="1")
     dishes: Mapped[list[Dish]] = relationship(back_populates="category", order_by="Dish.position, Dish.id")
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # SQLAlchemy reads it from the class
 
 
 class Dish(Base):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import time
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
+from restaurant.http.paging import PageView
 from restaurant.menu.models import Allergen, Category, Course, Dish, Station
-from restaurant.types import Name, Text
+from restaurant.types import Key, Name, Text
 
 #: A time of day in the restaurant. JSON Schema's own format "time" would need an offset.
 Clock = Annotated[time, WithJsonSchema({"type": "string", "pattern": r"^\d{2}:\d{2}:\d{2}$"})]
@@ -83,6 +84,7 @@ class CategoryView(BaseModel):
     id: int
     name: str
     name_en: str | None
+    version: int
     dishes: list[DishView]
 
     @classmethod
@@ -92,6 +94,7 @@ class CategoryView(BaseModel):
             id=category.id,
             name=category.name,
             name_en=category.name_en,
+            version=category.version,
             dishes=[DishView.of(dish, at=at) for dish in category.dishes if not dish.archived],
         )
 
@@ -102,17 +105,149 @@ class MenuView(BaseModel):
     categories: list[CategoryView]
 
 
-class DishChange(BaseModel):
-    """What to change of a dish; what is absent stays."""
+class NewCategory(BaseModel):
+    """A heading to add at the end of the menu."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name
+    name_en: Name | None = None
+
+
+class CategoryChange(BaseModel):
+    """What to change of a heading; what is absent stays. `position` 0 is the first place."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: Name | None = None
     name_en: Name | None = None
+    position: Annotated[int, Field(ge=0, le=1000)] | None = None
+
+
+class CategoryEntry(BaseModel):
+    """A heading, without its dishes."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    name: str
+    name_en: str | None
+    position: int
+    version: int
+
+
+class OptionEntry(BaseModel):
+    """An option to write; with the `id` of one that is there, that one is changed and keeps its id."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: Key | None = None
+    name: Name
+    name_en: Name | None = None
+    price: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+
+
+class OptionGroupEntry(BaseModel):
+    """A question about a dish, answered with `minimum` to `maximum` of its options."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: Key | None = None
+    name: Name
+    name_en: Name | None = None
+    minimum: Annotated[int, Field(ge=0, le=20)] = 0
+    maximum: Annotated[int, Field(ge=1, le=20)] = 1
+    options: Annotated[list[OptionEntry], Field(min_length=1, max_length=30)]
+
+    @model_validator(mode="after")
+    def _can_be_answered(self) -> Self:
+        if not self.minimum <= self.maximum <= len(self.options):
+            raise ValueError("minimum must not be larger than maximum, nor maximum than the number of options")
+        return self
+
+
+Vat = Literal[550, 1000, 2000]
+Price = Annotated[int, Field(ge=0, le=10_000_000)]
+Allergens = Annotated[list[Allergen], Field(max_length=14)]
+Groups = Annotated[list[OptionGroupEntry], Field(max_length=12)]
+
+
+class NewDish(BaseModel):
+    """A dish to put at the end of its category. A window of availability has both its ends or none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    category: Key
+    name: Name
+    name_en: Name | None = None
+    description: Text = ""
+    description_en: Text | None = None
+    price: Price
+    vat_dine_in: Vat = 1000
+    vat_take_away: Vat = 1000
+    station: Station
+    course: Course
+    allergens: Allergens = []
+    available_from: Clock | None = None
+    available_until: Clock | None = None
+    option_groups: Groups = []
+
+
+class DishChange(BaseModel):
+    """What to change of a dish; what is absent stays, and allergens and option groups are replaced as a whole.
+
+    null takes away an English text or the window of availability, and changes nothing else. `archived` hides a dish.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    category: Key | None = None
+    position: Annotated[int, Field(ge=0, le=1000)] | None = None
+    name: Name | None = None
+    name_en: Name | None = None
     description: Text | None = None
     description_en: Text | None = None
-    price: Annotated[int, Field(ge=0, le=10_000_000)] | None = None
-    vat_dine_in: Literal[550, 1000, 2000] | None = None
-    vat_take_away: Literal[550, 1000, 2000] | None = None
+    price: Price | None = None
+    vat_dine_in: Vat | None = None
+    vat_take_away: Vat | None = None
+    station: Station | None = None
+    course: Course | None = None
+    allergens: Allergens | None = None
+    available_from: Clock | None = None
+    available_until: Clock | None = None
+    option_groups: Groups | None = None
     out_of_stock: bool | None = None
     archived: bool | None = None
+
+    def changes(self) -> dict[str, Any]:
+        """What was sent, without the nulls that mean nothing."""
+        may_be_null = {"name_en", "description_en", "available_from", "available_until"}
+        return {
+            name: value
+            for name in self.model_fields_set
+            if (value := getattr(self, name)) is not None or name in may_be_null
+        }
+
+
+class DishEntry(DishView):
+    """A dish as the house sees it, hidden ones included."""
+
+    category_id: int
+    archived: bool
+    out_of_stock: bool
+
+    @classmethod
+    def of(cls, dish: Dish, *, at: time) -> DishEntry:
+        """The view of `dish` at the local time `at`."""
+        return cls(
+            **dict(DishView.of(dish, at=at)),
+            category_id=dish.category_id,
+            archived=dish.archived,
+            out_of_stock=dish.out_of_stock,
+        )
+
+
+class DishesView(PageView):
+    """A page of all dishes, by category."""
+
+    items: list[DishEntry]

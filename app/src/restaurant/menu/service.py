@@ -12,11 +12,9 @@ from weakref import WeakKeyDictionary
 from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, Engine, func, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
-from restaurant.database import violated
-from restaurant.errors import Conflict, NotFound
+from restaurant.errors import NotFound
 from restaurant.i18n import gettext as _
 from restaurant.menu.models import (
     Allergen,
@@ -97,19 +95,6 @@ def read_dish(session: Session, key: int) -> Dish:
     dish = session.get(Dish, key)
     if dish is None or dish.archived:
         raise NotFound(_("This dish is not on the menu."))
-    return dish
-
-
-def change_dish(session: Session, dish: Dish, **changes: object) -> Dish:
-    """Set attributes of a dish. Raises `Conflict` for a name that its category has already."""
-    for name, value in changes.items():
-        setattr(dish, name, value)
-    try:
-        session.flush()
-    except IntegrityError as error:
-        if violated(error, "uq_dish_category_id_name") or violated(error, "dish.category_id, dish.name"):
-            raise Conflict(_("Another dish has this name."), code="name-taken") from error
-        raise
     return dish
 
 

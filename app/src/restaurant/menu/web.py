@@ -1,21 +1,33 @@
-"""The house's page of the menu: what has run out, and prices."""
+"""The house's pages of the menu: what has run out, and the editor of dishes and headings."""
 
 from __future__ import annotations
 
-from flask import Blueprint, current_app, redirect, render_template, url_for
+import re
+from typing import Any
+
+from flask import Blueprint, current_app, redirect, render_template, request, url_for
 from markupsafe import Markup
+from sqlalchemy.orm import Session
+from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
 from restaurant.database import Database
+from restaurant.forms import parse_cents, read_form
+from restaurant.http.api import require_version
 from restaurant.i18n import current_locale, local
-from restaurant.menu import service
-from restaurant.menu.schemas import CategoryView
+from restaurant.menu import editing, service
+from restaurant.menu.models import Allergen, Course, Dish, Station
+from restaurant.menu.schemas import CategoryChange, CategoryView, DishChange, NewCategory, NewDish
 from restaurant.types import now
 
 pages = Blueprint("card", __name__, url_prefix="/carte")
 
 #: Renderings of one revision that are kept: a few minutes' worth in both languages.
 _MINUTES_KEPT = 6
+
+_OPTION_FIELD = re.compile(r"group-(\d{1,2})-option-(\d{1,2})-name")
+_TEXTS = ("category", "name", "name_en", "description", "description_en", "vat_dine_in", "vat_take_away", "station",
+          "course", "available_from", "available_until")  # fmt: skip
 
 
 def dishes_block(menu: service.Menu) -> Markup:
@@ -34,17 +46,156 @@ def dishes_block(menu: service.Menu) -> Markup:
 
 @pages.get("")
 def card_page() -> str:
-    """Every dish, with a switch for what has run out."""
-    database: Database = current_app.extensions["database"]
-    with database.reading() as session:
+    """Every dish by heading, with a switch for what has run out and ways to change everything."""
+    with _database().reading() as session:
         return render_template("menu/card.html", categories=service.read_menu(session).categories)
 
 
 @pages.post("/<key:dish>/rupture")
 def switch_out_of_stock(dish: int) -> Response:
     """Take a dish off for now, or put it on again."""
-    database: Database = current_app.extensions["database"]
-    with database.writing() as session:
+    with _database().writing() as session:
         found = service.read_dish(session, dish)
-        service.change_dish(session, found, out_of_stock=not found.out_of_stock)
+        editing.change_dish(session, found, DishChange(out_of_stock=not found.out_of_stock))
+    return _back(dish)
+
+
+@pages.post("/<key:dish>/masquage")
+def switch_hidden(dish: int) -> Response:
+    """Hide a dish from the menu for good, or show it again."""
+    with _database().writing() as session:
+        found = editing.find_dish(session, dish)
+        editing.change_dish(session, found, DishChange(archived=not found.archived))
+    return _back(dish)
+
+
+@pages.get("/plats/nouveau")
+def new_dish_page() -> str:
+    """A form for a new dish."""
+    category = request.args.get("rubrique", "")
+    with _database().reading() as session:
+        return _dish_form(session, None, category=int(category) if category.isdecimal() else None)
+
+
+@pages.post("/plats/nouveau")
+def add_dish() -> Response:
+    """Add the dish of the form."""
+    new = read_form(NewDish, _dish_values(request.form))
+    with _database().writing() as session:
+        dish = editing.add_dish(session, new)
+        return _back(dish.id)
+
+
+@pages.get("/plats/<key:dish>")
+def dish_page(dish: int) -> str:
+    """A form with everything of a dish."""
+    with _database().reading() as session:
+        found = editing.find_dish(session, dish)
+        return _dish_form(session, found, category=found.category_id)
+
+
+@pages.post("/plats/<key:dish>")
+def change_dish(dish: int) -> Response:
+    """Write the form's dish, unless somebody else has changed it meanwhile."""
+    change = read_form(DishChange, _dish_values(request.form))
+    with _database().writing() as session:
+        found = editing.find_dish(session, dish)
+        require_version(found, _version())
+        editing.change_dish(session, found, change)
+    return _back(dish)
+
+
+@pages.post("/rubriques")
+def add_category() -> Response:
+    """Add a heading."""
+    new = read_form(NewCategory, {"name": request.form.get("name", ""), "name_en": request.form.get("name_en") or None})
+    with _database().writing() as session:
+        editing.add_category(session, new)
+    return redirect(url_for("card.card_page"), code=303)
+
+
+@pages.post("/rubriques/<key:category>")
+def change_category(category: int) -> Response:
+    """Rename a heading, move it up or down, or take it away when it is empty."""
+    form = request.form
+    with _database().writing() as session:
+        found = editing.read_category(session, category)
+        require_version(found, _version())
+        if "remove" in form:
+            editing.remove_category(session, found)
+        elif form.get("move") in {"up", "down"}:
+            place = [entry.id for entry in service.read_menu(session).categories].index(found.id)
+            wanted = max(0, place + (1 if form["move"] == "down" else -1))
+            editing.change_category(session, found, CategoryChange(position=wanted))
+        else:
+            named = {"name": form.get("name", ""), "name_en": form.get("name_en") or None}
+            editing.change_category(session, found, read_form(CategoryChange, named))
+    return redirect(url_for("card.card_page"), code=303)
+
+
+def _dish_form(session: Session, dish: Dish | None, *, category: int | None) -> str:
+    return render_template(
+        "menu/dish.html",
+        dish=dish,
+        categories=service.read_menu(session).categories,
+        chosen=category,
+        groups=list(dish.option_groups) if dish is not None else [],
+        contains={entry.allergen for entry in dish.allergens} if dish is not None else set(),
+        allergens=list(Allergen),
+        stations=list(Station),
+        courses=list(Course),
+        rates=(550, 1000, 2000),
+    )
+
+
+def _dish_values(form: MultiDict[str, str]) -> dict[str, Any]:
+    """What the form says of a dish; empty fields that may be absent are None."""
+    values: dict[str, Any] = {name: form.get(name, "") for name in _TEXTS}
+    for name in ("name_en", "description_en", "available_from", "available_until"):
+        values[name] = values[name] or None
+    for name in ("vat_dine_in", "vat_take_away"):
+        values[name] = int(values[name]) if values[name] in {"550", "1000", "2000"} else values[name]
+    values["price"] = parse_cents(form.get("price", ""))
+    values["allergens"] = form.getlist("allergens")
+    groups: dict[int, dict[str, Any]] = {}
+    for field in form:
+        found = _OPTION_FIELD.fullmatch(field)
+        if found is None or not form[field].strip():
+            continue
+        group, option = f"group-{found[1]}", field.removesuffix("-name")
+        entry = groups.setdefault(
+            int(found[1]),
+            {
+                "id": form.get(f"{group}-id") or None,
+                "name": form.get(f"{group}-name", ""),
+                "name_en": form.get(f"{group}-name_en") or None,
+                "minimum": form.get(f"{group}-minimum") or 0,
+                "maximum": form.get(f"{group}-maximum") or 1,
+                "options": [],
+            },
+        )
+        entry["options"].append(
+            {
+                "id": form.get(f"{option}-id") or None,
+                "name": form[field],
+                "name_en": form.get(f"{option}-name_en") or None,
+                "price": parse_cents(form.get(f"{option}-price") or "0"),
+            }
+        )
+    # A group without a name is one that is taken away.
+    values["option_groups"] = [entry for _number, entry in sorted(groups.items()) if entry["name"].strip()]
+    return values
+
+
+def _version() -> int:
+    text = request.form.get("version", "")
+    return int(text) if text.isdecimal() and len(text) < 10 else -1
+
+
+def _back(dish: int) -> Response:
     return redirect(f"{url_for('card.card_page')}#d{dish}", code=303)
+
+
+def _database() -> Database:
+    found: Database = current_app.extensions["database"]
+    return found

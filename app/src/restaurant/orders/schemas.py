@@ -10,9 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from restaurant.menu.models import Allergen, Course, Station
 from restaurant.orders.models import LineStatus, Order, OrderKind, OrderStatus
-from restaurant.types import LARGEST, Name, Text
-
-Key = Annotated[int, Field(ge=1, le=LARGEST)]
+from restaurant.types import Key, Name, Text
 
 
 class LinePlacement(BaseModel):

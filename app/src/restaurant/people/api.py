@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from restaurant.http.api import Api, require_version
 from restaurant.http.guard import session_token
+from restaurant.http.paging import PageQuery
 from restaurant.people import service
 from restaurant.people.permissions import GRANTED
 from restaurant.people.schemas import (
@@ -75,10 +76,11 @@ def give_approval(_session: Session, *, body: ApprovalRequest) -> ApprovalView:
     )
 
 
-@people.operation("GET", "/people", reply=PeopleView)
-def list_people(session: Session) -> PeopleView:
+@people.operation("GET", "/people", query=PageQuery, reply=PeopleView)
+def list_people(session: Session, *, query: PageQuery) -> PeopleView:
     """List everybody who can sign in."""
-    return PeopleView(items=[PersonView.model_validate(user) for user in service.list_people(session)])
+    found, following = service.list_people(session, query)
+    return PeopleView(items=[PersonView.model_validate(user) for user in found], next=following)
 
 
 @people.operation("GET", "/people/<key:person>", reply=PersonView, refusals=(HTTPStatus.NOT_FOUND,))

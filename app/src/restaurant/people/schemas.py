@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
+from restaurant.http.paging import PageView
 from restaurant.people.permissions import Permission, Role
 from restaurant.people.service import PASSWORD_MINIMUM
 from restaurant.types import Name
@@ -58,7 +59,7 @@ class PersonView(BaseModel):
     version: int
 
 
-class PeopleView(BaseModel):
+class PeopleView(PageView):
     """Everybody."""
 
     items: list[PersonView]

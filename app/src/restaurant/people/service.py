@@ -25,6 +25,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from restaurant.database import Database, violated
 from restaurant.errors import Conflict, NotFound, Problem
+from restaurant.http.paging import PageQuery, read_page
 from restaurant.i18n import gettext as _
 from restaurant.people.models import Approval, LoginAttempts, LoginSession, User
 from restaurant.people.permissions import Permission, Role
@@ -201,9 +202,9 @@ def purge(session: Session) -> None:
     session.execute(delete(LoginSession).where(LoginSession.created_at < now() - ABSOLUTE))
 
 
-def list_people(session: Session) -> Sequence[User]:
-    """Everybody, by name."""
-    return session.scalars(select(User).order_by(case((User.active, 0), else_=1), User.name, User.id)).all()
+def list_people(session: Session, page: PageQuery) -> tuple[Sequence[User], int | None]:
+    """A page of everybody, by name, and the number of the following page."""
+    return read_page(session, select(User).order_by(case((User.active, 0), else_=1), User.name, User.id), page)
 
 
 def read_person(session: Session, key: int) -> User:

@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response
 from restaurant.database import Database
 from restaurant.errors import Invalid, Problem
 from restaurant.http.guard import cookie_name, current_user, session_token
+from restaurant.http.paging import WHOLE
 from restaurant.i18n import gettext as _
 from restaurant.people import service
 from restaurant.people.permissions import Role
@@ -75,7 +76,7 @@ def people_page() -> str:
     """Everybody who can sign in."""
     database: Database = current_app.extensions["database"]
     with database.reading() as session:
-        people = service.list_people(session)
+        people, _next = service.list_people(session, WHOLE)
     return render_template("people/team.html", people=people, roles=list(Role), password=None)
 
 
@@ -91,7 +92,7 @@ def add_person() -> str:
     with database.writing() as session:
         added = service.add_person(session, username=new.username, name=new.name, role=new.role, password=password)
     with database.reading() as session:
-        people = service.list_people(session)
+        people, _next = service.list_people(session, WHOLE)
     return render_template("people/team.html", people=people, roles=list(Role), added=added, password=password)
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from restaurant.http.api import Api
 from restaurant.http.guard import signed_in
+from restaurant.http.paging import PageQuery
 from restaurant.reservations import service
 from restaurant.reservations.models import BookingStatus
 from restaurant.reservations.schemas import (
@@ -19,13 +20,16 @@ from restaurant.reservations.schemas import (
     BookingsView,
     BookingView,
     DayQuery,
+    ExpectedWait,
     NewBooking,
     NewWait,
     WaitMove,
+    WaitQuery,
     WaitsView,
     WaitView,
 )  # fmt: skip
 from restaurant.settings import Settings
+from restaurant.types import now
 
 guests = Api("bookings")
 desk = Api("booking_desk")
@@ -62,8 +66,9 @@ def read_booking(session: Session, *, reference: uuid.UUID) -> BookingView:
 @guests.operation("POST", "/bookings/<uuid:reference>/cancel", reply=BookingView, refusals=_CONFLICT)
 def cancel_booking(session: Session, *, reference: uuid.UUID) -> BookingView:
     """Cancel a booking; whoever knows its reference may."""
+    settings: Settings = current_app.extensions["settings"]
     booking = service.lock_booking(session, reference)
-    service.move(session, booking, BookingStatus.CANCELLED)
+    service.cancel_by_guest(session, booking, at=now(), cutoff=settings.cancellation)
     return BookingView.of(booking)
 
 
@@ -71,8 +76,8 @@ def cancel_booking(session: Session, *, reference: uuid.UUID) -> BookingView:
 def list_bookings(session: Session, *, query: DayQuery) -> BookingsView:
     """List the bookings of a day."""
     settings: Settings = current_app.extensions["settings"]
-    found = service.list_bookings(session, day=query.day, zone=settings.zone)
-    return BookingsView(items=[BookingView.of(booking) for booking in found])
+    found, following = service.list_bookings(session, query, day=query.day, zone=settings.zone)
+    return BookingsView(items=[BookingView.of(booking) for booking in found], next=following)
 
 
 @desk.operation("POST", "/bookings/<uuid:reference>/move", body=BookingMove, reply=BookingView, refusals=_CONFLICT)
@@ -86,10 +91,17 @@ def move_booking(session: Session, *, reference: uuid.UUID, body: BookingMove) -
     return BookingView.of(booking)
 
 
-@desk.operation("GET", "/waiting-list", reply=WaitsView)
-def read_waiting_list(session: Session) -> WaitsView:
+@desk.operation("GET", "/waiting-list", query=PageQuery, reply=WaitsView)
+def read_waiting_list(session: Session, *, query: PageQuery) -> WaitsView:
     """Read who waits for a table."""
-    return WaitsView(items=[WaitView.model_validate(entry) for entry in service.waiting_list(session)])
+    found, following = service.waiting_list(session, query)
+    return WaitsView(items=[WaitView.model_validate(entry) for entry in found], next=following)
+
+
+@desk.operation("GET", "/waiting-list/expected", query=WaitQuery, reply=ExpectedWait)
+def read_expected_wait(session: Session, *, query: WaitQuery) -> ExpectedWait:
+    """Read how long a party would wait for a table, going by the tables as they are now."""
+    return ExpectedWait(minutes=service.expected_wait(session, covers=query.covers, at=now()))
 
 
 @desk.operation("POST", "/waiting-list", body=NewWait, reply=WaitView, status=HTTPStatus.CREATED, idempotent=True)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
+from restaurant.http.paging import PageQuery, PageView
 from restaurant.menu.models import Allergen
 from restaurant.reservations.models import Booking, BookingStatus, WaitStatus
 from restaurant.types import Name, Text
@@ -72,16 +73,14 @@ class BookingView(BaseModel):
         return cls(**plain, tables=[place.table.name for place in booking.places])
 
 
-class BookingsView(BaseModel):
-    """The bookings of a day, by time."""
+class BookingsView(PageView):
+    """A page of the bookings of a day, by time."""
 
     items: list[BookingView]
 
 
-class DayQuery(BaseModel):
+class DayQuery(PageQuery):
     """A day."""
-
-    model_config = ConfigDict(extra="forbid")
 
     day: Day
 
@@ -119,8 +118,8 @@ class WaitView(BaseModel):
     created_at: datetime
 
 
-class WaitsView(BaseModel):
-    """The waiting list, longest waiting first."""
+class WaitsView(PageView):
+    """A page of the waiting list, longest waiting first."""
 
     items: list[WaitView]
 
@@ -131,3 +130,17 @@ class WaitMove(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     status: Literal[WaitStatus.CALLED, WaitStatus.PLACED, WaitStatus.LEFT]
+
+
+class WaitQuery(BaseModel):
+    """The size of a party."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    covers: Covers
+
+
+class ExpectedWait(BaseModel):
+    """Minutes until a table that fits is expected to be free; null when no table of the house can be foreseen."""
+
+    minutes: int | None

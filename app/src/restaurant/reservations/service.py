@@ -10,9 +10,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time, timedelta
+from heapq import heappop, heappush
+from math import ceil
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload, selectinload
@@ -20,6 +22,7 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 from restaurant.database import on_commit, violated
 from restaurant.errors import Conflict, Invalid, NotFound
 from restaurant.floor.models import Condition, Table
+from restaurant.http.paging import PageQuery, read_page
 from restaurant.i18n import gettext as _
 from restaurant.menu.models import Allergen
 from restaurant.metrics import BOOKED, BOOKINGS_REFUSED
@@ -40,6 +43,8 @@ PACE = 20
 SOON = timedelta(minutes=60)
 #: A party may sit at this many tables pushed together at most.
 _MOST_TABLES = 4
+#: How long a table that is being cleaned is expected to take.
+_CLEANING = timedelta(minutes=5)
 
 _MOVES: dict[BookingStatus, frozenset[BookingStatus]] = {
     BookingStatus.CONFIRMED: frozenset({BookingStatus.ARRIVED, BookingStatus.CANCELLED, BookingStatus.NO_SHOW}),
@@ -166,15 +171,19 @@ def lock_booking(session: Session, reference: uuid.UUID) -> Booking:
     return read_booking(session, reference)
 
 
-def list_bookings(session: Session, *, day: date, zone: ZoneInfo) -> Sequence[Booking]:
-    """The bookings of a day, by time."""
+def list_bookings(
+    session: Session, page: PageQuery, *, day: date, zone: ZoneInfo
+) -> tuple[Sequence[Booking], int | None]:
+    """A page of the bookings of a day, by time, and the number of the following page."""
     start = datetime.combine(day, time(), zone)
-    return session.scalars(
+    return read_page(
+        session,
         select(Booking)
         .where(Booking.starts_at >= start, Booking.starts_at < start + timedelta(days=1))
         .options(selectinload(Booking.places).joinedload(BookedTable.table), joinedload(Booking.order))
-        .order_by(Booking.starts_at, Booking.id)
-    ).all()
+        .order_by(Booking.starts_at, Booking.id),
+        page,
+    )
 
 
 def move(session: Session, booking: Booking, status: BookingStatus) -> None:
@@ -192,6 +201,16 @@ def move(session: Session, booking: Booking, status: BookingStatus) -> None:
             .execution_options(synchronize_session=False)
         )
     session.flush()
+
+
+def cancel_by_guest(session: Session, booking: Booking, *, at: datetime, cutoff: timedelta) -> None:
+    """Cancel, which guests may until `cutoff` before the booking begins. Raises `Conflict` afterwards."""
+    if booking.status is BookingStatus.CONFIRMED and at > booking.starts_at - cutoff:
+        raise Conflict(
+            _("It is too late to cancel here. Please call us, so that we can give the table to somebody else."),
+            code="too-late-to-cancel",
+        )
+    move(session, booking, BookingStatus.CANCELLED)
 
 
 def arrive(session: Session, booking: Booking, *, server: User) -> Order:
@@ -234,13 +253,54 @@ def join_waiting_list(session: Session, *, guest: str, contact: str, covers: int
     return entry
 
 
-def waiting_list(session: Session) -> Sequence[WaitEntry]:
-    """Who waits or was called, longest waiting first."""
-    return session.scalars(
-        select(WaitEntry)
-        .where(WaitEntry.status.in_((WaitStatus.WAITING, WaitStatus.CALLED)))
-        .order_by(WaitEntry.created_at, WaitEntry.id)
-    ).all()
+def waiting_list(session: Session, page: PageQuery) -> tuple[Sequence[WaitEntry], int | None]:
+    """A page of who waits or was called, longest waiting first, and the number of the following page."""
+    return read_page(session, _waiting().order_by(WaitEntry.created_at, WaitEntry.id), page)
+
+
+def expected_wait(session: Session, *, covers: int, at: datetime) -> int | None:
+    """Minutes until a table for `covers` is expected to be free, None when none can be foreseen.
+
+    A table is free when its guests have stayed as long as a party of their size does, and is not if a booking takes it
+    before this party could have eaten. Parties that wait already and want a table of the same kind come first.
+    """
+    tables = [table for table in _usable_tables(session) if table.seats_min <= covers <= table.seats_max]
+    seated = {
+        order.table_id: max(at, order.opened_at + stay(order.covers))
+        for order in session.scalars(select(Order).where(Order.closed_at.is_(None), Order.table_id.is_not(None)))
+    }
+    held: dict[int, list[BookedTable]] = {}
+    for place in session.scalars(
+        select(BookedTable)
+        .join(BookedTable.booking)
+        .where(BookedTable.active, BookedTable.ends_at > at, Booking.status == BookingStatus.CONFIRMED)
+        .order_by(BookedTable.starts_at)
+    ):
+        held.setdefault(place.table_id, []).append(place)
+    # When each table could take a party, the soonest on top; a party that goes before takes it for its stay.
+    free: list[tuple[datetime, int]] = []
+    for table in tables:
+        start = at if table.condition is Condition.USABLE else at + _CLEANING
+        heappush(
+            free, (_free_from(max(start, seated.get(table.id, at)), held.get(table.id, []), stay(covers)), table.id)
+        )
+    for entry in session.scalars(_waiting()):
+        if free and any(table.seats_min <= entry.covers <= table.seats_max for table in tables):
+            since, key = heappop(free)
+            heappush(free, (_free_from(since + stay(entry.covers), held.get(key, []), stay(covers)), key))
+    return ceil((free[0][0] - at).total_seconds() / 60) if free else None
+
+
+def _waiting() -> Select[WaitEntry]:
+    return select(WaitEntry).where(WaitEntry.status.in_((WaitStatus.WAITING, WaitStatus.CALLED)))
+
+
+def _free_from(start: datetime, held: Sequence[BookedTable], duration: timedelta) -> datetime:
+    """The first moment from `start` on at which a table is free for `duration`, given its bookings in order of time."""
+    for place in held:
+        if place.starts_at < start + duration and place.ends_at > start:
+            start = place.ends_at
+    return start
 
 
 def move_waiting(session: Session, key: int, status: WaitStatus) -> WaitEntry:

@@ -13,6 +13,7 @@ from restaurant.database import Database
 from restaurant.errors import Invalid, NotFound
 from restaurant.http import idempotency
 from restaurant.http.guard import signed_in
+from restaurant.http.paging import WHOLE
 from restaurant.i18n import gettext as _
 from restaurant.i18n import local
 from restaurant.menu.models import Allergen
@@ -83,14 +84,18 @@ def confirmation(reference: uuid.UUID) -> str:
     """The booking as its guest sees it."""
     with _database().reading() as session:
         booking = service.read_booking(session, reference)
-        return render_template("reservations/confirmation.html", booking=booking)
+    settings: Settings = current_app.extensions["settings"]
+    last = booking.starts_at - settings.cancellation
+    return render_template("reservations/confirmation.html", booking=booking, last=last, in_time=now() <= last)
 
 
 @guests.post("/reserver/<uuid:reference>/annulation")
 def cancel(reference: uuid.UUID) -> Response:
     """Cancel by the guest."""
+    settings: Settings = current_app.extensions["settings"]
     with _database().writing() as session:
-        service.move(session, service.lock_booking(session, reference), BookingStatus.CANCELLED)
+        booking = service.lock_booking(session, reference)
+        service.cancel_by_guest(session, booking, at=now(), cutoff=settings.cancellation)
     return redirect(url_for("booking.confirmation", reference=reference), code=303)
 
 
@@ -98,7 +103,8 @@ def cancel(reference: uuid.UUID) -> Response:
 def day_page() -> str:
     """The bookings of a day and the waiting list."""
     settings: Settings = current_app.extensions["settings"]
-    today = local(now()).date()
+    moment = now()
+    today = local(moment).date()
     try:
         day = date.fromisoformat(request.args.get("jour") or today.isoformat())
         neighbours = (day - timedelta(days=1), day + timedelta(days=1))
@@ -106,11 +112,12 @@ def day_page() -> str:
     except (ValueError, OverflowError) as error:
         raise NotFound(_("There is no such day.")) from error
     with _database().reading() as session:
-        bookings = service.list_bookings(session, day=day, zone=settings.zone)
-        waiting = service.waiting_list(session)
+        bookings, _next = service.list_bookings(session, WHOLE, day=day, zone=settings.zone)
+        waiting, _next = service.waiting_list(session, WHOLE)
+        expected = {covers: service.expected_wait(session, covers=covers, at=moment) for covers in (2, 4, 6)}
     return render_template(
         "reservations/day.html", day=day, neighbours=neighbours, bookings=bookings, waiting=waiting,
-        BookingStatus=BookingStatus, now=now(),
+        BookingStatus=BookingStatus, now=moment, expected=expected,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from restaurant.errors import Invalid
 from restaurant.http.api import Api
 from restaurant.http.guard import signed_in
+from restaurant.http.paging import PageQuery
 from restaurant.i18n import gettext as _
 from restaurant.stock import service
 from restaurant.stock.schemas import (
@@ -23,10 +24,11 @@ from restaurant.stock.schemas import (
 api = Api("stock")
 
 
-@api.operation("GET", "/ingredients", reply=IngredientsView)
-def list_ingredients(session: Session) -> IngredientsView:
+@api.operation("GET", "/ingredients", query=PageQuery, reply=IngredientsView)
+def list_ingredients(session: Session, *, query: PageQuery) -> IngredientsView:
     """List the stock, what is low first."""
-    return IngredientsView(items=[IngredientView.model_validate(entry) for entry in service.list_ingredients(session)])
+    found, following = service.list_ingredients(session, query)
+    return IngredientsView(items=[IngredientView.model_validate(entry) for entry in found], next=following)
 
 
 @api.operation("POST", "/ingredients", body=NewIngredient, reply=IngredientView, status=HTTPStatus.CREATED,

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from restaurant.http.paging import PageView
 from restaurant.stock.models import MovementReason, RecipeLine, Unit
 from restaurant.types import LARGEST, Name
 
@@ -25,7 +26,7 @@ class IngredientView(BaseModel):
     low_at: int
 
 
-class IngredientsView(BaseModel):
+class IngredientsView(PageView):
     """Everything in stock, what is low first."""
 
     items: list[IngredientView]

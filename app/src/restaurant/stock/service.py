@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from restaurant.database import violated
 from restaurant.errors import Conflict, NotFound
+from restaurant.http.paging import PageQuery, read_page
 from restaurant.i18n import gettext as _
 from restaurant.menu.models import Dish
 from restaurant.metrics import STOCK_OUTS
@@ -61,10 +62,10 @@ def give_back(session: Session, line: OrderLine) -> None:
     session.flush()
 
 
-def list_ingredients(session: Session) -> Sequence[Ingredient]:
-    """Everything in stock, what is low first."""
+def list_ingredients(session: Session, page: PageQuery) -> tuple[Sequence[Ingredient], int | None]:
+    """A page of what is in stock, what is low first, and the number of the following page."""
     low = Ingredient.quantity > Ingredient.low_at
-    return session.scalars(select(Ingredient).order_by(low, Ingredient.name)).all()
+    return read_page(session, select(Ingredient).order_by(low, Ingredient.name), page)
 
 
 def add_ingredient(session: Session, *, name: str, unit: Unit, quantity: int, low_at: int, by: User) -> Ingredient:

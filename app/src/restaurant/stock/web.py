@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response
 from restaurant.database import Database
 from restaurant.errors import Invalid
 from restaurant.http.guard import signed_in
+from restaurant.http.paging import WHOLE
 from restaurant.i18n import gettext as _
 from restaurant.stock import service
 from restaurant.stock.models import MovementReason, Unit
@@ -21,7 +22,7 @@ pages = Blueprint("stock", __name__, url_prefix="/stock")
 def stock_page() -> str:
     """Everything in stock, what is low first."""
     with _database().reading() as session:
-        ingredients = service.list_ingredients(session)
+        ingredients, _next = service.list_ingredients(session, WHOLE)
     reasons = [MovementReason.DELIVERED, MovementReason.WASTED, MovementReason.COUNTED]
     return render_template("stock/stock.html", ingredients=ingredients, reasons=reasons, units=list(Unit))
 
