@@ -48,6 +48,12 @@ NAMESPACED = [
     "apps/v1/StatefulSet",
     "autoscaling/v2/HorizontalPodAutoscaler",
     "batch/v1/Job",
+    "monitoring.coreos.com/v1/Alertmanager",
+    "monitoring.coreos.com/v1/PodMonitor",
+    "monitoring.coreos.com/v1/Prometheus",
+    "monitoring.coreos.com/v1/PrometheusRule",
+    "monitoring.coreos.com/v1/ServiceMonitor",
+    "monitoring.coreos.com/v1alpha1/ScrapeConfig",
     "networking.k8s.io/v1/NetworkPolicy",
     "policy/v1/PodDisruptionBudget",
     "rbac.authorization.k8s.io/v1/Role",
@@ -58,7 +64,8 @@ NAMESPACED = [
 def _kind(path: str, *, namespaced: bool) -> Kind:
     api, _, kind = path.rpartition("/")
     lower = kind.lower()
-    return Kind(api, kind, f"{lower[:-1]}ies" if lower.endswith("y") else f"{lower}s", namespaced=namespaced)
+    plural = f"{lower[:-1]}ies" if lower.endswith("y") else f"{lower}es" if lower.endswith("s") else f"{lower}s"
+    return Kind(api, kind, plural, namespaced=namespaced)
 
 
 KINDS = (
@@ -99,12 +106,12 @@ class FakeCluster:
 
     def answer(self, path: str) -> Object | None:
         """The body of the answer to a GET, None for what is not there."""
-        groups = sorted({kind.api for kind in KINDS if "/" in kind.api})
+        groups = sorted({kind.api.partition("/")[0] for kind in KINDS if "/" in kind.api})
         major, minor, _ = render.KUBERNETES[-1].split(".")
         fixed: dict[str, Object] = {
             "version": {"major": major, "minor": minor, "gitVersion": f"v{render.KUBERNETES[-1]}"},
             "api": {"kind": "APIVersions", "versions": ["v1"]},
-            "apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(api) for api in groups]},
+            "apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(name) for name in groups]},
         }
         match path.strip("/").split("/"):
             case [word]:
@@ -134,10 +141,10 @@ class FakeCluster:
         return next((entry for entry in found if entry["metadata"]["name"] == rest[1]), None)
 
 
-def _group(api: str) -> Object:
-    name, _, version = api.partition("/")
-    entry = {"groupVersion": api, "version": version}
-    return {"name": name, "versions": [entry], "preferredVersion": entry}
+def _group(name: str) -> Object:
+    versions = sorted({kind.api for kind in KINDS if kind.api.startswith(f"{name}/")})
+    entries = [{"groupVersion": api, "version": api.partition("/")[2]} for api in versions]
+    return {"name": name, "versions": entries, "preferredVersion": entries[0]}
 
 
 def _resources(api: str) -> Object | None:

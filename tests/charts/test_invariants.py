@@ -18,7 +18,22 @@ WITHOUT_RESOURCES = {("calico-node", "register-node"), ("calico-node", "install-
 # It may take what a full node has; its absence would be the loss of the node's network.
 WITHOUT_MEMORY_LIMIT = {("calico-node", "calico-node")}
 # Pods that talk to the API server.
-WITH_TOKEN = {"calico-node", "calico-kube-controllers", "metrics-server", "headlamp", "kubernetes-dashboard"}
+WITH_TOKEN = {
+    "calico-node",
+    "calico-kube-controllers",
+    "kube-state-metrics",
+    "metrics-server",
+    "prometheus-operator",
+    "headlamp",
+    "kubernetes-dashboard",
+}
+# They tell about the host, or are its network.
+ON_THE_HOST = {"calico-node", "node-exporter"}
+# Pods that prometheus-operator makes, with the ports that it gives them.
+OPERATED = {
+    "prometheus": {"web", "reloader-web"},
+    "alertmanager": {"web", "reloader-web", "mesh-tcp", "mesh-udp"},
+}
 NAME_LIMITS = {"StatefulSet": 52, "Job": 63, "Service": 63, "Deployment": 63, "DaemonSet": 63}
 
 
@@ -69,6 +84,9 @@ def test_services_lead_to_ports_that_pods_open(objects: tuple[Object, ...]) -> N
         if service["kind"] != "Service":
             continue
         wanted = service["spec"]["selector"].items()
+        if ports := OPERATED.get(service["spec"]["selector"]["app.kubernetes.io/name"]):
+            assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
+            continue
         targets = [other for other in workloads(objects) if wanted <= pod_labels(other).items()]
         assert len(targets) == 1
         open_ports = {port["name"] for container in containers(targets[0]) for port in container.get("ports", [])}
@@ -81,8 +99,9 @@ def test_policies_name_ports_that_the_chosen_pods_open(objects: tuple[Object, ..
             continue
         wanted = policy["spec"]["podSelector"]["matchLabels"].items()
         targets = [other for other in workloads(objects) if wanted <= pod_labels(other).items()]
-        assert targets
-        open_ports = {
+        operated = OPERATED.get(policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/name"], set())
+        assert targets or operated
+        open_ports = operated | {
             port["name"] for one in targets for container in containers(one) for port in container.get("ports", [])
         }
         for rule in policy["spec"].get("ingress", []):
@@ -126,10 +145,10 @@ def test_every_container_is_restricted(objects: tuple[Object, ...]) -> None:
             assert spec["securityContext"]["runAsUser"] > 0
 
 
-def test_only_the_pod_network_uses_the_host(objects: tuple[Object, ...]) -> None:
+def test_only_the_pod_network_and_what_watches_the_host_use_it(objects: tuple[Object, ...]) -> None:
     for entry in workloads(objects):
         spec = pod_spec(entry)
-        if entry["metadata"]["name"] != "calico-node":
+        if entry["metadata"]["name"] not in ON_THE_HOST:
             assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
             assert not [volume for volume in spec.get("volumes", []) if "hostPath" in volume]
 
@@ -142,11 +161,13 @@ def test_pods_get_a_token_only_where_they_use_one(objects: tuple[Object, ...]) -
             assert entry["automountServiceAccountToken"] is False
 
 
-def test_namespaces_enforce_restricted_but_for_the_pod_networks(objects: tuple[Object, ...]) -> None:
+def test_namespaces_enforce_restricted_but_for_those_of_the_host(objects: tuple[Object, ...]) -> None:
     for entry in objects:
         if entry["kind"] == "Namespace":
             level = entry["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
-            assert level == ("privileged" if entry["metadata"]["name"] == "calico-system" else "restricted")
+            assert level == (
+                "privileged" if entry["metadata"]["name"] in {"calico-system", "node-exporter"} else "restricted"
+            )
             assert entry["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
 
 
@@ -235,7 +256,8 @@ def test_roles_are_bound_and_bindings_lead_to_roles_and_accounts_of_the_release(
 def test_no_role_of_the_release_may_do_everything(objects: tuple[Object, ...]) -> None:
     for entry in objects:
         for rule in entry.get("rules", []):
-            assert "*" not in rule["verbs"] + rule["apiGroups"] + rule["resources"], entry["metadata"]["name"]
+            named = [*rule["verbs"], *rule.get("apiGroups", []), *rule.get("resources", [])]
+            assert "*" not in [*named, *rule.get("nonResourceURLs", [])], entry["metadata"]["name"]
 
 
 def test_images_are_pinned_and_never_pulled_again(objects: tuple[Object, ...]) -> None:

@@ -15,7 +15,7 @@ from maas.charts.render import Request
 from maas.errors import ChartError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from maas.charts.helm import Major
@@ -64,9 +64,20 @@ def test_every_value_has_a_meaning_and_a_default_and_values_yaml_has_it(chart: P
 def test_the_umbrellas_defaults_decide_over_those_of_its_subcharts() -> None:
     for chart in values.charts():
         for name, given in chart.overrides.items():
+            told = flattened(given)
             for leaf in chart.tree.leaves():
-                if leaf.path[0] == name and leaf.path[1] in given:
-                    assert given[leaf.path[1]] == leaf.default == written(values_of(chart.directory), leaf)
+                if leaf.path[0] == name and leaf.path[1:] in told:
+                    assert told[leaf.path[1:]] == leaf.default == written(values_of(chart.directory), leaf)
+
+
+def flattened(given: Mapping[str, Any], above: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    """Every value below some values, and every map of them, by its path."""
+    found: dict[tuple[str, ...], Any] = {}
+    for key, value in given.items():
+        found[(*above, key)] = value
+        if isinstance(value, dict):
+            found |= flattened(value, (*above, key))
+    return found
 
 
 @pytest.mark.parametrize("chart", CHARTS, ids=names)

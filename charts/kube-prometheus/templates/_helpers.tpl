@@ -17,3 +17,72 @@ is respected (auto) or refused (true).
   {{- end -}}
 {{- end -}}
 {{- end -}}
+
+{{- /* The name of the custom resources, and so of what the operator makes of them. */ -}}
+{{- define "kube-prometheus.name" -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- /* The namespace of node-exporter, which looks at the host and so may need one of its own. */ -}}
+{{- define "kube-prometheus.nodeExporterNamespace" -}}
+{{- .Values.nodeExporter.namespaceOverride | default (include "maas.namespace" .) -}}
+{{- end -}}
+
+{{- /*
+A volume claim's spec, of which only the size and the class are the user's.
+Takes a `storage` of the values.
+*/ -}}
+{{- define "kube-prometheus.claim" -}}
+accessModes: [ReadWriteOnce]
+{{- with .className }}
+storageClassName: {{ . }}
+{{- end }}
+resources:
+  requests:
+    storage: {{ .size }}
+{{- end -}}
+
+{{- /*
+Where people reach a component: what they say, or the first host of its Ingress, or its Service.
+Takes (dict "context" $ "values" the component's "service" its Service's name).
+*/ -}}
+{{- define "kube-prometheus.externalUrl" -}}
+{{- with .values -}}
+{{- if .externalUrl -}}
+{{ .externalUrl }}
+{{- else if and .ingress.enabled .ingress.hosts -}}
+{{ ternary "https" "http" (ne .ingress.tlsSecret "") }}://{{ first .ingress.hosts }}/
+{{- else -}}
+http://{{ $.service }}.{{ include "maas.namespace" $.context }}:{{ .service.port }}/
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The bytes of a volume that samples may take: the user's word, or four fifths, as Prometheus writes them. */ -}}
+{{- define "kube-prometheus.retentionSize" -}}
+{{- with .Values.prometheus -}}
+{{- if .retentionSize -}}
+{{ .retentionSize }}
+{{- else if .storage.enabled -}}
+{{- $factor := dict "Ki" 0.0009765625 "Mi" 1.0 "Gi" 1024.0 "Ti" 1048576.0 -}}
+{{- $unit := .storage.size | trunc -2 -}}
+{{- $number := .storage.size | trimSuffix $unit | float64 -}}
+{{ mulf $number (get $factor $unit) 0.8 | floor | int64 }}MiB
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /*
+A Secret's value that is made once and kept: what the cluster has, or something new.
+Takes (dict "context" $ "name" the Secret "key" ...).
+*/ -}}
+{{- define "kube-prometheus.keptSecret" -}}
+{{- $current := lookup "v1" "Secret" (include "maas.namespace" .context) .name -}}
+{{- dig "data" .key (randAlphaNum 32 | b64enc) $current -}}
+{{- end -}}
+
+{{- /* Relabelling by which a target of the kind pod carries its node. */ -}}
+{{- define "kube-prometheus.nodeOfPod" -}}
+- sourceLabels: [__meta_kubernetes_pod_node_name]
+  targetLabel: node
+{{- end -}}

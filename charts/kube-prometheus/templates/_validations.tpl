@@ -1,0 +1,69 @@
+{{- /* What the schema cannot tell. Each refusal names the value and what to do. */ -}}
+
+{{- /*
+A Secret that the user says exists. Where the cluster can be asked, it is: Alertmanager's pod would wait for it for ever.
+Takes (dict "context" $ "secret" its name "key" in it "path" of the value "what" it is for).
+*/ -}}
+{{- define "kube-prometheus.validateSecret" -}}
+{{- $path := include "maas.valuePath" (dict "context" .context "path" .path) -}}
+{{- $namespace := include "maas.namespace" .context -}}
+{{- $make := printf "    kubectl -n %s create secret generic %s --from-file=%s=FILE\n" $namespace (.secret | default "NAME") .key -}}
+{{- if not .secret -}}
+{{- fail (printf "\n\n%s has no Secret, and what it needs is not for values.\nMake one and name it in %s:\n\n%s" .what $path $make) -}}
+{{- end -}}
+{{- if lookup "v1" "Namespace" "" "kube-system" -}}
+  {{- $current := lookup "v1" "Secret" $namespace .secret -}}
+  {{- if not $current -}}
+  {{- fail (printf "\n\n%s reads the Secret %s, and %s has none of that name (%s).\nMake it first:\n\n%s" .what .secret $namespace $path $make) -}}
+  {{- end -}}
+  {{- if not (hasKey ($current.data | default dict) .key) -}}
+  {{- fail (printf "\n\n%s reads the key %s of the Secret %s, which has %s (%s).\n" .what .key .secret (keys ($current.data | default dict) | sortAlpha | join ", " | default "none") $path) -}}
+  {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "kube-prometheus.validate" -}}
+{{- $root := . -}}
+{{- with .Values.alertmanager -}}
+{{- if .enabled -}}
+  {{- if and .existingSecret (or .receivers .deadMansSwitch.existingSecret) -}}
+  {{- fail (printf "\n\nalertmanager.existingSecret is the whole configuration, so receivers and deadMansSwitch say nothing beside it.\nKeep one of them:\n\n    %s: \"\"\n    %s: []\n" (include "maas.valuePath" (dict "context" $root "path" "alertmanager.existingSecret")) (include "maas.valuePath" (dict "context" $root "path" "alertmanager.receivers"))) -}}
+  {{- end -}}
+  {{- $types := include "kube-prometheus.receiverTypes" . | fromYaml -}}
+  {{- $seen := list "nobody" "dead-mans-switch" -}}
+  {{- range $index, $receiver := .receivers -}}
+    {{- $path := printf "alertmanager.receivers[%d].existingSecret" $index -}}
+    {{- $key := .key | default (get $types .type).key -}}
+    {{- include "kube-prometheus.validateSecret" (dict "context" $root "secret" (.existingSecret | default "") "key" $key "path" $path "what" (printf "The receiver %s" .name)) -}}
+    {{- if has .name $seen -}}
+    {{- fail (printf "\n\nTwo receivers are named %s (%s).\n" .name (include "maas.valuePath" (dict "context" $root "path" "alertmanager.receivers"))) -}}
+    {{- end -}}
+    {{- $seen = append $seen .name -}}
+  {{- end -}}
+  {{- with .deadMansSwitch.existingSecret -}}
+    {{- include "kube-prometheus.validateSecret" (dict "context" $root "secret" . "key" $root.Values.alertmanager.deadMansSwitch.key "path" "alertmanager.deadMansSwitch.existingSecret" "what" "The dead man's switch") -}}
+  {{- end -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.grafana -}}
+{{- if and .enabled .oidc.enabled -}}
+  {{- range $key := list "clientId" "existingSecret" "authUrl" "tokenUrl" -}}
+    {{- if not (get $root.Values.grafana.oidc $key) -}}
+    {{- fail (printf "\n\nLogging in to Grafana through a provider needs %s.\n" (include "maas.valuePath" (dict "context" $root "path" (printf "grafana.oidc.%s" $key)))) -}}
+    {{- end -}}
+  {{- end -}}
+  {{- if not (or .externalUrl .ingress.hosts) -}}
+  {{- fail (printf "\n\nThe provider sends people back to Grafana, which needs to know where they reach it.\nSet:\n\n    %s: https://grafana.example.org/\n" (include "maas.valuePath" (dict "context" $root "path" "grafana.externalUrl"))) -}}
+  {{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $name := list "prometheus" "alertmanager" "grafana" -}}
+  {{- $component := get $root.Values $name -}}
+  {{- if and $component.enabled $component.ingress.enabled (not $component.ingress.hosts) -}}
+  {{- fail (printf "\n\nAn Ingress needs a host name.\nSet:\n\n    %s: [%s.example.org]\n" (include "maas.valuePath" (dict "context" $root "path" (printf "%s.ingress.hosts" $name))) $name) -}}
+  {{- end -}}
+  {{- if and $component.enabled $component.httpRoute.enabled (not $component.httpRoute.parentRefs) -}}
+  {{- fail (printf "\n\nAn HTTPRoute needs a Gateway to attach to.\nSet:\n\n    %s: [{name: GATEWAY, namespace: NAMESPACE}]\n" (include "maas.valuePath" (dict "context" $root "path" (printf "%s.httpRoute.parentRefs" $name)))) -}}
+  {{- end -}}
+{{- end -}}
+{{- end -}}
