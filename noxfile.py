@@ -218,7 +218,7 @@ def unit(session: nox.Session) -> None:
 @nox.session
 def charts(session: nox.Session) -> None:
     """Invariants of every chart over every profile and Kubernetes version; each rule on numbers of its own."""
-    pytest(session, "-n", "2", "tests/charts", "tests/rules")
+    pytest(session, "-n", "2", "--dist", "loadgroup", "tests/charts", "tests/rules")
 
 
 @nox.session

@@ -145,11 +145,21 @@ def revoke(
     certificates.revoke(name, node, yes=yes)
 
 
-@app.command()
+access_app = typer.Typer(invoke_without_command=True)
+app.add_typer(access_app, name="credentials")
+
+Admin = Annotated[Path | None, typer.Option("--from", help="An administrator's kubeconfig, for any cluster.")]
+Only = Annotated[str | None, typer.Option(help="The only namespace in which it holds.")]
+
+
+@access_app.callback()
 def credentials(
+    context: typer.Context,
     *,
     name: Name = "lab",
+    admin: Admin = None,
     role: Annotated[str, typer.Option(help="What it may do: viewer, operator or admin.")] = "viewer",
+    namespace: Only = None,
     ttl: Annotated[str, typer.Option(help="How long it lasts, such as 30m or 8h.")] = "8h",
     kubeconfig: Annotated[Path | None, typer.Option(help="Write a kubeconfig to this file (0600).")] = None,
     token: Annotated[bool, typer.Option("--token", help="Print the token.")] = False,
@@ -157,7 +167,25 @@ def credentials(
     """A kubeconfig or a short-lived token; nothing secret is printed unless asked for."""
     from maas import credentials as issue  # noqa: PLC0415
 
-    issue.credentials(name, role=role, ttl=ttl, kubeconfig=kubeconfig, token=token)
+    if context.invoked_subcommand is None:
+        grant = issue.Grant(role, namespace)
+        issue.credentials(name, grant, ttl=ttl, kubeconfig=kubeconfig, token=token, admin=admin)
+
+
+@access_app.command("revoke")
+def take_back(
+    *,
+    name: Name = "lab",
+    admin: Admin = None,
+    role: Annotated[str | None, typer.Option(help="Only what was given of this role.")] = None,
+    namespace: Only = None,
+) -> None:
+    """Take back what was given: every token of a role, or without one all of them."""
+    from maas import credentials as issue  # noqa: PLC0415
+
+    grant = None if role is None else issue.Grant(role, namespace)
+    removed = issue.revoke(issue.reached(name, admin), grant)
+    console.line(f"taken back: {', '.join(removed)}" if removed else "nothing had been given")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

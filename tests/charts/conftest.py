@@ -4,11 +4,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.charts.helpers import PROFILES, Object, Rendered, of_profile
+from tests.control_plane import control_plane
 
 from maas.charts import render
 from maas.charts.render import Request
+from maas.cluster import Cluster
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from maas.charts.helm import Major
 
 
@@ -34,3 +38,10 @@ def rendered() -> Rendered:
         return render.objects(Request(directory, settings=pairs, helm=helm))
 
     return call
+
+
+@pytest.fixture(scope="session")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A real API server, without nodes; tests that use it carry `pytest.mark.xdist_group("api")` and share one."""
+    with control_plane(tmp_path_factory.mktemp("control-plane")) as kubeconfig:
+        yield Cluster(kubeconfig)

@@ -3,11 +3,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from maas import process
 from maas.charts import render
+from maas.charts.helm import Helm
 from maas.charts.render import Request
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from maas.charts.helm import Major
+    from maas.cluster import Cluster
 
 Object = Mapping[str, Any]
 Values = Mapping[str, str]
@@ -59,3 +64,15 @@ def workloads(objects: tuple[Object, ...]) -> list[Object]:
 def environment(container: Object) -> dict[str, Any]:
     """The variables of a container: the value, or where it is taken from."""
     return {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in container.get("env", [])}
+
+
+def helm(cluster: Cluster, major: Major, *words: str | Path) -> str:
+    """What a Helm says when it is told something about a real cluster.
+
+    Raises:
+        ProcessError: It refuses; `stderr` has its reason.
+    """
+    own = cluster.kubeconfig.parent / f"helm-{major}"
+    environment = {f"HELM_{what}_HOME": str(own / what.lower()) for what in ("CACHE", "CONFIG", "DATA")}
+    environment |= {"KUBECONFIG": str(cluster.kubeconfig), "TZ": "UTC"}
+    return process.run([Helm.pinned(major).executable, *words], env=environment, timeout=300).stdout

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maas import access, credentials, paths
+from maas.credentials import Grant
 from maas.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,9 +24,10 @@ def test_what_is_no_duration_or_too_short_or_too_long_is_refused(ttl: str) -> No
 
 
 def refused(**changes: object) -> str:
-    given: dict[str, object] = {"role": "viewer", "ttl": "8h", "kubeconfig": None, "token": False} | changes
+    given: dict[str, object] = {"ttl": "8h", "kubeconfig": None, "token": False} | changes
+    role = str(given.pop("role", "viewer"))
     with pytest.raises(UsageError) as caught:
-        credentials.credentials("shop", **given)  # type: ignore[arg-type]
+        credentials.credentials("shop", Grant(role), **given)  # type: ignore[arg-type]
     return caught.value.message
 
 

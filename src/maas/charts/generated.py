@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from maas import paths
-from maas.charts import alerts, definitions, documents, flows, render, rules, values
+from maas.charts import alerts, definitions, documents, flows, render, roles, rules, values
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +37,7 @@ def texts() -> dict[Path, str]:
     found[docs / "values.md"] = documents.reference(charts)
     umbrella = values.chart(render.umbrella())
     namespaces = {name: str(given["namespaceOverride"]) for name, given in umbrella.overrides.items()}
+    found[docs / "roles.md"] = roles.document()
     found[docs / "policies.md"] = flows.document(flows.load(), namespaces)
     found[docs / "alerts.md"] = alerts.document(rules.load(render.umbrella() / "charts" / "kube-prometheus"))
     return found

@@ -1,0 +1,227 @@
+"""Roles and short-lived access, on a real API server: what is written down, and nothing more."""
+
+from __future__ import annotations
+
+import contextlib
+import http
+import json
+import ssl
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from tests.charts.helpers import helm
+from yaml import safe_load
+
+from maas import credentials
+from maas.bundle import tools
+from maas.charts import render, roles
+from maas.charts.roles import Permission
+from maas.credentials import Grant
+from maas.errors import ClusterError
+from maas.process import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from maas.cluster import Cluster
+
+pytestmark = [
+    pytest.mark.xdist_group("api"),
+    # Connections that live as long as the command line does; the clients here are many and short-lived.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
+BEYOND = {
+    Permission("rbac.authorization.k8s.io", "clusterroles", "escalate"),
+    Permission("rbac.authorization.k8s.io", "clusterroles", "bind"),
+    Permission("", "users", "impersonate"),
+    Permission("", "groups", "impersonate"),
+    Permission("", "serviceaccounts", "impersonate"),
+    Permission("certificates.k8s.io", "signers", "approve"),
+    Permission("*", "*", "*"),
+}
+"""What makes an administrator of everything out of somebody."""
+
+EVERYBODYS = {"clustertrustbundles", "selfsubjectaccessreviews", "selfsubjectreviews", "selfsubjectrulesreviews"}
+
+
+class Client:
+    """The API server, as somebody with a token meets it."""
+
+    def __init__(self, cluster: Cluster, token: str) -> None:
+        config = safe_load(cluster.kubeconfig.read_text(encoding="utf-8"))
+        # The client of the Kubernetes project has written the authority to a file already.
+        context = ssl.create_default_context(cafile=cluster.client.configuration.ssl_ca_cert)
+        self._http = httpx.Client(
+            base_url=config["clusters"][0]["cluster"]["server"],
+            headers={"Authorization": f"Bearer {token}"},
+            verify=context,
+        )
+
+    def get(self, path: str) -> Any:
+        answer = self._http.get(path)
+        answer.raise_for_status()
+        return answer.json()
+
+    def status(self, path: str) -> int:
+        return self._http.get(path).status_code
+
+    def may(self, permission: Permission, namespace: str = "") -> bool:
+        resource, _, subresource = permission.resource.partition("/")
+        attributes = {"group": permission.group, "resource": resource, "subresource": subresource}
+        body = {"spec": {"resourceAttributes": {**attributes, "verb": permission.verb, "namespace": namespace}}}
+        answer = self._http.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", json=body)
+        return bool(answer.raise_for_status().json()["status"]["allowed"])
+
+
+@pytest.fixture(scope="module")
+def released(api: Cluster) -> Iterator[Cluster]:
+    """A cluster with the dashboard chart's roles."""
+    chart = render.umbrella() / "charts" / "dashboard"
+    helm(api, "4", "install", "maas", chart, "--namespace", "maas", "--create-namespace", "--set", "engine=none")
+    _aggregated(api)
+    yield api
+    helm(api, "4", "uninstall", "maas", "--namespace", "maas")
+    api.core.delete_namespace("maas")
+
+
+def _aggregated(cluster: Cluster) -> None:
+    """Wait until the cluster has put the roles together, which takes a moment."""
+    from kubernetes import client  # noqa: PLC0415 - see maas.cluster
+
+    wanted = {role: len(_described(role)) for role in roles.ROLES}
+    for _ in range(100):
+        found = {
+            role: client.RbacAuthorizationV1Api(cluster.client).read_cluster_role(f"maas-{role}") for role in wanted
+        }
+        if all(len(found[role].rules or ()) >= wanted[role] for role in wanted):
+            return
+        time.sleep(0.1)
+    raise TimeoutError(found)
+
+
+def _described(role: str) -> list[Any]:
+    before = roles.ROLES[: roles.ROLES.index(role) + 1]
+    return [rule for name in before for rule in roles._rules()[name]]
+
+
+def everything(client: Client) -> set[Permission]:
+    """Each verb on each resource that there is: of the server, and of the groups that others would serve."""
+    found = {(item.group, item.resource) for item in roles.permissions()["admin"]}
+    groups = [("", "/api/v1")]
+    groups += [
+        (group["name"], f"/apis/{group['preferredVersion']['groupVersion']}") for group in client.get("/apis")["groups"]
+    ]
+    for group, path in groups:
+        found |= {(group, resource["name"]) for resource in client.get(path)["resources"]}
+    return {Permission(*of, verb) for of in found for verb in VERBS} | BEYOND
+
+
+def test_each_role_may_do_what_is_written_down_and_nothing_more(released: Cluster) -> None:
+    admin = Client(released, safe_load(released.kubeconfig.read_text(encoding="utf-8"))["users"][0]["user"]["token"])
+    asked = everything(admin)
+    assert len(asked) > 800
+    released.core.create_namespaced_service_account("maas", {"metadata": {"name": "nobody"}})
+    request = {"spec": {"expirationSeconds": 600}}
+    answer = released.core.create_namespaced_service_account_token("nobody", "maas", request)
+    nobody = Client(released, answer.status.token)
+    everybodys = {permission for permission in asked if nobody.may(permission)}
+    # Anyone who is known may ask what they may do, and whom the cluster trusts.
+    assert {item.resource for item in everybodys} <= EVERYBODYS
+    for role, written in roles.permissions().items():
+        client = Client(released, credentials.issue(released, Grant(role), lasting=600))
+        may = {permission for permission in asked if client.may(permission)} - everybodys
+        assert sorted(may - written) == [], f"{role} may do more than is written"
+        assert sorted(written & asked - may) == [], f"{role} may not do what is written"
+        assert not may & BEYOND
+
+
+def test_a_role_in_one_namespace_holds_in_no_other(released: Cluster) -> None:
+    client = Client(released, credentials.issue(released, Grant("admin", "kube-public"), lasting=600))
+    secrets = Permission("", "secrets", "get")
+    assert client.may(secrets, "kube-public")
+    assert not client.may(secrets, "kube-system")
+    assert not client.may(secrets)
+    assert not client.may(Permission("", "nodes", "get"))
+    assert client.status("/api/v1/namespaces/kube-public/secrets") == http.HTTPStatus.OK
+    assert client.status("/api/v1/namespaces/kube-system/secrets") == http.HTTPStatus.FORBIDDEN
+
+
+def test_a_token_says_when_it_ends_and_what_was_taken_back_opens_nothing(released: Cluster) -> None:
+    token = credentials.issue(released, Grant("viewer"), lasting=600)
+    other = credentials.issue(released, Grant("operator", "kube-public"), lasting=600)
+    claims = json.loads(_decoded(token))
+    assert 590 <= claims["exp"] - claims["iat"] <= 610
+    client = Client(released, token)
+    assert client.status("/api/v1/pods") == http.HTTPStatus.OK
+    assert credentials.revoke(released, Grant("viewer")) == ["maas-viewer"]
+    assert _until(client, "/api/v1/pods", http.HTTPStatus.UNAUTHORIZED)
+    assert Client(released, other).status("/api/v1/namespaces/kube-public/pods") == http.HTTPStatus.OK
+    assert "maas-operator-kube-public" in credentials.revoke(released, None)
+    assert credentials.revoke(released, None) == []
+    # The same role given again is another account: what was taken back stays so.
+    credentials.issue(released, Grant("viewer"), lasting=600)
+    assert client.status("/api/v1/pods") == http.HTTPStatus.UNAUTHORIZED
+
+
+def _decoded(token: str) -> bytes:
+    import base64  # noqa: PLC0415 - for this test alone
+
+    body = token.split(".")[1]
+    return base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
+
+
+def _until(client: Client, path: str, status: int) -> bool:
+    """Whether an answer comes within the ten seconds for which the API server remembers a token."""
+    for _ in range(120):
+        if client.status(path) == status:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_the_kubeconfig_is_private_and_is_all_that_kubectl_needs(released: Cluster, tmp_path: Path) -> None:
+    file = tmp_path / "viewer"
+    credentials.credentials("shop", Grant("viewer"), ttl="10m", kubeconfig=file, token=False, admin=released.kubeconfig)
+    assert file.stat().st_mode & 0o777 == 0o600
+    kubectl = tools.tool("kubectl")
+    seen = run([kubectl, "--kubeconfig", file, "get", "namespaces", "--output", "name"], timeout=60).stdout
+    assert "namespace/kube-system" in seen.split()
+    whoami = run([kubectl, "--kubeconfig", file, "auth", "whoami", "--output", "json"], timeout=60).stdout
+    assert json.loads(whoami)["status"]["userInfo"]["username"] == "system:serviceaccount:maas:maas-viewer"
+    # The login page of 2.7 takes a kubeconfig whose user has a token and nothing else.
+    assert list(safe_load(file.read_text(encoding="utf-8"))["users"][0]["user"]) == ["token"]
+
+
+def test_the_token_is_printed_only_when_asked(released: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    credentials.credentials("shop", Grant("viewer"), ttl="10m", kubeconfig=None, token=False, admin=released.kubeconfig)
+    assert "eyJ" not in "".join(capsys.readouterr())
+    credentials.credentials("shop", Grant("viewer"), ttl="10m", kubeconfig=None, token=True, admin=released.kubeconfig)
+    assert capsys.readouterr().out.strip().count(".") == 2
+
+
+def test_a_binding_to_another_role_is_replaced(released: Cluster) -> None:
+    from kubernetes import client  # noqa: PLC0415 - see maas.cluster
+
+    bindings = client.RbacAuthorizationV1Api(released.client)
+    credentials.revoke(released, None)
+    binding = {
+        "metadata": {"name": "maas-operator"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
+        "subjects": [],
+    }
+    bindings.create_cluster_role_binding(binding)
+    credentials.issue(released, Grant("operator"), lasting=600)
+    assert bindings.read_cluster_role_binding("maas-operator").role_ref.name == "maas-operator"
+
+
+def test_without_the_roles_of_a_release_there_is_no_access_to_give(released: Cluster) -> None:
+    with contextlib.ExitStack() as undone:
+        undone.enter_context(pytest.MonkeyPatch.context()).setattr(credentials, "RELEASE", "other")
+        with pytest.raises(ClusterError, match="no role other-viewer") as refused:
+            credentials.issue(released, Grant("viewer"), lasting=600)
+    assert "dashboard.enabled" in str(refused.value.hint)
