@@ -24,7 +24,7 @@ import yaml
 
 from maas import console
 from maas.bundle import cache
-from maas.errors import ReleaseError, VerificationError
+from maas.errors import ReleaseError, UsageError, VerificationError
 from maas.release import checksums
 from maas.release.version import Version
 
@@ -110,8 +110,9 @@ def read(text: str) -> dict[str, list[Entry]]:
         found = {str(name): [dict(entry) for entry in listed] for name, listed in index["entries"].items()}
         for listed in found.values():
             for entry in listed:
-                str(entry["version"]), str(entry["digest"]), str(entry["urls"][0])
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+                Version.parse(str(entry["version"]))
+                str(entry["digest"]), str(entry["urls"][0])
+    except (yaml.YAMLError, UsageError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise VerificationError(f"{FILE} is no index of charts", context=[str(error)[:300]]) from error
     return found
 

@@ -308,8 +308,10 @@ class Trust:
             process.run([*argv, "--import", *self.openpgp], check=False)
             done = process.run([*argv, *words], check=False)
             process.run(["gpgconf", "--homedir", home, "--kill", "all"], check=False)
+        # A good signature of a key that has expired or was revoked is not called GOODSIG, and is VALIDSIG all the same.
+        good = "[GNUPG:] GOODSIG " in done.stdout
         valid = re.search(r"^\[GNUPG:\] VALIDSIG (\S+)", done.stdout, re.MULTILINE)
-        if done.returncode != 0 or valid is None:
+        if done.returncode != 0 or not good or valid is None:
             said = [line for line in done.stderr.splitlines() if line.strip()]
             raise VerificationError(
                 f"the OpenPGP signature of {name} does not hold",

@@ -280,6 +280,8 @@ def _version(names: Iterable[str]) -> str:
 
 def _choose(index: dict[str, list[repository.Entry]], version: str | None) -> str:
     known = {str(entry["version"]) for listed in index.values() for entry in listed}
+    if not known:
+        raise VerificationError("the index names no chart")
     if version is not None and version not in known:
         raise UsageError(f"the index does not know {version}", hint=f"it knows {', '.join(sorted(known))}")
     return version or str(max(Version.parse(text) for text in known))

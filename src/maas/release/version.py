@@ -96,8 +96,11 @@ def mentions(root: Path) -> list[Mention]:
     """Every place of a checkout that says the version, the source first.
 
     Raises:
+        UsageError: It is no checkout.
         ReleaseError: A place that must say it does not.
     """
+    if not (root / SOURCE).is_file():
+        raise UsageError(f"{root} is no checkout of the project", hint="releases are made from a clone")
     found = []
     for file, pattern in _files(root):
         text = file.read_text(encoding="utf-8")

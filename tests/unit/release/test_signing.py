@@ -42,6 +42,20 @@ def test_a_changed_byte_and_a_foreign_key_are_refused(keys: Keys, foreign: Keys,
         Trust([keys.public[which]]).file(file)
 
 
+def test_what_a_revoked_key_signed_is_refused(home: Path, file: Path, tmp_path: Path) -> None:
+    user = "gone <gone@example.org>"
+    process.run(["gpg", "--batch", "--passphrase", "", "--quick-generate-key", user, "ed25519", "sign", "never"])
+    signing.Gpg(user).sign(file)
+    public = tmp_path / "public.asc"
+    public.write_text(process.run(["gpg", "--batch", "--armor", "--export", user]).stdout)
+    Trust([public]).file(file)
+    (certificate,) = (home / "openpgp-revocs.d").glob(f"{signing.fingerprints(public)[0]}.rev")
+    process.run(["gpg", "--batch", "--import"], input=certificate.read_text().replace(":-----BEGIN", "-----BEGIN"))
+    public.write_text(process.run(["gpg", "--batch", "--armor", "--export", user]).stdout)
+    with pytest.raises(VerificationError, match="does not hold"):
+        Trust([public]).file(file)
+
+
 def test_a_statement_is_signed_with_its_type(keys: Keys, file: Path) -> None:
     bundle = keys.pair.attest(file)
     Trust([keys.public[1]]).file(file)

@@ -254,7 +254,11 @@ def test_an_index_that_went_back_is_found_by_those_who_saw_the_newer_one(
 
 
 def test_what_is_no_index_is_said_to_be_none(published: Path, check: Callable[..., str]) -> None:
-    for text in ("", "[]", "entries: {maas: [{}]}", "entries: 3", "\t: {"):
+    outside = "entries: {maas: [{version: ../../elsewhere, digest: a, urls: [b]}]}"
+    for text in ("", "[]", "entries: {maas: [{}]}", "entries: 3", "\t: {", outside):
         (published / repository.FILE).write_text(text)
         with pytest.raises(VerificationError, match="is no index of charts"):
             check(published)
+    (published / repository.FILE).write_text("entries: {}")
+    with pytest.raises(VerificationError, match="names no chart"):
+        check(published)

@@ -74,3 +74,8 @@ def test_what_is_no_version_is_refused(text: str) -> None:
 def test_python_writes_a_pre_release_its_own_way() -> None:
     assert Version.parse("1.2.3-rc.4").python == "1.2.3rc4"
     assert Version.parse("1.2.3").python == "1.2.3"
+
+
+def test_an_installed_package_has_no_version_to_change(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is no checkout of the project"):
+        versions.mentions(tmp_path)
