@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ _SPAN, _STEP = 1800, 30
 """Seconds that lines reach back, and between two of their points."""
 
 _WORKERS = 4
+_TIMEOUT = 30
 
 
 @dataclass(frozen=True)
@@ -162,22 +164,15 @@ class Prometheus:
         Raises:
             ClusterError: It refused the question, or does not answer.
         """
-        from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - see maas.cluster
-
-        try:
-            answer = self.cluster.client.call_api(
-                f"{self._path}/{path}",
-                "GET",
-                query_params=list(parameters.items()),
-                auth_settings=["BearerToken"],
-                response_type="object",
-                _return_http_data_only=True,
-                _request_timeout=30,
-            )
-        except ApiException as error:
-            body = str(error.body or error.reason)
-            raise ClusterError("Prometheus refuses a query", context=[body[:300]]) from error
-        return answer["data"]
+        client = self.cluster.client
+        request = client.param_serialize(
+            "GET", f"{self._path}/{path}", query_params=list(parameters.items()), auth_settings=["BearerToken"]
+        )
+        answer = client.call_api(*request, _request_timeout=_TIMEOUT)
+        body = answer.read()
+        if answer.status != HTTPStatus.OK:
+            raise ClusterError("Prometheus refuses a query", context=[body.decode(errors="replace")[:300]])
+        return json.loads(body)["data"]
 
     def ask(self, query: Query) -> Answer:
         """Run one query."""
@@ -214,6 +209,11 @@ class Prometheus:
             dashboard: The dashboard.
             preferred: Values of variables to take instead of the first, where they are among the choices.
         """
+        values, answers = self.choose(dashboard, preferred)
+        return answers + self.ask_all(panels(dashboard, values))
+
+    def choose(self, dashboard: Mapping[str, Any], preferred: Mapping[str, str]) -> tuple[dict[str, str], list[Answer]]:
+        """The values of a dashboard's variables as a reader would find them first, and what the variables offered."""
         answers: list[Answer] = []
         values: dict[str, str] = {}
         for variable in dashboard["templating"]["list"]:
@@ -228,7 +228,7 @@ class Prometheus:
                 values[name] = variable["allValue"]
             else:
                 values[name] = preferred[name] if preferred.get(name) in choices else next(iter(choices), "")
-        return answers + self.ask_all(panels(dashboard, values))
+        return values, answers
 
     def choices(self, query: str) -> list[str]:
         """What a variable offers: the values of its query, `label_values(selector, label)`."""

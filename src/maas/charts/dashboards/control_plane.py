@@ -160,10 +160,9 @@ API_SERVER = Dashboard(
             "Share of a priority level's seats that are taken.",
             "percentunit",
             Query(
-                "max by (priority_level) (apiserver_flowcontrol_current_executing_seats"
+                "max by (priority_level) (sum by (cluster, instance, priority_level) (apiserver_flowcontrol_current_executing_seats"
                 '{cluster=~"$cluster", job="apiserver", instance=~"$instance"}'
-                " / on (cluster, instance, priority_level) sum by (cluster, instance, priority_level) "
-                "(apiserver_flowcontrol_current_limit_seats"
+                ") / sum by (cluster, instance, priority_level) (apiserver_flowcontrol_current_limit_seats"
                 '{cluster=~"$cluster", job="apiserver", instance=~"$instance"}))',
                 "{{priority_level}}",
             ),

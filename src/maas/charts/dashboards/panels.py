@@ -242,7 +242,7 @@ def states(
     description: str,
     *queries: Query,
     words: Mapping[float, tuple[str, str]],
-    width: int = 24,
+    width: int = COLUMNS,
     height: int = _HEIGHT,
 ) -> Panel:
     """What state things were in over time: a bar for each, its colour the state.

@@ -24,9 +24,9 @@ _FAILED = ', rcode="SERVFAIL"'
 _DNS = 'cluster=~"$cluster", job="coredns", instance=~"$instance"'
 
 
-def _coredns(metric: str, by: str = "", more: str = "") -> str:
+def _coredns(metric: str, by: str = "", more: str = "", *, window: str = "$__rate_interval") -> str:
     grouped = f" by ({by})" if by else ""
-    return f"sum{grouped} (rate({metric}{{{_DNS}{more}}}[$__rate_interval]))"
+    return f"sum{grouped} (rate({metric}{{{_DNS}{more}}}[{window}]))"
 
 
 COREDNS = Dashboard(
@@ -45,19 +45,21 @@ COREDNS = Dashboard(
         number("Questions", "Questions per second.", "reqps", Query(_coredns("coredns_dns_requests_total"))),
         number(
             "Failed",
-            "Share of answers that say SERVFAIL: somebody asked and CoreDNS could not find out.",
+            "Share of answers in half an hour that say SERVFAIL: somebody asked and CoreDNS could not find out.",
             "percentunit",
             Query(
-                f"({_coredns('coredns_dns_responses_total', more=_FAILED)} or vector(0))"
-                f" / {_coredns('coredns_dns_responses_total')}"
+                f"({_coredns('coredns_dns_responses_total', more=_FAILED, window='30m')} or vector(0))"
+                f" / {_coredns('coredns_dns_responses_total', window='30m')}"
             ),
             steps=ERRORS,
         ),
         number(
             "From the cache",
-            "Share of questions that the cache answers.",
+            "Share of questions in half an hour that the cache answered.",
             "percentunit",
-            Query(f"{_coredns('coredns_cache_hits_total')} / {_coredns('coredns_cache_requests_total')}"),
+            Query(
+                f"{_coredns('coredns_cache_hits_total', window='30m')} / {_coredns('coredns_cache_requests_total', window='30m')}"
+            ),
         ),
         number(
             "Panics",
