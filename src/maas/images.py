@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 
 from maas import bundle as bundles
 from maas import components, console, lab, paths, process
+from maas.bundle import Bundle, cache
 from maas.errors import BundleError, UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from docker import DockerClient
 
-    from maas.bundle import Bundle
     from maas.bundle.sources import Policy
     from maas.console import Phase
 
@@ -77,9 +77,12 @@ def restaurant(*, yes: bool) -> Path:
     if kept.exists():
         return kept
     client = lab.prepare(assume_yes=yes)
-    with console.phase("Image of the restaurant") as step:
-        _build(client, kept, step)
-        step.note(f"{reference()}, {kept.stat().st_size / 1e6:.0f} MB")
+    with cache.lock("restaurant"):
+        if kept.exists():
+            return kept  # another run has made it meanwhile
+        with console.phase("Image of the restaurant") as step:
+            _build(client, kept, step)
+            step.note(f"{reference()}, {kept.stat().st_size / 1e6:.0f} MB")
     return kept
 
 
@@ -171,7 +174,9 @@ def make_bundle(directory: Path | None, *, source: Policy, yes: bool) -> Bundle:
     """
     place = directory if directory is not None else paths.cache() / "bundle"
     made = bundles.build(place, source=source)
-    return made.add_image(restaurant(yes=yes), reference(), version=_version(), on="workload")
+    archive = restaurant(yes=yes)
+    with cache.lock("restaurant"):
+        return Bundle.load(made.directory).add_image(archive, reference(), version=_version(), on="workload")
 
 
 def make_image_bundle(directory: Path | None, listed: Path, *, source: Policy, yes: bool) -> Bundle:
