@@ -1,4 +1,4 @@
-"""Servers on loopback that several parts of the tests need."""
+"""A registry on loopback that several parts of the tests need."""
 
 from __future__ import annotations
 
@@ -8,18 +8,13 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
+from tests.control_plane import free_port
+
 from maas.bundle import tools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from tests.control_plane import control_plane
 from tests.loopback import registry
-from tests.proof.control_plane import control_plane
 
 from maas import images, lab, paths
 from maas.bundle import cache, oci, tools

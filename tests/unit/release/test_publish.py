@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 from tests import loopback
+from tests.control_plane import free_port
 
 from maas import process
 from maas.bundle import tools
@@ -257,6 +258,6 @@ def test_an_image_that_was_exchanged_in_the_registry_is_found(
 def test_a_place_that_is_none_and_a_registry_that_is_silent_are_said() -> None:
     with pytest.raises(UsageError, match="names no place in a registry"):
         registry.location("oci://registry")
-    port = loopback.free_port()
+    port = free_port()
     (said,) = publish.refusals(f"oci://127.0.0.1:{port}/maas", "0.1.0")
     assert "does not say what it has" in said
