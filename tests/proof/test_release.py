@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -146,7 +147,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "never",
         )
         keys.mkdir(mode=0o700)
-        (keys / "passphrase").write_text("of a key that lives for this test\n")
+        (keys / "passphrase").write_text(secrets.token_hex(16))
         (keys / "passphrase").chmod(0o600)
         _, public = signing.generate(keys, passphrase=keys / "passphrase")
         armored = tree / signing.PUBLIC / signing.OPENPGP
