@@ -19,10 +19,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from tests.e2e.conftest import KEEP, Lab, maas
+from tests.e2e.metrics import Monitoring
 
 from maas import lab as machines
 from maas.bundle import tools
-from maas.charts.queries import Prometheus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,26 +55,22 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(5400)]
 
 @dataclass
 class Patient:
-    """The lab with its Prometheus, and what the listener heard."""
+    """The lab with its monitoring, and what the listener heard.
+
+    Attributes:
+        heard: How many messages of the listener are of the past.
+    """
 
     lab: Lab
-    prometheus: Prometheus
+    monitoring: Monitoring
     heard: int = field(default=0)
 
     def kubectl(self, *arguments: str, given: str | None = None) -> str:
         words = [str(tools.tool("kubectl")), f"--kubeconfig={self.lab.cluster.kubeconfig}", *arguments]
         done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False, input=given)
-        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
+        if done.returncode != 0:
+            raise ValueError(f"kubectl {' '.join(arguments)}: {done.stderr}")
         return done.stdout
-
-    def firing(self) -> set[str]:
-        """The names of the alerts that fire now, but for those that are for Alertmanager."""
-        found = self.prometheus.get("query", query='ALERTS{alertstate="firing", severity!="none"}')["result"]
-        return {entry["metric"]["alertname"] for entry in found}
-
-    def value(self, expression: str) -> float:
-        (entry,) = self.prometheus.get("query", query=expression)["result"]
-        return float(entry["value"][1])
 
     def told(self) -> list[dict[str, str]]:
         """What the listener heard since `forget`."""
@@ -86,12 +82,13 @@ class Patient:
 
     def wait_until_told(self, status: str, alert: str, *, labels: dict[str, str], within: float) -> float:
         """Seconds until the listener heard of an alert."""
-        began = time.monotonic()
         wanted = {"status": status, "alertname": alert, **labels}.items()
-        while not any(wanted <= message.items() for message in self.told()):
-            assert time.monotonic() - began < within, f"{status} {alert} not told within {within} s: {self.told()}"
-            time.sleep(5)
-        return time.monotonic() - began
+
+        def missing() -> str:
+            told = self.told()
+            return "" if any(wanted <= message.items() for message in told) else f"told of {told}"
+
+        return self.monitoring.wait(f"{alert} {status}", missing, seconds=within)
 
 
 @dataclass(frozen=True)
@@ -151,7 +148,7 @@ def scaled_to_the_limit(patient: Patient) -> Iterator[None]:
 @contextmanager
 def etcd_without_headroom(patient: Patient) -> Iterator[None]:
     # The database is 85 % of the quota, where the values ask for 75 %: near the edge, and not over it.
-    quota = round(patient.value("max(etcd_mvcc_db_total_size_in_bytes)") / 0.85)
+    quota = round(patient.monitoring.value("max(etcd_mvcc_db_total_size_in_bytes)") / 0.85)
     file = "/etc/kubernetes/manifests/etcd.yaml"
     edit = f"sed -i 's/^    - etcd$/    - etcd\\n    - --quota-backend-bytes={quota}/' {file}"
     patient.lab.on("master", "sh", "-c", edit)
@@ -235,7 +232,7 @@ def patient() -> Iterator[Patient]:
     try:
         assert done.returncode == 0, done.stderr[-4000:]
         lab = Lab(NAME, done.stderr, time.monotonic() - began)
-        yield Patient(lab, Prometheus(lab.cluster))
+        yield Patient(lab, Monitoring(lab.cluster))
     finally:
         if not KEEP:
             maas("down", "--name", NAME)
@@ -279,10 +276,8 @@ def overheard(patient: Patient) -> Patient:
 def test_a_fresh_platform_fires_nothing_for_ten_minutes(patient: Patient) -> None:
     end = time.monotonic() + QUIET
     while time.monotonic() < end:
-        assert patient.firing() - CROWDED == set()
+        assert patient.monitoring.names() - CROWDED == {"Watchdog"}
         time.sleep(15)
-    watchdog = patient.prometheus.get("query", query='ALERTS{alertname="Watchdog", alertstate="firing"}')["result"]
-    assert len(watchdog) == 1
 
 
 @pytest.mark.parametrize("illness", ILLNESSES, ids=lambda illness: str(illness.fall_ill.__name__))
