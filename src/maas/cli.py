@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -232,6 +232,12 @@ def image(*, yes: Yes = False) -> None:
 def load(
     *,
     name: Name = "lab",
+    profile: Annotated[
+        Literal["menu", "friday"],
+        typer.Option(
+            help="menu: guests who look and order; friday: a whole service, with kitchen, bills and bookings."
+        ),
+    ] = "menu",
     rate: Annotated[float, typer.Option(min=0.1, max=500, help="Guests per second.")] = 60,
     seconds: Annotated[float, typer.Option(min=1, max=3600, help="How long they come.")] = 120,
     orders: Annotated[float, typer.Option(min=0, max=1, help="Share of guests who order.")] = 0.2,
@@ -241,7 +247,7 @@ def load(
     """Send guests to the restaurant from inside the cluster, and watch it scale."""
     from maas.demo import load as guests  # noqa: PLC0415
 
-    guests.report(name, rate=rate, seconds=seconds, orders=orders, seed=seed, node=node)
+    guests.report(name, profile=profile, rate=rate, seconds=seconds, orders=orders, seed=seed, node=node)
 
 
 @app.command()

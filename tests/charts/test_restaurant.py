@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 WITH_IT = sorted(PROFILES.keys() - {"network-only"})
 
-DATABASE_CLIENTS = ["restaurant", "restaurant-seed"]
+DATABASE_CLIENTS = ["restaurant", "restaurant-database-metrics", "restaurant-seed"]
 
 
 def deployment(objects: tuple[Object, ...]) -> Object:

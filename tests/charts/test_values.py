@@ -196,6 +196,13 @@ def test_an_external_servers_limit_is_counted_against_when_it_is_known() -> None
     assert render.objects(Request(restaurant, settings=pairs))
 
 
+def test_kitchen_screens_that_would_hold_every_thread_are_refused_with_the_sum() -> None:
+    message = refusal("4", restaurant__settings__streams=8)
+    assert "8 streams >= 8 threads" in message
+    assert "restaurant.settings.streams: 4" in message
+    assert "restaurant.settings.threads: 16" in message
+
+
 @pytest.mark.parametrize("settings", [{}, {"autoscaling__enabled": False, "replicas": 2}], ids=["autoscaled", "two"])
 def test_a_file_for_several_pods_is_refused(settings: dict[str, Any]) -> None:
     message = refusal("4", render.umbrella() / "charts" / "restaurant", database__type="sqlite", **settings)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 NAMESPACE = "maas-load"
 _WORKER = Path(__file__).with_name("worker.py")
+_USER = "load"
+"""Whom the load is in the house, with the profile `friday`."""
+
 _START = 120.0
 """Seconds that the load's own pod may take to start."""
 
@@ -102,6 +107,7 @@ def run(
     seed: int,
     node: str | None,
     step: Phase,
+    profile: str = "menu",
 ) -> Result:
     """Send a bounded load from inside the cluster and wait for its end.
 
@@ -109,9 +115,10 @@ def run(
         cluster: The cluster.
         url: The restaurant as a pod reaches it.
         image: An image with Python 3 that the nodes have.
+        profile: What arrivals do: `menu` or `friday`, see `worker.py`.
         rate: Arrivals per second.
         seconds: How long arrivals go on.
-        orders: The share of arrivals that place an order, 0 to 1.
+        orders: The share of arrivals that place an order, 0 to 1, with the profile `menu`.
         seed: Makes the same guests again.
         node: The node that the load runs on; None leaves it to the scheduler.
         step: The phase that says how far it is.
@@ -119,7 +126,8 @@ def run(
     Raises:
         ClusterError: The load could not be started, or ended without its account.
     """
-    arguments = ["--url", url, "--rate", str(rate), "--seconds", str(seconds), "--orders", str(orders)]
+    arguments = ["--url", url, "--profile", profile, "--rate", str(rate), "--seconds", str(seconds)]
+    arguments += ["--orders", str(orders)]
     result, began, ended = Result(), time.monotonic(), threading.Event()
 
     def sample() -> None:
@@ -129,7 +137,10 @@ def run(
             ):  # a sample that fails (an API server busy, a metric not there) is left out
                 result.samples.append(scale(cluster, since=began))
 
-    with _job(cluster, image, [*arguments, "--seed", str(seed)], node, seconds) as pod:
+    with ExitStack() as house:
+        password = house.enter_context(_somebody(cluster)) if profile == "friday" else ""
+        arguments += ["--seed", str(seed), "--username", _USER, "--password-file", "/run/secrets/load/password"]
+        pod = house.enter_context(_job(cluster, image, arguments, node, seconds, password=password))
         sampler = threading.Thread(target=sample, daemon=True)
         sampler.start()
         try:
@@ -150,7 +161,44 @@ def run(
 
 
 @contextlib.contextmanager
-def _job(cluster: Cluster, image: str, arguments: list[str], node: str | None, seconds: float) -> Iterator[str]:
+def _somebody(cluster: Cluster, *, namespace: str = "restaurant", name: str = "restaurant") -> Iterator[str]:
+    """A password of somebody who may do everything in the house; nobody knows it any more afterwards."""
+    yield _new_password(cluster, namespace, name)
+    # A new password ends the sessions of the old one; this one is shown to nobody.
+    _new_password(cluster, namespace, name)
+
+
+def _new_password(cluster: Cluster, namespace: str, name: str) -> str:
+    from kubernetes.stream import stream  # noqa: PLC0415 - see maas.cluster
+
+    pods = cluster.core.list_namespaced_pod(namespace, label_selector=f"app.kubernetes.io/name={name}").items
+    ready = [
+        pod.metadata.name
+        for pod in pods
+        if pod.metadata.deletion_timestamp is None
+        and any(condition.type == "Ready" and condition.status == "True" for condition in pod.status.conditions or ())
+    ]
+    if not ready:
+        raise ClusterError(f"no pod of the restaurant in the namespace {namespace} is Ready")
+    said = stream(
+        cluster.core.connect_get_namespaced_pod_exec,
+        ready[0],
+        namespace,
+        container="restaurant",
+        command=["python3", "-m", "restaurant", "create-admin", "--username", _USER],
+        stderr=True,
+        stdout=True,
+    )
+    found = re.search(r"^password: +(\S+)$", said, re.MULTILINE)
+    if found is None:
+        raise ClusterError("the restaurant gave nobody a password", context=said.splitlines()[-3:])
+    return found[1]
+
+
+@contextlib.contextmanager
+def _job(
+    cluster: Cluster, image: str, arguments: list[str], node: str | None, seconds: float, *, password: str
+) -> Iterator[str]:
     """The load as a pod in a namespace of its own; gives the pod's name once it runs, and removes all of it."""
     from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - see maas.cluster
 
@@ -166,6 +214,8 @@ def _job(cluster: Cluster, image: str, arguments: list[str], node: str | None, s
     try:
         code = {"metadata": {"name": "load"}, "data": {"worker.py": _WORKER.read_text(encoding="utf-8")}}
         cluster.core.create_namespaced_config_map(NAMESPACE, code)
+        secret = {"metadata": {"name": "load"}, "stringData": {"password": password}}
+        cluster.core.create_namespaced_secret(NAMESPACE, secret)
         cluster.core.create_namespaced_pod(NAMESPACE, _pod(image, arguments, node, seconds))
 
         def missing() -> list[str]:
@@ -192,14 +242,20 @@ def _pod(image: str, arguments: list[str], node: str | None, seconds: float) -> 
         "restartPolicy": "Never",
         # Whatever happens to the tool, the load ends.
         "activeDeadlineSeconds": int(seconds) + 300,
-        "volumes": [{"name": "code", "configMap": {"name": "load"}}],
+        "volumes": [
+            {"name": "code", "configMap": {"name": "load"}},
+            {"name": "password", "secret": {"secretName": "load"}},
+        ],
         "containers": [
             {
                 "name": "load",
                 "image": image,
                 "command": ["python3", "-u", "/load/worker.py", *arguments],
                 "securityContext": security,
-                "volumeMounts": [{"name": "code", "mountPath": "/load"}],
+                "volumeMounts": [
+                    {"name": "code", "mountPath": "/load"},
+                    {"name": "password", "mountPath": "/run/secrets/load", "readOnly": True},
+                ],
             }
         ],
     }
@@ -237,7 +293,7 @@ def image(cluster: Cluster, *, namespace: str = "restaurant", name: str = "resta
     return str(deployment.spec.template.spec.containers[0].image)
 
 
-def report(name: str, *, rate: float, seconds: float, orders: float, seed: int, node: str | None) -> None:
+def report(name: str, *, profile: str, rate: float, seconds: float, orders: float, seed: int, node: str | None) -> None:
     """Send a load to the restaurant of a cluster and show how it scaled.
 
     Raises:
@@ -249,6 +305,7 @@ def report(name: str, *, rate: float, seconds: float, orders: float, seed: int, 
             cluster,
             url="http://restaurant.restaurant",
             image=image(cluster),
+            profile=profile,
             rate=rate,
             seconds=seconds,
             orders=orders,
@@ -262,5 +319,7 @@ def report(name: str, *, rate: float, seconds: float, orders: float, seed: int, 
             shown = (sample.ready, sample.desired)
             rows.append((f"{sample.second:.0f} s", sample.ready, sample.desired, f"{sample.utilization} %"))
     console.table("scale", ("after", "pods Ready", "pods wanted", "CPU of request"), rows)
-    account = {key: value for key, value in result.account.items() if key != "orders"}
-    console.table("guests", ("what", "value"), [*account.items(), ("accepted orders", len(result.orders))])
+    listed = ("orders", "paid", "bookings")
+    account = {key: value for key, value in result.account.items() if key not in listed}
+    counts = [(f"accepted {key}" if key == "orders" else key, len(result.account.get(key, ()))) for key in listed]
+    console.table("guests", ("what", "value"), [*account.items(), *counts])

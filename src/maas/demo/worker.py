@@ -1,8 +1,13 @@
 """Sends guests to the restaurant; runs alone inside the cluster, with nothing but the standard library.
 
 Arrivals come at a constant rate whether or not earlier ones were answered (an open loop), because a client that waits
-for an answer before it sends the next request hides every stall of the server. Each arrival opens the menu's page; one
-in a few places an order with an Idempotency-Key, and tries again with the same key when the connection breaks.
+for an answer before it sends the next request hides every stall of the server. What an arrival does is a profile's:
+
+menu    opens the menu's page, or places an order
+friday  a service of a Friday: guests look at the menu, order with options and book; the kitchen marks dishes ready and
+        servers bring them; the cash desk bills and takes payments; a kitchen screen listens all the time
+
+Whatever changes something carries an Idempotency-Key, and is tried again with the same key when the connection breaks.
 
 Every second it writes a line of JSON with what happened in that second, and one last line with the whole:
 accepted orders by reference, failures by kind, latencies in milliseconds.
@@ -19,9 +24,15 @@ import sys
 import threading
 import time
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _LOST = (OSError, http.client.HTTPException)
 _TRIES = 8
@@ -40,21 +51,31 @@ class Tally:
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     orders: list[str] = field(default_factory=list)
+    paid: list[str] = field(default_factory=list)
+    bookings: list[str] = field(default_factory=list)
+    answered: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
     milliseconds: list[float] = field(default_factory=list)
     retries: int = 0
+    unpaid: deque[str] = field(default_factory=deque)
+    screen: dict[str, float] = field(default_factory=dict)
 
-    def answer(self, began: float, *, order: str | None = None) -> None:
+    def answer(self, kind: str, began: float) -> None:
         """Count an answered request that began at `began` (seconds, monotonic)."""
         with self.lock:
+            self.answered[kind] += 1
             self.milliseconds.append((time.monotonic() - began) * 1000)
-            if order is not None:
-                self.orders.append(order)
 
-    def failure(self, kind: str) -> None:
+    def failure(self, kind: str, why: str) -> None:
         """Count a request that failed for good."""
         with self.lock:
-            self.failures[kind] += 1
+            self.failures[f"{kind}: {why}"] += 1
+
+    def refusal(self, kind: str) -> None:
+        """Count a request that the house refused, as it may: a table that is taken, a step that somebody else did."""
+        with self.lock:
+            self.refused[kind] += 1
 
     def retry(self) -> None:
         """Count a broken attempt that is tried again."""
@@ -68,8 +89,9 @@ class _Client:
     A service balances connections, not requests: one that is kept for ever would never see a new pod.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, token: str | None = None) -> None:
         self._target = urlsplit(url)
+        self._token = token
         self._connection: http.client.HTTPConnection | None = None
         self._used = 0
 
@@ -102,6 +124,8 @@ class _Client:
             self._connection = http.client.HTTPConnection(host, port, timeout=15)
         self._used += 1
         headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key is not None else {})
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token}"
         self._connection.request(method, path, body=body, headers=headers)
         response = self._connection.getresponse()
         return response.status, response.read()
@@ -113,53 +137,161 @@ class _Client:
         self._connection, self._used = None, 0
 
 
-def _browse(client: _Client, tally: Tally) -> None:
-    began = time.monotonic()
-    try:
-        status, _ = client.request("GET", "/")
-    except _LOST as error:
-        tally.failure(f"menu: {type(error).__name__}")
-        return
-    if status == http.HTTPStatus.OK:
-        tally.answer(began)
-    else:
-        tally.failure(f"menu: {status}")
+class _Guest:
+    """What one thread does, arrival by arrival; `desk` is its connection as somebody of the house."""
 
+    def __init__(self, url: str, tally: Tally, menu: list[dict[str, Any]], token: str | None) -> None:
+        self.guest = _Client(url)
+        self.desk = _Client(url, token=token)
+        self.tally = tally
+        self.menu = menu
 
-def _order(client: _Client, tally: Tally, dishes: list[int], chance: random.Random) -> None:
-    began = time.monotonic()
-    lines = [{"dish": dish, "quantity": chance.randint(1, 3)} for dish in chance.sample(dishes, k=min(2, len(dishes)))]
-    body = json.dumps({"guest": f"Guest {chance.randint(1, 999)}", "lines": lines}).encode()
-    # Not from the seed: a second run with the same guests brings new orders.
-    key, pause, outcome = str(uuid.uuid4()), _FIRST_PAUSE, ""
-    for attempt in range(_TRIES):
-        if attempt:
-            tally.retry()
-            time.sleep(pause)
-            pause *= 2
+    def get(self, kind: str, path: str, *, client: _Client | None = None) -> bytes | None:
+        """Read; a read that fails has failed."""
+        began = time.monotonic()
         try:
-            status, answer = client.request("POST", "/api/v1/orders", body=body, key=key)
+            status, answer = (client or self.guest).request("GET", path)
         except _LOST as error:
-            outcome = type(error).__name__
-            continue
-        if status in {http.HTTPStatus.OK, http.HTTPStatus.CREATED}:
-            tally.answer(began, order=str(json.loads(answer)["reference"]))
+            self.tally.failure(kind, type(error).__name__)
+            return None
+        if status != http.HTTPStatus.OK:
+            self.tally.failure(kind, str(int(status)))
+            return None
+        self.tally.answer(kind, began)
+        return answer
+
+    def post(self, kind: str, path: str, body: object, *, client: _Client | None = None) -> dict[str, Any] | None:
+        """Change something, again with the same key when the connection breaks or the pod or database goes away."""
+        began = time.monotonic()
+        # Not from the seed: a second run with the same guests brings new orders.
+        key, pause, outcome = str(uuid.uuid4()), _FIRST_PAUSE, ""
+        for attempt in range(_TRIES):
+            if attempt:
+                self.tally.retry()
+                time.sleep(pause)
+                pause *= 2
+            try:
+                status, answer = (client or self.guest).request("POST", path, body=json.dumps(body).encode(), key=key)
+            except _LOST as error:
+                outcome = type(error).__name__
+                continue
+            if status in {http.HTTPStatus.OK, http.HTTPStatus.CREATED}:
+                self.tally.answer(kind, began)
+                found: dict[str, Any] = json.loads(answer)
+                return found
+            if status == http.HTTPStatus.CONFLICT:
+                self.tally.answer(kind, began)
+                self.tally.refusal(kind)
+                return None
+            outcome = str(int(status))
+            if status < http.HTTPStatus.INTERNAL_SERVER_ERROR:
+                break
+        self.tally.failure(kind, outcome)
+        return None
+
+    def browse(self, _chance: random.Random) -> None:
+        """Look at the menu."""
+        self.get("menu", "/")
+
+    def order(self, chance: random.Random) -> None:
+        """Order one to three dishes, with the options that they ask for."""
+        dishes = chance.sample(self.menu, k=min(chance.randint(1, 3), len(self.menu)))
+        lines = []
+        for dish in dishes:
+            options = []
+            for group in dish["option_groups"]:
+                wanted = chance.randint(group["minimum"], min(group["maximum"], len(group["options"])))
+                options += [option["id"] for option in chance.sample(group["options"], k=wanted)]
+            lines.append({"dish": dish["id"], "quantity": chance.randint(1, 3), "options": options})
+        placed = self.post("order", "/api/v1/orders", {"guest": f"Guest {chance.randint(1, 999)}", "lines": lines})
+        if placed is not None:
+            with self.tally.lock:
+                self.tally.orders.append(str(placed["reference"]))
+                self.tally.unpaid.append(str(placed["reference"]))
+
+    def book(self, chance: random.Random) -> None:
+        """Look for a table in the next weeks and book one of the times."""
+        covers = chance.randint(1, 6)
+        day = (datetime.now(UTC) + timedelta(days=chance.randint(1, 40))).date()
+        answer = self.get("availability", f"/api/v1/availability?day={day}&covers={covers}")
+        slots = json.loads(answer)["slots"] if answer is not None else []
+        if slots:
+            wanted = {"starts_at": chance.choice(slots), "covers": covers, "guest": "Guest", "contact": "0102030405"}
+            booked = self.post("booking", "/api/v1/bookings", wanted)
+            if booked is not None:
+                with self.tally.lock:
+                    self.tally.bookings.append(str(booked["reference"]))
+
+    def cook(self, chance: random.Random) -> None:
+        """Mark some dishes of a station ready, the longest waiting first, and bring those that are."""
+        station = chance.choice(["cold", "hot", "pastry", "bar"])
+        answer = self.get("tickets", f"/api/v1/kitchen/tickets?station={station}", client=self.desk)
+        for ticket in json.loads(answer)["tickets"][:2] if answer is not None else []:
+            for line in ticket["lines"][:3]:
+                if line["status"] != "ready":
+                    self.post(
+                        "ready", f"/api/v1/kitchen/lines/{line['id']}/move", {"status": "ready"}, client=self.desk
+                    )
+                path = f"/api/v1/orders/{ticket['order']}/lines/{line['id']}/move"
+                self.post("served", path, {"status": "served"}, client=self.desk)
+
+    def pay(self, chance: random.Random) -> None:
+        """Bill an order and take its payment."""
+        with self.tally.lock:
+            reference = self.tally.unpaid.popleft() if self.tally.unpaid else None
+        if reference is None:
+            self.browse(chance)
             return
-        outcome = str(int(status))
-        # 409: the first attempt with this key is still under way; 5xx: the pod or its database is going away.
-        if status != http.HTTPStatus.CONFLICT and status < http.HTTPStatus.INTERNAL_SERVER_ERROR:
-            break
-    tally.failure(f"order: {outcome}")
+        bill = self.post("bill", f"/api/v1/orders/{reference}/bill", {}, client=self.desk)
+        if bill is not None and bill["left"]:
+            wanted = {"amount": bill["left"], "method": chance.choice(["card", "cash"])}
+            if self.post("payment", f"/api/v1/orders/{reference}/payments", wanted, client=self.desk) is not None:
+                with self.tally.lock:
+                    self.tally.paid.append(reference)
 
 
-def _serve(url: str, tally: Tally, dishes: list[int], arrivals: queue.Queue[tuple[bool, int] | None]) -> None:
-    client = _Client(url)
+_FRIDAY = {_Guest.browse: 62, _Guest.order: 15, _Guest.book: 5, _Guest.cook: 10, _Guest.pay: 8}
+"""What of a hundred arrivals are."""
+
+
+def _serve(guest: _Guest, arrivals: queue.Queue[tuple[Callable[[_Guest, random.Random], None], int] | None]) -> None:
     while (arrival := arrivals.get()) is not None:
-        orders, seed = arrival
-        if orders:
-            _order(client, tally, dishes, random.Random(seed))  # noqa: S311 - reproducible guests, not secrets
-        else:
-            _browse(client, tally)
+        act, seed = arrival
+        act(guest, random.Random(seed))  # noqa: S311 - reproducible guests, not secrets
+
+
+def _watch(url: str, token: str, tally: Tally, ended: threading.Event) -> None:
+    """Listen as a kitchen screen does: come back with the last event's id whenever the stream ends."""
+    target = urlsplit(url)
+    last, lost = "", 0.0
+    told = dict.fromkeys(("events", "resumed", "refused", "longest_gap_s"), 0.0)
+    tally.screen = told
+    while not ended.is_set():
+        connection = http.client.HTTPConnection(target.hostname or "", target.port or 80, timeout=20)
+        headers = {"Authorization": f"Bearer {token}"} | ({"Last-Event-ID": last} if last else {})
+        try:
+            connection.request("GET", "/cuisine/flux", headers=headers)
+            response = connection.getresponse()
+            if response.status != http.HTTPStatus.OK:
+                told["refused"] += 1
+                ended.wait(1.0)
+                continue
+            for line in response:
+                if lost:
+                    told["longest_gap_s"] = max(told["longest_gap_s"], round(time.monotonic() - lost, 1))
+                    told["resumed"] += 1
+                    lost = 0.0
+                if line.startswith(b"id: "):
+                    last = line[4:].strip().decode()
+                    told["events"] += 1
+                if ended.is_set():
+                    return
+        except _LOST:
+            pass
+        finally:
+            connection.close()
+            lost = lost or time.monotonic()
+        ended.wait(0.2)
 
 
 def _quantile(ordered: list[float], share: float) -> float:
@@ -171,31 +303,44 @@ def _summary(tally: Tally, *, sent: int, seconds: float) -> dict[str, object]:
     return {
         "sent": sent,
         "answered": len(ordered),
+        "answered_by_kind": dict(tally.answered),
         "failed": sum(tally.failures.values()),
         "failures": dict(tally.failures),
+        "refused": dict(tally.refused),
         "retries": tally.retries,
         "seconds": round(seconds, 1),
         "per_second": round(len(ordered) / seconds, 1),
         "p50_ms": _quantile(ordered, 0.5),
         "p99_ms": _quantile(ordered, 0.99),
+        "screen": tally.screen,
         "orders": tally.orders,
+        "paid": tally.paid,
+        "bookings": tally.bookings,
     }
 
 
-def _menu(url: str) -> list[int]:
+def _menu(url: str) -> list[dict[str, Any]]:
     status, body = _Client(url).request("GET", "/api/v1/menu")
     if status != http.HTTPStatus.OK:
         raise SystemExit(f"the menu answered {status}")
+    # At any hour.
     dishes = [
-        dish["id"]
+        dish
         for category in json.loads(body)["categories"]
         for dish in category["dishes"]
-        # At any hour, and without a question that must be answered.
-        if dish["available"] and dish["available_from"] is None and not dish["option_groups"]
+        if dish["available"] and dish["available_from"] is None
     ]
     if not dishes:
         raise SystemExit("the menu is empty")
     return dishes
+
+
+def _sign_in(url: str, username: str, password: str) -> str:
+    body = json.dumps({"username": username, "password": password}).encode()
+    status, answer = _Client(url).request("POST", "/api/v1/sessions", body=body)
+    if status != http.HTTPStatus.CREATED:
+        raise SystemExit(f"signing in was answered {status}")
+    return str(json.loads(answer)["token"])
 
 
 def main() -> None:
@@ -204,26 +349,35 @@ def main() -> None:
     parser.add_argument("--url", required=True)
     parser.add_argument("--rate", type=float, required=True, help="arrivals per second")
     parser.add_argument("--seconds", type=float, required=True)
-    parser.add_argument("--orders", type=float, default=0.2, help="share of arrivals that order")
+    parser.add_argument("--profile", choices=["menu", "friday"], default="menu")
+    parser.add_argument("--orders", type=float, default=0.2, help="share of arrivals that order (profile menu)")
+    parser.add_argument("--username", default="", help="somebody of the house (profile friday)")
+    parser.add_argument("--password-file", type=Path)
     parser.add_argument("--threads", type=int, default=48)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
 
-    dishes, tally = _menu(options.url), Tally()
-    arrivals: queue.Queue[tuple[bool, int] | None] = queue.Queue()
+    friday = options.profile == "friday"
+    token = _sign_in(options.url, options.username, options.password_file.read_text().strip()) if friday else None
+    menu, tally, ended = _menu(options.url), Tally(), threading.Event()
+    acts = _FRIDAY if friday else {_Guest.order: options.orders, _Guest.browse: 1 - options.orders}
+    arrivals: queue.Queue[tuple[Callable[[_Guest, random.Random], None], int] | None] = queue.Queue()
     threads = [
-        threading.Thread(target=_serve, args=(options.url, tally, dishes, arrivals), daemon=True)
+        threading.Thread(target=_serve, args=(_Guest(options.url, tally, menu, token), arrivals), daemon=True)
         for _ in range(options.threads)
     ]
     for thread in threads:
         thread.start()
+    if token is not None:
+        threading.Thread(target=_watch, args=(options.url, token, tally, ended), daemon=True).start()
 
     chance = random.Random(options.seed)  # noqa: S311 - reproducible arrivals, not secrets
     began, sent, told = time.monotonic(), 0, 0
     while (now := time.monotonic() - began) < options.seconds:
         due = int(now * options.rate)
         for _ in range(sent, due):
-            arrivals.put((chance.random() < options.orders, chance.getrandbits(64)))
+            (act,) = chance.choices(list(acts), weights=list(acts.values()))
+            arrivals.put((act, chance.getrandbits(64)))
         sent = max(sent, due)
         if int(now) > told:
             told = int(now)
@@ -234,6 +388,7 @@ def main() -> None:
         arrivals.put(None)
     for thread in threads:
         thread.join(timeout=60)
+    ended.set()
     print(json.dumps(_summary(tally, sent=sent, seconds=time.monotonic() - began)), flush=True)  # noqa: T201
     sys.exit(0)
 
