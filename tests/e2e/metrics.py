@@ -31,7 +31,7 @@ class Monitoring:
     @property
     def prometheus(self) -> Prometheus:
         """Prometheus' API."""
-        return Prometheus(self.cluster)
+        return Prometheus.of(self.cluster)
 
     def told(self) -> list[dict[str, Any]]:
         """The alerts that Alertmanager was told of."""

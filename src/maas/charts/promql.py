@@ -13,19 +13,48 @@ _FILTERS = ("==", "!=", ">", "<", ">=", "<=", "and", "unless")
 """Operators whose answer may rightly be empty although both sides have data."""
 
 
+_SCRAPE = ("job", "metrics_path")
+"""Labels that say where a series is from; all others say something about it."""
+
+
 def metrics(expr: str) -> set[str]:
     """The names of all metrics that an expression reads.
 
     Raises:
         ValueError: It is no PromQL.
     """
+    return {selector.name for selector in _selectors(expr) if selector.name}
+
+
+def sources(expr: str) -> set[str]:
+    """What an expression reads, each by itself and whatever the values of its labels.
+
+    `x{job="a", reason="Crash", node!=""}` reads `x{job="a",reason=~".+"}`: a rare reason has no series while nothing
+    has crashed, but a misspelt metric, job or label never has.
+
+    Raises:
+        ValueError: It is no PromQL.
+    """
     found: set[str] = set()
+    for selector in _selectors(expr):
+        kept: list[str] = []
+        for matcher in selector.matchers.matchers:
+            if matcher.name in _SCRAPE:
+                kept.append(str(matcher))
+            elif str(matcher).startswith(f"{matcher.name}="):
+                kept.append(f'{matcher.name}=~".+"')
+        found.add(f"{selector.name}{{{','.join(kept)}}}")
+    return found
+
+
+def _selectors(expr: str) -> list[promql.VectorSelector]:
+    found: list[promql.VectorSelector] = []
 
     def visit(node: promql.Expr) -> None:
-        if isinstance(node, promql.VectorSelector) and node.name:
-            found.add(node.name)
-        elif isinstance(node, promql.MatrixSelector) and node.vector_selector.name:
-            found.add(node.vector_selector.name)
+        if isinstance(node, promql.VectorSelector):
+            found.append(node)
+        elif isinstance(node, promql.MatrixSelector):
+            found.append(node.vector_selector)
 
     promql.walk(promql.parse(expr), visit)
     return found

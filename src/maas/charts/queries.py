@@ -7,7 +7,6 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,21 +141,28 @@ class Prometheus:
 
     Attributes:
         cluster: The cluster.
+        path: Where the API server passes its API on.
     """
 
     cluster: Cluster
+    path: str
 
-    @cached_property
-    def _path(self) -> str:
+    @classmethod
+    def of(cls, cluster: Cluster) -> Prometheus:
+        """Find the Prometheus of a cluster.
+
+        Raises:
+            ClusterError: There is none of ours.
+        """
         selector = "app.kubernetes.io/part-of=maas,app.kubernetes.io/name=prometheus"
-        found = self.cluster.core.list_service_for_all_namespaces(label_selector=selector).items
+        found = cluster.core.list_service_for_all_namespaces(label_selector=selector).items
         if not found:
             raise ClusterError(
                 "this cluster has no Prometheus of MaaS",
                 hint="set kube-prometheus.prometheus.enabled to true and install the chart again",
             )
         service = found[0].metadata
-        return f"/api/v1/namespaces/{service.namespace}/services/{service.name}:web/proxy/api/v1"
+        return cls(cluster, f"/api/v1/namespaces/{service.namespace}/services/{service.name}:web/proxy/api/v1")
 
     def get(self, path: str, **parameters: str) -> Any:
         """The data of an answer of Prometheus' API.
@@ -166,7 +172,7 @@ class Prometheus:
         """
         client = self.cluster.client
         request = client.param_serialize(
-            "GET", f"{self._path}/{path}", query_params=list(parameters.items()), auth_settings=["BearerToken"]
+            "GET", f"{self.path}/{path}", query_params=list(parameters.items()), auth_settings=["BearerToken"]
         )
         answer = client.call_api(*request, _request_timeout=_TIMEOUT)
         body = answer.read()
@@ -231,9 +237,11 @@ class Prometheus:
         return values, answers
 
     def choices(self, query: str) -> list[str]:
-        """What a variable offers: the values of its query, `label_values(selector, label)`."""
+        """What a variable offers now: the values of its query, `label_values(selector, label)`."""
         selector, _, label = query.removeprefix("label_values(").removesuffix(")").rpartition(", ")
-        return list(self.get(f"label/{label}/values", **{"match[]": selector}))
+        # Not by Prometheus' list of values, which names what is gone, too.
+        found = self.get("query", query=f"group by ({label}) ({selector})")["result"]
+        return sorted(entry["metric"][label] for entry in found if label in entry["metric"])
 
 
 def _nothing(series: Mapping[str, Any]) -> bool:
@@ -252,7 +260,7 @@ def report(name: str) -> None:
         UsageError: There is no cluster of that name.
         ClusterError: It has no Prometheus, or queries are broken or empty without a known reason.
     """
-    prometheus, known = Prometheus(access.connect(name)), settings()
+    prometheus, known = Prometheus.of(access.connect(name)), settings()
     rows, faults, slow = [], [], []
     with console.phase("Queries") as step:
         everything = dashboards()

@@ -102,7 +102,7 @@ def draw(name: str, *, directory: Path, minutes: float) -> None:
         UsageError: There is no cluster of that name.
         ClusterError: It has no Prometheus.
     """
-    prometheus = Prometheus(access.connect(name))
+    prometheus = Prometheus.of(access.connect(name))
     wanted = [dashboard for dashboard in queries.dashboards() if dashboard["uid"] in PICTURES]
     if not directory.is_dir():
         raise UsageError(f"{directory} is no directory")

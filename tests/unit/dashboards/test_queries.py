@@ -37,6 +37,11 @@ def test_metrics_are_found_wherever_they_stand_in_an_expression() -> None:
     assert promql.metrics(expr) == {"a:b_bucket", "y", "z"}
 
 
+def test_what_is_read_is_asked_for_whatever_the_values_of_its_labels() -> None:
+    expr = 'sum(rate(x{job="a", reason="Crash", node!=""}[5m])) unless y{code=~"5..",metrics_path="/m"} > z'
+    assert promql.sources(expr) == {'x{job="a",reason=~".+"}', 'y{code=~".+",metrics_path="/m"}', "z{}"}
+
+
 def test_what_is_no_promql_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"."):
         promql.metrics("sum(x")
@@ -79,9 +84,12 @@ def test_a_dashboard_is_asked_as_a_reader_finds_it(monkeypatch: pytest.MonkeyPat
 
     def get(_self: Prometheus, path: str, **parameters: str) -> Any:
         asked.append((path, parameters))
-        if path.startswith("label/"):
-            return [] if "cluster" in path else ["b", "restaurant"]
-        if "query" in parameters and "NaN" in parameters["query"]:
+        if parameters["query"].startswith("group by (cluster)"):
+            return {"resultType": "vector", "result": [{"metric": {}, "value": [1, "1"]}]}
+        if parameters["query"].startswith("group by (namespace)"):
+            found = [{"metric": {"namespace": name}, "value": [1, "1"]} for name in ("restaurant", "b")]
+            return {"resultType": "vector", "result": found}
+        if "NaN" in parameters["query"]:
             return {"resultType": "vector", "result": [{"value": [1, "NaN"]}]}
         return {"resultType": "vector", "result": [{"value": [1, "2"]}]}
 
@@ -111,7 +119,7 @@ def test_a_dashboard_is_asked_as_a_reader_finds_it(monkeypatch: pytest.MonkeyPat
             {"title": "Two", "targets": [{"expr": "y", "range": True}, {"expr": "NaN", "instant": True}]},
         ],
     }
-    answers = Prometheus(None).dashboard(dashboard, {"namespace": "restaurant"})  # type: ignore[arg-type]
+    answers = Prometheus(None, "").dashboard(dashboard, {"namespace": "restaurant"})  # type: ignore[arg-type]
     assert [(a.query.where, a.series) for a in answers] == [
         ("maas-x / $cluster", 0),
         ("maas-x / $namespace", 2),
@@ -119,7 +127,7 @@ def test_a_dashboard_is_asked_as_a_reader_finds_it(monkeypatch: pytest.MonkeyPat
         ("maas-x / Two", 1),
         ("maas-x / Two", 0),
     ]
-    assert asked[1] == ("label/namespace/values", {"match[]": 'a{cluster=~".*"}'})
+    assert asked[1] == ("query", {"query": 'group by (namespace) (a{cluster=~".*"})'})
     assert ("query", {"query": 'x{n="restaurant"}'}) in asked
     assert {"query_range", "query"} <= {path for path, _ in asked}
 

@@ -58,7 +58,7 @@ COREDNS = Dashboard(
             "Share of questions in half an hour that the cache answered.",
             "percentunit",
             Query(
-                f"{_coredns('coredns_cache_hits_total', window='30m')} / {_coredns('coredns_cache_requests_total', window='30m')}"
+                f"({_coredns('coredns_cache_hits_total', window='30m')} or vector(0)) / {_coredns('coredns_cache_requests_total', window='30m')}"
             ),
         ),
         number(
