@@ -83,6 +83,12 @@ def credentials(session: nox.Session) -> None:
 
 
 @nox.session
+def doctor(session: nox.Session) -> None:
+    """What a cluster has that an installation has to know of."""
+    maas(session, "doctor")
+
+
+@nox.session
 def bootstrap(session: nox.Session) -> None:
     """Bare hosts of an inventory become a cluster with MaaS on it."""
     maas(session, "bootstrap")

@@ -203,6 +203,28 @@ spec:
 {{- end -}}
 {{- end -}}
 
+{{- /*
+Refuses a volume that no StorageClass would make, where the cluster can be asked and the volume is not there yet.
+Takes (dict "context" $ "className" ... "path" of that value "statefulSet" the name of whose volume it is).
+*/ -}}
+{{- define "maas.validateStorageClass" -}}
+{{- if and (not .className) (lookup "v1" "Namespace" "" "kube-system") -}}
+{{- if not (lookup "apps/v1" "StatefulSet" (include "maas.namespace" .context) .statefulSet) -}}
+  {{- $default := list -}}
+  {{- $names := list -}}
+  {{- range (lookup "storage.k8s.io/v1" "StorageClass" "" "").items -}}
+    {{- $names = append $names .metadata.name -}}
+    {{- if eq (get (.metadata.annotations | default dict) "storageclass.kubernetes.io/is-default-class") "true" -}}
+      {{- $default = append $default .metadata.name -}}
+    {{- end -}}
+  {{- end -}}
+  {{- if not $default -}}
+  {{- fail (printf "\n\nThe cluster has no default StorageClass, so nobody would make the volume of %s. It has: %s.\nSet:\n\n    %s: NAME\n\nor make one the default:\n\n    kubectl annotate storageclass NAME storageclass.kubernetes.io/is-default-class=true\n" .statefulSet ($names | join ", " | default "none at all") (include "maas.valuePath" (dict "context" .context "path" .path))) -}}
+  {{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* Refuses a way in that leads nowhere. Takes (dict "context" $ "values" what holds ingress and httpRoute "path"). */ -}}
 {{- define "maas.validateExposure" -}}
 {{- $prefix := .path | default "" -}}

@@ -15,6 +15,19 @@ Takes (dict "context" $ "component" {name, namespace}).
 {{- end -}}
 {{- end -}}
 
+{{- /*
+A namespace that somebody else made may enforce more than a component can keep.
+Takes (dict "context" $ "component" {name, namespace, podSecurity}).
+*/ -}}
+{{- define "maas.validatePodSecurity" -}}
+{{- $levels := dict "privileged" 0 "baseline" 1 "restricted" 2 -}}
+{{- $current := lookup "v1" "Namespace" "" .component.namespace -}}
+{{- $enforced := get (dig "metadata" "labels" dict $current) "pod-security.kubernetes.io/enforce" | default "privileged" -}}
+{{- if gt (get $levels $enforced) (get $levels .component.podSecurity) -}}
+{{- fail (printf "\n\nThe namespace %s enforces the Pod Security level %s, but %s needs %s.\nSet another one:\n\n    %s:\n      namespaceOverride: ...\n\nor let it:\n\n    kubectl label namespace %s pod-security.kubernetes.io/enforce=%s --overwrite\n" .component.namespace $enforced .component.name .component.podSecurity .component.name .component.namespace .component.podSecurity) -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* The components' namespaces do their work only apart from each other: Pod Security is per namespace. */ -}}
 {{- define "maas.validate" -}}
 {{- $seen := dict -}}
@@ -25,6 +38,9 @@ Takes (dict "context" $ "component" {name, namespace}).
   {{- fail (printf "\n\n%s and %s are both in the namespace %s, but need different Pod Security levels (%s and %s).\nSet one of:\n\n    %s:\n      namespaceOverride: ...\n    %s:\n      namespaceOverride: ...\n" $other.name .name .namespace $other.podSecurity .podSecurity $other.name .name) -}}
   {{- end -}}
   {{- $_ := set $seen .namespace . -}}
+  {{- if not $.Values.namespaces.create -}}
+  {{- include "maas.validatePodSecurity" (dict "context" $ "component" .) -}}
+  {{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

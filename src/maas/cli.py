@@ -145,6 +145,21 @@ def revoke(
     certificates.revoke(name, node, yes=yes)
 
 
+@app.command()
+def doctor(
+    *,
+    kubeconfig: Annotated[Path | None, typer.Option(help="An administrator's kubeconfig, for any cluster.")] = None,
+    name: Name = "lab",
+    values: Annotated[list[Path] | None, typer.Option(help="Values with which it would be installed.")] = None,
+) -> None:
+    """What a cluster has that an installation has to know of; nothing is changed."""
+    from maas import access  # noqa: PLC0415
+    from maas import doctor as examination  # noqa: PLC0415
+
+    own = kubeconfig or access.connect(name).kubeconfig
+    examination.doctor(own, values=values or [])
+
+
 access_app = typer.Typer(invoke_without_command=True)
 app.add_typer(access_app, name="credentials")
 

@@ -33,7 +33,9 @@ CLUSTER_WIDE = [
     "v1/Node",
     "rbac.authorization.k8s.io/v1/ClusterRole",
     "rbac.authorization.k8s.io/v1/ClusterRoleBinding",
+    "apiextensions.k8s.io/v1/CustomResourceDefinition",
     "apiregistration.k8s.io/v1/APIService",
+    "storage.k8s.io/v1/StorageClass",
     "crd.projectcalico.org/v1/IPPool",
     "operator.tigera.io/v1/Installation",
 ]

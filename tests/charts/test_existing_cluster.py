@@ -198,3 +198,64 @@ def test_a_second_release_is_sent_to_namespaces_of_its_own(cluster: FakeCluster,
     message = refusal(cluster, helm)
     assert "namespace restaurant belongs to the release first" in message
     assert "restaurant:\n      namespaceOverride: maas-restaurant" in message
+
+
+SYSTEM = make("v1/Namespace", "kube-system")
+"""What every cluster has; by it the charts see that there is one to ask."""
+
+DEFAULT_CLASS = make(
+    "storage.k8s.io/v1/StorageClass", "fast", annotations={"storageclass.kubernetes.io/is-default-class": "true"}
+)
+
+
+def test_a_volume_that_nobody_would_make_is_refused(cluster: FakeCluster, helm: Major) -> None:
+    cluster.objects += [SYSTEM, make("storage.k8s.io/v1/StorageClass", "slow")]
+    message = refusal(cluster, helm)
+    assert "no default StorageClass" in message
+    assert "It has: slow" in message
+    assert "restaurant.database.postgresql.storage.className: NAME" in message
+    assert render_in(cluster, helm, "--set", "restaurant.database.postgresql.storage.className=slow")
+    cluster.objects.append(DEFAULT_CLASS)
+    assert render_in(cluster, helm)
+
+
+def test_a_volume_that_is_there_already_needs_no_class(cluster: FakeCluster, helm: Major) -> None:
+    cluster.objects += [SYSTEM, make("apps/v1/StatefulSet", "restaurant-database", namespace="restaurant", owned=True)]
+    assert render_in(cluster, helm)
+
+
+def test_a_second_operator_is_refused_and_the_first_one_named(cluster: FakeCluster, helm: Major) -> None:
+    other = make("apps/v1/Deployment", "kps-operator", namespace="observability")
+    other["metadata"]["labels"] = {"app.kubernetes.io/name": "kube-prometheus-stack-prometheus-operator"}
+    cluster.objects += [SYSTEM, DEFAULT_CLASS, other]
+    message = refusal(cluster, helm)
+    assert "observability/kps-operator" in message
+    assert "kube-prometheus.prometheusOperator.enabled: false" in message
+    assert render_in(cluster, helm, "--set", "kube-prometheus.prometheusOperator.enabled=false")
+
+
+@pytest.mark.parametrize(("version", "accepted"), [("0.80.0", False), ("0.93.1", True), ("0.99.0", True)])
+def test_older_monitoring_kinds_are_refused_and_newer_ones_are_not(
+    cluster: FakeCluster, version: str, *, accepted: bool
+) -> None:
+    kind = make(
+        "apiextensions.k8s.io/v1/CustomResourceDefinition",
+        "prometheuses.monitoring.coreos.com",
+        annotations={"operator.prometheus.io/version": version},
+    )
+    kind["metadata"]["managedFields"] = [{"manager": "terraform"}]
+    cluster.objects += [SYSTEM, DEFAULT_CLASS, kind]
+    if accepted:
+        assert render_in(cluster, "4")
+        return
+    message = refusal(cluster, "4")
+    assert f"are of version {version}, put there by terraform" in message
+    assert "kubectl apply --server-side --force-conflicts" in message
+
+
+def test_a_namespace_that_enforces_more_than_a_component_keeps_is_refused(cluster: FakeCluster, helm: Major) -> None:
+    strict = make("v1/Namespace", "calico-system")
+    strict["metadata"]["labels"] = {"pod-security.kubernetes.io/enforce": "restricted"}
+    cluster.objects.append(strict)
+    message = refusal(cluster, helm, *CALICO, "--set", "namespaces.create=false")
+    assert "calico-system enforces the Pod Security level restricted, but calico needs privileged" in message

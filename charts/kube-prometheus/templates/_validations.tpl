@@ -22,8 +22,32 @@ Takes (dict "context" $ "secret" its name "key" in it "path" of the value "what"
 {{- end -}}
 {{- end -}}
 
+{{- /*
+An operator looks after the objects of every namespace, so two would undo each other's work; and one that meets kinds
+older than itself would lose fields without a word.
+*/ -}}
+{{- define "kube-prometheus.validateOperator" -}}
+{{- $root := . -}}
+{{- $path := include "maas.valuePath" (dict "context" . "path" "prometheusOperator.enabled") -}}
+{{- range (lookup "apps/v1" "Deployment" "" "").items -}}
+  {{- if and (hasSuffix "prometheus-operator" (get (.metadata.labels | default dict) "app.kubernetes.io/name")) (not (include "maas.ownedByRelease" (dict "context" $root "object" .))) -}}
+  {{- fail (printf "\n\nThe cluster has a prometheus-operator already, %s/%s, which looks after every namespace.\nKeep it and set:\n\n    %s: false\n\nIts Prometheus then reads the rules and ServiceMonitors that this chart brings.\n" .metadata.namespace .metadata.name $path) -}}
+  {{- end -}}
+{{- end -}}
+{{- $own := trimPrefix "v" .Values.prometheusOperator.image.tag -}}
+{{- $kind := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "prometheuses.monitoring.coreos.com" -}}
+{{- $version := get (dig "metadata" "annotations" dict $kind) "operator.prometheus.io/version" -}}
+{{- if and $version (semverCompare (printf ">%s" $version) $own) -}}
+  {{- $owner := dig "metadata" "managedFields" list $kind | first | default dict -}}
+  {{- fail (printf "\n\nThe cluster's monitoring kinds are of version %s, put there by %s; the operator of this chart is %s and would lose fields.\nHelm never changes kinds that are there. Bring the newer ones first:\n\n    helm show crds CHART | kubectl apply --server-side --force-conflicts -f -\n\nor leave them to their owner and set:\n\n    %s: false\n" $version ($owner.manager | default "somebody") $own $path) -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "kube-prometheus.validate" -}}
 {{- $root := . -}}
+{{- if .Values.prometheusOperator.enabled -}}
+{{- include "kube-prometheus.validateOperator" . -}}
+{{- end -}}
 {{- with .Values.alertmanager -}}
 {{- if .enabled -}}
   {{- if and .existingSecret (or .receivers .deadMansSwitch.existingSecret) -}}

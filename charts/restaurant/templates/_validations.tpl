@@ -40,5 +40,8 @@
   {{- end -}}
 {{- end -}}
 
+{{- if eq $db.type "postgresql" -}}
+{{- include "maas.validateStorageClass" (dict "context" . "className" $db.postgresql.storage.className "path" "database.postgresql.storage.className" "statefulSet" (include "restaurant.databaseName" .)) -}}
+{{- end -}}
 {{- include "maas.validateExposure" (dict "context" . "values" .Values) -}}
 {{- end -}}

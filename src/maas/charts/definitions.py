@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from maas import paths, process
+from maas import components, paths, process
 from maas.bundle import tools
 
 _CONTROLLER_GEN = "crd:crdVersions=v1,allowDangerousTypes=true,maxDescLen=0"
@@ -32,6 +32,9 @@ _PROTOCOL = {"numVal", "strVal", "type"}
 
 _APPROVED = {"policy.networking.k8s.io": "https://github.com/kubernetes-sigs/network-policy-api/pull/30"}
 """Groups below k8s.io, which the API server takes only with the review that approved them."""
+
+_VERSIONED = {"monitoring.coreos.com": ("operator.prometheus.io/version", "prometheus-operator")}
+"""Groups whose project writes its version on them, by which others see whether they are older than theirs."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,9 @@ def correct(definition: dict[str, Any]) -> dict[str, Any]:
     """A definition with what controller-gen cannot read out of the Go types put right."""
     fixed: dict[str, Any] = _corrected(definition)
     spec, metadata = fixed["spec"], fixed["metadata"]
+    if stamp := _VERSIONED.get(spec["group"]):
+        annotation, component = stamp
+        metadata["annotations"][annotation] = components.load().find(component)[0].version.removeprefix("v")
     if link := _APPROVED.get(spec["group"]):
         metadata["annotations"]["api-approved.kubernetes.io"] = link
     if spec["names"]["kind"] == "IPAMBlock":
