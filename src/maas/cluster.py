@@ -5,6 +5,7 @@ The kubernetes client takes a quarter of a second to import, so it is imported w
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +26,7 @@ _IMAGE_PATIENCE = 60.0
 """Seconds for an image that is not there; one that is still being brought to the node comes meanwhile."""
 
 _RETRY = 0.5
-"""Seconds between two tries while the API server does not answer (it restarts, a tunnel reconnects)."""
+"""Seconds between two looks, also while the API server does not answer (it restarts, a tunnel reconnects)."""
 
 
 @dataclass(frozen=True)
@@ -76,16 +77,17 @@ class Node:
     version: str
 
 
-def _node(item: Any) -> Node:
-    condition = next((c for c in item.status.conditions or () if c.type == "Ready"), None)
-    ready = condition is not None and condition.status == "True"
+def _node(item: dict[str, Any]) -> Node:
+    status = item["status"]
+    condition = next((c for c in status.get("conditions", ()) if c["type"] == "Ready"), None)
+    ready = condition is not None and condition["status"] == "True"
     return Node(
-        name=item.metadata.name,
-        address=next((a.address for a in item.status.addresses or () if a.type == "InternalIP"), ""),
+        name=item["metadata"]["name"],
+        address=next((a["address"] for a in status.get("addresses", ()) if a["type"] == "InternalIP"), ""),
         ready=ready,
-        reason="" if ready else (condition.message if condition else "no status yet"),
-        control_plane="node-role.kubernetes.io/control-plane" in (item.metadata.labels or {}),
-        version=item.status.node_info.kubelet_version,
+        reason="" if ready else (condition.get("message", "") if condition else "no status yet"),
+        control_plane="node-role.kubernetes.io/control-plane" in item["metadata"].get("labels", {}),
+        version=status["nodeInfo"]["kubeletVersion"],
     )
 
 
@@ -95,17 +97,27 @@ def _behind(present: list[Node], count: int) -> list[str]:
     return behind + ([f"{count - len(present)} nodes have not joined"] if len(present) < count else [])
 
 
-def _workload(kind: str, item: Any, *, absent: int = 0) -> Workload:
-    status, seen = item.status, (item.status.observed_generation or 0) >= item.metadata.generation
+def _workload(kind: str, item: dict[str, Any], *, absent: int = 0) -> Workload:
+    metadata, status = item["metadata"], item.get("status", {})
+    seen = status.get("observedGeneration", 0) >= metadata["generation"]
     if kind == "daemon_set":
-        wanted = (status.desired_number_scheduled or 0) - absent
+        wanted = status.get("desiredNumberScheduled", 0) - absent
         # A DaemonSet that no node has been counted for yet is not settled: on a running cluster it has at least one.
-        ready, wanted = min(status.number_ready or 0, status.updated_number_scheduled or 0), max(wanted, 1)
+        ready, wanted = min(status.get("numberReady", 0), status.get("updatedNumberScheduled", 0)), max(wanted, 1)
     else:
-        wanted = 1 if item.spec.replicas is None else item.spec.replicas
-        ready = min(status.ready_replicas or 0, status.updated_replicas or 0)
+        wanted = item["spec"].get("replicas", 1)
+        ready = min(status.get("readyReplicas", 0), status.get("updatedReplicas", 0))
     name = "".join(word.capitalize() for word in kind.split("_"))
-    return Workload(name, item.metadata.namespace, item.metadata.name, ready if seen else 0, wanted)
+    return Workload(name, metadata["namespace"], metadata["name"], ready if seen else 0, wanted)
+
+
+def listed(call: Callable[..., Any], *arguments: str, **options: Any) -> list[dict[str, Any]]:
+    """The objects that a list call of the client gives, as the API server sent them.
+
+    The client's own classes for them take longer to fill than everything else that is done with a list here.
+    """
+    items: list[dict[str, Any]] = json.loads(call(*arguments, _preload_content=False, **options).data)["items"]
+    return items
 
 
 @dataclass(frozen=True)
@@ -143,7 +155,7 @@ class Cluster:
 
     def nodes(self) -> list[Node]:
         """All nodes that are not known to be down, by name."""
-        found = (_node(item) for item in self.core.list_node().items)
+        found = (_node(item) for item in listed(self.core.list_node))
         return sorted((node for node in found if node.name not in self.absent), key=lambda node: node.name)
 
     def workloads(self, namespaces: Iterable[str] | None = None) -> list[Workload]:
@@ -152,8 +164,8 @@ class Cluster:
         found = [
             _workload(kind, item, absent=len(self.absent))
             for kind in _WORKLOADS
-            for item in getattr(self.apps, f"list_{kind}_for_all_namespaces")().items
-            if wanted is None or item.metadata.namespace in wanted
+            for item in listed(getattr(self.apps, f"list_{kind}_for_all_namespaces"))
+            if wanted is None or item["metadata"]["namespace"] in wanted
         ]
         return sorted(found, key=lambda workload: (workload.namespace, workload.kind, workload.name))
 
@@ -187,12 +199,14 @@ class Cluster:
     def _refuse_missing_images(self, first_missed: dict[str, float]) -> None:
         """Give up where pods wait for an image that does not come; `first_missed` remembers since when."""
         now = time.monotonic()
-        pods = self.core.list_pod_for_all_namespaces().items
         missed = {
-            f"{status.image}, for {pod.metadata.namespace}/{pod.metadata.name}": first_missed.get(status.image, now)
-            for pod in pods
-            for status in (*(pod.status.init_container_statuses or ()), *(pod.status.container_statuses or ()))
-            if status.state.waiting is not None and status.state.waiting.reason in _NO_IMAGE
+            f"{container['image']}, for {pod['metadata']['namespace']}/{pod['metadata']['name']}": first_missed.get(
+                container["image"], now
+            )
+            for pod in listed(self.core.list_pod_for_all_namespaces)
+            for kind in ("initContainerStatuses", "containerStatuses")
+            for container in pod["status"].get(kind, ())
+            if container["state"].get("waiting", {}).get("reason") in _NO_IMAGE
         }
         for what, since in missed.items():
             first_missed.setdefault(what.split(",", 1)[0], since)
@@ -242,7 +256,10 @@ class Cluster:
                 left = missing()
                 if not left:
                     return
-                self._next_change(min(5.0, deadline - time.monotonic()))
+                looked = time.monotonic()
+                self._next_change(min(5.0, deadline - looked))
+                # Changes come in crowds, and each look takes the API server's time that they need themselves.
+                time.sleep(max(0.0, looked + _RETRY - time.monotonic()))
             except _connection_errors() as error:
                 left = [f"the API server did not answer: {str(error).splitlines()[0][:160]}"]
                 time.sleep(_RETRY)

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from maas.cluster import listed
 from maas.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -196,19 +197,15 @@ def _pods(cluster: Cluster, namespace: str, count: int, step: Phase) -> list[_Po
 
     def missing() -> list[str]:
         behind = [str(one) for one in cluster.workloads() if one.name in _FOUNDATION and not one.settled]
-        items = cluster.core.list_namespaced_pod(namespace, label_selector=f"app.kubernetes.io/name={_HELLO}").items
-        ready = [pod for pod in items if all(s.ready for s in pod.status.container_statuses or [_NOT_READY])]
-        found[:] = [_Pod(pod.metadata.name, pod.spec.node_name, pod.status.pod_ip) for pod in ready]
+        items = listed(cluster.core.list_namespaced_pod, namespace, label_selector=f"app.kubernetes.io/name={_HELLO}")
+        ready = [pod for pod in items if [s for s in pod["status"].get("containerStatuses", ()) if s["ready"]]]
+        found[:] = [_Pod(pod["metadata"]["name"], pod["spec"]["nodeName"], pod["status"]["podIP"]) for pod in ready]
         behind += [f"{len(ready)} of {count} pods are Ready"] if len(ready) < count else []
         step.note(f"waiting: {', '.join(behind)}")
         return behind
 
     cluster.wait(missing, what="a pod on each node", timeout=_TIMEOUT)
     return found
-
-
-class _NOT_READY:  # noqa: N801 - stands for a pod that has no container yet
-    ready = False
 
 
 def _exec(cluster: Cluster, namespace: str, pod: str, *command: str) -> tuple[int, str]:
