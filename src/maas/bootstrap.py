@@ -309,14 +309,18 @@ def _deploy(reached: _Reached) -> None:
 
 
 def platform_values(planned: Plan, read: Inventory) -> dict[str, Any]:
-    """What the chart needs to know of the hosts' network."""
-    return {
+    """What the chart needs to know of the hosts and their network."""
+    values: dict[str, Any] = {
         "calico": {
             "enabled": True,
             "mtu": planned.pod_mtu,
             "ipPool": {"cidr": str(read.networks.pods)},
         },
     }
+    if all(host.container for host in planned.hosts.values()):
+        # Their clock is that of the machine below, which is not theirs to set.
+        values["kube-prometheus"] = {"rules": {"alerts": {"NodeClockNotSynchronising": {"enabled": False}}}}
+    return values
 
 
 def switched_off(bundle: Bundle) -> dict[str, Any]:

@@ -186,7 +186,12 @@ def test_no_name_is_given_twice_in_a_list_that_is_keyed_by_it(objects: tuple[Obj
 
 
 # Secrets that the person who installs says exist.
-GIVEN = {("Secret", "restaurant-key"), ("Secret", "restaurant-database")}
+GIVEN = {
+    ("Secret", "restaurant-key"),
+    ("Secret", "restaurant-database"),
+    ("Secret", "grafana-admin"),
+    ("Secret", "grafana-login"),
+}
 
 
 def referred(workload: Object) -> Iterator[tuple[str, str, str | None]]:

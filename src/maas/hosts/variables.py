@@ -29,8 +29,9 @@ CARRIED = "/var/lib/maas/bundle"
 _RUNTIME = ("containerd", "containerd-shim-runc-v2", "ctr", "crictl", "runc")
 _KUBERNETES = {"control-plane": ("kubelet", "kubeadm", "kubectl"), "worker": ("kubelet", "kubeadm")}
 _STAGES = {"control-plane": ("control-plane", "node", "workload"), "worker": ("node", "workload")}
-# Of the ordinary images, those whose pods also run on the control plane: what gives it its network, and the tool's proofs.
-_TOLERANT = ("calico-kube-controllers", "busybox")
+# Of the ordinary images, those whose pods also run on the control plane: what gives it its network, the tool's proofs, and
+# what tells of a worker's loss.
+_TOLERANT = ("calico-kube-controllers", "busybox", "prometheus", "prometheus-config-reloader", "alertmanager")
 _IMAGES = {
     "pause": "pause",
     "kube_proxy": "kube-proxy",
