@@ -95,6 +95,12 @@ def bootstrap(session: nox.Session) -> None:
 
 
 @nox.session
+def revoke(session: nox.Session) -> None:
+    """Cut a node off from the VPN of its cluster, at once."""
+    maas(session, "revoke")
+
+
+@nox.session
 def reset(session: nox.Session) -> None:
     """Take from the hosts of an inventory what `bootstrap` put there."""
     maas(session, "reset")

@@ -37,7 +37,7 @@ def kubectl(lab: Lab, *arguments: str) -> str:
 
 
 def test_up_shows_every_phase_and_ends_with_how_to_reach_everything(lab: Lab) -> None:
-    for phase in ("Host keys", "Preflight", "Chart", "Ready", "Verify"):
+    for phase in ("Host keys", "Preflight", "Pod network", "Nodes ready", "Verify", "Chart", "Ready"):
         assert re.search(rf"✓ {phase}", lab.transcript), f"{phase} is not among the phases"
     assert "restaurant" in lab.transcript
     assert str(lab.state / "kubeconfig") in lab.transcript
@@ -73,6 +73,37 @@ def test_nothing_of_kubernetes_listens_on_a_public_address(lab: Lab, host: str) 
             public.append(f"{protocol} {local} {process}")
     assert any("kubelet" in line for line in listening), "the list shows programs, so an empty answer means something"
     assert public == []
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_host_tells_how_its_tunnel_is(lab: Lab, host: str) -> None:
+    lab.on(host, "systemctl", "start", "maas-metrics.service")
+    lines = lab.on(host, "cat", "/var/lib/maas/metrics/openvpn.prom").splitlines()
+    found = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    assert found[f'openvpn_up{{name="{host}",role="{"hub" if host == "master" else "node"}"}}'] == "1"
+    peers = [f'{{peer="{name}"}}' for name in HOSTS if name != host] if host == "master" else ['{peer="master"}']
+    for peer in peers:
+        assert found[f"openvpn_peer_connected{peer}"] == "1"
+        assert found[f"openvpn_path_mtu_ok{peer}"] == "1"
+    assert float(found["openvpn_tun_mtu_bytes"]) - float(found["openvpn_pod_mtu_bytes"]) == 50
+    assert lab.on(host, "systemctl", "is-active", "maas-metrics.timer").strip() == "active"
+
+
+def test_the_control_plane_tells_its_metrics_on_the_vpn_to_those_who_may_read_them(lab: Lab) -> None:
+    script = (
+        "import ssl, sys, urllib.request, urllib.error\n"
+        "context = ssl.create_default_context(cafile='/etc/kubernetes/pki/ca.crt')\n"
+        "for url in sys.argv[1:]:\n"
+        "    try:\n"
+        "        print(urllib.request.urlopen(url, context=context, timeout=10).status)\n"
+        "    except urllib.error.HTTPError as refusal:\n"
+        "        print(refusal.code)\n"
+    )
+    urls = ["https://10.90.0.1:10257/metrics", "https://10.90.0.1:10259/metrics"]
+    plain = ["http://10.90.0.1:2381/metrics", "http://10.90.0.1:10249/metrics"]
+    said = lab.on("master", "python3", "-c", script, *urls)
+    assert said.split() == ["403", "403"], "verified with the cluster's authority, and refused without a token"
+    assert lab.on("master", "python3", "-c", script, *plain).split() == ["200", "200"]
 
 
 def test_the_state_directory_keeps_secrets_to_its_owner(lab: Lab) -> None:
