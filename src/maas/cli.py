@@ -348,6 +348,9 @@ def package(
     yes: Yes = False,
 ) -> None:
     """Everything of a release that can be built again byte for byte, from the commit of this checkout; unsigned."""
+    from maas.release import source  # noqa: PLC0415
+
+    source.here()  # an installed package has no commit, and not the libraries that build one either
     from maas.release import package as packaging  # noqa: PLC0415
 
     if in_place and directory is not None:
@@ -370,6 +373,9 @@ def release(
     yes: Yes = False,
 ) -> None:
     """Look at what stands against a release, build it from the commit alone, sign it, and publish it where asked."""
+    from maas.release import source  # noqa: PLC0415
+
+    source.here()  # as for `package`
     from maas.release import make  # noqa: PLC0415
 
     make.release(wanted, sign=sign or [], passphrase=passphrase_file, targets=publish_ or [], yes=yes)

@@ -11,7 +11,7 @@ from maas.release import changelog, package, prov, provenance, publish, sbom, si
 from maas.release import checksums as sums
 from maas.release import version as versions
 from maas.release.signing import Gpg
-from maas.release.source import Source, git
+from maas.release.source import Source, git, here
 from maas.release.version import Version
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def release(wanted: str, *, sign: Sequence[str], passphrase: Path | None, target
         MaasError: Something cannot be built, signed or published.
     """
     began = time.monotonic()
-    version, root = Version.parse(wanted), paths.content()
-    source = Source.read(root)
+    version = Version.parse(wanted)
+    source = here()
     with console.phase("Guards") as step:
         signers = [signing.signer(text, passphrase=passphrase) for text in sign]
         if found := list(guards(source, version, signers, targets)):

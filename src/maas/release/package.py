@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from cyclonedx.model.component import ComponentType
 from packageurl import PackageURL
 
-from maas import components, console, paths, process
+from maas import components, console, process
 from maas.bundle import cache
 from maas.errors import ReleaseError
 from maas.release import application, changelog, charts, checksums, images, provenance, repository, sbom, wheel
-from maas.release.source import Source, checkout
+from maas.release.source import Source, checkout, here
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,7 @@ def commit(directory: Path | None, *, yes: bool) -> Path:
         UsageError: This is no checkout.
         ReleaseError: The directory has files, or what was built is not what was expected.
     """
-    source = Source.read(paths.content())
+    source = here()
     output = directory if directory is not None else source.root / "dist" / str(source.version)
     output.mkdir(parents=True, exist_ok=True)
     if any(output.iterdir()):
@@ -81,7 +81,7 @@ def in_place(output: Path, *, yes: bool) -> None:
     Raises:
         MaasError: Something cannot be built.
     """
-    source = Source.read(paths.content())
+    source = here()
     with console.phase("Images that the chart can start") as step:
         references = images.started()
         step.note(str(len(references)))

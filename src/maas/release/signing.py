@@ -192,8 +192,6 @@ def generate(directory: Path, *, passphrase: Path) -> tuple[Path, Path]:
     Raises:
         UsageError: The directory is in the checkout, or has such a key already.
     """
-    import nacl.secret  # noqa: PLC0415 - only those who sign have it
-
     private, public = directory / "maas.key", directory / COSIGN
     _outside(private)
     if private.exists():
@@ -215,7 +213,7 @@ def generate(directory: Path, *, passphrase: Path) -> tuple[Path, Path]:
     kept = {
         "kdf": {"name": "scrypt", "params": _SCRYPT, "salt": _base64(salt)},
         "cipher": {"name": "nacl/secretbox", "nonce": _base64(nonce)},
-        "ciphertext": _base64(nacl.secret.SecretBox(secret).encrypt(plain, nonce).ciphertext),
+        "ciphertext": _base64(_seal(secret, nonce, plain)),
     }
     text = base64.encodebytes(json.dumps(kept).encode()).decode().replace("\n", "")
     body = "\n".join(text[at : at + 64] for at in range(0, len(text), 64))
@@ -376,9 +374,6 @@ def _envelope(payload: bytes) -> bytes:
 
 @lru_cache
 def _private(file: Path, passphrase: Path | None) -> ec.EllipticCurvePrivateKey:
-    import nacl.exceptions  # noqa: PLC0415 - only those who sign have it
-    import nacl.secret  # noqa: PLC0415
-
     _guard(file)
     secret = _secret(passphrase) if passphrase else ""
     try:
@@ -394,14 +389,40 @@ def _private(file: Path, passphrase: Path | None) -> ec.EllipticCurvePrivateKey:
             dklen=32,
         )
         nonce, text = (base64.b64decode(value) for value in (kept["cipher"]["nonce"], kept["ciphertext"]))
-        key = serialization.load_der_private_key(nacl.secret.SecretBox(opener).decrypt(text, nonce), None)
-    except nacl.exceptions.CryptoError as error:
-        raise ReleaseError(f"the passphrase does not open {file}", hint="name it: --passphrase-file") from error
+        plain = _open(opener, nonce, text)
+        if plain is None:
+            raise ReleaseError(f"the passphrase does not open {file}", hint="name it: --passphrase-file")
+        key = serialization.load_der_private_key(plain, None)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReleaseError(f"{file} is no key of cosign's", context=[repr(error)]) from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ReleaseError(f"{file} holds another kind of key than ECDSA")
     return key
+
+
+def _seal(secret: bytes, nonce: bytes, plain: bytes) -> bytes:
+    try:
+        from nacl.secret import SecretBox  # noqa: PLC0415 - only those who sign have it
+    except ImportError as error:
+        raise _incomplete() from error
+    return SecretBox(secret).encrypt(plain, nonce).ciphertext
+
+
+def _open(secret: bytes, nonce: bytes, text: bytes) -> bytes | None:
+    """What `_seal` sealed, or None when the secret is another one."""
+    try:
+        from nacl.exceptions import CryptoError  # noqa: PLC0415 - only those who sign have it
+        from nacl.secret import SecretBox  # noqa: PLC0415
+    except ImportError as error:
+        raise _incomplete() from error
+    try:
+        return SecretBox(secret).decrypt(text, nonce)
+    except CryptoError:
+        return None
+
+
+def _incomplete() -> UsageError:
+    return UsageError("the library that reads cosign's keys is not installed", command="pip install pynacl")
 
 
 def _public(text: bytes, file: Path) -> ec.EllipticCurvePublicKey:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from maas import process
+from maas import paths, process
 from maas.bundle import cache
 from maas.errors import ProcessError, UsageError
 from maas.release import version as versions
@@ -46,6 +46,7 @@ class Source:
         Raises:
             UsageError: It is no checkout.
         """
+        version = versions.current(root)
         try:
             commit, epoch = git(root, "show", "--no-patch", "--format=%H %ct", "HEAD").split()
         except ProcessError as error:
@@ -53,7 +54,7 @@ class Source:
                 f"{root} is no checkout of a commit", context=error.context, hint="releases are made from a clone"
             ) from error
         chart = yaml.safe_load((root / "Chart.yaml").read_text(encoding="utf-8"))
-        return cls(root, commit, int(epoch), versions.current(root), str(chart["home"]))
+        return cls(root, commit, int(epoch), version, str(chart["home"]))
 
     @property
     def created(self) -> str:
@@ -69,6 +70,15 @@ class Source:
     def environment(self) -> dict[str, str]:
         """What makes programs build the same bytes anywhere."""
         return {"SOURCE_DATE_EPOCH": str(self.epoch), "TZ": "UTC", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"}
+
+
+def here() -> Source:
+    """The commit that this tool is run from.
+
+    Raises:
+        UsageError: It was installed as a package, and has none.
+    """
+    return Source.read(paths.content())
 
 
 def git(root: Path, *words: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from maas import paths, process
 from maas.errors import ReleaseError, UsageError
-from maas.release import changelog, make, package, publish
+from maas.release import changelog, make, package, publish, source
 from maas.release import version as versions
 from maas.release.signing import Gpg, KeyPair
 from maas.release.source import Source, checkout, git
@@ -107,8 +107,17 @@ def test_only_what_is_committed_is_built(ready: Source) -> None:
 
 
 def test_a_directory_without_a_commit_is_no_source(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is no checkout of a commit"):
+    with pytest.raises(UsageError, match="is no checkout of the project"):
         Source.read(tmp_path)
+
+
+def test_a_package_that_was_installed_says_that_it_has_no_commit_to_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "content", lambda: tmp_path)
+    with pytest.raises(UsageError, match="is no checkout of the project") as raised:
+        source.here()
+    assert "from a clone" in str(raised.value.hint)
 
 
 def test_a_directory_with_files_is_not_built_into(tmp_path: Path) -> None:
