@@ -159,7 +159,11 @@ class _Loader(yaml.CSafeLoader):
     """Takes a bare `=` for text: YAML 1.1 has another meaning for it that nobody implements."""
 
 
-_Loader.add_constructor("tag:yaml.org,2002:value", yaml.CSafeLoader.construct_yaml_str)
+def _text_of(loader: _Loader, node: yaml.ScalarNode) -> Any:
+    return loader.construct_scalar(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:value", _text_of)
 
 
 class _Dumper(yaml.SafeDumper):
