@@ -35,12 +35,12 @@ _PLAN = "plan.json"
 _FACTS = "facts.json"
 _API_UP = "Control plane started"
 """The play of site.yml at whose end the API answers."""
-_SWITCHES = {
-    "grafana": ("kube-prometheus", "grafana", "enabled"),
-    "headlamp": ("dashboard", "enabled"),
-    "kubernetes-dashboard": ("dashboard", "enabled"),
+_SWITCHES: dict[str, tuple[tuple[str, ...], object, object]] = {
+    "grafana": (("kube-prometheus", "grafana", "enabled"), False, True),
+    # The roles of the dashboard's chart stay: access is given with them.
+    "headlamp": (("dashboard", "engine"), "none", "headlamp"),
 }
-"""The value that turns each component off whose image a bundle may lack."""
+"""The value that turns each component off whose image a bundle may lack: where it is, and what it is off and on."""
 
 _RESTAURANT = ("restaurant", "restaurant")
 """Namespace and name of the application's Service."""
@@ -330,14 +330,18 @@ def switched_off(bundle: Bundle) -> dict[str, Any]:
     """
     values: dict[str, Any] = {}
     for gone in bundle.manifest.unavailable:
-        path = _SWITCHES.get(gone.name)
-        if path is None or not _has_value(path):
+        if gone.name not in _SWITCHES:
             continue
-        layer: Any = False
+        path, off, on = _SWITCHES[gone.name]
+        if not _has_value(path):
+            continue
+        layer: Any = off
         for key in reversed(path):
             layer = {key: layer}
         values = deploy.merge(values, layer)
-        console.warn(f"{gone.name} {gone.version} is left out: {gone.reason} ({'.'.join(path)}: true brings it back)")
+        console.warn(
+            f"{gone.name} {gone.version} is left out: {gone.reason} ({'.'.join(path)}: {str(on).lower()} brings it back)"
+        )
     return values
 
 

@@ -69,7 +69,7 @@ def test_both_helms_render_the_same_objects(profile: str) -> None:
     assert without_secrets(of_profile(profile, helm="3")) == without_secrets(of_profile(profile, helm="4"))
 
 
-@pytest.mark.parametrize("name", ["external-database", "minimal", "mirror", "network-only"])
+@pytest.mark.parametrize("name", ["airgap", "external-database", "gitops", "minimal", "network-only"])
 def test_two_renders_with_existing_secrets_are_equal_to_the_byte(name: str) -> None:
     request = Request(render.umbrella(), values=(PROFILES[name],))
     assert render.render_anew(request) == render.render_anew(request)

@@ -65,7 +65,7 @@ def test_pods_of_a_lost_node_are_started_elsewhere_within_seconds(name: str) -> 
 
 
 def test_given_tolerations_come_beside_those_of_lost_nodes() -> None:
-    tolerations = pod_spec(deployment(of_profile("mirror")))["tolerations"]
+    tolerations = pod_spec(deployment(of_profile("airgap")))["tolerations"]
     assert {"key": "dedicated", "value": "restaurant", "effect": "NoSchedule"} in tolerations
     assert len(tolerations) == 3
 
@@ -186,7 +186,7 @@ def test_an_external_database_is_reached_on_its_own_port() -> None:
 
 
 def test_a_guarded_door_still_lets_the_releases_own_test_in() -> None:
-    objects = of_profile("mirror")
+    objects = of_profile("airgap")
     guests, itself = policy(objects, "restaurant")["ingress"][:2]
     assert guests["ports"] == itself["ports"] == [{"port": "http", "protocol": "TCP"}]
     assert [sorted(peer) for peer in guests["from"]] == [["namespaceSelector"]]

@@ -75,6 +75,18 @@ def test_a_component_without_an_image_is_switched_off_and_told(
     assert "curl" not in said
 
 
+def test_without_the_dashboards_image_its_roles_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chart = tmp_path / "charts" / "dashboard"
+    chart.mkdir(parents=True)
+    (chart / "values.yaml").write_text("engine: headlamp\n")
+    monkeypatch.setattr(paths, "content", lambda: tmp_path)
+    assert bootstrap.switched_off(lacking("headlamp", "kubernetes-dashboard")) == {"dashboard": {"engine": "none"}}
+    said = " ".join(capsys.readouterr().err.split())
+    assert "dashboard.engine: headlamp brings it back" in said
+
+
 def test_a_switch_that_the_chart_does_not_have_is_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chart = tmp_path / "charts" / "kube-prometheus"
     chart.mkdir(parents=True)

@@ -31,7 +31,7 @@ older than itself would lose fields without a word.
 {{- $path := include "maas.valuePath" (dict "context" . "path" "prometheusOperator.enabled") -}}
 {{- range (lookup "apps/v1" "Deployment" "" "").items -}}
   {{- if and (hasSuffix "prometheus-operator" (get (.metadata.labels | default dict) "app.kubernetes.io/name")) (not (include "maas.ownedByRelease" (dict "context" $root "object" .))) -}}
-  {{- fail (printf "\n\nThe cluster has a prometheus-operator already, %s/%s, which looks after every namespace.\nKeep it and set:\n\n    %s: false\n\nIts Prometheus then reads the rules and ServiceMonitors that this chart brings.\n" .metadata.namespace .metadata.name $path) -}}
+  {{- fail (printf "\n\nThe cluster has a prometheus-operator already, %s/%s, which looks after every namespace.\nKeep it and set:\n\n    %s: false\n\nIt then runs this chart's Prometheus too.\n" .metadata.namespace .metadata.name $path) -}}
   {{- end -}}
 {{- end -}}
 {{- $own := trimPrefix "v" .Values.prometheusOperator.image.tag -}}

@@ -13,7 +13,7 @@ import yaml
 
 from maas import __version__, components, paths, process
 from maas.bundle import tools
-from maas.charts import definitions, generated, render, schemas
+from maas.charts import definitions, generated, render, schemas, usage, values
 from maas.charts.helm import Helm
 from maas.charts.render import Request
 from maas.errors import ChartError, ProcessError
@@ -46,11 +46,11 @@ def helm_lint() -> Iterator[Fault]:
     helm = Helm.pinned()
     runs: list[tuple[Path, tuple[Path, ...]]] = [(chart, ()) for chart in render.subcharts()]
     runs += [(render.umbrella(), (profile,)) for profile in render.profiles()]
-    for chart, values in runs:
+    for chart, files in runs:
         try:
-            helm.lint(chart, values=values, kubernetes=render.KUBERNETES[-1])
+            helm.lint(chart, values=files, kubernetes=render.KUBERNETES[-1])
         except ChartError as error:
-            yield Fault(_named(values[0] if values else chart), "; ".join(error.context))
+            yield Fault(_named(files[0] if files else chart), "; ".join(error.context))
 
 
 def yaml_style() -> Iterator[Fault]:
@@ -133,6 +133,16 @@ def drift() -> Iterator[Fault]:
             yield Fault(_named(file), f"is not what {source.module}'s Go types say; run `maas generate`")
 
 
+def used_values() -> Iterator[Fault]:
+    """Every value is used in the templates, and every used value is one."""
+    for chart in values.charts():
+        source = _named(chart.directory / values.SOURCE)
+        for path in usage.unused(chart):
+            yield Fault(source, f"{path} is used in no template; if it is, say how in {usage.EXCEPTIONS}")
+        for path in usage.unknown(chart):
+            yield Fault(source, f"{path} is used in a template, and is no value")
+
+
 CHECKS: dict[str, Callable[[], Iterator[Fault]]] = {
     "helm lint": helm_lint,
     "yamllint": yaml_style,
@@ -140,6 +150,7 @@ CHECKS: dict[str, Callable[[], Iterator[Fault]]] = {
     "Chart.lock": lock,
     "images": images,
     "generated files": drift,
+    "used values": used_values,
 }
 
 
