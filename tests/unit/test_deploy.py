@@ -1,11 +1,15 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-from maas import deploy
+import pyhelm3
+import pytest
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from maas import deploy, paths, process
+from maas.cluster import Cluster
+from maas.errors import ClusterError
 
 
 def test_values_merge_as_helm_merges_files() -> None:
@@ -33,3 +37,99 @@ def test_files_beside_the_chart_do_not_change_the_mark(tmp_path: Path) -> None:
     before = deploy.mark(tmp_path, {})
     (tmp_path / "README.md").write_text("words")
     assert deploy.mark(tmp_path, {}) == before
+
+
+class Helm:
+    """Releases as pyhelm3 tells and makes them."""
+
+    def __init__(self) -> None:
+        self.revisions: list[tuple[str, dict[str, Any]]] = []
+        self.applied: list[str] = []
+        self.refusal: pyhelm3.Error | None = None
+
+    async def get_current_revision(self, name: str, *, namespace: str) -> Any:
+        assert (name, namespace) == ("maas", "maas")
+        if not self.revisions:
+            raise pyhelm3.ReleaseNotFoundError(1, b"", b"not found")
+        description = self.revisions[-1][0]
+        status = pyhelm3.ReleaseRevisionStatus.DEPLOYED
+        return SimpleNamespace(revision=len(self.revisions), description=description, status=status, notes="notes")
+
+    async def get_chart(self, place: str) -> str:
+        return place
+
+    async def install_or_upgrade_release(self, *given: Any, description: str, **_: Any) -> Any:
+        if self.refusal:
+            raise self.refusal
+        self.revisions.append((description, given[2]))
+        return SimpleNamespace(revision=len(self.revisions), notes="notes")
+
+    def run(self, argv: list[Any]) -> None:
+        self.applied.append(Path(argv[-1].removeprefix("--filename=")).parent.name)
+
+
+@pytest.fixture
+def helm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Helm:
+    made = Helm()
+    (tmp_path / "Chart.yaml").write_text("name: maas\n")
+    for name in ("calico", "kube-prometheus", "restaurant"):
+        (tmp_path / "charts" / name).mkdir(parents=True)
+        (tmp_path / "charts" / name / "Chart.yaml").write_text(f"name: {name}\n")
+    for name in ("calico", "kube-prometheus"):
+        (tmp_path / "charts" / name / "crds").mkdir()
+    monkeypatch.setattr(paths, "content", lambda: tmp_path)
+    monkeypatch.setattr(process, "run", made.run)
+    return made
+
+
+def deployer(helm: Helm, **values: Any) -> deploy.Deployer:
+    made = deploy.Deployer(Cluster(Path("/kubeconfig")), helm=Path("/helm"), kubectl=Path("/kubectl"), values=values)
+    vars(made)["_client"] = helm
+    return made
+
+
+def test_a_release_begins_with_the_network_alone_and_goes_on_with_the_rest(helm: Helm) -> None:
+    made = deployer(helm, calico={"enabled": True})
+    first = made.network()
+    assert first is not None
+    off = {"enabled": False}
+    values = {"calico": {"enabled": True}, "kube-prometheus": off, "restaurant": off}
+    assert helm.revisions == [("the pod network", values)]
+    assert helm.applied == ["kube-prometheus"], "Helm itself brought the kinds of the network"
+    assert made.deploy(definitions=False).revision == 2
+    assert helm.revisions[1][1] == {"calico": {"enabled": True}}
+    assert helm.applied == ["kube-prometheus"]
+
+
+def test_a_release_that_is_there_is_never_cut_back_to_the_network(helm: Helm) -> None:
+    deployer(helm).deploy()
+    assert deployer(helm, restaurant={"replicas": 2}).network() is None
+    assert len(helm.revisions) == 1
+
+
+def test_the_same_chart_with_the_same_values_is_left_alone(helm: Helm) -> None:
+    assert deployer(helm, a=1).deploy().changed
+    again = deployer(helm, a=1).deploy()
+    assert (again.changed, again.revision) == (False, 1)
+    assert deployer(helm, a=2).deploy().revision == 2
+
+
+def test_an_upgrade_brings_the_kinds_that_helm_brings_only_once(helm: Helm) -> None:
+    deployer(helm, a=1).deploy()
+    assert helm.applied == []
+    deployer(helm, a=2).deploy()
+    assert helm.applied == ["calico", "kube-prometheus"]
+
+
+def test_a_run_that_was_interrupted_after_the_network_brings_the_kinds(helm: Helm) -> None:
+    deployer(helm).network()
+    helm.applied.clear()
+    deployer(helm).deploy()
+    assert helm.applied == ["calico", "kube-prometheus"]
+
+
+def test_what_helm_says_when_it_refuses_is_told(helm: Helm) -> None:
+    helm.refusal = pyhelm3.Error(1, b"", b"Error: values don't meet the specifications\n\n- at '/calico': no\n")
+    with pytest.raises(ClusterError, match="Helm did not install") as caught:
+        deployer(helm).deploy()
+    assert "- at '/calico': no" in caught.value.context

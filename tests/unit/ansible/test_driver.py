@@ -12,7 +12,7 @@ from tests.unit.ansible.conftest import CONTENT
 from tests.unit.ansible.test_variables import INVENTORY, bundle_of
 from tests.unit.hosts.conftest import facts_of
 
-from maas import paths
+from maas import bootstrap, paths
 from maas.errors import HostsError
 from maas.hosts import ansible, journal, pki, plan
 from maas.hosts.variables import ansible_inventory
@@ -106,6 +106,25 @@ def test_a_failed_phase_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
     assert (failure.host, failure.phase, failure.unreachable) == ("node1", "VPN connected", True)
 
 
+@pytest.mark.parametrize(("result", "calls"), [("changed", 1), ("failed", 0), ("unreachable", 0)])
+def test_what_waits_for_a_phase_begins_when_it_has_ended_well(result: str, calls: int) -> None:
+    called: list[str] = []
+    view = ansible._View("site", inputs={}, after={"Control plane started": lambda: called.append("now")})
+    events = [*phase("Control plane started"), host("master", result), *phase("Workers joined"), host("node1", "ok")]
+    for event in events[:3]:
+        view.read(io.StringIO(json.dumps(event) + "\n"))
+    assert called == [], "the phase may go on"
+    view.read(io.StringIO("".join(json.dumps(event) + "\n" for event in events[3:])))
+    assert len(called) == calls
+    view.close()
+    assert len(called) == calls
+
+
+def test_the_network_is_brought_after_a_play_that_there_is() -> None:
+    plays = yaml.safe_load((CONTENT / "site.yml").read_text())
+    assert bootstrap._API_UP in [play["name"] for play in plays]
+
+
 def test_an_event_that_is_still_being_written_is_waited_for() -> None:
     view = ansible._View("site", inputs={})
     line = json.dumps(host("node1", "ok")) + "\n"
@@ -129,7 +148,9 @@ def drive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ansi
         (copied / name).symlink_to(CONTENT / name)
     monkeypatch.setattr(paths, "content", lambda: content)
 
-    def run(tasks: list[dict[str, Any]], *, check: bool = False, connection: str = "local") -> ansible.Result:
+    def run(
+        tasks: list[dict[str, Any]], *, check: bool = False, connection: str = "local", without: tuple[str, ...] = ()
+    ) -> ansible.Result:
         variables = {"ansible_connection": connection, "ansible_python_interpreter": sys.executable}
         play = {"name": "Hosts prepared", "hosts": "all", "gather_facts": False, "vars": variables, "tasks": tasks}
         (copied / "site.yml").write_text(yaml.safe_dump([play]))
@@ -138,10 +159,23 @@ def drive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ansi
         bundle = bundle_of(tmp_path)
         planned = plan.make(INVENTORY, facts)
         return ansible.run(
-            "site", inventory=INVENTORY, plan=planned, facts=facts, bundle=bundle, state=state, check=check
+            "site",
+            inventory=INVENTORY,
+            plan=planned,
+            facts=facts,
+            bundle=bundle,
+            state=state,
+            check=check,
+            without=without,
         )
 
     return run
+
+
+def test_a_host_that_is_left_out_is_not_touched_and_still_known(drive: Callable[..., ansible.Result]) -> None:
+    task = {"name": "Ask", "ansible.builtin.command": "echo {{ hostvars['node1'].node.vpn_address }}"}
+    result = drive([task], without=("node1",))
+    assert {change.host for change in result.changes} == {"master"}
 
 
 def test_a_run_tells_what_changed_and_keeps_its_traces(drive: Callable[..., ansible.Result]) -> None:
