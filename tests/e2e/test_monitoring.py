@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 from collections import Counter
@@ -164,6 +165,14 @@ def test_what_the_table_of_flows_has_passes_and_the_rest_is_dropped(lab: Lab) ->
     assert reach(lab, f"{alertmanager}:9093") == "answers"
     assert reach(lab, f"{alertmanager}:9094") == "silence", "the mesh is among Alertmanagers"
     assert reach(lab, f"{address_of(lab, 'restaurant', 'restaurant-database')}:5432") == "silence"
+
+
+def test_the_release_fits_its_secret_four_times_over(lab: Lab) -> None:
+    # Helm keeps a release in one Secret, and the API server takes no more than 1,048,576 bytes.
+    found = lab.cluster.core.list_namespaced_secret("maas", label_selector="owner=helm,name=maas").items
+    size = max(len(base64.b64decode(secret.data["release"])) for secret in found)
+    print(f"release secret: {size} bytes")
+    assert size < 250_000
 
 
 def test_the_monitoring_takes_little_at_rest(monitoring: Monitoring) -> None:

@@ -1,0 +1,292 @@
+"""The monitoring stack: what it may see, whom it tells, and what it refuses."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from tests.charts.fake_cluster import FakeCluster, make, serve
+from tests.charts.helpers import Object, containers, of_profile, one, pod_spec
+
+from maas import process
+from maas.bundle import tools
+from maas.charts import render
+from maas.charts.helm import Helm
+from maas.charts.render import Request
+from maas.errors import ChartError, ProcessError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.charts.helpers import Rendered
+
+CHART = render.umbrella() / "charts" / "kube-prometheus"
+
+
+def arguments(workload: Object) -> dict[str, str]:
+    (container,) = containers(workload)
+    return dict(word.removeprefix("--").partition("=")[::2] for word in container["args"])
+
+
+def alertmanager(objects: tuple[Object, ...]) -> dict[str, Any]:
+    text = one(objects, "Secret", "alertmanager-configuration")["stringData"]["alertmanager.yaml"]
+    configuration: dict[str, Any] = yaml.safe_load(text)
+    return configuration
+
+
+def test_every_monitor_and_rule_of_every_namespace_is_taken() -> None:
+    # A label that a monitor lacks is the complaint that other charts hear most.
+    spec = one(of_profile("default"), "Prometheus", "maas")["spec"]
+    for kind in ("serviceMonitor", "podMonitor", "probe", "scrapeConfig", "rule"):
+        assert spec[f"{kind}Selector"] == {}
+        assert spec[f"{kind}NamespaceSelector"] == {}
+
+
+def test_a_monitor_cannot_have_prometheus_send_its_own_token_away() -> None:
+    spec = one(of_profile("default"), "Prometheus", "maas")["spec"]
+    assert spec["arbitraryFSAccessThroughSMs"] == {"deny": True}
+
+
+def test_kubernetes_own_programs_are_asked_with_a_token_and_their_certificates_checked() -> None:
+    objects = of_profile("default")
+    (way,) = one(objects, "Prometheus", "maas")["spec"]["scrapeClasses"]
+    assert set(way["tlsConfig"]) == {"caFile"}
+    for name in ("apiserver", "kubelet", "kubelet-cadvisor", "kubelet-probes", "kube-scheduler"):
+        spec = one(objects, "ScrapeConfig", name)["spec"]
+        assert (spec["scheme"], spec["scrapeClass"]) == ("HTTPS", way["name"])
+        assert "tlsConfig" not in spec
+
+
+def test_self_signed_kubelets_are_taken_only_where_the_user_says_so(rendered: Rendered) -> None:
+    objects = rendered("kube-prometheus", scrapes__kubelet__insecureTLS="true")
+    for name in ("kubelet", "kubelet-cadvisor", "kubelet-probes"):
+        assert one(objects, "ScrapeConfig", name)["spec"]["tlsConfig"] == {"insecureSkipVerify": True}
+
+
+def test_nothing_is_left_behind_in_kube_system() -> None:
+    # The operator's Service for the kubelets outlives the release elsewhere, and doubles their targets.
+    options = arguments(one(of_profile("default"), "Deployment", "prometheus-operator"))
+    assert options["kubelet-service"] == ""
+    assert options["kubelet-endpoints"] == "false"
+    assert not [
+        entry
+        for entry in of_profile("default")
+        if entry["metadata"].get("namespace") == "kube-system" and entry["kind"] != "RoleBinding"
+    ]
+
+
+def test_the_operator_reads_single_secrets_and_lists_its_own_namespace_alone() -> None:
+    rules = one(of_profile("default"), "ClusterRole", "maas-prometheus-operator")["rules"]
+    (secrets,) = (rule for rule in rules if "secrets" in rule["resources"])
+    assert secrets["verbs"] == ["get"]
+    options = arguments(one(of_profile("default"), "Deployment", "prometheus-operator"))
+    for kind in ("prometheus-instance", "alertmanager-instance", "alertmanager-config", "thanos-ruler-instance"):
+        assert options[f"{kind}-namespaces"] == "monitoring"
+
+
+def test_kube_state_metrics_may_see_what_it_tells_about_and_no_secret() -> None:
+    told = arguments(one(of_profile("default"), "Deployment", "kube-state-metrics"))["resources"].split(",")
+    rules = one(of_profile("default"), "ClusterRole", "maas-kube-state-metrics")["rules"]
+    assert sorted(told) == sorted(name for rule in rules for name in rule["resources"])
+    assert not {"secrets", "configmaps"} & {*told}
+    assert {verb for rule in rules for verb in rule["verbs"]} == {"list", "watch"}
+
+
+def test_node_exporter_looks_and_touches_nothing() -> None:
+    workload = one(of_profile("default"), "DaemonSet", "node-exporter")
+    (container,) = containers(workload)
+    assert all(mount["readOnly"] for mount in container["volumeMounts"])
+    assert not {"hostPID", "hostIPC"} & pod_spec(workload).keys()
+    # Not on every address of the host.
+    assert "--web.listen-address=$(HOST_IP):9100" in container["args"]
+    assert workload["metadata"]["namespace"] == "node-exporter"
+
+
+@pytest.mark.parametrize(
+    ("size", "kept"), [("10Gi", "8192MiB"), ("500Mi", "400MiB"), ("1.5Gi", "1228MiB"), ("1Ti", "838860MiB")]
+)
+def test_samples_leave_a_fifth_of_the_volume_free(rendered: Rendered, size: str, kept: str) -> None:
+    spec = one(rendered("kube-prometheus", prometheus__storage__size=json.dumps(size)), "Prometheus", "maas")["spec"]
+    assert spec["retentionSize"] == kept
+
+
+def test_without_a_volume_nothing_bounds_the_samples_but_time(rendered: Rendered) -> None:
+    spec = one(rendered("kube-prometheus", prometheus__storage__enabled="false"), "Prometheus", "maas")["spec"]
+    assert "retentionSize" not in spec
+    assert spec["storage"] == {"emptyDir": {}}
+
+
+def test_remote_write_and_labels_reach_prometheus() -> None:
+    spec = one(of_profile("mirror"), "Prometheus", "maas")["spec"]
+    assert spec["remoteWrite"] == [{"url": "https://metrics.example.org/api/v1/write"}]
+    assert spec["externalLabels"] == {"cluster": "north"}
+
+
+ROUTES = [
+    ({"alertname": "Watchdog", "severity": "none"}, ["dead-mans-switch"]),
+    ({"alertname": "InfoInhibitor", "severity": "none"}, ["nobody"]),
+    ({"alertname": "KubeNodeNotReady", "severity": "critical"}, ["on-call", "team"]),
+    ({"alertname": "KubePodCrashLooping", "severity": "warning"}, ["team"]),
+]
+
+
+def test_alertmanager_takes_its_configuration(tmp_path: Path) -> None:
+    for name in ("default", "mirror"):
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(yaml.safe_dump(alertmanager(of_profile(name))), encoding="utf-8")
+        assert "SUCCESS" in process.run([tools.tool("amtool"), "check-config", file]).stdout
+
+
+@pytest.mark.parametrize(("labels", "receivers"), ROUTES, ids=lambda value: str(value)[:40])
+def test_who_is_told_of_what(tmp_path: Path, labels: dict[str, str], receivers: list[str]) -> None:
+    file = tmp_path / "alertmanager.yaml"
+    file.write_text(yaml.safe_dump(alertmanager(of_profile("mirror"))), encoding="utf-8")
+    words = [tools.tool("amtool"), "config", "routes", "test", f"--config.file={file}"]
+    told = process.run([*words, *(f"{name}={value}" for name, value in labels.items())]).stdout
+    assert told.strip().split(",") == receivers
+
+
+def test_a_lost_node_silences_what_it_takes_with_it() -> None:
+    rules = alertmanager(of_profile("default"))["inhibit_rules"]
+    (node,) = (rule for rule in rules if rule["equal"] == ["cluster", "node"])
+    assert node["source_matchers"] == ['alertname=~"KubeNodeNotReady|KubeNodeUnreachable"']
+    # Never itself.
+    assert 'alertname!~"KubeNodeNotReady|KubeNodeUnreachable"' in node["target_matchers"]
+
+
+def test_what_must_stay_secret_is_read_from_secrets_that_alertmanager_mounts() -> None:
+    objects = of_profile("mirror")
+    text = json.dumps(alertmanager(objects)["receivers"])
+    files = re.findall(r"/etc/alertmanager/secrets/([^/]+)/([^\"]+)", text)
+    assert sorted(files) == [("heartbeat", "url"), ("on-call", "routing-key"), ("team", "url")]
+    assert one(objects, "Alertmanager", "maas")["spec"]["secrets"] == ["heartbeat", "on-call", "team"]
+
+
+def ini(objects: tuple[Object, ...]) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(one(objects, "ConfigMap", "grafana")["data"]["grafana.ini"])
+    return parser
+
+
+def test_nobody_gets_into_grafana_without_an_account() -> None:
+    settings = ini(of_profile("default"))
+    assert settings["auth.anonymous"]["enabled"] == "false"
+    assert settings["users"]["allow_sign_up"] == "false"
+    workload = one(of_profile("default"), "Deployment", "grafana")
+    assert pod_spec(workload)["automountServiceAccountToken"] is False
+
+
+def test_grafana_finds_its_data_where_the_services_are() -> None:
+    objects = of_profile("default")
+    sources = yaml.safe_load(one(objects, "ConfigMap", "grafana")["data"]["datasources.yaml"])["datasources"]
+    for source in sources:
+        name, namespace, port = re.fullmatch(r"http://([\w-]+)\.([\w-]+):(\d+)", source["url"]).groups()  # type: ignore[union-attr]
+        service = one(objects, "Service", name)
+        assert service["metadata"]["namespace"] == namespace
+        assert int(port) in {entry["port"] for entry in service["spec"]["ports"]}
+    assert [source["name"] for source in sources if source.get("isDefault")] == ["Prometheus"]
+
+
+def test_every_folder_of_dashboards_is_mounted_where_grafana_looks() -> None:
+    objects = of_profile("default")
+    configuration = yaml.safe_load(one(objects, "ConfigMap", "grafana")["data"]["dashboards.yaml"])
+    looked = {provider["options"]["path"] for provider in configuration["providers"]}
+    workload = one(objects, "Deployment", "grafana")
+    mounted = {mount["mountPath"]: mount["name"] for mount in next(containers(workload))["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in pod_spec(workload)["volumes"]}
+    assert looked
+    for path in looked:
+        one(objects, "ConfigMap", volumes[mounted[path]]["configMap"]["name"])
+
+
+def test_the_secret_of_the_login_stays_out_of_the_configuration() -> None:
+    objects = of_profile("mirror")
+    settings = ini(objects)["auth.generic_oauth"]
+    assert settings["client_secret"] == "$__file{/etc/grafana/oidc/client-secret}"  # noqa: S105 - where it is
+    assert settings["use_pkce"] == "true"
+    assert ini(objects)["security"]["cookie_secure"] == "true"
+
+
+def test_settings_of_the_user_lie_over_ours(rendered: Rendered) -> None:
+    objects = rendered("kube-prometheus", grafana__settings='{"users": {"default_theme": "light"}}')
+    assert dict(ini(objects)["users"]) == {
+        "allow_sign_up": "false",
+        "allow_org_create": "false",
+        "default_theme": "light",
+    }
+
+
+HOOK = {"name": "hook", "type": "webhook", "existingSecret": "hook"}
+REFUSED = [
+    (
+        {"alertmanager.receivers": [{"name": "hook", "type": "webhook"}]},
+        ["receiver hook has no Secret", "receivers[0].existingSecret", "kubectl -n maas create secret"],
+    ),
+    ({"alertmanager.receivers": [HOOK, HOOK]}, ["Two receivers are named hook", "alertmanager.receivers"]),
+    ({"alertmanager.receivers": [{**HOOK, "type": "pigeon"}]}, ["/alertmanager/receivers/0/type"]),
+    (
+        {"alertmanager.receivers": [HOOK], "alertmanager.existingSecret": "own"},
+        ["alertmanager.existingSecret is the whole", "receivers: []"],
+    ),
+    ({"grafana.oidc.enabled": True}, ["needs grafana.oidc.clientId"]),
+    ({"grafana.ingress.enabled": True}, ["grafana.ingress.hosts: [grafana.example.org]"]),
+    ({"prometheus.httpRoute.enabled": True}, ["prometheus.httpRoute.parentRefs"]),
+    ({"prometheus.scrapeInterval": "30"}, ["/prometheus/scrapeInterval"]),
+    ({"prometheus.retention": "two weeks"}, ["/prometheus/retention"]),
+    ({"prometheus.retentionSize": "8Gi"}, ["/prometheus/retentionSize"]),
+    ({"prometheus.storage.size": "10"}, ["/prometheus/storage/size"]),
+    ({"prometheus.replicas": 0}, ["/prometheus/replicas"]),
+    ({"scrapes.etcd": False}, ["/scrapes/etcd", "want object"]),
+    ({"nodeExporter.textfileDirectory": "metrics"}, ["/nodeExporter/textfileDirectory"]),
+    ({"kubeStateMetrics.labels": ["pods=team"]}, ["/kubeStateMetrics/labels/0"]),
+    ({"prometheus.serviceMonitorSelector": {}}, ["additional properties 'serviceMonitorSelector' not allowed"]),
+]
+
+
+@pytest.mark.parametrize(("settings", "words"), REFUSED, ids=lambda value: str(value)[:50])
+def test_bad_input_is_refused_with_the_value_and_the_fix(settings: dict[str, Any], words: list[str]) -> None:
+    pairs = tuple((path, json.dumps(value)) for path, value in settings.items())
+    with pytest.raises(ChartError) as refused:
+        render.render_anew(Request(CHART, settings=pairs))
+    said = "\n".join(refused.value.context)
+    for word in words:
+        assert word in said
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
+    with serve(tmp_path) as found:
+        found.objects.append(make("v1/Namespace", "kube-system"))
+        yield found
+
+
+def refusal(cluster: FakeCluster) -> str:
+    options = [f"--namespace={render.NAMESPACE}", f"--kubeconfig={cluster.kubeconfig}", "--dry-run=server"]
+    options += ["--disable-openapi-validation", f"--set-json=alertmanager.receivers={json.dumps([HOOK])}"]
+    try:
+        process.run([Helm.pinned("4").executable, "template", render.RELEASE, CHART, *options], timeout=60)
+    except ProcessError as error:
+        return error.stderr
+    return ""
+
+
+def test_a_receivers_secret_must_be_in_the_cluster(cluster: FakeCluster) -> None:
+    # Alertmanager's pod would wait for it for ever.
+    said = refusal(cluster)
+    assert "The receiver hook reads the Secret hook, and maas has none of that name" in said
+    assert "kubectl -n maas create secret generic hook --from-file=url=FILE" in said
+
+
+def test_a_receivers_secret_must_have_its_key(cluster: FakeCluster) -> None:
+    cluster.objects.append(make("v1/Secret", "hook", namespace="maas", data={"address": "eA=="}))
+    assert "reads the key url of the Secret hook, which has address" in refusal(cluster)
+
+
+def test_a_receiver_with_its_secret_is_taken(cluster: FakeCluster) -> None:
+    cluster.objects.append(make("v1/Secret", "hook", namespace="maas", data={"url": "eA=="}))
+    assert "receiver" not in refusal(cluster)
