@@ -32,6 +32,8 @@ _STAGES = {"control-plane": ("control-plane", "node", "workload"), "worker": ("n
 # Of the ordinary images, those whose pods also run on the control plane: what gives it its network, the tool's proofs, and
 # what tells of a worker's loss.
 _TOLERANT = ("calico-kube-controllers", "busybox", "prometheus", "prometheus-config-reloader", "alertmanager")
+# What a cluster is verified with; the others may still be on their way then.
+_EARLY = ("coredns", "busybox", "local-path-provisioner", "calico-kube-controllers")
 _IMAGES = {
     "pause": "pause",
     "kube_proxy": "kube-proxy",
@@ -209,6 +211,7 @@ def _stage(bundle: Bundle, stage: str, host: Host) -> list[str]:
     """The image archives of a stage, in the order in which a host needs them."""
     images = [item for item in bundle.images if item.on == stage]
     if stage == "workload":
+        images.sort(key=lambda item: _EARLY.index(item.name) if item.name in _EARLY else len(_EARLY))
         return [item.path for item in images if host.role == "worker" or item.name in _TOLERANT]
     # The first container of every pod, so also of the control plane's; and first of all.
     pause = _item(bundle, "pause").path

@@ -24,6 +24,7 @@ IMAGES = {
     "kube-proxy": "node",
     "pause": "node",
     "coredns": "workload",
+    "restaurant": "workload",
     "busybox": "workload",
     "local-path-provisioner": "workload",
 }
@@ -139,7 +140,11 @@ def test_images_come_in_the_order_of_need(made: Any) -> None:
         "node": ["images/pause.tar", "images/kube-proxy.tar"],
         "workload": ["images/busybox.tar"],
     }
-    assert list(host_of(content, "node1")["node"]["images"]) == ["node", "workload"]
+    worker = host_of(content, "node1")["node"]["images"]
+    assert list(worker) == ["node", "workload"]
+    # Those that the cluster is verified with come before the others.
+    names = ("coredns", "busybox", "local-path-provisioner", "restaurant")
+    assert worker["workload"] == [f"images/{name}.tar" for name in names]
 
 
 def test_kubectl_is_on_the_control_plane_alone(made: Any) -> None:
