@@ -167,14 +167,53 @@ def test_a_dinner_from_the_door_to_three_receipts(visit: Open) -> None:
     expect(cashier.get_by_text("Cette addition est réglée")).to_be_visible()
     expect(cashier.get_by_role("link", name="Ticket n°")).to_have_count(3)
     look(cashier, "settled-desktop")
+    cashier.get_by_role("link", name="Ticket n°").first.click()
+    look(cashier, "receipt-desktop")
+
+    manager = visit(Role.MANAGER, PHONE)
+    manager.goto("/clotures")
+    manager.get_by_role("button", name="Clôturer la journée").click()
+    manager.get_by_role("link", name="Z 1").click()
+    expect(manager.get_by_role("heading", name="Clôture Z 1")).to_be_visible()
+    look(manager, "closing-phone")
+
+
+def test_a_manager_writes_a_dish_and_a_guest_sees_it(visit: Open) -> None:
+    manager = visit(Role.MANAGER, TABLET)
+    manager.goto("/carte")
+    manager.get_by_role("link", name="Ajouter un plat").click()
+    manager.get_by_label("Nom", exact=True).fill("Velouté de potimarron")
+    manager.get_by_label("Prix TTC, €").fill("7,90")
+    manager.get_by_label("Lait", exact=True).check()
+    manager.get_by_label("Question, par exemple « Cuisson »").fill("Pain")
+    manager.get_by_label("Option", exact=True).first.fill("Complet")
+    look(manager, "dish-tablet")
+    manager.get_by_role("button", name="Enregistrer").click()
+    expect(manager.get_by_role("link", name="Velouté de potimarron")).to_be_visible()
+    guest = visit(None, PHONE)
+    guest.goto("/")
+    dish = guest.locator(".dish", has_text="Velouté de potimarron")
+    expect(dish).to_contain_text("7,90")
+    expect(dish).to_contain_text("Complet")
 
 
 def test_every_page_of_the_house_is_accessible(visit: Open) -> None:
-    page = visit(Role.ADMIN, TABLET)
-    pages = ("accueil", "salle/plan", "reservations", "clotures", "rapports", "stock", "carte", "equipe")
-    for address in pages:
-        page.goto(f"/{address}")
-        look(page, f"{address.replace('/', '-')}-tablet")
+    pages = (
+        "accueil",
+        "salle/plan",
+        "reservations",
+        "clotures",
+        "rapports",
+        "stock",
+        "carte",
+        "carte/plats/6",
+        "equipe",
+    )
+    phone, page = visit(Role.ADMIN, PHONE), visit(Role.ADMIN, TABLET)
+    for screen, size in ((phone, "phone"), (page, "tablet")):
+        for address in pages:
+            screen.goto(f"/{address}")
+            look(screen, f"{address.replace('/', '-')}-{size}")
     page.goto("/salle/plan")
     table = page.locator("g.table").first
     table.focus()

@@ -103,7 +103,7 @@ def test_deliveries_waste_and_counts_are_movements(manager: FlaskClient) -> None
 
 
 def test_a_dish_that_has_run_out_cannot_be_ordered(manager: FlaskClient, client: FlaskClient) -> None:
-    assert manager.post(f"/carte/{EGGS}/rupture").status_code == 303
+    assert manager.post(f"/carte/plats/{EGGS}/rupture").status_code == 303
     refused = client.post("/api/v1/orders", json=order_body(), headers={"Idempotency-Key": "k"})
     assert refused.status_code == 409
     assert "Épuisé" in manager.get("/carte").text

@@ -34,7 +34,7 @@ def register(
 
     @app.before_request
     def begin() -> None:
-        caller = propagate.extract(dict(request.headers))
+        caller = propagate.extract({name.lower(): value for name, value in request.headers.items()})
         g.span = tracer.start_span(f"{request.method} {route_template()}", context=caller, kind=trace.SpanKind.SERVER)
         g.span_scope = trace.use_span(g.span)
         g.span_scope.__enter__()

@@ -51,7 +51,7 @@ def card_page() -> str:
         return render_template("menu/card.html", categories=service.read_menu(session).categories)
 
 
-@pages.post("/<key:dish>/rupture")
+@pages.post("/plats/<key:dish>/rupture")
 def switch_out_of_stock(dish: int) -> Response:
     """Take a dish off for now, or put it on again."""
     with _database().writing() as session:
@@ -60,7 +60,7 @@ def switch_out_of_stock(dish: int) -> Response:
     return _back(dish)
 
 
-@pages.post("/<key:dish>/masquage")
+@pages.post("/plats/<key:dish>/masquage")
 def switch_hidden(dish: int) -> Response:
     """Hide a dish from the menu for good, or show it again."""
     with _database().writing() as session:
