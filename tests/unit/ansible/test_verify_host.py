@@ -25,6 +25,7 @@ class Prober:
     def __init__(self) -> None:
         self.listing = LISTING
         self.silent: set[str] = set()
+        self.lost = self.pings = 0
         self.active = ["active"]
 
     def __call__(self, command: list[str]) -> tuple[int, str, str]:
@@ -32,7 +33,8 @@ class Prober:
             case ["ss", *_]:
                 return 0, self.listing, ""
             case ["ping", *_, peer]:
-                return int(peer in self.silent), "", ""
+                self.pings += 1
+                return int(peer in self.silent or self.pings <= self.lost), "", ""
             case [_, "is-active", *names]:
                 state = self.active.pop(0) if len(self.active) > 1 else self.active[0]
                 return 0, f"{state}\n" * len(names), ""
@@ -94,3 +96,9 @@ def test_everything_that_is_wrong_is_told_at_once(host: Host, prober: Prober) ->
 def test_a_service_that_is_starting_is_waited_for(host: Host, prober: Prober) -> None:
     prober.active = ["activating", "activating", "active"]
     assert not verify(host)["changed"]
+
+
+def test_a_single_packet_may_be_lost(host: Host, prober: Prober) -> None:
+    prober.lost = 2
+    host.run("verify_host", address="10.90.0.1", peers=["10.90.0.2"], packet=1444, services=[])
+    assert prober.pings == 3
