@@ -8,7 +8,7 @@ import hashlib
 import json
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +62,7 @@ def mark(chart: Path, values: Mapping[str, Any]) -> str:
     return f"chart and values {hashlib.sha256((render.digest(chart) + given).encode()).hexdigest()[:16]}"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Deployer:
     """Brings the chart onto one cluster.
 
@@ -77,6 +77,7 @@ class Deployer:
     helm: Path
     kubectl: Path
     values: dict[str, Any]
+    _seen: Any = field(default=None, init=False)
 
     def network(self) -> Deployed | None:
         """Where there is no release yet, make it with the pod network alone, which everything else waits for.
@@ -102,7 +103,8 @@ class Deployer:
         return asyncio.run(self._deploy(definitions=definitions))
 
     async def _network(self) -> Deployed | None:
-        if await self._present() is not None:
+        self._seen = await self._present()
+        if self._seen is not None:
             return None
         others = [file.parent.name for file in paths.content().glob("charts/*/Chart.yaml")]
         off = {name: {"enabled": False} for name in others if name != _NETWORK}
@@ -112,7 +114,8 @@ class Deployer:
 
     async def _deploy(self, *, definitions: bool) -> Deployed:
         wanted = mark(paths.content(), self.values)
-        present = await self._present()
+        # Asked once a run: the answer holds every manifest of the release.
+        present = self._seen or await self._present()
         if present is not None and present.description == wanted and present.status.value == "deployed":
             return Deployed(present.revision, changed=False, notes=present.notes or "")
         # Helm brings them itself, but at a release's first installation only.

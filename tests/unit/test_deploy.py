@@ -45,10 +45,12 @@ class Helm:
     def __init__(self) -> None:
         self.revisions: list[tuple[str, dict[str, Any]]] = []
         self.applied: list[str] = []
+        self.asked = 0
         self.refusal: pyhelm3.Error | None = None
 
     async def get_current_revision(self, name: str, *, namespace: str) -> Any:
         assert (name, namespace) == ("maas", "maas")
+        self.asked += 1
         if not self.revisions:
             raise pyhelm3.ReleaseNotFoundError(1, b"", b"not found")
         description = self.revisions[-1][0]
@@ -103,8 +105,11 @@ def test_a_release_begins_with_the_network_alone_and_goes_on_with_the_rest(helm:
 
 def test_a_release_that_is_there_is_never_cut_back_to_the_network(helm: Helm) -> None:
     deployer(helm).deploy()
-    assert deployer(helm, restaurant={"replicas": 2}).network() is None
+    made = deployer(helm, restaurant={"replicas": 2})
+    assert made.network() is None
     assert len(helm.revisions) == 1
+    assert made.deploy().revision == 2
+    assert helm.asked == 2, "once by each deployer"
 
 
 def test_the_same_chart_with_the_same_values_is_left_alone(helm: Helm) -> None:
