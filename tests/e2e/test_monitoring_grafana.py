@@ -1,0 +1,107 @@
+"""Grafana's manifests on the lab, with a stand-in for the program: what it would be given is whole and leads somewhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from maas import components, console, process
+from maas.bundle import images, tools
+from maas.charts import render
+from maas.charts.helm import Helm
+
+from .metrics import NAMESPACE, Monitoring
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .conftest import Lab
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(4800)]
+
+STAND_IN = Path(__file__).parent / "stand_ins" / "grafana"
+
+
+def make_image(directory: Path) -> Path:
+    """The stand-in's image under Grafana's reference, as an archive."""
+    for file in STAND_IN.iterdir():
+        shutil.copy(file, directory)
+    # The base has no packages; this one is pure Python.
+    shutil.copytree(
+        Path(yaml.__file__).parent, directory / "yaml", ignore=shutil.ignore_patterns("*.so", "__pycache__")
+    )
+    with console.phase("Stand-in for Grafana") as step:
+        base = images.base("python", phase=step)
+    process.run(["docker", "load", "--input", base])
+    reference = components.load().image("grafana").reference
+    process.run(["docker", "build", "--tag", reference, directory], timeout=300)
+    archive = directory / "image.tar"
+    process.run(["docker", "save", "--output", archive, reference])
+    process.run(["docker", "rmi", reference])
+    return archive
+
+
+@pytest.fixture(scope="module")
+def report(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """What the stand-in says after it was installed by the chart's own manifests, which are removed at the end."""
+    directory = tmp_path_factory.mktemp("grafana")
+    archive = make_image(directory)
+    for host in ("master", "node1", "node2"):
+        with archive.open("rb") as content:
+            words = ["docker", "exec", "-i", f"maas-{lab.name}-{host}", "ctr", "-n", "k8s.io", "images", "import", "-"]
+            subprocess.run(words, stdin=content, check=True, capture_output=True, timeout=120)
+    kubectl: list[str | Path] = [tools.tool("kubectl"), f"--kubeconfig={lab.cluster.kubeconfig}"]
+    objects = render.parse(
+        Helm.pinned("4").template(
+            render.umbrella(),
+            release=render.RELEASE,
+            namespace=render.NAMESPACE,
+            values=(),
+            settings={},
+            kubernetes=render.KUBERNETES[-1],
+        )
+    )
+    ours = [entry for entry in objects if entry["metadata"]["labels"]["app.kubernetes.io/name"] == "grafana"]
+    manifests = yaml.safe_dump_all(ours)
+    try:
+        process.run([*kubectl, "apply", "--server-side", "--filename=-"], input=manifests)
+        process.run(
+            [*kubectl, "-n", NAMESPACE, "rollout", "status", "deployment/grafana", "--timeout=120s"], timeout=130
+        )
+        path = f"/api/v1/namespaces/{NAMESPACE}/services/grafana:http/proxy/report"
+        yield json.loads(process.run([*kubectl, "get", "--raw", path], timeout=60).stdout)
+    finally:
+        process.run([*kubectl, "delete", "--ignore-not-found", "--filename=-"], input=manifests, timeout=120)
+
+
+def test_grafana_finds_nothing_wrong_with_what_it_is_given(report: dict[str, Any]) -> None:
+    assert report["faults"] == []
+
+
+def test_its_data_sources_answer_through_the_policies(report: dict[str, Any]) -> None:
+    assert report["datasources"] == {"Prometheus": 200, "Alertmanager": 200}
+
+
+def test_every_dashboard_of_the_chart_is_there(report: dict[str, Any]) -> None:
+    files = [*(render.umbrella() / "charts" / "kube-prometheus" / "files" / "dashboards").rglob("*.json")]
+    assert len(report["dashboards"]) == len(files) > 30
+
+
+def test_its_first_account_is_the_secrets(lab: Lab, report: dict[str, Any]) -> None:
+    data = lab.cluster.core.read_namespaced_secret("grafana", NAMESPACE).data
+    user, password = (base64.b64decode(data[key]).decode() for key in ("user", "password"))
+    assert report["admin"] == hashlib.sha256(f"{user}:{password}".encode()).hexdigest()
+
+
+def test_prometheus_collects_from_it(lab: Lab, report: dict[str, Any]) -> None:
+    monitoring = Monitoring(lab.cluster)
+    assert report
+    monitoring.wait("Grafana's metrics", lambda: not monitoring.query("grafana_stand_in == 1"), seconds=120)
