@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import math
 import re
-import textwrap
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator
 from PIL import Image
 
 from maas import access, console
@@ -52,6 +51,8 @@ _COLOURS = 48
 _POINTS = 240
 _LEGEND = 6
 """Names that a legend has room for."""
+
+_LEGEND_LETTERS = 18
 
 _PALETTE = (
     "#73bf69",
@@ -144,7 +145,7 @@ def _picture(prometheus: Prometheus, dashboard: Mapping[str, Any], *, span: floa
         axes.text(
             0.5,
             1 - 0.28 / inner_height,
-            _short(panel["title"], place["w"]),
+            _short(panel["title"], place["w"] * 6),
             size=9.5,
             ha="center",
             va="center",
@@ -152,7 +153,7 @@ def _picture(prometheus: Prometheus, dashboard: Mapping[str, Any], *, span: floa
         )
         found = _data(prometheus, panel, values, now=now, span=span)
         inside = figure.add_axes(_inside(box, panel["type"], inner_width, inner_height))
-        _DRAWN[panel["type"]](inside, panel, found)
+        _DRAWN[panel["type"]](inside, panel, found, span)
     raw = io.BytesIO()
     figure.savefig(raw, format="png")
     small = io.BytesIO()
@@ -160,8 +161,9 @@ def _picture(prometheus: Prometheus, dashboard: Mapping[str, Any], *, span: floa
     return small.getvalue()
 
 
-def _short(title: str, width: int) -> str:
-    return textwrap.shorten(title, width=max(14, width * 6), placeholder="…")
+def _short(text: str, most: int) -> str:
+    """A text cut to so many letters."""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _inside(box: Box, kind: str, width: float, height: float) -> Box:
@@ -205,7 +207,16 @@ def _series(entry: Mapping[str, Any], legend: str, *, now: float) -> Series:
     )
 
 
-def _number(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]]) -> None:
+class _BinaryLocator(Locator):
+    """Marks at round numbers of Ki, Mi or Gi bytes."""
+
+    def __call__(self) -> list[float]:
+        _, top = self.axis.get_view_interval() if self.axis else (0, 1)
+        step = 2.0 ** math.ceil(math.log2(max(top, 1) / 5))
+        return [step * number for number in range(int(top / step) + 1)]
+
+
+def _number(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]], _span: float) -> None:
     """One number, in the colour of its step."""
     axes.set_axis_off()
     values = [series.values[-1] for one in found for series in one]
@@ -215,7 +226,7 @@ def _number(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]]) -> 
     axes.text(0.5, 0.5, text, size=19 if values else 11, ha="center", va="center", color=colour, weight="bold")
 
 
-def _lines(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]]) -> None:
+def _lines(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]], span: float) -> None:
     """Lines or stacked areas, with a legend below."""
     defaults = panel["fieldConfig"]["defaults"]
     custom = defaults.get("custom", {})
@@ -226,7 +237,10 @@ def _lines(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]]) -> N
     stairs = custom.get("lineInterpolation") == "stepAfter"
     base = [0.0] * len(every)
     for number, (series, row) in enumerate(zip(lines, rows, strict=True)):
-        colour, label = _PALETTE[number % len(_PALETTE)], _short(series.name, 5) if number < _LEGEND else "_nolegend_"
+        colour, label = (
+            _PALETTE[number % len(_PALETTE)],
+            _short(series.name or "value", _LEGEND_LETTERS) if number < _LEGEND else "_nolegend_",
+        )
         if stacked:
             top = [low + (0 if math.isnan(value) else value) for low, value in zip(base, row, strict=True)]
             axes.fill_between(
@@ -241,8 +255,8 @@ def _lines(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]]) -> N
             axes.axhline(limit["value"], color=_NAMED[limit["color"]], lw=0.8, ls="--")
     axes.set_ylim(bottom=0, top=defaults.get("max"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _text(value, defaults["unit"], None)))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
-    _clock(axes)
+    axes.yaxis.set_major_locator(_BinaryLocator() if defaults["unit"] == "bytes" else MaxNLocator(5))
+    _clock(axes, span)
     if lines:
         axes.legend(
             loc="upper left",
@@ -257,7 +271,7 @@ def _lines(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]]) -> N
         axes.text(0.5, 0.5, "no data", transform=axes.transAxes, ha="center", color="#9a9a9a")
 
 
-def _states(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]]) -> None:
+def _states(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]], span: float) -> None:
     """A bar for each thing, its colour the state."""
     words = panel["fieldConfig"]["defaults"]["mappings"][0]["options"]
     lines = [series for one in found for series in one]
@@ -267,10 +281,10 @@ def _states(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]]) -> 
             colour = _NAMED[words.get(f"{value:g}", {"color": "orange"})["color"]]
             axes.fill_between([moment, moment + width], row - 0.38, row + 0.38, color=colour, lw=0)
     axes.set_yticks(range(len(lines)), [series.name for series in lines])
-    _clock(axes)
+    _clock(axes, span)
 
 
-def _table(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]]) -> None:
+def _table(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]], _span: float) -> None:
     """A row for each thing; as many as there is room for."""
     axes.set_axis_off()
     merged: dict[tuple[str, ...], dict[str, Series]] = {}
@@ -292,7 +306,7 @@ def _table(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]]) -> N
         axes.text(
             edges[place],
             1 - height / 2,
-            _short(organised[name], 3),
+            _short(organised[name], 18),
             size=8,
             weight="bold",
             va="center",
@@ -301,7 +315,7 @@ def _table(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]]) -> N
     for number, (key, cells) in enumerate(sorted(merged.items())[:rows], start=1):
         y = 1 - height * (number + 0.5)
         for place, text in enumerate(key):
-            axes.text(edges[place], y, _short(text, 4), size=8, va="center", transform=axes.transAxes)
+            axes.text(edges[place], y, _short(text, 24), size=8, va="center", transform=axes.transAxes)
         for place, column in enumerate(columns, start=len(labels)):
             if column in cells:
                 value = cells[column].values[-1]
@@ -321,7 +335,8 @@ def _table(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]]) -> N
 _DRAWN = {"stat": _number, "timeseries": _lines, "state-timeline": _states, "table": _table}
 
 
-def _clock(axes: Axes) -> None:
+def _clock(axes: Axes, span: float) -> None:
+    axes.set_xlim(-span / 60, 0)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda minutes, _: f"{minutes:g} min"))
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.tick_params(labelsize=7.5, color="#bbbbbb", labelcolor="#555555")

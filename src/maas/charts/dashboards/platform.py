@@ -361,8 +361,8 @@ CAPACITY = Dashboard(
             decimals=1,
         ),
         number(
-            "Survives the loss of a node",
-            "CPU requests as a share of what is left without the largest node; above 100 % some pods would have no place.",
+            "Without a node",
+            "CPU requests as a share of what is left when the largest node is lost; above 100 % some pods have no place then.",
             "percentunit",
             Query(f"{_requested('cpu')} / ({_allocatable('cpu')} - max({_allocatable('cpu', 'node')}))"),
             steps=Steps("green", ((0.9, "orange"), (1, "red"))),
@@ -508,7 +508,7 @@ NODE_LOSS = Dashboard(
             "Time from the start to readiness of the slowest pod of the last 15 minutes.",
             "s",
             Query(
-                'max((kube_pod_status_ready_time{cluster=~"$cluster"} - on (cluster, namespace, pod, uid) kube_pod_start_time{cluster=~"$cluster"}) and on (cluster, namespace, pod, uid) (time() - kube_pod_start_time{cluster=~"$cluster"} < 900)) or vector(0)'
+                'max((min_over_time(kube_pod_status_ready_time{cluster=~"$cluster"}[15m]) - on (cluster, namespace, pod, uid) kube_pod_start_time{cluster=~"$cluster"}) and on (cluster, namespace, pod, uid) (time() - kube_pod_start_time{cluster=~"$cluster"} < 900)) or vector(0)'
             ),
             steps=latency(60, 90),
         ),

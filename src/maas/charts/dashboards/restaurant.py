@@ -377,7 +377,11 @@ SCALING = Dashboard(
             "Pods by node",
             "Ready pods of the restaurant on each node.",
             "short",
-            Query(f"count by (node) (up{{{_APP}}} == 1)", "{{node}}"),
+            Query(
+                'count by (node) (kube_pod_info{cluster=~"$cluster", namespace="$namespace"}'
+                f" and on (cluster, namespace, pod) up{{{_APP}}} == 1)",
+                "{{node}}",
+            ),
             stack=True,
             stairs=True,
             width=8,
@@ -413,7 +417,9 @@ SCALING = Dashboard(
             "Seconds from the start of a pod to its readiness, for every pod.",
             "s",
             Query(
-                'kube_pod_status_ready_time{cluster=~"$cluster", namespace="$namespace", pod=~"restaurant-.+"} - on (cluster, namespace, pod, uid) kube_pod_start_time{cluster=~"$cluster", namespace="$namespace"}',
+                # A pod that was not ready for a while has a later time afterwards.
+                'min_over_time(kube_pod_status_ready_time{cluster=~"$cluster", namespace="$namespace", pod=~"restaurant-[0-9a-f]+-.+"}[1h])'
+                ' - on (cluster, namespace, pod, uid) kube_pod_start_time{cluster=~"$cluster", namespace="$namespace"}',
                 "{{pod}}",
             ),
             steps=latency(15, 60),
