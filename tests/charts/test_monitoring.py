@@ -122,7 +122,7 @@ def test_without_a_volume_nothing_bounds_the_samples_but_time(rendered: Rendered
 
 
 def test_remote_write_and_labels_reach_prometheus() -> None:
-    spec = one(of_profile("mirror"), "Prometheus", "maas")["spec"]
+    spec = one(of_profile("airgap"), "Prometheus", "maas")["spec"]
     assert spec["remoteWrite"] == [{"url": "https://metrics.example.org/api/v1/write"}]
     assert spec["externalLabels"] == {"cluster": "north"}
 
@@ -136,7 +136,7 @@ ROUTES = [
 
 
 def test_alertmanager_takes_its_configuration(tmp_path: Path) -> None:
-    for name in ("default", "mirror"):
+    for name in ("default", "airgap"):
         file = tmp_path / f"{name}.yaml"
         file.write_text(yaml.safe_dump(alertmanager(of_profile(name))), encoding="utf-8")
         assert "SUCCESS" in process.run([tools.tool("amtool"), "check-config", file]).stdout
@@ -145,7 +145,7 @@ def test_alertmanager_takes_its_configuration(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("labels", "receivers"), ROUTES, ids=lambda value: str(value)[:40])
 def test_who_is_told_of_what(tmp_path: Path, labels: dict[str, str], receivers: list[str]) -> None:
     file = tmp_path / "alertmanager.yaml"
-    file.write_text(yaml.safe_dump(alertmanager(of_profile("mirror"))), encoding="utf-8")
+    file.write_text(yaml.safe_dump(alertmanager(of_profile("airgap"))), encoding="utf-8")
     words = [tools.tool("amtool"), "config", "routes", "test", f"--config.file={file}"]
     told = process.run([*words, *(f"{name}={value}" for name, value in labels.items())]).stdout
     assert told.strip().split(",") == receivers
@@ -160,7 +160,7 @@ def test_a_lost_node_silences_what_it_takes_with_it() -> None:
 
 
 def test_what_must_stay_secret_is_read_from_secrets_that_alertmanager_mounts() -> None:
-    objects = of_profile("mirror")
+    objects = of_profile("airgap")
     text = json.dumps(alertmanager(objects)["receivers"])
     files = re.findall(r"/etc/alertmanager/secrets/([^/]+)/([^\"]+)", text)
     assert sorted(files) == [("heartbeat", "url"), ("on-call", "routing-key"), ("team", "url")]
@@ -205,7 +205,7 @@ def test_every_folder_of_dashboards_is_mounted_where_grafana_looks() -> None:
 
 
 def test_the_secret_of_the_login_stays_out_of_the_configuration() -> None:
-    objects = of_profile("mirror")
+    objects = of_profile("airgap")
     settings = ini(objects)["auth.generic_oauth"]
     assert settings["client_secret"] == "$__file{/etc/grafana/oidc/client-secret}"  # noqa: S105 - where it is
     assert settings["use_pkce"] == "true"
