@@ -14,7 +14,7 @@ from tests.charts.helpers import Object, containers, of_profile, one, pod_spec
 
 from maas import process
 from maas.bundle import tools
-from maas.charts import render
+from maas.charts import checks, render
 from maas.charts.helm import Helm
 from maas.charts.render import Request
 from maas.errors import ChartError, ProcessError
@@ -119,6 +119,16 @@ def test_without_a_volume_nothing_bounds_the_samples_but_time(rendered: Rendered
     spec = one(rendered("kube-prometheus", prometheus__storage__enabled="false"), "Prometheus", "maas")["spec"]
     assert "retentionSize" not in spec
     assert spec["storage"] == {"emptyDir": {}}
+
+
+def test_a_mirror_serves_what_the_operator_starts_too() -> None:
+    # The images that hide in custom resources and arguments are those that an air-gapped site misses.
+    objects = of_profile("airgap")
+    found = [one(objects, kind, "maas")["spec"]["image"] for kind in ("Prometheus", "Alertmanager")]
+    found.append(arguments(one(objects, "Deployment", "prometheus-operator"))["prometheus-config-reloader"])
+    assert all(image.startswith("mirror.example.org:5000/") for image in found)
+    told = set(checks.images_of(list(objects)))
+    assert told >= set(found)
 
 
 def test_remote_write_and_labels_reach_prometheus() -> None:

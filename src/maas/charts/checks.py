@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 RESTAURANT = f"ghcr.io/maas/restaurant:{__version__}"
 """The application's image: it is built from app/ and so is no upstream component of the lock."""
+
+_REFERENCE = re.compile(r"[\w-]+(\.[\w-]+)+(:\d+)?/[\w./-]+:[\w.-]+(@sha256:[0-9a-f]{64})?")
+"""A reference to an image with its registry and tag."""
 
 _WITHOUT_SCHEMA = ("HTTPRoute",)
 """Kinds of projects that are neither Kubernetes nor ours; they are off by default."""
@@ -117,7 +121,7 @@ def images() -> Iterator[Fault]:
     locked.add(_path(RESTAURANT))
     for profile in render.profiles():
         text = render.render(Request(render.umbrella(), values=(profile,)))
-        for reference in sorted(_images(render.parse(text))):
+        for reference in sorted(images_of(render.parse(text))):
             if _path(reference) not in locked:
                 yield Fault(_named(profile), f"{reference} is not in the lock of components")
 
@@ -163,13 +167,18 @@ def _path(reference: str) -> str:
     return reference.partition("/")[2].partition("@")[0]
 
 
-def _images(node: Any) -> Iterator[str]:
+def images_of(node: Any) -> Iterator[str]:
+    """Every image that some objects ask for, in containers, custom resources and arguments."""
     if isinstance(node, list):
         for entry in node:
-            yield from _images(entry)
+            yield from images_of(entry)
     elif isinstance(node, dict):
         for key, value in node.items():
             if key == "image" and isinstance(value, str):
                 yield value
+            elif key == "args" and isinstance(value, list):
+                # An operator is told of the images that it starts.
+                words = (str(word).partition("=")[2] for word in value)
+                yield from (word for word in words if _REFERENCE.fullmatch(word))
             else:
-                yield from _images(value)
+                yield from images_of(value)
