@@ -9,6 +9,7 @@ import pytest
 
 from maas.charts import promql, queries
 from maas.charts.queries import Answer, Prometheus, Query, Settings
+from maas.errors import ClusterError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,9 +36,14 @@ def settled(ask: Callable[[], list[Answer]], known: Settings) -> list[Answer]:
     """The answers, once nothing that is expected is missing, or when patience ends."""
     deadline = time.monotonic() + PATIENCE
     while True:
-        answers = ask()
-        if not any(queries.judge(answer, known) for answer in answers) or time.monotonic() > deadline:
-            return answers
+        try:
+            answers = ask()
+        except ClusterError:  # it was installed a moment ago
+            if time.monotonic() > deadline:
+                raise
+        else:
+            if not any(queries.judge(answer, known) for answer in answers) or time.monotonic() > deadline:
+                return answers
         time.sleep(10)
 
 

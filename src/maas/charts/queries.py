@@ -33,6 +33,8 @@ _SPAN, _STEP = 1800, 30
 
 _WORKERS = 4
 _TIMEOUT = 30
+_REFUSED = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
+"""How Prometheus answers what it does not understand, or cannot work out."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,12 @@ class Prometheus:
         answer = client.call_api(*request, _request_timeout=_TIMEOUT)
         body = answer.read()
         if answer.status != HTTPStatus.OK:
-            raise ClusterError("Prometheus refuses a query", context=[body.decode(errors="replace")[:300]])
+            said = [body.decode(errors="replace")[:300]]
+            if answer.status in _REFUSED:
+                raise ClusterError("Prometheus refuses a query", context=said)
+            raise ClusterError(
+                f"Prometheus does not answer (status {answer.status})", context=said, hint="is it ready?"
+            )
         return json.loads(body)["data"]
 
     def ask(self, query: Query) -> Answer:

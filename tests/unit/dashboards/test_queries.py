@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from maas import paths
 from maas.charts import promql, queries
 from maas.charts.queries import Answer, Expected, Prometheus, Query, Settings
+from maas.errors import ClusterError
 
 EMPTY: dict[str, Any] = {"resultType": "vector", "result": []}
 
@@ -144,3 +146,18 @@ def test_every_written_reason_is_for_a_query_that_there_is() -> None:
     everything += [Query("rule", file.read_text(encoding="utf-8")) for file in rules.glob("*.yaml")]
     assert [entry for entry in known.empty if not any(entry.matches(query) for query in everything)] == []
     assert all(entry.reason for entry in known.empty)
+
+
+@pytest.mark.parametrize(("status", "message"), [(422, "refuses"), (503, "does not answer")])
+def test_a_query_that_is_refused_is_told_from_a_prometheus_that_is_not_there(status: int, message: str) -> None:
+    class Client:
+        def param_serialize(self, *_: Any, **__: Any) -> tuple[()]:
+            return ()
+
+        def call_api(self, *_: Any, **__: Any) -> Any:
+            return SimpleNamespace(status=status, read=lambda: b"why")
+
+    prometheus = Prometheus(SimpleNamespace(client=Client()), "/proxy")  # type: ignore[arg-type]
+    with pytest.raises(ClusterError, match=message) as failure:
+        prometheus.get("query", query="x")
+    assert failure.value.context == ("why",)
