@@ -271,7 +271,7 @@ def test_bad_input_is_refused_with_the_value_and_the_fix(settings: dict[str, Any
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
     with serve(tmp_path) as found:
-        found.objects.append(make("v1/Namespace", "kube-system"))
+        found.objects += [make("v1/Namespace", "kube-system"), make("v1/Namespace", "maas")]
         yield found
 
 
@@ -290,6 +290,13 @@ def test_a_receivers_secret_must_be_in_the_cluster(cluster: FakeCluster) -> None
     said = refusal(cluster)
     assert "The receiver hook reads the Secret hook, and maas has none of that name" in said
     assert "kubectl -n maas create secret generic hook --from-file=url=FILE" in said
+
+
+def test_a_receiver_before_its_namespace_is_sent_to_the_second_step(cluster: FakeCluster) -> None:
+    cluster.objects.pop()
+    said = refusal(cluster)
+    assert "the namespace maas, which the first installation makes" in said
+    assert "upgrade with it" in said
 
 
 def test_a_receivers_secret_must_have_its_key(cluster: FakeCluster) -> None:

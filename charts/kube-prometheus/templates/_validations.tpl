@@ -14,6 +14,9 @@ Takes (dict "context" $ "secret" its name "key" in it "path" of the value "what"
 {{- if lookup "v1" "Namespace" "" "kube-system" -}}
   {{- $current := lookup "v1" "Secret" $namespace .secret -}}
   {{- if not $current -}}
+  {{- if not (lookup "v1" "Namespace" "" $namespace) -}}
+  {{- fail (printf "\n\n%s reads the Secret %s of the namespace %s, which the first installation makes (%s).\nInstall without it, make the Secret, and upgrade with it:\n\n%s" .what .secret $namespace $path $make) -}}
+  {{- end -}}
   {{- fail (printf "\n\n%s reads the Secret %s, and %s has none of that name (%s).\nMake it first:\n\n%s" .what .secret $namespace $path $make) -}}
   {{- end -}}
   {{- if not (hasKey ($current.data | default dict) .key) -}}
