@@ -279,7 +279,9 @@ class _Source:
             inner = _Source(render.umbrella() / "charts" / node["subchart"], self._shared)
             inside = inner._closed_root(used, prefix=f"{node['subchart']}.")
             return {"description": " ".join(node["description"].split()), **inside}
-        words = {key: value for key, value in self._expanded(node, path).items() if key not in _OWN_WORDS}
+        # In the umbrella's schema, which every release carries along, subcharts are there to refuse and not to explain.
+        dropped = _OWN_WORDS | {"description", "default"} if prefix else _OWN_WORDS
+        words = {key: value for key, value in self._expanded(node, path).items() if key not in dropped}
         result = {key: self._word(key, value, path, used, prefix) for key, value in words.items()}
         if "properties" in result:
             result.setdefault("type", "object")

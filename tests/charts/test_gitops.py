@@ -1,0 +1,44 @@
+"""The examples for Argo CD and Flux name what is there, and render as they say."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from maas.charts import render
+from maas.charts.render import Request
+
+TEXT = (render.umbrella() / "docs" / "installing.md").read_text(encoding="utf-8")
+
+
+def examples() -> dict[str, dict[str, Any]]:
+    blocks = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    return {entry["kind"]: entry for block in blocks for entry in yaml.safe_load_all(block)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [("Application", ("source", "helm", "valueFiles")), ("HelmRelease", ("chart", "spec", "valuesFiles"))],
+)
+def test_an_example_renders_with_its_values_and_the_same_twice(kind: str, path: tuple[str, ...]) -> None:
+    found: Any = examples()[kind]["spec"]
+    for key in path:
+        found = found[key]
+    request = Request(render.umbrella(), values=tuple(render.umbrella() / file for file in found))
+    assert render.render_anew(request) == render.render_anew(request)
+
+
+def test_kinds_too_large_for_an_annotation_are_applied_by_the_server() -> None:
+    found = examples()
+    assert "ServerSideApply=true" in found["Application"]["spec"]["syncPolicy"]["syncOptions"]
+    for step in ("install", "upgrade"):
+        assert found["HelmRelease"]["spec"][step]["crds"] == "CreateReplace"
+
+
+def test_every_profile_that_the_page_offers_is_there() -> None:
+    assert {
+        file for file in re.findall(r"`(ci/[\w-]+\.yaml)`", TEXT) if not (render.umbrella() / file).is_file()
+    } == set()

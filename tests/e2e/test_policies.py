@@ -1,0 +1,183 @@
+"""The table of flows, both ways on a real network: what it allows passes, and everything else does not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from maas.bundle import tools
+from maas.charts import flows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .conftest import Lab
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+TABLE = flows.load()
+STRANGER = "stranger"
+SOURCES = (
+    ("restaurant", "restaurant"),
+    ("restaurant-seed", "restaurant"),
+    ("restaurant-database", "restaurant"),
+    ("metrics-server", "monitoring"),
+    (STRANGER, "restaurant"),
+    (STRANGER, "dashboard"),
+)
+"""Who tries: pods with the labels of a component in its namespace, and pods with none."""
+
+TARGETS = {"restaurant": "restaurant", "restaurant-database": "restaurant", "metrics-server": "monitoring"}
+"""Where they try: every port that these components' pods open, by the namespace they are in."""
+
+TRY = """
+import json, socket, sys
+from concurrent.futures import ThreadPoolExecutor
+
+def reached(target):
+    try:
+        socket.create_connection(tuple(target), timeout=3).close()
+        return True
+    except OSError:
+        return False
+
+targets = json.loads(sys.argv[1])
+with ThreadPoolExecutor(len(targets)) as beside:
+    print(json.dumps(list(beside.map(reached, targets))))
+"""
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port of a component's pod."""
+
+    component: str
+    name: str
+    address: str
+    number: int
+
+
+def kubectl(lab: Lab, *arguments: str, stdin: str = "") -> str:
+    words = [str(tools.tool("kubectl")), f"--kubeconfig={lab.cluster.kubeconfig}", *arguments]
+    done = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
+    return done.stdout
+
+
+def pod(component: str, namespace: str, image: str) -> dict[str, Any]:
+    """A pod that does nothing but be tried from, with the labels by which policies choose."""
+    labels = {"app.kubernetes.io/name": component, "app.kubernetes.io/instance": "maas", "probe": "policies"}
+    quiet = {"exec": {"command": ["false"]}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": f"policies-{component}", "namespace": namespace, "labels": labels},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": 0,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 10001,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [
+                {
+                    "name": "tries",
+                    "image": image,
+                    "command": ["python3", "-c", "import time; time.sleep(900)"],
+                    # Never Ready, so that no Service takes it for a component's own.
+                    "readinessProbe": quiet,
+                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                }
+            ],
+        },
+    }
+
+
+def ports(lab: Lab) -> list[Port]:
+    found = []
+    for component, namespace in TARGETS.items():
+        selector = f"app.kubernetes.io/name={component},!probe"
+        listed = kubectl(lab, "get", "pods", "-n", namespace, f"--selector={selector}", "--output=json")
+        for item in json.loads(listed)["items"][:1]:
+            for container in item["spec"]["containers"]:
+                found += [
+                    Port(component, port["name"], item["status"]["podIP"], port["containerPort"])
+                    for port in container.get("ports", [])
+                ]
+    return found
+
+
+@pytest.fixture(scope="module")
+def tried(lab: Lab) -> Iterator[dict[tuple[str, str, Port], bool]]:
+    """Whether each source reached each port."""
+    image = kubectl(
+        lab, "get", "deployment", "restaurant", "-n", "restaurant",
+        "--output=jsonpath={.spec.template.spec.containers[0].image}",
+    )  # fmt: skip
+    items = [pod(component, namespace, image) for component, namespace in SOURCES]
+    manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+    kubectl(lab, "apply", "--filename=-", stdin=manifest)
+    try:
+        for _, namespace in SOURCES:
+            kubectl(
+                lab, "wait", "pod", "-n", namespace, "--selector=probe=policies",
+                "--for=jsonpath={.status.phase}=Running", "--timeout=120s",
+            )  # fmt: skip
+        # A policy reaches a new pod's node a moment after the pod runs.
+        time.sleep(3)
+        targets = ports(lab)
+        asked = json.dumps([[port.address, port.number] for port in targets])
+        found = {}
+        for component, namespace in SOURCES:
+            name = f"policies-{component}"
+            answer = kubectl(lab, "exec", "-n", namespace, name, "--", "python3", "-c", TRY, asked)
+            found |= {
+                (component, namespace, port): reached for port, reached in zip(targets, json.loads(answer), strict=True)
+            }
+        yield found
+    finally:
+        kubectl(lab, "delete", "--filename=-", "--ignore-not-found", "--wait=false", stdin=manifest)
+
+
+def lets_out(source: str, port: Port) -> bool:
+    """Whether the source's own policy lets it go there."""
+    if source not in TABLE.components:
+        return True
+    return any(
+        flow.source == source
+        and (
+            (flow.target == port.component and flow.port in (None, port.name))
+            or (flow.target == "anywhere" and flow.port is None)
+            or (flow.target == "nodes" and flow.port == str(port.number))
+            or (flow.target == "api-server" and port.number in (443, 6443))
+        )
+        for flow in TABLE.flows
+    )
+
+
+def lets_in(source: str, port: Port) -> bool:
+    """Whether the target's own policy lets the source come."""
+    return any(
+        flow.target == port.component and flow.source in (source, "anyone") and flow.port in (None, port.name)
+        for flow in TABLE.flows
+    )
+
+
+def test_what_the_table_allows_passes_and_nothing_else(tried: dict[tuple[str, str, Port], bool]) -> None:
+    wrong = [
+        f"{source} in {namespace} to {port.component}:{port.name}: {'passed' if reached else 'did not pass'}"
+        for (source, namespace, port), reached in tried.items()
+        if reached != (lets_out(source, port) and lets_in(source, port))
+    ]
+    assert wrong == []
+    # Neither all nor nothing: the network enforces policies, and is there.
+    assert {True, False} == set(tried.values())
+    print(
+        f"flows tried: {len(tried)}, of which {sum(tried.values())} passed and {len(tried) - sum(tried.values())} did not"
+    )
