@@ -43,7 +43,8 @@ import http.server, json
 class Listener(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         for alert in json.loads(self.rfile.read(int(self.headers["Content-Length"])))["alerts"]:
-            print(json.dumps({"status": alert["status"], **alert["labels"]}), flush=True)
+            # In one piece: another thread may be writing.
+            print(json.dumps({"status": alert["status"], **alert["labels"]}) + "\\n", end="", flush=True)
         self.send_response(200)
         self.end_headers()
     def log_message(self, *words):
@@ -120,16 +121,20 @@ def crash_loop(patient: Patient) -> Iterator[None]:
         "spec": {"containers": [{"name": "ill", "image": image(patient), "command": ["python3", "-c", "exit(1)"]}]},
     }
     patient.kubectl("apply", "-f", "-", given=json.dumps(manifest))
-    yield
-    patient.kubectl("delete", "pod", "ill", "--now")
+    try:
+        yield
+    finally:
+        patient.kubectl("delete", "pod", "ill", "--now")
 
 
 @contextmanager
 def full_volume(patient: Patient) -> Iterator[None]:
     fill = "mkdir -p /srv/small && mount -t tmpfs -o size=16m small /srv/small && head -c 16100k /dev/zero > /srv/small/full"
     patient.lab.on("node1", "sh", "-c", fill)
-    yield
-    patient.lab.on("node1", "sh", "-c", "umount /srv/small && rmdir /srv/small")
+    try:
+        yield
+    finally:
+        patient.lab.on("node1", "sh", "-c", "umount /srv/small && rmdir /srv/small")
 
 
 @contextmanager
@@ -141,9 +146,11 @@ def scaled_to_the_limit(patient: Patient) -> Iterator[None]:
         "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 1}},
     }
     patient.kubectl(*autoscaler, json.dumps({"spec": {"maxReplicas": 2, "metrics": [target]}}))
-    yield
-    kept = {key: before[key] for key in ("maxReplicas", "metrics")}
-    patient.kubectl(*autoscaler, json.dumps({"spec": kept}))
+    try:
+        yield
+    finally:
+        kept = {key: before[key] for key in ("maxReplicas", "metrics")}
+        patient.kubectl(*autoscaler, json.dumps({"spec": kept}))
 
 
 @contextmanager
@@ -153,22 +160,30 @@ def etcd_without_headroom(patient: Patient) -> Iterator[None]:
     file = "/etc/kubernetes/manifests/etcd.yaml"
     edit = f"sed -i 's/^    - etcd$/    - etcd\\n    - --quota-backend-bytes={quota}/' {file}"
     patient.lab.on("master", "sh", "-c", edit)
-    yield
-    patient.lab.on("master", "sed", "-i", "/quota-backend-bytes/d", file)
+    try:
+        yield
+    finally:
+        patient.lab.on("master", "sed", "-i", "/quota-backend-bytes/d", file)
 
 
 @contextmanager
 def cut_off(patient: Patient) -> Iterator[None]:
-    patient.lab.on(spare(patient), "systemctl", "stop", "openvpn-client@maas")
-    yield
-    patient.lab.on(spare(patient), "systemctl", "start", "openvpn-client@maas")
+    node = spare(patient)
+    patient.lab.on(node, "systemctl", "stop", "openvpn-client@maas")
+    try:
+        yield
+    finally:
+        patient.lab.on(node, "systemctl", "start", "openvpn-client@maas")
 
 
 @contextmanager
 def dead_node(patient: Patient) -> Iterator[None]:
-    machines.kill(patient.lab.name, spare(patient))
-    yield
-    machines.start(patient.lab.name, spare(patient))
+    node = spare(patient)
+    machines.kill(patient.lab.name, node)
+    try:
+        yield
+    finally:
+        machines.start(patient.lab.name, node)
 
 
 @contextmanager
@@ -188,8 +203,10 @@ def certificate_that_ends(patient: Patient) -> Iterator[None]:
     ending = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode().strip()  # type: ignore[arg-type]
     write = ("docker", "exec", "-i", f"maas-{patient.lab.name}-node1", "sh", "-c", f"cat > {file}")
     subprocess.run(write, input=configuration.replace(pem, ending), text=True, check=True)
-    yield
-    subprocess.run(write, input=configuration, text=True, check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(write, input=configuration, text=True, check=True)
 
 
 NODE_GONE = frozenset({"KubeNodeNotReady", "KubeNodeUnreachable", "OpenVpnPeerDown", "OpenVpnDown"})
