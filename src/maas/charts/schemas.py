@@ -11,8 +11,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from maas.charts import render
 
 if TYPE_CHECKING:
@@ -22,11 +20,13 @@ _SHARED = re.compile(r"(?:/api/_definitions\.json)?#/\$defs/(.+)")
 """A reference to the file of shared definitions, from another file or from within it."""
 
 
-def custom() -> dict[tuple[str, str], dict[str, Any]]:
+@lru_cache
+def custom() -> Mapping[tuple[str, str], dict[str, Any]]:
     """The closed schema of every kind of ours, by API version and kind."""
     found = {}
     for file in render.umbrella().glob("charts/*/crds/*.yaml"):
-        definition = yaml.safe_load(file.read_text(encoding="utf-8"))["spec"]
+        (content,) = render.parse(file.read_text(encoding="utf-8"))
+        definition = content["spec"]
         for version in definition["versions"]:
             api = f"{definition['group']}/{version['name']}"
             found[api, definition["names"]["kind"]] = closed(version["schema"]["openAPIV3Schema"])
