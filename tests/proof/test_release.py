@@ -294,7 +294,16 @@ def test_helm_pulls_and_verifies_from_the_registry(world: World, major: Major, t
 
 @pytest.fixture(scope="module")
 def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with control_plane(tmp_path_factory.mktemp("control-plane")) as found:
+    storage = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": "local", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+        "provisioner": "kubernetes.io/no-provisioner",
+    }
+    directory = tmp_path_factory.mktemp("control-plane")
+    (directory / "storage.json").write_text(json.dumps(storage))
+    with control_plane(directory) as found:
+        run(tools.tool("kubectl"), "--kubeconfig", found, "apply", "--filename", directory / "storage.json")
         yield found
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
+import tarfile
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -52,9 +54,25 @@ def package(source: Source, directory: Path, *, listed: Sequence[str]) -> list[P
             output.mkdir()
             archive = Helm.pinned().package(chart, output, epoch=source.epoch)
             made.append(directory / archive.name)
-            shutil.move(archive, made[-1])
+            _order(archive, made[-1], epoch=source.epoch)
             os.utime(made[-1], (source.epoch, source.epoch))
     return made
+
+
+def _order(archive: Path, target: Path, *, epoch: int) -> None:
+    """Write an archive anew with its files in the order of their names.
+
+    Helm keeps subcharts in a Go map while it packs them, so that their order is another one each time.
+    """
+    with tarfile.open(archive) as tar, target.open("wb") as file:
+        # Chart.yaml of the chart itself stays in front, where those who read only the beginning look for it.
+        members = sorted(tar.getmembers(), key=lambda member: (member.name != tar.getnames()[0], member.name))
+        with (
+            gzip.GzipFile("", "wb", fileobj=file, mtime=epoch) as packed,
+            tarfile.open(fileobj=packed, mode="w") as fresh,
+        ):
+            for member in members:
+                fresh.addfile(member, tar.extractfile(member))
 
 
 def _of_chart(chart: Path, listed: Sequence[str]) -> list[str]:

@@ -215,6 +215,23 @@ def test_charts_say_what_a_catalogue_wants_to_know(tmp_path: Path) -> None:
     assert told["org.opencontainers.image.revision"] == "c0ffee"
 
 
+def test_charts_are_the_same_however_helm_orders_their_subcharts(tmp_path: Path) -> None:
+    names = ["maas/Chart.yaml", "maas/values.yaml", *(f"maas/charts/{name}/Chart.yaml" for name in "abcd")]
+    packed = set()
+    for number, order in enumerate((names, [*names[:2], *names[:1:-1]])):
+        archive = tmp_path / f"{number}.tgz"
+        with tarfile.open(archive, "w:gz") as tar:
+            for name in order:
+                info = tarfile.TarInfo(name)
+                info.size, info.mtime = len(name), 1_790_000_000
+                tar.addfile(info, io.BytesIO(name.encode()))
+        charts._order(archive, tmp_path / "ordered.tgz", epoch=1_790_000_000)
+        packed.add((tmp_path / "ordered.tgz").read_bytes())
+        with tarfile.open(tmp_path / "ordered.tgz") as tar:
+            assert tar.getnames() == [names[0], *sorted(names[1:])]
+    assert len(packed) == 1
+
+
 OUTSIDE = {
     *(".ci", ".github", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md"),
     *("docs", "nox", "noxfile.py", "pyproject.toml", "requirements", "src", "tests"),
