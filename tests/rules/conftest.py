@@ -69,7 +69,7 @@ def run(file: Path, scratch: Path) -> str:
     if passed.is_file():
         return ""
     (scratch / file.name).write_bytes(file.read_bytes())
-    done = process.run([promtool, "test", "rules", scratch / file.name], check=False, timeout=120)
+    done = process.run([promtool, "test", "rules", scratch / file.name], check=False, timeout=300)
     if done.returncode != 0:
         return done.stdout + done.stderr
     passed.parent.mkdir(exist_ok=True)
