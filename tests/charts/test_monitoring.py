@@ -156,8 +156,8 @@ def test_alertmanager_takes_its_configuration(tmp_path: Path) -> None:
 def test_who_is_told_of_what(tmp_path: Path, labels: dict[str, str], receivers: list[str]) -> None:
     file = tmp_path / "alertmanager.yaml"
     file.write_text(yaml.safe_dump(alertmanager(of_profile("airgap"))), encoding="utf-8")
-    words = [tools.tool("amtool"), "config", "routes", "test", f"--config.file={file}"]
-    told = process.run([*words, *(f"{name}={value}" for name, value in labels.items())]).stdout
+    matching = [f"{name}={value}" for name, value in labels.items()]
+    told = process.run([tools.tool("amtool"), "config", "routes", "test", f"--config.file={file}", *matching]).stdout
     assert told.strip().split(",") == receivers
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from maas.charts import checks, usage
+from maas.charts import checks, render, usage
 from maas.charts.values import Branch, Chart, Leaf
 
 if TYPE_CHECKING:
@@ -53,5 +53,5 @@ def test_an_exception_needs_its_reason_and_covers_what_it_names(tmp_path: Path) 
 
 def test_every_value_of_the_charts_is_used_and_every_exception_has_a_reason() -> None:
     assert list(checks.used_values()) == []
-    for each in checks.render.subcharts():
+    for each in render.subcharts():
         assert all(usage.exceptions(each).values())

@@ -133,7 +133,7 @@ def tried(lab: Lab) -> Iterator[dict[tuple[str, str, Port], bool]]:
         time.sleep(3)
         targets = ports(lab)
         asked = json.dumps([[port.address, port.number] for port in targets])
-        found = {}
+        found: dict[tuple[str, str, Port], bool] = {}
         for component, namespace in SOURCES:
             name = f"policies-{component}"
             answer = kubectl(lab, "exec", "-n", namespace, name, "--", "python3", "-c", TRY, asked)
