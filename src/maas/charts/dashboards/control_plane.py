@@ -308,7 +308,7 @@ SCHEDULER = Dashboard(
             "s",
             Query(
                 "cluster_quantile:scheduler_scheduling_attempt_duration_seconds:histogram_quantile"
-                '{cluster=~"$cluster", job="kube-scheduler"}',
+                '{cluster=~"$cluster"}',
                 "{{quantile}}",
             ),
             steps=latency(0.5, 1),
@@ -319,7 +319,7 @@ SCHEDULER = Dashboard(
             "s",
             Query(
                 "cluster_quantile:scheduler_pod_scheduling_sli_duration_seconds:histogram_quantile"
-                '{cluster=~"$cluster", job="kube-scheduler"}',
+                '{cluster=~"$cluster"}',
                 "{{quantile}}",
             ),
             steps=latency(5, 30),

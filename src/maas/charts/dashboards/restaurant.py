@@ -219,13 +219,21 @@ RESTAURANT = Dashboard(
         ),
         table(
             "Pages",
-            "Every page: how often it is asked for, how long it takes, how often it fails.",
+            "Every page in the last hour: how often it was asked for, how long it took, how often it failed.",
             {"route": "Page", "method": "Method"},
-            Column("Requests", _rate("restaurant_http_requests_total", "method, route"), "reqps"),
-            Column("95th percentile", _quantile(0.95, "method, route"), "s", latency(0.5, 1)),
+            Column("Requests", f"sum by (method, route) (rate(restaurant_http_requests_total{{{_APP}}}[1h]))", "reqps"),
+            Column(
+                "95th percentile",
+                "histogram_quantile(0.95, sum by (method, route, le) "
+                f"(rate(restaurant_http_request_duration_seconds_bucket{{{_APP}}}[1h])))",
+                "s",
+                latency(0.5, 1),
+            ),
             Column(
                 "Failed",
-                f"{_rate('restaurant_http_requests_total', 'method, route', _OF_OURS)} / {_rate('restaurant_http_requests_total', 'method, route')}",
+                f"(sum by (method, route) (rate(restaurant_http_requests_total{{{_APP}{_OF_OURS}}}[1h]))"
+                f" or 0 * sum by (method, route) (rate(restaurant_http_requests_total{{{_APP}}}[1h])))"
+                f" / sum by (method, route) (rate(restaurant_http_requests_total{{{_APP}}}[1h]))",
                 "percentunit",
                 ERRORS,
             ),
