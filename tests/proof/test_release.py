@@ -292,8 +292,9 @@ def test_helm_pulls_and_verifies_from_the_registry(world: World, major: Major, t
         ).read_bytes()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cluster for each Helm: the controllers bring an aggregated role back that an uninstallation is just taking away."""
     storage = {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",
@@ -314,7 +315,6 @@ def test_helm_installs_from_the_repository_upgrades_rolls_back_and_installs_by_d
     def helm(*words: str | Path) -> str:
         return world.helm(major, *words, kubeconfig=kubeconfig)
 
-    # Two releases in one cluster would fight over what is cluster-wide; each Helm has the cluster to itself.
     values = ("--namespace", "maas", "--create-namespace", "--set", "kube-prometheus.metricsServer.enabled=true")
     world.helm(major, "repo", "add", "--force-update", "maas", world.address)
     helm("install", "maas", "maas/maas", "--version", "0.1.0", *values)
