@@ -118,12 +118,13 @@ def test_the_api_servers_address_can_be_given_to_every_pod_that_needs_it() -> No
             assert environment(container)["KUBERNETES_SERVICE_PORT"] == "6443"
 
 
-def test_metrics_are_off_by_default_and_on_the_nodes_own_address_when_on(bootstrapped: tuple[Object, ...]) -> None:
-    assert not [name for name in variables(bootstrapped) if "PROMETHEUS" in name]
-    on = variables(of_profile("network-only"))
+def test_metrics_are_on_the_nodes_own_address_alone_and_can_be_off(rendered: Rendered) -> None:
+    on = variables(rendered("calico"))
     assert on["FELIX_PROMETHEUSMETRICSENABLED"] == "true"
     # Every other address may be a public one.
     assert on["FELIX_PROMETHEUSMETRICSHOST"] == {"fieldRef": {"fieldPath": "status.hostIP"}}
+    off = variables(rendered("calico", node__metrics__enabled="false"))
+    assert not [name for name in off if "PROMETHEUS" in name]
 
 
 def test_no_node_reports_to_the_vendor(bootstrapped: tuple[Object, ...]) -> None:

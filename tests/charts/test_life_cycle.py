@@ -10,7 +10,6 @@ import hashlib
 import json
 import re
 import shutil
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,9 +158,6 @@ def _empty(cluster: Cluster) -> None:
     kubectl(cluster, "delete", "namespace", *names, "maas", "--wait=false")
     kinds = [entry["metadata"]["name"] for entry in objects(cluster, "customresourcedefinitions")]
     kubectl(cluster, "delete", "customresourcedefinitions", *kinds, "--wait=false")
-    for _ in range(300):
-        there = {entry["metadata"]["name"] for entry in objects(cluster, "namespaces")} & {*names, "maas"}
-        if not there and not objects(cluster, "customresourcedefinitions"):
-            return
-        time.sleep(0.2)
-    raise TimeoutError(there)
+    gone = ("wait", "--for=delete", "--timeout=60s")
+    kubectl(cluster, *gone, *(f"namespace/{name}" for name in (*names, "maas")))
+    kubectl(cluster, *gone, *(f"customresourcedefinition/{kind}" for kind in kinds))

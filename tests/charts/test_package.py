@@ -56,7 +56,7 @@ def test_the_archive_holds_every_definition(archive: Path) -> None:
 
 def test_an_archive_renders_what_its_directory_does(archive: Path) -> None:
     packed, unpacked = (
-        render.parse(render.render_anew(Request(chart, values=(PROFILES["mirror"],))))
+        render.parse(render.render_anew(Request(chart, values=(PROFILES["airgap"],))))
         for chart in (archive, render.umbrella())
     )
     assert packed == unpacked

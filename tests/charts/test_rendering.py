@@ -82,7 +82,7 @@ def test_a_secret_is_random_when_nobody_gave_one() -> None:
         {e["metadata"]["name"]: e["data"] for e in render.parse(text) if e["kind"] == "Secret" and "data" in e}
         for text in (render.render_anew(request), render.render_anew(request))
     )
-    assert first.keys() == second.keys() == {"restaurant-key", "restaurant-database"}
+    assert first.keys() == second.keys() == {"restaurant-key", "restaurant-database", "grafana"}
     assert all(first[name] != second[name] for name in first)
 
 

@@ -199,8 +199,9 @@ def test_a_guarded_door_still_lets_the_releases_own_test_in() -> None:
 
 def test_the_releases_own_test_asks_the_service(rendered: Rendered) -> None:
     def asked(objects: tuple[Object, ...]) -> str:
-        (pod,) = (entry for entry in objects if entry["kind"] == "Pod")
-        (container,) = containers(pod)
+        pods = [entry for entry in objects if entry["kind"] == "Pod"]
+        (own,) = (pod for pod in pods if pod["metadata"]["labels"]["app.kubernetes.io/name"] == "restaurant-test")
+        (container,) = containers(own)
         return str(environment(container)["SERVICE"])
 
     assert asked(of_profile("default")) == "restaurant.restaurant:80"

@@ -83,30 +83,14 @@ def released(api: Cluster) -> Iterator[Cluster]:
     """A cluster with the dashboard chart's roles."""
     chart = render.umbrella() / "charts" / "dashboard"
     helm(api, "4", "install", "maas", chart, "--namespace", "maas", "--create-namespace", "--set", "engine=none")
-    _aggregated(api)
     yield api
     helm(api, "4", "uninstall", "maas", "--namespace", "maas")
     api.core.delete_namespace("maas")
+    api.wait(lambda: [name for name in names(api) if name == "maas"], what="the namespace to go", timeout=60)
 
 
-def _aggregated(cluster: Cluster) -> None:
-    """Wait until the cluster has put the roles together, which takes a moment."""
-    from kubernetes import client  # noqa: PLC0415 - see maas.cluster
-
-    wanted = {role: len(_described(role)) for role in roles.ROLES}
-    for _ in range(100):
-        found = {
-            role: client.RbacAuthorizationV1Api(cluster.client).read_cluster_role(f"maas-{role}") for role in wanted
-        }
-        if all(len(found[role].rules or ()) >= wanted[role] for role in wanted):
-            return
-        time.sleep(0.1)
-    raise TimeoutError(found)
-
-
-def _described(role: str) -> list[Any]:
-    before = roles.ROLES[: roles.ROLES.index(role) + 1]
-    return [rule for name in before for rule in roles._rules()[name]]
+def names(cluster: Cluster) -> list[str]:
+    return [namespace.metadata.name for namespace in cluster.core.list_namespace().items]
 
 
 def everything(client: Client) -> set[Permission]:

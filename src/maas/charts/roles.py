@@ -27,7 +27,7 @@ the whole cluster or for one namespace; `dashboard.bindings` gives them to peopl
 nobody of them reads a Secret but the administrator, and not even that one changes what belongs to the whole cluster,
 but for draining a node.
 
-A ClusterRole of yours with the label `rbac.maas/aggregate-to-viewer: "true"` (or `-operator`, `-admin`) adds to them.
+`dashboard.roles.additionalRules` adds to them, for kinds of your own.
 
 """
 
