@@ -29,6 +29,8 @@ _ICMP_AND_IP = 28
 _OPEN, _CLOSED = 8080, 8081
 _HELLO = "maas-verify"
 _TIMEOUT = 90.0
+_LEARNT = 30
+"""Seconds within which every node must have learnt of what is Ready on another."""
 _FOUNDATION = {"calico-node", "kube-proxy", "coredns", "local-path-provisioner"}
 """The workloads that what is tried here rests on."""
 
@@ -236,7 +238,7 @@ def _packets(cluster: Cluster, namespace: str, pods: list[_Pod], pod_mtu: int) -
     # A packet of exactly the pods' MTU leaves with the don't-fragment bit set (Linux sets it for every packet that fits
     # the interface); it arrives only when the tunnel below can carry it whole. A single lost one proves nothing.
     ping = f"ping -c 1 -W 2 -s {pod_mtu - _ICMP_AND_IP}"
-    script = f'for a; do ({ping} "$a" >/dev/null || {ping} "$a" >/dev/null || echo "$a") & done; wait'
+    script = f'for a; do (for t in 1 2 3 4 5; do {ping} "$a" >/dev/null && exit; done; echo "$a") & done; wait'
 
     def silent(source: _Pod) -> list[str]:
         targets = {target.address: target.node for target in pods if target is not source}
@@ -259,9 +261,11 @@ def _packets(cluster: Cluster, namespace: str, pods: list[_Pod], pod_mtu: int) -
 
 def _dns(cluster: Cluster, namespace: str, pods: list[_Pod]) -> Proof:
     name = "kubernetes.default.svc.cluster.local"
+    # A node's kube-proxy learns of the DNS pods a moment after they are Ready, and refuses connections until then.
+    script = f"end=$(($(date +%s) + {_LEARNT})); until nslookup {name}; do [ $(date +%s) -lt $end ] || exit 1; sleep 0.3; done"
 
     def lookup(pod: _Pod) -> None:
-        status, output = _exec(cluster, namespace, pod.name, "nslookup", name)
+        status, output = _exec(cluster, namespace, pod.name, "sh", "-c", script)
         if status != 0:
             raise ClusterError(f"{name} is not resolved on node {pod.node}", context=output.strip().splitlines()[-4:])
 
@@ -304,8 +308,10 @@ def _policy(cluster: Cluster, namespace: str, pods: list[_Pod]) -> Proof:
         _, output = _exec(cluster, namespace, source.name, "sh", "-c", request)
         return "404" in output
 
-    if not reaches(_CLOSED):
-        raise ClusterError(f"port {_CLOSED} of a pod on {target.node} does not answer a pod on {source.node}")
+    began = time.monotonic()
+    while not reaches(_CLOSED):  # each try waits for an answer or a second
+        if time.monotonic() - began > _LEARNT:
+            raise ClusterError(f"port {_CLOSED} of a pod on {target.node} does not answer a pod on {source.node}")
     rule = {"ports": [{"port": _OPEN, "protocol": "TCP"}]}
     policy = {
         "metadata": {"name": "only-one-port"},
@@ -313,7 +319,7 @@ def _policy(cluster: Cluster, namespace: str, pods: list[_Pod]) -> Proof:
     }
     client.NetworkingV1Api(cluster.client).create_namespaced_network_policy(namespace, policy)
     began, deadline = time.monotonic(), time.monotonic() + _TIMEOUT
-    while reaches(_CLOSED):  # each try waits for an answer or a second
+    while reaches(_CLOSED):
         if time.monotonic() > deadline:
             raise ClusterError(
                 f"a NetworkPolicy is not enforced on node {target.node}",
