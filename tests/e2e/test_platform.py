@@ -15,9 +15,8 @@ import pytest
 from maas import access, bootstrap, console
 from maas.bundle import tools
 from maas.demo import load as guests
-from maas.hosts import plan
 
-from .conftest import ROOT, VALUES, Lab, maas
+from .conftest import VALUES, Lab, maas
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -297,29 +296,6 @@ def test_pods_of_a_dead_node_are_ready_elsewhere_in_90_seconds_and_no_order_is_l
         assert time.monotonic() - back < 120, "the node does not come back"
         time.sleep(0.5)
     print(f"node back: Ready after {time.monotonic() - back:.0f} s")
-
-
-def test_plain_helm_uninstalls_and_installs_the_chart_by_hand(lab: Lab) -> None:
-    planned = plan.Plan.from_json((lab.state / "plan.json").read_text())
-    environment = {"KUBECONFIG": str(lab.cluster.kubeconfig), "HOME": str(lab.state)}
-    helm = str(tools.tool("helm"))
-
-    def run(*words: str) -> str:
-        done = subprocess.run(
-            [helm, *words], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    before = orders(lab)
-    run("uninstall", "maas", "-n", "maas", "--wait")
-    settings = ["calico.enabled=true", f"calico.mtu={planned.pod_mtu}", "calico.ipPool.cidr=10.91.0.0/16"]
-    # Their images are the ones that nothing here can give.
-    settings += ["kube-prometheus.grafana.enabled=false", "dashboard.engine=none"]
-    options = [word for setting in settings for word in ("--set", setting)]
-    run("install", "maas", ".", "-n", "maas", "--create-namespace", *options, "--wait", "--timeout", "4m")
-    assert maas("status", "--name", lab.name).returncode == 0
-    assert before <= orders(lab), "data outlive an uninstallation"
 
 
 def test_access_opens_again_after_its_connection_has_gone(lab: Lab) -> None:

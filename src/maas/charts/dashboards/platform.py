@@ -281,7 +281,8 @@ AUTOSCALERS = Dashboard(
             "The metric an autoscaler looks at, as a share of its target; it acts when this is 10 % away from 100 %.",
             "percentunit",
             Query(
-                f"max by (namespace, horizontalpodautoscaler, metric_name) (kube_horizontalpodautoscaler_status_target_metric{{{_HPA}}} / on (cluster, namespace, horizontalpodautoscaler, metric_name, metric_target_type) kube_horizontalpodautoscaler_spec_target_metric{{{_HPA}}})",
+                # One series each, also while kube-state-metrics is replaced and two of it tell the same.
+                f"max by (namespace, horizontalpodautoscaler, metric_name) (max by (cluster, namespace, horizontalpodautoscaler, metric_name, metric_target_type) (kube_horizontalpodautoscaler_status_target_metric{{{_HPA}}}) / max by (cluster, namespace, horizontalpodautoscaler, metric_name, metric_target_type) (kube_horizontalpodautoscaler_spec_target_metric{{{_HPA}}}))",
                 "{{horizontalpodautoscaler}} {{metric_name}}",
             ),
             steps=Steps("green", ((1.1, "orange"), (2, "red"))),
@@ -508,7 +509,7 @@ NODE_LOSS = Dashboard(
             "Time from the start to readiness of the slowest pod of the last 15 minutes.",
             "s",
             Query(
-                'max((min_over_time(kube_pod_status_ready_time{cluster=~"$cluster"}[15m]) - on (cluster, namespace, pod, uid) kube_pod_start_time{cluster=~"$cluster"}) and on (cluster, namespace, pod, uid) (time() - kube_pod_start_time{cluster=~"$cluster"} < 900)) or vector(0)'
+                'max((min by (cluster, namespace, pod, uid) (min_over_time(kube_pod_status_ready_time{cluster=~"$cluster"}[15m])) - min by (cluster, namespace, pod, uid) (kube_pod_start_time{cluster=~"$cluster"})) and on (cluster, namespace, pod, uid) (time() - kube_pod_start_time{cluster=~"$cluster"} < 900)) or vector(0)'
             ),
             steps=latency(60, 90),
         ),
