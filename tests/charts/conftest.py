@@ -44,4 +44,7 @@ def rendered() -> Rendered:
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A real API server, without nodes; tests that use it carry `pytest.mark.xdist_group("api")` and share one."""
     with control_plane(tmp_path_factory.mktemp("control-plane")) as kubeconfig:
-        yield Cluster(kubeconfig)
+        cluster = Cluster(kubeconfig)
+        yield cluster
+        # The client itself closes no connection.
+        cluster.client.rest_client.pool_manager.clear()

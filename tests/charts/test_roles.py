@@ -49,6 +49,17 @@ BEYOND = {
 EVERYBODYS = {"clustertrustbundles", "selfsubjectaccessreviews", "selfsubjectreviews", "selfsubjectrulesreviews"}
 
 
+OPEN: list[httpx.Client] = []
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """Every client is closed with the test that made it, or its connections would be found in the middle of another."""
+    yield
+    while OPEN:
+        OPEN.pop().close()
+
+
 class Client:
     """The API server, as somebody with a token meets it."""
 
@@ -61,6 +72,7 @@ class Client:
             headers={"Authorization": f"Bearer {token}"},
             verify=context,
         )
+        OPEN.append(self._http)
 
     def get(self, path: str) -> Any:
         answer = self._http.get(path)
