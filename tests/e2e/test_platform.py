@@ -296,6 +296,10 @@ def test_pods_of_a_dead_node_are_ready_elsewhere_in_90_seconds_and_no_order_is_l
         assert time.monotonic() - back < 120, "the node does not come back"
         time.sleep(0.5)
     print(f"node back: Ready after {time.monotonic() - back:.0f} s")
+    while behind := [str(workload) for workload in lab.cluster.workloads() if not workload.settled]:
+        assert time.monotonic() - back < 180, f"not whole again: {behind}"
+        time.sleep(1)
+    print(f"node back: everything Ready after {time.monotonic() - back:.0f} s")
 
 
 def test_access_opens_again_after_its_connection_has_gone(lab: Lab) -> None:
