@@ -95,7 +95,7 @@ class Settings:
     """What is known about clusters that have no data for a query; the file `queries.yaml`.
 
     Attributes:
-        choices: Values of variables to take instead of the first, where a cluster has them.
+        choices: Regular expressions of the values that variables take instead of the first, where a cluster has them.
         empty: What may be empty.
     """
 
@@ -220,7 +220,7 @@ class Prometheus:
 
         Args:
             dashboard: The dashboard.
-            preferred: Values of variables to take instead of the first, where they are among the choices.
+            preferred: Regular expressions of values to take instead of the first, where they are among the choices.
         """
         values, answers = self.choose(dashboard, preferred)
         return answers + self.ask_all(panels(dashboard, values))
@@ -240,7 +240,8 @@ class Prometheus:
             if variable.get("includeAll"):
                 values[name] = variable["allValue"]
             else:
-                values[name] = preferred[name] if preferred.get(name) in choices else next(iter(choices), "")
+                liked = (choice for choice in choices if name in preferred and re.fullmatch(preferred[name], choice))
+                values[name] = next(liked, next(iter(choices), ""))
         return values, answers
 
     def choices(self, query: str) -> list[str]:
