@@ -294,7 +294,7 @@ def test_helm_pulls_and_verifies_from_the_registry(world: World, major: Major, t
 
 @pytest.fixture
 def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cluster for each Helm: the controllers bring an aggregated role back that an uninstallation is just taking away."""
+    """A cluster for each Helm, so that neither meets what the other left."""
     storage = {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",
