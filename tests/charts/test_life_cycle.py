@@ -15,22 +15,30 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.charts.helpers import HELMS, helm
+from tests.control_plane import control_plane
 
 from maas.bundle import tools
 from maas.charts import render
+from maas.cluster import Cluster
 from maas.errors import ProcessError
 from maas.process import run
 
 if TYPE_CHECKING:
-    from maas.charts.helm import Major
-    from maas.cluster import Cluster
+    from collections.abc import Iterator
 
-pytestmark = pytest.mark.xdist_group("api")
+    from maas.charts.helm import Major
 
 PREVIOUS = Path(__file__).parent / "previous" / "maas-0.1.0.tgz"
 IN_MAAS = ("--namespace", "maas", "--create-namespace")
 STORAGE = ("--set", "restaurant.database.postgresql.storage.className=local-path")
 WORKLOADS = "deployments,daemonsets,statefulsets"
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster of its own for each: an API server takes a minute to forget deleted definitions."""
+    with control_plane(tmp_path) as kubeconfig:
+        yield Cluster(kubeconfig)
 
 
 def kubectl(cluster: Cluster, *words: str | Path) -> str:
@@ -149,15 +157,3 @@ def test_a_release_lives_from_the_previous_chart_to_its_end(api: Cluster, tmp_pa
     helm(api, major, "install", "maas", render.umbrella(), *IN_MAAS, *STORAGE)
     assert {name: data for name, data in secrets(api).items() if name in before} == before
     helm(api, major, "uninstall", "maas", "--namespace", "maas")
-    _empty(api)
-
-
-def _empty(cluster: Cluster) -> None:
-    """Take away what is left, for whoever comes next."""
-    names = [entry["metadata"]["name"] for entry in released(cluster, "namespaces")]
-    kubectl(cluster, "delete", "namespace", *names, "maas", "--wait=false")
-    kinds = [entry["metadata"]["name"] for entry in objects(cluster, "customresourcedefinitions")]
-    kubectl(cluster, "delete", "customresourcedefinitions", *kinds, "--wait=false")
-    gone = ("wait", "--for=delete", "--timeout=60s")
-    kubectl(cluster, *gone, *(f"namespace/{name}" for name in (*names, "maas")))
-    kubectl(cluster, *gone, *(f"customresourcedefinition/{kind}" for kind in kinds))
