@@ -111,6 +111,31 @@ def test_an_image_is_known_whatever_registry_it_comes_from(monkeypatch: pytest.M
     assert faults == {"mirror.example.org/calico/node:v0.0.1@sha256:aa is not in the lock of components"}
 
 
+def test_chart_testing_reads_descriptions_style_and_what_each_profile_makes(
+    chart: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render, "umbrella", lambda: chart)
+    (chart / "charts").mkdir()
+    (chart / "ci").mkdir()
+
+    def said() -> str:
+        return "; ".join(fault.what for fault in checks.chart_testing())
+
+    assert "description: Required field missing" in said()
+    described = f"{CHART.strip()}\ndescription: A chart for this test alone.\ntype: application\n"
+    described += "kubeVersion: '>=1.35.0-0'\nhome: https://example.org\nkeywords: [test]\n"
+    (chart / "Chart.yaml").write_text(described, encoding="utf-8")
+    profile = chart / "ci" / "broken-values.yaml"
+    profile.write_text("word:  {a: 1}\n", encoding="utf-8")
+    assert "too many spaces after colon" in said()
+    profile.write_text("word: {a: 1}\n", encoding="utf-8")
+    (chart / "templates" / "refuse.yaml").write_text('{{ if kindIs "map" .Values.word }}{{ fail "no map" }}{{ end }}')
+    assert "no map" in said()
+    profile.unlink()
+    (chart / "Chart.yaml").write_text(described + "icon: https://example.org/icon.svg\n", encoding="utf-8")
+    assert said() == ""
+
+
 def test_lint_reports_every_fault_of_every_check_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {
         "one": lambda: iter([checks.Fault("a.yaml", "is wrong"), checks.Fault("b.yaml", "is wrong too")]),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,16 @@ RESTAURANT = f"ghcr.io/maas/restaurant:{__version__}"
 _REFERENCE = re.compile(r"[\w-]+(\.[\w-]+)+(:\d+)?/[\w./-]+:[\w.-]+(@sha256:[0-9a-f]{64})?")
 """A reference to an image with its registry and tag."""
 
+_YAML_STYLE = """
+extends: default
+rules:
+  line-length: {max: 120}
+  document-start: disable
+  comments: {min-spaces-from-content: 1}
+  braces: {max-spaces-inside: 1}
+"""
+"""How people write descriptions of charts, values and profiles. Templates are no YAML before Helm."""
+
 _WITHOUT_SCHEMA = ("HTTPRoute",)
 """Kinds of projects that are neither Kubernetes nor ours; they are off by default."""
 
@@ -45,32 +57,27 @@ class Fault:
     what: str
 
 
-def helm_lint() -> Iterator[Fault]:
-    """`helm lint --strict` of every chart, of the umbrella with every profile."""
-    helm = Helm.pinned()
-    runs: list[tuple[Path, tuple[Path, ...]]] = [(chart, ()) for chart in render.subcharts()]
-    runs += [(render.umbrella(), (profile,)) for profile in render.profiles()]
-    for chart, files in runs:
-        try:
-            helm.lint(chart, values=files, kubernetes=render.KUBERNETES[-1])
-        except ChartError as error:
-            yield Fault(_named(files[0] if files else chart), "; ".join(error.context))
-
-
-def yaml_style() -> Iterator[Fault]:
-    """Run yamllint over what people write: chart descriptions, values and profiles. Templates are no YAML before Helm."""
-    # A tool of development, not of the people who run clusters.
-    from yamllint import linter  # type: ignore[import-untyped] # noqa: PLC0415
-    from yamllint.config import YamlLintConfig  # type: ignore[import-untyped] # noqa: PLC0415
-
-    rules = YamlLintConfig(
-        "{extends: default, rules: {line-length: {max: 120}, document-start: disable,"
-        " comments: {min-spaces-from-content: 1}, braces: {max-spaces-inside: 1}}}"
-    )
-    charts = [render.umbrella(), *render.subcharts()]
-    for file in [*(chart / name for chart in charts for name in ("Chart.yaml", "values.yaml")), *render.profiles()]:
-        for problem in linter.run(file.read_text(encoding="utf-8"), rules):
-            yield Fault(f"{_named(file)}:{problem.line}:{problem.column}", problem.message)
+def chart_testing() -> Iterator[Fault]:
+    """chart-testing (`ct lint`) of every chart: descriptions, style of YAML, and `helm lint --strict` with every profile."""
+    root = render.umbrella()
+    own = paths.cache() / "helm"
+    # It starts helm, yamllint and yamale by their names; the latter two are tools of development, beside this Python.
+    path = (tools.tool("helm").parent, Path(sys.executable).parent, os.environ["PATH"])
+    environment = {f"HELM_{what}_HOME": str(own / what.lower()) for what in ("CACHE", "CONFIG", "DATA")}
+    environment |= {"PATH": os.pathsep.join(map(str, path)), "KUBECONFIG": ""}
+    with tempfile.TemporaryDirectory() as scratch:
+        rules = Path(scratch) / "yamllint.yaml"
+        rules.write_text(_YAML_STYLE, encoding="utf-8")
+        for chart in (root, *render.subcharts()):
+            argv: list[str | Path] = [tools.tool("ct"), "lint", "--charts", _named(chart), "--chart-dirs", ".,charts"]
+            # Accounts of maintainers would be asked of a network, and no repository has the dependencies.
+            argv += ["--validate-maintainers=false", "--skip-helm-dependencies"]
+            argv += ["--chart-yaml-schema", paths.content() / "schemas" / "chart.yaml", "--lint-conf", rules]
+            argv += ["--helm-lint-extra-args", f"--strict --quiet --kube-version {render.KUBERNETES[-1]}"]
+            done = process.run(argv, cwd=root, env=environment, check=False, timeout=120)
+            if done.returncode:
+                said = (line.strip() for line in f"{done.stdout}\n{done.stderr}".splitlines())
+                yield Fault(_named(chart), "; ".join(line for line in said if line.strip("-")))
 
 
 def kubeconform() -> Iterator[Fault]:
@@ -148,8 +155,7 @@ def used_values() -> Iterator[Fault]:
 
 
 CHECKS: dict[str, Callable[[], Iterator[Fault]]] = {
-    "helm lint": helm_lint,
-    "yamllint": yaml_style,
+    "chart-testing": chart_testing,
     "kubeconform": kubeconform,
     "Chart.lock": lock,
     "images": images,
@@ -159,7 +165,7 @@ CHECKS: dict[str, Callable[[], Iterator[Fault]]] = {
 
 
 def _named(path: Path) -> str:
-    return str(path.relative_to(paths.content())) or "."
+    return str(path.relative_to(render.umbrella())) or "."
 
 
 def _path(reference: str) -> str:

@@ -1,4 +1,4 @@
-"""The pinned Helm for what needs no cluster: rendering, linting, locking, packaging.
+"""The pinned Helm for what needs no cluster: rendering, locking, packaging.
 
 Releases go through pyhelm3 (maas.deploy), which has none of these.
 """
@@ -64,15 +64,6 @@ class Helm:
         return self._run(
             "template", release, str(chart), "--namespace", namespace, "--kube-version", kubernetes, *options
         )
-
-    def lint(self, chart: Path, *, values: Sequence[Path] = (), kubernetes: str) -> None:
-        """Helm's own opinion of a chart, warnings included.
-
-        Raises:
-            ChartError: It has complaints.
-        """
-        options = [word for file in values for word in ("--values", str(file))]
-        self._run("lint", "--strict", "--quiet", str(chart), "--kube-version", kubernetes, *options)
 
     def lock(self, chart: Path) -> None:
         """Write Chart.lock anew from Chart.yaml.
