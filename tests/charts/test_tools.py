@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from maas.charts import checks, commands, render, schemas
 from maas.charts.render import Request
@@ -134,6 +135,40 @@ def test_chart_testing_reads_descriptions_style_and_what_each_profile_makes(
     profile.unlink()
     (chart / "Chart.yaml").write_text(described + "icon: https://example.org/icon.svg\n", encoding="utf-8")
     assert said() == ""
+
+
+SCORED = """
+apiVersion: v1
+kind: Pod
+metadata: {name: small}
+spec:
+  containers:
+    - {name: one, image: example.org/one:latest, securityContext: {privileged: true}}
+"""
+
+
+def test_a_finding_of_kube_score_needs_a_reason_and_a_reason_needs_a_finding(
+    chart: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render, "umbrella", lambda: chart)
+    monkeypatch.setattr(render, "render", lambda _request: SCORED)
+    (chart / "ci").mkdir()
+    (chart / "ci" / "small-values.yaml").touch()
+    privileged = "The container is privileged"
+    found = {(what, of) for what, of in checks.findings_of(SCORED) if what != privileged}
+    entries: list[dict[str, object]] = [{"finding": what, "of": [of], "why": "Because."} for what, of in found]
+    checks.accepted_in().write_text(json.dumps(entries), encoding="utf-8")
+    assert list(checks.kube_score()) == [checks.Fault("ci/small-values.yaml, Pod/small:one", privileged)]
+    entries.append({"finding": privileged, "of": ["Pod/*:one", "Pod/other"], "why": "Because."})
+    checks.accepted_in().write_text(json.dumps(entries), encoding="utf-8")
+    gone = "Pod/other is not found any more: The container is privileged"
+    assert list(checks.kube_score()) == [checks.Fault("ci/kube-score.yaml", gone)]
+
+
+def test_what_stays_of_kube_scores_findings_has_a_reason() -> None:
+    for entry in yaml.safe_load(checks.accepted_in().read_text(encoding="utf-8")):
+        assert entry.keys() == {"finding", "of", "why"}
+        assert entry["why"].endswith(".")
 
 
 def test_lint_reports_every_fault_of_every_check_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,9 @@ rules:
   braces: {max-spaces-inside: 1}
 """
 """How people write descriptions of charts, values and profiles. Templates are no YAML before Helm."""
+
+_GRADE_OK = 10
+"""kube-score's grade for what it has nothing to say about; a warning is 5, something critical 1."""
 
 _WITHOUT_SCHEMA = ("HTTPRoute",)
 """Kinds of projects that are neither Kubernetes nor ours; they are off by default."""
@@ -103,6 +107,47 @@ def kubeconform() -> Iterator[Fault]:
                     yield Fault(f"{_named(profile)} on {version}, {entry['kind']}/{entry['name']}", entry["msg"])
 
 
+def kube_score() -> Iterator[Fault]:
+    """kube-score over every profile: what it finds is accepted, with a reason, and what is accepted is still found."""
+    accepted = yaml.safe_load(accepted_in().read_text(encoding="utf-8"))
+    used: set[tuple[str, str]] = set()
+    for profile in render.profiles():
+        for found, about in findings_of(render.render(Request(render.umbrella(), values=(profile,)))):
+            entries = (entry for entry in accepted if entry["finding"] == found)
+            matching = {(found, of) for entry in entries for of in entry["of"] if fnmatchcase(about, of)}
+            used |= matching
+            if not matching:
+                yield Fault(f"{_named(profile)}, {about}", found)
+    for entry in accepted:
+        for of in entry["of"]:
+            if (entry["finding"], of) not in used:
+                yield Fault(_named(accepted_in()), f"{of} is not found any more: {entry['finding']}")
+
+
+def accepted_in() -> Path:
+    """The file of kube-score's findings that stay, with the reasons."""
+    return render.umbrella() / "ci" / "kube-score.yaml"
+
+
+def findings_of(manifests: str) -> Iterator[tuple[str, str]]:
+    """What kube-score finds, each with the object as Kind/name or, for one of its containers, Kind/name:container."""
+    argv: list[str | Path] = [tools.tool("kube-score"), "score", "--output-format", "json"]
+    argv += ["--kubernetes-version", f"v{render.KUBERNETES[-1].rpartition('.')[0]}"]
+    # Of those that are off by default, all but those that want limits to be what is requested.
+    argv += ["--enable-optional-test", "container-seccomp-profile,container-ports-check", "-"]
+    done = process.run(argv, input=manifests, check=False, timeout=120)
+    try:
+        objects = json.loads(done.stdout)
+    except json.JSONDecodeError as error:
+        raise ProcessError(done.argv, returncode=done.returncode, stderr=done.stderr) from error
+    for entry in objects:
+        name = f"{entry['type_meta']['kind']}/{entry['object_meta']['name']}"
+        for check in entry["checks"]:
+            if check["grade"] < _GRADE_OK and not check["skipped"]:
+                for comment in check["comments"] or ({"path": "", "summary": check["check"]["name"]},):
+                    yield comment["summary"], f"{name}:{comment['path']}" if comment["path"] else name
+
+
 def lock() -> Iterator[Fault]:
     """Chart.lock is what Helm would write from Chart.yaml and the subcharts."""
     root = render.umbrella()
@@ -157,6 +202,7 @@ def used_values() -> Iterator[Fault]:
 CHECKS: dict[str, Callable[[], Iterator[Fault]]] = {
     "chart-testing": chart_testing,
     "kubeconform": kubeconform,
+    "kube-score": kube_score,
     "Chart.lock": lock,
     "images": images,
     "generated files": drift,

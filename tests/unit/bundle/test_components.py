@@ -73,6 +73,7 @@ def test_the_images_that_kubeadm_asks_for_are_the_lock_s() -> None:
         (["controller-gen", "--version"], "v0.19.0"),
         (["crane", "version"], "0.22.1"),
         (["ct", "version"], "v3.14.0"),
+        (["kube-score", "version"], "1.20.0"),
         (["containerd", "--version"], "v2.4.2"),
         (["crictl", "--version"], "v1.36.0"),
     ],
