@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from tests.charts.fake_cluster import FakeCluster, make, serve
-from tests.charts.helpers import Object, containers, of_profile, one, pod_spec
+from tests.charts.helpers import Object, containers, environment, of_profile, one, pod_spec
 
 from maas import process
 from maas.bundle import tools
@@ -105,6 +105,35 @@ def test_node_exporter_looks_and_touches_nothing() -> None:
     # Not on every address of the host.
     assert "--web.listen-address=$(HOST_IP):9100" in container["args"]
     assert workload["metadata"]["namespace"] == "node-exporter"
+
+
+def test_systemd_is_asked_through_the_hosts_bus_where_the_user_says_so(rendered: Rendered) -> None:
+    asked = {"nodeExporter__systemd__enabled": "true", "nodeExporter__systemd__units": json.dumps("kubelet.*")}
+    (container,) = containers(one(rendered("kube-prometheus", **asked), "DaemonSet", "node-exporter"))
+    assert "--collector.systemd.unit-include=kubelet.*" in container["args"]
+    # Without this the number of restarts is not told, and NodeSystemdServiceCrashlooping never fires.
+    assert "--collector.systemd.enable-restarts-metrics" in container["args"]
+    assert environment(container)["DBUS_SYSTEM_BUS_ADDRESS"] == "unix:path=/host/run/dbus/system_bus_socket"
+    (container,) = containers(one(of_profile("default"), "DaemonSet", "node-exporter"))
+    assert not [word for word in container["args"] if "systemd" in word]
+    assert "DBUS_SYSTEM_BUS_ADDRESS" not in environment(container)
+
+
+def test_every_target_of_a_pod_carries_its_node(rendered: Rendered) -> None:
+    # By that label a node's loss holds back what it takes with it.
+    asked = {"serviceMonitor__enabled": "true", "database__postgresql__metrics__enabled": "true"}
+    objects = of_profile("default") + rendered("restaurant", **asked)
+    objects += rendered("dashboard", headlamp__serviceMonitor__enabled="true")
+    monitors = [entry for entry in objects if entry["kind"] == "ServiceMonitor"]
+    names = {monitor["metadata"]["name"] for monitor in monitors}
+    assert names >= {"prometheus", "maas-restaurant", "maas-restaurant-database", "headlamp"}
+    for monitor in monitors:
+        for endpoint in monitor["spec"]["endpoints"]:
+            told = [rule for rule in endpoint["relabelings"] if rule.get("targetLabel") == "node"]
+            # kube-state-metrics tells about objects, which must not look as if they were on its own node.
+            about_objects = (monitor["metadata"]["name"], endpoint["port"]) == ("kube-state-metrics", "http")
+            wanted = [{"sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "node"}]
+            assert told == ([] if about_objects else wanted), monitor["metadata"]["name"]
 
 
 @pytest.mark.parametrize(
