@@ -292,3 +292,35 @@ def test_lists_come_in_pages_that_hold_everything_once(client: FlaskClient, sign
     assert (len(found), found) == (5, sorted(set(found)))
     for wrong in ("page=0", "limit=0", "limit=101", "page=x", "more=1"):
         assert host.get(f"/api/v1/waiting-list?{wrong}").status_code == 422
+
+
+def test_a_large_party_sits_at_all_its_tables_until_it_is_moved_or_has_paid(
+    client: FlaskClient, sign_in: SignIn
+) -> None:
+    host = sign_in(Role.HOST)
+    reference = book(client, "20:00", covers=12).get_json()["reference"]
+    with time_machine.travel("2026-04-03T18:00:00Z"):
+        seat(host, 11)
+        assert host.post(f"/api/v1/bookings/{reference}/move", json={"status": "arrived"}).status_code == 409
+        assert (state(host, 10), state(host, 11)) == ("reserved_soon", "seated")
+        manager = sign_in(Role.MANAGER)
+        walk_in = manager.get("/api/v1/orders").get_json()["items"][0]["reference"]
+        headers = {"Idempotency-Key": "m"}
+        manager.post(f"/api/v1/orders/{walk_in}/cancel", json={"reason": "autre table"}, headers=headers)
+        assert host.post(f"/api/v1/bookings/{reference}/move", json={"status": "arrived"}).status_code == 200
+        assert (state(host, 10), state(host, 11)) == ("seated", "seated")
+        order = manager.get("/api/v1/orders").get_json()["items"][0]["reference"]
+        assert host.get("/salle/tables/11").location == f"/service/{order}"
+        refused = host.post("/api/v1/seatings", json={"table": 11, "covers": 2}, headers={"Idempotency-Key": "s"})
+        assert refused.status_code == 409
+        assert manager.post(f"/api/v1/orders/{order}/transfer", json={"table": 12}).status_code == 200
+        assert (state(host, 10), state(host, 11), state(host, 12)) == ("free", "free", "seated")
+
+
+def test_a_wait_sent_twice_is_one_wait(sign_in: SignIn) -> None:
+    host = sign_in(Role.HOST)
+    found = re.search(r'name="key" value="(\w+)"', host.get("/reservations").text)
+    assert found
+    form = {"key": found[1], "guest": "Ana", "covers": "2", "quoted_minutes": "20"}
+    assert [host.post("/reservations/attente", data=form).status_code for _ in range(2)] == [303, 303]
+    assert len(host.get("/api/v1/waiting-list").get_json()["items"]) == 1

@@ -376,3 +376,74 @@ def test_events_that_are_numbered_before_but_committed_after_others_are_told(
     watcher = next((thread for thread in threading.enumerate() if thread.name == "outbox"), None)
     if watcher is not None:
         watcher.join(5)
+
+
+def test_a_host_seats_guests_but_takes_no_orders(sign_in: SignIn) -> None:
+    host = sign_in(Role.HOST)
+    order = seat(host, 2)["reference"]
+    assert state(host, 2) == "seated"
+    seated = host.post("/salle/tables/1", data={"covers": "2"})
+    assert seated.status_code == 303
+    assert "Table 1" in host.get(seated.location).text
+    assert post(host, f"/orders/{order}/lines", {"lines": [{"dish": EGGS}]}).status_code == 403
+    assert host.post("/salle/tables/4/reunion", data={"into": "3"}).status_code == 303
+    assert post(host, "/seatings", {"table": 4, "covers": 2}).status_code == 409
+    assert host.post("/salle/tables/4/reunion", data={}).status_code == 303
+    assert post(host, "/seatings", {"table": 4, "covers": 2}).status_code == 201
+
+
+def test_guests_are_not_seated_at_a_table_that_is_pushed_away_meanwhile(sign_in: SignIn) -> None:
+    host, other = sign_in(Role.HOST), sign_in(Role.HOST)
+
+    def act(number: int) -> int:
+        if number:
+            return int(post(host, "/tables/1/join", {"into": 2}).status_code)
+        return int(post(other, "/seatings", {"table": 1, "covers": 2}).status_code)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(act, (0, 1))) in ([200, 409], [201, 409])
+
+
+def test_rooms_and_tables_are_added_changed_and_taken_away(manager: FlaskClient, server: FlaskClient) -> None:
+    assert post(server, "/rooms", {"name": "Véranda"}).status_code == 403
+    added = post(manager, "/rooms", {"name": "Véranda"})
+    room, match = added.get_json()["id"], {"If-Match": added.headers["ETag"]}
+    assert post(manager, "/rooms", {"name": "Véranda"}).status_code == 409
+    assert manager.patch(f"/api/v1/rooms/{room}", json={"name": "Salle"}, headers=match).status_code == 409
+    renamed = manager.patch(f"/api/v1/rooms/{room}", json={"name": "Jardin d’hiver"}, headers=match)
+    assert renamed.get_json()["name"] == "Jardin d’hiver"
+    assert manager.delete(f"/api/v1/rooms/{room}", headers=match).status_code == 412
+    table = post(manager, "/tables", {"room": 1, "name": "V1", "seats_max": 2})
+    address, match = f"/api/v1/tables/{table.get_json()['id']}", {"If-Match": table.headers["ETag"]}
+    assert manager.patch(address, json={"seats_min": 3}, headers=match).status_code == 422
+    moved = manager.patch(address, json={"room": room, "seats_max": 6}, headers=match)
+    assert (moved.get_json()["room_id"], moved.get_json()["seats_max"]) == (room, 6)
+    fresh = {"If-Match": renamed.headers["ETag"]}
+    assert manager.delete(f"/api/v1/rooms/{room}", headers=fresh).status_code == 409
+    assert manager.delete(address, headers=match).status_code == 412
+    assert manager.delete(address, headers={"If-Match": moved.headers["ETag"]}).status_code == 204
+    assert manager.delete(f"/api/v1/rooms/{room}", headers=fresh).status_code == 204
+    seat(server, 1)
+    used = manager.delete("/api/v1/tables/1", headers={"If-Match": '"1"'})
+    assert (used.status_code, used.get_json()["type"]) == (409, "urn:restaurant:problem:table-in-use")
+
+
+def test_the_pages_of_the_plan_work_without_scripts(manager: FlaskClient) -> None:
+    assert manager.post("/salle/plan/pieces", data={"name": "Cave"}).status_code == 303
+    room = manager.get("/api/v1/floor").get_json()["rooms"][-1]["id"]
+    table = {"room": str(room), "name": "C1", "shape": "round", "seats_min": "1", "seats_max": "4", "width": "90",
+             "height": "90"}  # fmt: skip
+    assert manager.post("/salle/plan/tables", data=table).status_code == 303
+    assert 'value="C1"' in manager.get("/salle/plan").text
+    found = manager.get("/api/v1/floor").get_json()["rooms"][-1]["tables"][0]
+    page = f"/salle/plan/tables/{found['id']}"
+    wrong = manager.post(page, data={**table, "version": "1", "seats_max": "x"})
+    assert (wrong.status_code, "Places, au plus : valeur non acceptée." in wrong.text) == (422, True)
+    assert manager.post(page, data={**table, "version": "1", "seats_max": "6"}).status_code == 303
+    assert manager.post(page, data={**table, "version": "1", "remove": "1"}).status_code == 412
+    assert manager.post(page, data={"version": "2", "remove": "1"}).status_code == 303
+    address = f"/salle/plan/pieces/{room}"
+    assert manager.post(address, data={"version": "1", "name": "Caveau"}).status_code == 303
+    assert "Caveau" in manager.get("/salle/plan").text
+    assert manager.post(address, data={"version": "2", "remove": "1"}).status_code == 303
+    assert "Caveau" not in manager.get("/salle/plan").text

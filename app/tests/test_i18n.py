@@ -8,7 +8,8 @@ from pathlib import Path
 
 import restaurant
 from restaurant.billing.models import Method
-from restaurant.floor.models import Condition, TableState
+from restaurant.floor.models import Condition, Shape, TableState
+from restaurant.forms import LABELS
 from restaurant.i18n import catalogue
 from restaurant.menu.models import Allergen, Course, Station
 from restaurant.orders.models import LineStatus, OrderStatus
@@ -31,6 +32,7 @@ LABELLED: list[type[Labelled]] = [
     MovementReason,
     OrderStatus,
     Role,
+    Shape,
     Station,
     TableState,
     Unit,
@@ -55,6 +57,10 @@ def messages() -> set[str]:
 
 def test_the_french_catalogue_has_every_message_and_no_other() -> None:
     assert set(catalogue("fr")) == messages()
+
+
+def test_every_field_of_a_form_is_called_what_its_page_calls_it() -> None:
+    assert set(LABELS.values()) <= messages()
 
 
 def test_translations_keep_the_places_of_values() -> None:

@@ -154,7 +154,7 @@ def test_the_pages_add_a_dish_change_it_and_move_headings(manager: FlaskClient, 
     again = {**form, "version": str(dish["version"]), "price": "15", "available_from": "", "available_until": ""}
     assert manager.post(f"/carte/plats/{dish['id']}", data=again).status_code == 303
     assert manager.post(f"/carte/plats/{dish['id']}", data=again).status_code == 412
-    assert manager.post(f"/carte/plats/{dish['id']}/masquage").status_code == 303
+    assert manager.post(f"/carte/plats/{dish['id']}/masquage", data={"archived": "1"}).status_code == 303
     assert on_menu(client, "Tartare") is None
     categories = client.get("/api/v1/menu").get_json()["categories"]
     moved = manager.post(

@@ -234,3 +234,47 @@ def test_the_first_administrator_gets_a_random_password_shown_once(
     passwords = [re.search(r"password:  (\S{20})", output) for output in (first, second)]
     assert passwords[0] and passwords[1]  # noqa: PT018
     assert passwords[0][1] != passwords[1][1]
+
+
+def test_ones_own_password_is_changed_and_other_devices_are_signed_out(client: FlaskClient, lea: int) -> None:
+    (_status, here), (_other, there) = token_of(client), token_of(client)
+    bearer = {"Authorization": f"Bearer {here}"}
+    new = "une autre phrase, plus longue"
+    for wrong, status in (
+        ({"current": "no", "new": new}, 401),
+        ({"current": PASSWORD, "new": "court"}, 422),
+        ({"new": new}, 422),
+    ):
+        assert client.put("/api/v1/account/password", json=wrong, headers=bearer).status_code == status
+    changed = client.put("/api/v1/account/password", json={"current": PASSWORD, "new": new}, headers=bearer)
+    assert changed.status_code == 200
+    assert [reaches(client, token) for token in (here, there, changed.get_json()["token"])] == [303, 303, 200]
+    assert token_of(client)[0] == 401
+    assert token_of(client, password=new)[0] == 201
+
+
+def test_the_page_of_ones_account_changes_the_password_and_keeps_this_device_signed_in(
+    client: FlaskClient, lea: int
+) -> None:
+    client.post("/connexion", data={"username": "lea", "password": PASSWORD})
+    new = "une autre phrase, plus longue"
+    for wrong, status in (({"current": "no"}, 401), ({"again": "autre"}, 422), ({"new": "court"}, 422)):
+        form = {"current": PASSWORD, "new": new, "again": new} | wrong
+        assert client.post("/compte", data=form).status_code == status
+    assert client.post("/compte", data={"current": PASSWORD, "new": new, "again": new}).status_code == 303
+    assert client.get("/compte").status_code == 200
+
+
+def test_the_team_page_changes_roles_and_gives_a_new_password(app: Flask, sign_in: SignIn, lea: int) -> None:
+    admin, person = sign_in(Role.ADMIN), app.test_client()
+    _status, token = token_of(person)
+    change = {"version": "1", "name": "Léa B.", "role": "host"}
+    assert [admin.post(f"/equipe/{lea}", data=change).status_code for _ in range(2)] == [303, 412]
+    assert reaches(person, token) == 303
+    found = re.search(r"<code>([\w-]{16})</code>", admin.post(f"/equipe/{lea}/mot-de-passe").text)
+    assert found
+    assert token_of(person)[0] == 401
+    assert token_of(person, password=found[1])[0] == 201
+    shut = [admin.post(f"/equipe/{lea}/acces", data={"active": "0"}).status_code for _ in range(2)]
+    assert (shut, token_of(person, password=found[1])[0]) == ([303, 303], 401)
+    assert admin.post(f"/equipe/{lea}/acces", data={}).status_code == 422

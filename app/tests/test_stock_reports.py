@@ -103,7 +103,7 @@ def test_deliveries_waste_and_counts_are_movements(manager: FlaskClient) -> None
 
 
 def test_a_dish_that_has_run_out_cannot_be_ordered(manager: FlaskClient, client: FlaskClient) -> None:
-    assert manager.post(f"/carte/plats/{EGGS}/rupture").status_code == 303
+    assert manager.post(f"/carte/plats/{EGGS}/rupture", data={"out_of_stock": "1"}).status_code == 303
     refused = client.post("/api/v1/orders", json=order_body(), headers={"Idempotency-Key": "k"})
     assert refused.status_code == 409
     assert "Épuisé" in manager.get("/carte").text
@@ -153,3 +153,44 @@ def test_the_page_of_the_stock_works_without_scripts(manager: FlaskClient) -> No
     assert "1500" in manager.get("/stock").text
     assert manager.post("/stock/1", data={"reason": "delivered", "quantity": "x"}).status_code == 422
     assert manager.post("/stock", data={"name": ""}).status_code == 422
+
+
+def test_an_ingredient_is_renamed_and_its_movements_are_told(manager: FlaskClient) -> None:
+    key = eggs(manager, 5)
+    listed = manager.get("/api/v1/ingredients").get_json()["items"][0]
+    match = {"If-Match": f'"{listed["version"]}"'}
+    other = post(manager, "/ingredients", {"name": "Beurre", "unit": "gram"}).get_json()["name"]
+    address = f"/api/v1/ingredients/{key}"
+    assert manager.patch(address, json={"name": other}, headers=match).status_code == 409
+    changed = manager.patch(address, json={"name": "Œuf frais", "low_at": 12}, headers=match).get_json()
+    assert (changed["name"], changed["low_at"], changed["quantity"]) == ("Œuf frais", 12, 5)
+    assert manager.patch(address, json={"low_at": 1}, headers=match).status_code == 412
+    add(manager, seat(manager)["reference"], EGGS)
+    post(manager, f"/ingredients/{key}/movements", {"reason": "delivered", "quantity": 30})
+    told = manager.get(f"{address}/movements?limit=2").get_json()
+    assert [(entry["reason"], entry["delta"], entry["by"]) for entry in told["items"]] == [
+        ("delivered", 30, "Manager"),
+        ("sold", -3, None),
+    ]
+    assert told["next"] == 2
+    assert manager.get("/api/v1/ingredients/999/movements").status_code == 404
+
+
+def test_the_pages_of_an_ingredient_and_of_a_recipe_work_without_scripts(manager: FlaskClient) -> None:
+    key = eggs(manager, 9)
+    page = f"/stock/{key}"
+    form = {"version": "1", "name": "Œuf bio", "low_at": "3"}
+    assert [manager.post(f"{page}/fiche", data=form).status_code for _ in range(2)] == [303, 412]
+    told = manager.get(page).text
+    assert "Œuf bio" in told
+    assert "+9" in told
+    movement = {"key": "k", "reason": "wasted", "quantity": "2"}
+    assert [manager.post(page, data=movement).status_code for _ in range(2)] == [303, 303]
+    assert stock_of(manager, "Œuf bio") == 7
+    recipe = f"/stock/recettes/{EGGS}"
+    assert 'value="3"' in manager.get(recipe).text
+    twice = {"ingredient-0": str(key), "quantity-0": "1", "ingredient-1": str(key), "quantity-1": "2"}
+    for wrong in (twice, {"ingredient-0": str(key), "quantity-0": ""}, {"ingredient-0": str(key), "quantity-0": "0"}):
+        assert manager.post(recipe, data=wrong).status_code == 422
+    assert manager.post(recipe, data={"ingredient-0": str(key), "quantity-0": "2"}).status_code == 303
+    assert manager.get(f"/api/v1/dishes/{EGGS}/recipe").get_json() == {"items": [{"ingredient": key, "quantity": 2}]}

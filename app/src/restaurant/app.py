@@ -23,12 +23,12 @@ from restaurant.lifecycle import Lifecycle
 from restaurant.menu import api as menu_api
 from restaurant.menu.web import pages as card_pages
 from restaurant.orders.api import api as orders_api
-from restaurant.orders.api import service_api
+from restaurant.orders.api import seating_api, service_api
 from restaurant.orders.service_web import pages as service_pages
 from restaurant.orders.web import web as orders_web
 from restaurant.people import api as people_api
 from restaurant.people.permissions import Access, Permission
-from restaurant.people.web import door, team
+from restaurant.people.web import account, door, team
 from restaurant.reports.api import api as reports_api
 from restaurant.reports.web import pages as report_pages
 from restaurant.reservations import api as booking_api
@@ -99,7 +99,7 @@ def create_app(settings: Settings) -> Flask:
 def register_blueprints(app: Flask) -> None:
     """Every part of the service with who may read from it and who may write."""
     guard = Guard(app)
-    guard.register(floor, read=Permission.SEE_FLOOR, write=Permission.TAKE_ORDERS)
+    guard.register(floor, read=Permission.SEE_FLOOR, write=Permission.SEAT)
     guard.register(plan, read=Permission.EDIT_FLOOR, write=Permission.EDIT_FLOOR)
     guard.register(service_pages, read=Permission.SEE_FLOOR, write=Permission.TAKE_ORDERS)
     guard.register(booking_web.guests, read=Access.PUBLIC, write=Access.PUBLIC)
@@ -112,6 +112,7 @@ def register_blueprints(app: Flask) -> None:
     guard.register(kitchen, read=Permission.COOK, write=Permission.COOK)
     guard.register(orders_web, read=Access.PUBLIC, write=Access.PUBLIC)
     guard.register(door, read=Access.PUBLIC, write=Access.PUBLIC)
+    guard.register(account, read=Access.SIGNED_IN, write=Access.SIGNED_IN)
     guard.register(team, read=Permission.MANAGE_PEOPLE, write=Permission.MANAGE_PEOPLE)
     guard.register(home.home, read=Access.SIGNED_IN, write=Access.SIGNED_IN)
 
@@ -120,7 +121,8 @@ def register_blueprints(app: Flask) -> None:
     guard.register(menu_api.editor, read=Permission.EDIT_MENU, write=Permission.EDIT_MENU)
     guard.register(orders_api, read=Access.PUBLIC, write=Access.PUBLIC)
     guard.register(service_api, read=Permission.SEE_FLOOR, write=Permission.TAKE_ORDERS)
-    guard.register(floor_api.plan, read=Permission.SEE_FLOOR, write=Permission.EDIT_FLOOR)
+    guard.register(seating_api, read=Permission.SEE_FLOOR, write=Permission.SEAT)
+    guard.register(floor_api.plan, read=Permission.SEE_FLOOR, write=Permission.SEAT)
     guard.register(floor_api.edit, read=Permission.EDIT_FLOOR, write=Permission.EDIT_FLOOR)
     guard.register(booking_api.guests, read=Access.PUBLIC, write=Access.PUBLIC)
     guard.register(booking_api.desk, read=Permission.BOOK, write=Permission.BOOK)
@@ -130,5 +132,6 @@ def register_blueprints(app: Flask) -> None:
     guard.register(reports_api, read=Permission.SEE_REPORTS, write=Permission.SEE_REPORTS)
     guard.register(kitchen_api, read=Permission.COOK, write=Permission.COOK)
     guard.register(people_api.sessions, read=Access.PUBLIC, write=Access.PUBLIC)
+    guard.register(people_api.account, read=Access.SIGNED_IN, write=Access.SIGNED_IN)
     guard.register(people_api.approvals, read=Access.SIGNED_IN, write=Access.SIGNED_IN)
     guard.register(people_api.people, read=Permission.MANAGE_PEOPLE, write=Permission.MANAGE_PEOPLE)

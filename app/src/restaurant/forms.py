@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import re
+import uuid
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from flask import request
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from sqlalchemy.orm import Session
 
 from restaurant.errors import Invalid
+from restaurant.http import idempotency
 from restaurant.i18n import gettext as _
 
 M = TypeVar("M", bound=BaseModel)
+
+
+#: What pages call the fields of forms, as messages to translate.
+LABELS = {
+    "amount": "Amount", "category": "Heading", "contact": "Telephone or e-mail", "course": "Course",
+    "covers": "Guests", "description": "Description", "guest": "Name", "height": "Depth, cm", "low_at": "Low at",
+    "method": "Method", "name": "Name", "name_en": "Name in English", "new": "A new password", "parts": "Parts",
+    "percent": "Percent", "price": "Price", "quantity": "Quantity", "reason": "Reason", "role": "Role", "room": "Room",
+    "seats_max": "Seats, at most", "seats_min": "Seats, at least", "shape": "Shape", "starts_at": "Time",
+    "station": "Station", "tip": "Tip", "unit": "Unit", "username": "User name", "width": "Width, cm",
+}  # fmt: skip
 
 
 def read_form(model: type[M], values: dict[str, Any]) -> M:
@@ -18,9 +35,43 @@ def read_form(model: type[M], values: dict[str, Any]) -> M:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        faults = error.errors(include_url=False)
-        fields = {".".join(str(part) for part in entry["loc"]): entry["msg"] for entry in faults}
+        fields = {".".join(str(part) for part in entry["loc"]): _fault(entry) for entry in error.errors()}
         raise Invalid(_("Some values are missing or wrong."), fields=fields) from error
+
+
+def _fault(entry: ErrorDetails) -> str:
+    """What is wrong with a field, in the language and with the label of the page."""
+    names = [part for part in entry["loc"] if isinstance(part, str)]
+    label = _(LABELS.get(names[-1], names[-1])) if names else ""
+    if entry["type"] in {"missing", "string_too_short"} and not entry["input"]:
+        return _("{field}: this is needed.", field=label)
+    return _("{field}: this cannot be accepted.", field=label) if label else _("Some values are missing or wrong.")
+
+
+def first_time(session: Session, *, scope: str, content: BaseModel) -> bool:
+    """Whether this form is sent for the first time: each page carries a key of its own, which is claimed here.
+
+    Raises `KeyReused` when the key comes with other values.
+    """
+    key = request.form.get("key", "")[:100] or uuid.uuid4().hex
+    claimed = idempotency.claim(session, scope=scope, key=key, content=content.model_dump_json().encode())
+    if claimed.replay is None:
+        idempotency.keep(session, claimed, status=303, body="")
+    return claimed.replay is None
+
+
+def read_version(form: Mapping[str, str]) -> int:
+    """The version that a form was made from; one that never was, if the form does not say."""
+    text = form.get("version", "")
+    return int(text) if text.isdecimal() and text.isascii() and len(text) < 10 else -1
+
+
+def read_switch(form: Mapping[str, str], name: str) -> bool:
+    """What a button that says ``1`` or ``0`` wants: sent twice it wants the same twice. Raises `Invalid`."""
+    wanted = form.get(name, "")
+    if wanted not in {"0", "1"}:
+        raise Invalid(_("Some values are missing or wrong."))
+    return wanted == "1"
 
 
 def parse_cents(text: str) -> int:

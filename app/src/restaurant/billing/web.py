@@ -6,8 +6,6 @@ import uuid
 from typing import Any
 
 from flask import Blueprint, current_app, redirect, render_template, request, url_for
-from pydantic import BaseModel
-from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from restaurant.billing import service
@@ -15,8 +13,7 @@ from restaurant.billing.api import divide
 from restaurant.billing.models import Method
 from restaurant.billing.schemas import NewDiscount, NewPayment, NewRefund, SplitQuery
 from restaurant.database import Database
-from restaurant.forms import parse_cents, read_form
-from restaurant.http import idempotency
+from restaurant.forms import first_time, parse_cents, read_form
 from restaurant.http.guard import signed_in
 from restaurant.http.paging import PageQuery
 from restaurant.orders import service as orders
@@ -76,7 +73,7 @@ def pay(reference: uuid.UUID) -> Response:
               "method": form.get("method", "")}  # fmt: skip
     payment = read_form(NewPayment, wanted)
     with _database().writing() as session:
-        if _first(session, scope=f"web:pay:{reference}", content=payment):
+        if first_time(session, scope=f"web:pay:{reference}", content=payment):
             order = orders.lock_order(session, reference)
             service.pay(session, order, amount=payment.amount, tip=payment.tip, method=payment.method, by=signed_in())
     return _back(reference)
@@ -94,7 +91,7 @@ def give_discount(reference: uuid.UUID) -> Response:
     given = read_form(NewDiscount, wanted)
     approval = _approval(Permission.DISCOUNT)
     with _database().writing() as session:
-        if _first(session, scope=f"web:discount:{reference}", content=given):
+        if first_time(session, scope=f"web:discount:{reference}", content=given):
             order = orders.lock_order(session, reference)
             by = answer_for(session, actor=signed_in(), permission=Permission.DISCOUNT, approval=approval)
             due = service.read_bill(session, order).due
@@ -111,7 +108,7 @@ def refund(payment: uuid.UUID) -> Response:
     approval = _approval(Permission.REFUND)
     with _database().writing() as session:
         found = service.read_payment(session, payment)
-        if _first(session, scope=f"web:refund:{payment}", content=asked):
+        if first_time(session, scope=f"web:refund:{payment}", content=asked):
             by = answer_for(session, actor=signed_in(), permission=Permission.REFUND, approval=approval)
             service.refund(session, found, amount=asked.amount, reason=asked.reason, by=by)
         reference = found.order.reference
@@ -161,15 +158,6 @@ def _database() -> Database:
 
 def _back(reference: uuid.UUID) -> Response:
     return redirect(url_for("cash.bill_page", reference=reference), code=303)
-
-
-def _first(session: Session, *, scope: str, content: BaseModel) -> bool:
-    """Whether this form is seen for the first time (each page carries a key of its own)."""
-    key = request.form.get("key", "")[:100] or uuid.uuid4().hex
-    claimed = idempotency.claim(session, scope=scope, key=key, content=content.model_dump_json().encode())
-    if claimed.replay is None:
-        idempotency.keep(session, claimed, status=303, body="")
-    return claimed.replay is None
 
 
 def _approval(permission: Permission) -> str | None:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from restaurant.floor.models import Condition, Shape, TableState
 from restaurant.floor.service import Seat
+from restaurant.types import Key, Name
 
 TableName = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[\w .-]{1,20}$")]
 Seats = Annotated[int, Field(ge=1, le=40)]
@@ -48,6 +49,7 @@ class RoomView(BaseModel):
     id: int
     name: str
     tables: list[TableView]
+    version: int
 
 
 class FloorView(BaseModel):
@@ -56,12 +58,20 @@ class FloorView(BaseModel):
     rooms: list[RoomView]
 
 
+class RoomName(BaseModel):
+    """What a room is called."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name
+
+
 class NewTable(BaseModel):
     """A table to put into a room."""
 
     model_config = ConfigDict(extra="forbid")
 
-    room: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    room: Key
     name: TableName
     shape: Shape = Shape.SQUARE
     seats_min: Seats = 1
@@ -83,8 +93,11 @@ class TableChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    room: Key | None = None
     name: TableName | None = None
     shape: Shape | None = None
+    seats_min: Seats | None = None
+    seats_max: Seats | None = None
     x: Place | None = None
     y: Place | None = None
     width: Size | None = None
@@ -97,4 +110,4 @@ class TableJoin(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    into: Annotated[int, Field(ge=1, le=2**31 - 1)] | None
+    into: Key | None

@@ -11,12 +11,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
 from restaurant.database import violated
-from restaurant.errors import Conflict, NotFound
+from restaurant.errors import Conflict, Invalid, NotFound
 from restaurant.floor.models import Condition, Room, Shape, Table, TableState
 from restaurant.i18n import gettext as _
 from restaurant.orders import service as orders
 from restaurant.orders.models import LineStatus, Order, OrderStatus
-from restaurant.reservations.service import upcoming
+from restaurant.reservations.service import sat_beside, upcoming
 
 #: A guest whose dish takes longer than this after it was sent is kept waiting.
 LATE_AFTER = timedelta(minutes=25)
@@ -60,7 +60,11 @@ def read_rooms(session: Session) -> Sequence[Room]:
 
 def read_floor(session: Session, *, at: datetime) -> list[tuple[Room, list[Seat]]]:
     """All rooms, and what each of their tables is doing at the instant `at`."""
-    by_table = {order.table_id: order for order in orders.open_orders(session) if order.table_id is not None}
+    open_orders = {order.id: order for order in orders.open_orders(session)}
+    by_table = {order.table_id: order for order in open_orders.values() if order.table_id is not None}
+    for key, number in sat_beside(session).items():
+        if (order := open_orders.get(number)) is not None:
+            by_table.setdefault(key, order)
     bookings = upcoming(session, at=at)
     plan = []
     for room in read_rooms(session):
@@ -83,15 +87,58 @@ def read_table(session: Session, key: int) -> Table:
     return table
 
 
+def read_room(session: Session, key: int) -> Room:
+    """One room. Raises `NotFound`."""
+    room = session.get(Room, key)
+    if room is None:
+        raise NotFound(_("There is no such room."))
+    return room
+
+
+def add_room(session: Session, *, name: str) -> Room:
+    """Add a room after the others. Raises `Conflict` when its name is taken."""
+    last = session.scalar(select(func.max(Room.position)))
+    room = Room(name=name, position=0 if last is None else last + 1)
+    session.add(room)
+    _flush_name(session)
+    return room
+
+
+def rename_room(session: Session, room: Room, *, name: str) -> Room:
+    """Give a room another name. Raises `Conflict` when it is taken."""
+    room.name = name
+    _flush_name(session)
+    return room
+
+
+def remove_room(session: Session, room: Room) -> None:
+    """Take an empty room away. Raises `Conflict` when tables stand in it."""
+    session.delete(room)
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise Conflict(_("Tables still stand in this room."), code="room-not-empty") from error
+
+
+def remove_table(session: Session, table: Table) -> None:
+    """Take a table away. Raises `Conflict` when orders, bookings or tables pushed to it name it."""
+    session.delete(table)
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise Conflict(
+            _("Orders, bookings or other tables name this table. Mark it as out of service instead."),
+            code="table-in-use",
+        ) from error
+
+
 def add_table(
     session: Session, *, room: int, name: str, shape: Shape, seats_min: int, seats_max: int, x: int, y: int,
     width: int, height: int,
 ) -> Table:  # fmt: skip
     """Put a table into a room. Raises `NotFound` for the room, `Conflict` when the name is taken."""
-    if session.get(Room, room) is None:
-        raise NotFound(_("There is no such room."))
     table = Table(
-        room_id=room, name=name, shape=shape, seats_min=seats_min, seats_max=seats_max, x=x, y=y,
+        room_id=read_room(session, room).id, name=name, shape=shape, seats_min=seats_min, seats_max=seats_max, x=x, y=y,
         width=width, height=height,
     )  # fmt: skip
     session.add(table)
@@ -100,9 +147,17 @@ def add_table(
 
 
 def change_table(session: Session, table: Table, **changes: object) -> Table:
-    """Set attributes of a table. Raises `Conflict` for a name that is taken."""
+    """Set attributes of a table.
+
+    Raises `Conflict` for a name that is taken, `Invalid` for fewer seats at most than at least, `NotFound` for a room.
+    """
+    if "room" in changes:
+        table.room_id = read_room(session, int(str(changes.pop("room")))).id
     for name, value in changes.items():
         setattr(table, name, value)
+    if table.seats_min > table.seats_max:
+        detail = _("A table cannot have fewer seats at most than at least.")
+        raise Invalid(detail, code="seats", fields={"/seats_max": detail})
     _flush_name(session)
     return table
 
@@ -112,6 +167,9 @@ def join_tables(session: Session, table: Table, into: Table | None) -> Table:
 
     Raises `Conflict` when the table has guests of its own, is itself joined by others, or the other is joined away.
     """
+    # In the order of their keys, as everybody takes tables who changes who sits where.
+    for entry in sorted([table] if into is None else {table, into}, key=lambda entry: entry.id):
+        session.refresh(entry, with_for_update=True)
     if into is not None:
         taken = session.scalar(select(Order.id).where(Order.table_id == table.id, Order.closed_at.is_(None)))
         joined = session.scalar(select(Table.id).where(Table.merged_into_id == table.id).limit(1))
@@ -152,4 +210,6 @@ def _flush_name(session: Session) -> None:
     except IntegrityError as error:
         if violated(error, "uq_dining_table_name") or violated(error, "dining_table.name"):
             raise Conflict(_("Another table has this name."), code="name-taken") from error
+        if violated(error, "uq_room_name") or violated(error, "room.name"):
+            raise Conflict(_("Another room has this name."), code="name-taken") from error
         raise

@@ -9,7 +9,10 @@ from werkzeug.wrappers import Response
 from restaurant.database import Database
 from restaurant.errors import Invalid
 from restaurant.floor import service
-from restaurant.floor.models import Condition
+from restaurant.floor.models import Condition, Shape
+from restaurant.floor.schemas import NewTable, RoomName, TableChange, TableJoin
+from restaurant.forms import read_form, read_version
+from restaurant.http.api import require_version
 from restaurant.http.guard import signed_in
 from restaurant.i18n import gettext as _
 from restaurant.menu.models import Allergen
@@ -41,7 +44,12 @@ def table_page(table: int) -> Response:
                     if seat.table.id == found.id)  # fmt: skip
         if seat.order is not None:
             return redirect(url_for("service.order_page", reference=seat.order.reference), code=303)
-        page = render_template("floor/table.html", seat=seat, allergens=list(Allergen), Condition=Condition)
+        others = [room_table for room in service.read_rooms(session) for room_table in room.tables
+                  if room_table.room_id == found.room_id and room_table.id != found.id
+                  and room_table.merged_into_id is None]  # fmt: skip
+        page = render_template(
+            "floor/table.html", seat=seat, others=others, allergens=list(Allergen), Condition=Condition
+        )
     return Response(page, mimetype="text/html")
 
 
@@ -84,10 +92,77 @@ def set_condition(table: int) -> Response:
     return redirect(url_for("floor.floor_page"), code=303)
 
 
+@floor.post("/salle/tables/<key:table>/reunion")
+def join(table: int) -> Response:
+    """Push a table to another one, or apart again."""
+    wanted = read_form(TableJoin, {"into": request.form.get("into") or None})
+    database: Database = current_app.extensions["database"]
+    with database.writing() as session:
+        found = service.read_table(session, table)
+        into = service.read_table(session, wanted.into) if wanted.into is not None else None
+        service.join_tables(session, found, into)
+    return redirect(url_for("floor.floor_page"), code=303)
+
+
 @plan.get("/salle/plan")
 def plan_page() -> str:
-    """The plan to drag tables about on; each drop is saved through the API."""
+    """The plan to drag tables about on, each drop saved through the API, and forms for all that cannot be dragged."""
     database: Database = current_app.extensions["database"]
     with database.reading() as session:
         rooms = service.read_floor(session, at=now())
-    return render_template("floor/floor.html", rooms=rooms, waiting=[], editing=True)
+    return render_template("floor/floor.html", rooms=rooms, waiting=[], editing=True, shapes=list(Shape))
+
+
+@plan.post("/salle/plan/pieces")
+def add_room() -> Response:
+    """Add a room."""
+    new = read_form(RoomName, {"name": request.form.get("name", "")})
+    database: Database = current_app.extensions["database"]
+    with database.writing() as session:
+        service.add_room(session, name=new.name)
+    return _back_to_plan()
+
+
+@plan.post("/salle/plan/pieces/<key:room>")
+def change_room(room: int) -> Response:
+    """Give a room another name, or take it away when it is empty."""
+    database: Database = current_app.extensions["database"]
+    with database.writing() as session:
+        found = service.read_room(session, room)
+        require_version(found, read_version(request.form))
+        if "remove" in request.form:
+            service.remove_room(session, found)
+        else:
+            named = read_form(RoomName, {"name": request.form.get("name", "")})
+            service.rename_room(session, found, name=named.name)
+    return _back_to_plan()
+
+
+@plan.post("/salle/plan/tables")
+def add_table() -> Response:
+    """Put a table into a room."""
+    new = read_form(NewTable, request.form.to_dict())
+    database: Database = current_app.extensions["database"]
+    with database.writing() as session:
+        service.add_table(session, **new.model_dump())
+    return _back_to_plan()
+
+
+@plan.post("/salle/plan/tables/<key:table>")
+def change_table(table: int) -> Response:
+    """Change a table's name, seats, size or room, or take it away."""
+    database: Database = current_app.extensions["database"]
+    fields = ("room", "name", "shape", "seats_min", "seats_max", "width", "height")
+    with database.writing() as session:
+        found = service.read_table(session, table)
+        require_version(found, read_version(request.form))
+        if "remove" in request.form:
+            service.remove_table(session, found)
+        else:
+            change = read_form(TableChange, {name: request.form.get(name, "") for name in fields})
+            service.change_table(session, found, **change.model_dump(exclude_none=True))
+    return _back_to_plan()
+
+
+def _back_to_plan() -> Response:
+    return redirect(url_for("plan.plan_page"), code=303)

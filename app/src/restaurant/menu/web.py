@@ -12,7 +12,7 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
 from restaurant.database import Database
-from restaurant.forms import parse_cents, read_form
+from restaurant.forms import parse_cents, read_form, read_switch, read_version
 from restaurant.http.api import require_version
 from restaurant.i18n import current_locale, local
 from restaurant.menu import editing, service
@@ -52,20 +52,22 @@ def card_page() -> str:
 
 
 @pages.post("/plats/<key:dish>/rupture")
-def switch_out_of_stock(dish: int) -> Response:
+def set_out_of_stock(dish: int) -> Response:
     """Take a dish off for now, or put it on again."""
+    wanted = read_switch(request.form, "out_of_stock")
     with _database().writing() as session:
         found = service.read_dish(session, dish)
-        editing.change_dish(session, found, DishChange(out_of_stock=not found.out_of_stock))
+        editing.change_dish(session, found, DishChange(out_of_stock=wanted))
     return _back(dish)
 
 
 @pages.post("/plats/<key:dish>/masquage")
-def switch_hidden(dish: int) -> Response:
+def set_hidden(dish: int) -> Response:
     """Hide a dish from the menu for good, or show it again."""
+    wanted = read_switch(request.form, "archived")
     with _database().writing() as session:
         found = editing.find_dish(session, dish)
-        editing.change_dish(session, found, DishChange(archived=not found.archived))
+        editing.change_dish(session, found, DishChange(archived=wanted))
     return _back(dish)
 
 
@@ -100,7 +102,7 @@ def change_dish(dish: int) -> Response:
     change = read_form(DishChange, _dish_values(request.form))
     with _database().writing() as session:
         found = editing.find_dish(session, dish)
-        require_version(found, _version())
+        require_version(found, read_version(request.form))
         editing.change_dish(session, found, change)
     return _back(dish)
 
@@ -120,7 +122,7 @@ def change_category(category: int) -> Response:
     form = request.form
     with _database().writing() as session:
         found = editing.read_category(session, category)
-        require_version(found, _version())
+        require_version(found, read_version(request.form))
         if "remove" in form:
             editing.remove_category(session, found)
         elif form.get("move") in {"up", "down"}:
@@ -185,11 +187,6 @@ def _dish_values(form: MultiDict[str, str]) -> dict[str, Any]:
     # A group without a name is one that is taken away.
     values["option_groups"] = [entry for _number, entry in sorted(groups.items()) if entry["name"].strip()]
     return values
-
-
-def _version() -> int:
-    text = request.form.get("version", "")
-    return int(text) if text.isdecimal() and len(text) < 10 else -1
 
 
 def _back(dish: int) -> Response:

@@ -1,4 +1,4 @@
-"""Orders over REST: `api` is the guest's, `service_api` the server's."""
+"""Orders over REST: `api` is the guest's, `seating_api` the host's, `service_api` the server's."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ from restaurant.types import now
 
 api = Api("orders")
 service_api = Api("service")
+seating_api = Api("seatings")
 _CONFLICT = (HTTPStatus.CONFLICT,)
 
 
@@ -67,7 +68,7 @@ def list_orders(session: Session, *, query: OrdersQuery) -> OrdersView:
     )
 
 
-@service_api.operation(
+@seating_api.operation(
     "POST", "/seatings", body=Seating, reply=OrderView, status=HTTPStatus.CREATED, idempotent=True,
     refusals=(HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND),
 )  # fmt: skip

@@ -32,6 +32,7 @@ from restaurant.orders.machine import MOVES, SETTLED, status_of
 from restaurant.orders.models import ChosenOption, LineStatus, Order, OrderKind, OrderLine, OrderStatus
 from restaurant.orders.schemas import LinePlacement, LineView, OrderPlacement, OrderView
 from restaurant.people.models import User
+from restaurant.reservations.models import BESIDE, BookedTable
 from restaurant.stock import service as stock
 from restaurant.types import now
 
@@ -128,7 +129,7 @@ def open_table(
     session: Session, table: Table, *, covers: int, guest: str, allergies: Sequence[Allergen], server: User | None
 ) -> Order:
     """Seat guests at a table. Raises `Conflict` when it has an open order, is merged away or cannot be used."""
-    _usable(table)
+    _usable(session, table)
     order = Order(
         kind=OrderKind.DINE_IN,
         status=OrderStatus.DRAFT,
@@ -143,6 +144,13 @@ def open_table(
     outbox.record(session, order.id)
     on_commit(session, lambda: COVERS.inc(covers))
     return order
+
+
+def keep_free(session: Session, table: Table) -> None:
+    """Nobody is seated at `table` until this unit of work ends. Raises `Conflict` when somebody sits there already."""
+    _usable(session, table)
+    if session.scalar(select(Order.id).where(Order.table_id == table.id, Order.closed_at.is_(None))) is not None:
+        raise _taken()
 
 
 def read_order(session: Session, reference: uuid.UUID) -> Order:
@@ -263,7 +271,7 @@ def void_line(session: Session, order: Order, line: OrderLine, *, reason: str, b
 def transfer(session: Session, order: Order, table: Table) -> None:
     """Move an order to another table. Raises `Conflict` when that table is taken or cannot be used."""
     _unsettled(order)
-    _usable(table)
+    _usable(session, table)
     order.table_id = table.id
     _flush_table(session)
     refresh(session, order)
@@ -314,9 +322,17 @@ def _unsettled(order: Order) -> None:
         raise Conflict(_("This order is settled and cannot be changed."), code="order-settled")
 
 
-def _usable(table: Table) -> None:
+def _usable(session: Session, table: Table) -> None:
+    # Whoever seats guests at a table, pushes it to another one or gives it to a large party does so in turn.
+    session.refresh(table, with_for_update=True)
     if table.condition is not Condition.USABLE or table.merged_into_id is not None:
         raise Conflict(_("Table {table} cannot be used now.", table=table.name), code="table-unusable")
+    if session.execute(BESIDE.where(BookedTable.table_id == table.id)).first() is not None:
+        raise _taken()
+
+
+def _taken() -> Conflict:
+    return Conflict(_("This table already has an open order."), code="table-taken")
 
 
 def _flush_table(session: Session) -> None:
@@ -324,7 +340,7 @@ def _flush_table(session: Session) -> None:
         session.flush()
     except IntegrityError as error:
         if violated(error, "uq_orders_open_table") or violated(error, "orders.table_id"):
-            raise Conflict(_("This table already has an open order."), code="table-taken") from error
+            raise _taken() from error
         raise
 
 

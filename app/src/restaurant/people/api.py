@@ -8,7 +8,7 @@ from flask import current_app, request
 from sqlalchemy.orm import Session
 
 from restaurant.http.api import Api, require_version
-from restaurant.http.guard import session_token
+from restaurant.http.guard import session_token, signed_in
 from restaurant.http.paging import PageQuery
 from restaurant.people import service
 from restaurant.people.permissions import GRANTED
@@ -17,6 +17,7 @@ from restaurant.people.schemas import (
     ApprovalView,
     Credentials,
     NewPerson,
+    PasswordChange,
     PeopleView,
     PersonChange,
     PersonView,
@@ -25,6 +26,7 @@ from restaurant.people.schemas import (
 
 sessions = Api("sessions")
 approvals = Api("approvals")
+account = Api("account")
 people = Api("people")
 
 
@@ -74,6 +76,20 @@ def give_approval(_session: Session, *, body: ApprovalRequest) -> ApprovalView:
             address=request.remote_addr or "",
         )
     )
+
+
+@account.operation("PUT", "/account/password", body=PasswordChange, reply=SessionView,
+                   refusals=(HTTPStatus.TOO_MANY_REQUESTS,))  # fmt: skip
+def change_password(_session: Session, *, body: PasswordChange) -> SessionView:
+    """Give oneself a new password: all one's sessions end, and the reply has a new one."""
+    signed = service.change_own_password(
+        current_app.extensions["database"],
+        signed_in(),
+        current=body.current.get_secret_value(),
+        new=body.new.get_secret_value(),
+        address=request.remote_addr or "",
+    )
+    return SessionView(token=signed.token, role=signed.user.role, permissions=sorted(GRANTED[signed.user.role]))
 
 
 @people.operation("GET", "/people", query=PageQuery, reply=PeopleView)

@@ -24,6 +24,7 @@ class Permission(Labelled):
     EDIT_MENU = "edit_menu"
     SEE_FLOOR = "see_floor"
     EDIT_FLOOR = "edit_floor"
+    SEAT = "seat"
     TAKE_ORDERS = "take_orders"
     VOID_LINES = "void_lines"
     COOK = "cook"
@@ -54,8 +55,8 @@ _MANAGER = frozenset(Permission) - {_P.MANAGE_PEOPLE}
 GRANTED: dict[Role, frozenset[Permission]] = {
     Role.ADMIN: frozenset(Permission),
     Role.MANAGER: _MANAGER,
-    Role.HOST: frozenset({_P.SEE_FLOOR, _P.BOOK}),
-    Role.SERVER: frozenset({_P.SEE_FLOOR, _P.TAKE_ORDERS, _P.BOOK, _P.CASH}),
+    Role.HOST: frozenset({_P.SEE_FLOOR, _P.SEAT, _P.BOOK}),
+    Role.SERVER: frozenset({_P.SEE_FLOOR, _P.SEAT, _P.TAKE_ORDERS, _P.BOOK, _P.CASH}),
     Role.KITCHEN: frozenset({_P.COOK}),
     Role.CASHIER: frozenset({_P.SEE_FLOOR, _P.CASH}),
 }

@@ -59,6 +59,15 @@ class PersonView(BaseModel):
     version: int
 
 
+class PasswordChange(BaseModel):
+    """One's password, and the one to have instead."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    current: Annotated[SecretStr, Field(max_length=200)]
+    new: NewPassword
+
+
 class PeopleView(PageView):
     """Everybody."""
 

@@ -88,9 +88,21 @@ def hash_password(password: str) -> str:
 def sign_in(database: Database, *, username: str, password: str, address: str) -> SignedIn:
     """Open a session. Raises `TooManyAttempts`, or `Unauthenticated` without saying which part was wrong."""
     user = check_password(database, username=username, password=password, address=address)
-    token = secrets.token_urlsafe(32)
     with database.writing() as session:
-        session.add(LoginSession(token_hash=_digest(token), user_id=user.id))
+        return _open_session(session, user)
+
+
+def change_own_password(database: Database, user: User, *, current: str, new: str, address: str) -> SignedIn:
+    """Give oneself a new password, which ends all one's sessions and opens another. Raises as `sign_in` does."""
+    check_password(database, username=user.username, password=current, address=address)
+    with database.writing() as session:
+        changed = change_person(session, read_person(session, user.id), password=new)
+        return _open_session(session, changed)
+
+
+def _open_session(session: Session, user: User) -> SignedIn:
+    token = secrets.token_urlsafe(32)
+    session.add(LoginSession(token_hash=_digest(token), user_id=user.id))
     return SignedIn(token=token, user=user)
 
 

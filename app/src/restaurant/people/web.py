@@ -1,23 +1,26 @@
-"""Pages: signing in and out, and the list of people."""
+"""Pages: signing in and out, one's own password, and the list of people."""
 
 from __future__ import annotations
 
 import secrets
 
 from flask import Blueprint, current_app, redirect, render_template, request
-from pydantic import ValidationError
 from werkzeug.wrappers import Response
 
 from restaurant.database import Database
 from restaurant.errors import Invalid, Problem
-from restaurant.http.guard import cookie_name, current_user, session_token
+from restaurant.forms import read_form, read_switch, read_version
+from restaurant.http.api import require_version
+from restaurant.http.guard import cookie_name, session_token, signed_in
 from restaurant.http.paging import WHOLE
 from restaurant.i18n import gettext as _
 from restaurant.people import service
+from restaurant.people.models import User
 from restaurant.people.permissions import Role
-from restaurant.people.schemas import NewPerson
+from restaurant.people.schemas import NewPerson, PasswordChange, PersonChange
 
 door = Blueprint("door", __name__)
+account = Blueprint("account", __name__, url_prefix="/compte")
 team = Blueprint("team", __name__)
 
 
@@ -46,16 +49,7 @@ def sign_in() -> Response:
     except Problem as problem:
         page = render_template("people/sign_in.html", target=target, problem=problem.detail)
         return Response(page, status=problem.status, headers=problem.headers, mimetype="text/html")
-    response = redirect(safe_target(target), code=303)
-    response.set_cookie(
-        cookie_name(),
-        signed.token,
-        max_age=int(service.ABSOLUTE.total_seconds()),
-        secure=current_app.extensions["settings"].https,
-        httponly=True,
-        samesite="Lax",
-    )
-    return response
+    return _signed_in(redirect(safe_target(target), code=303), signed)
 
 
 @door.post("/deconnexion")
@@ -71,11 +65,33 @@ def sign_out() -> Response:
     return response
 
 
+@account.get("")
+def account_page() -> str:
+    """Who one is here, and a form for a new password."""
+    return render_template("people/account.html", least=service.PASSWORD_MINIMUM)
+
+
+@account.post("")
+def change_password() -> Response:
+    """Give oneself a new password, and stay signed in on this device alone."""
+    form = request.form
+    change = read_form(PasswordChange, {name: form.get(name, "") for name in ("current", "new")})
+    if form.get("again", "") != form.get("new", ""):
+        raise Invalid(_("The new password was not typed the same way twice."))
+    signed = service.change_own_password(
+        current_app.extensions["database"],
+        signed_in(),
+        current=change.current.get_secret_value(),
+        new=change.new.get_secret_value(),
+        address=request.remote_addr or "",
+    )
+    return _signed_in(redirect("/accueil", code=303), signed)
+
+
 @team.get("/equipe")
 def people_page() -> str:
     """Everybody who can sign in."""
-    database: Database = current_app.extensions["database"]
-    with database.reading() as session:
+    with _database().reading() as session:
         people, _next = service.list_people(session, WHOLE)
     return render_template("people/team.html", people=people, roles=list(Role), password=None)
 
@@ -84,26 +100,63 @@ def people_page() -> str:
 def add_person() -> str:
     """Add a person with a random password, shown once."""
     password = secrets.token_urlsafe(12)
-    try:
-        new = NewPerson.model_validate({**request.form.to_dict(), "password": password})
-    except ValidationError as error:
-        raise Invalid(_("A user name of 2 to 40 letters or digits, a name and a role are needed.")) from error
-    database: Database = current_app.extensions["database"]
-    with database.writing() as session:
+    form = request.form
+    new = read_form(NewPerson, {name: form.get(name, "") for name in ("username", "name", "role")}
+                    | {"password": password})  # fmt: skip
+    with _database().writing() as session:
         added = service.add_person(session, username=new.username, name=new.name, role=new.role, password=password)
-    with database.reading() as session:
-        people, _next = service.list_people(session, WHOLE)
-    return render_template("people/team.html", people=people, roles=list(Role), added=added, password=password)
+    return _with_password(added, password)
+
+
+@team.post("/equipe/<key:person>/mot-de-passe")
+def give_password(person: int) -> str:
+    """Give somebody a new random password, shown once; their sessions end."""
+    password = secrets.token_urlsafe(12)
+    with _database().writing() as session:
+        user = service.change_person(session, service.read_person(session, person), password=password)
+    return _with_password(user, password)
+
+
+@team.post("/equipe/<key:person>")
+def change_person(person: int) -> Response:
+    """Give somebody another name or role."""
+    change = read_form(PersonChange, {name: request.form.get(name, "") for name in ("name", "role")})
+    with _database().writing() as session:
+        user = service.read_person(session, person)
+        require_version(user, read_version(request.form))
+        service.change_person(session, user, name=change.name, role=change.role if change.role != user.role else None)
+    return redirect("/equipe", code=303)
 
 
 @team.post("/equipe/<key:person>/acces")
-def switch_access(person: int) -> Response:
-    """Let a person in again, or shut them out and end their sessions."""
-    database: Database = current_app.extensions["database"]
-    me = current_user()
-    if me is not None and me.id == person:
+def set_access(person: int) -> Response:
+    """Let a person in, or shut them out and end their sessions."""
+    wanted = read_switch(request.form, "active")
+    if signed_in().id == person:
         raise Invalid(_("You cannot shut yourself out."))
-    with database.writing() as session:
-        user = service.read_person(session, person)
-        service.change_person(session, user, active=not user.active)
+    with _database().writing() as session:
+        service.change_person(session, service.read_person(session, person), active=wanted)
     return redirect("/equipe", code=303)
+
+
+def _with_password(person: User, password: str) -> str:
+    with _database().reading() as session:
+        people, _next = service.list_people(session, WHOLE)
+    return render_template("people/team.html", people=people, roles=list(Role), added=person, password=password)
+
+
+def _signed_in(response: Response, signed: service.SignedIn) -> Response:
+    response.set_cookie(
+        cookie_name(),
+        signed.token,
+        max_age=int(service.ABSOLUTE.total_seconds()),
+        secure=current_app.extensions["settings"].https,
+        httponly=True,
+        samesite="Lax",
+    )
+    return response
+
+
+def _database() -> Database:
+    found: Database = current_app.extensions["database"]
+    return found

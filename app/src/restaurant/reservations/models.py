@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, String
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, String, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from restaurant.database import Base
@@ -79,6 +79,24 @@ class BookedTable(Base):
 
     booking: Mapped[Booking] = relationship(back_populates="places")
     table: Mapped[Table] = relationship()
+
+
+_ITS_TABLES = select(BookedTable.table_id).where(BookedTable.booking_id == Booking.id).correlate(Booking)
+
+#: The tables that a party which has arrived sits at beside its own, each with the key of the party's order: as long as
+#: that order is open and the party was not moved elsewhere.
+BESIDE = (
+    select(BookedTable.table_id, Booking.order_id)
+    .join(BookedTable.booking)
+    .join(Booking.order)
+    .where(
+        BookedTable.active,
+        Booking.status == BookingStatus.ARRIVED,
+        Order.closed_at.is_(None),
+        BookedTable.table_id != Order.table_id,
+        Order.table_id.in_(_ITS_TABLES),
+    )
+)
 
 
 class SlotLoad(Base):

@@ -86,7 +86,7 @@ class DayQuery(PageQuery):
 
 
 class BookingMove(BaseModel):
-    """Where a booking goes; `arrived` seats the guests at the first of its tables."""
+    """Where a booking goes; `arrived` seats the guests at its tables, with one order."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -29,7 +29,15 @@ from restaurant.metrics import BOOKED, BOOKINGS_REFUSED
 from restaurant.orders import service as orders
 from restaurant.orders.models import Order
 from restaurant.people.models import User
-from restaurant.reservations.models import BookedTable, Booking, BookingStatus, SlotLoad, WaitEntry, WaitStatus
+from restaurant.reservations.models import (
+    BESIDE,
+    BookedTable,
+    Booking,
+    BookingStatus,
+    SlotLoad,
+    WaitEntry,
+    WaitStatus,
+)  # fmt: skip
 from restaurant.types import now
 
 SLOT = timedelta(minutes=15)
@@ -214,8 +222,13 @@ def cancel_by_guest(session: Session, booking: Booking, *, at: datetime, cutoff:
 
 
 def arrive(session: Session, booking: Booking, *, server: User) -> Order:
-    """Seat the guests of a booking at its first table. Raises `Conflict` as `open_table` does."""
+    """Seat the guests of a booking at its tables; the first one has their order.
+
+    Raises `Conflict` when guests sit at one of them or it cannot be used.
+    """
     _check_step(booking, BookingStatus.ARRIVED)
+    for place in booking.places:
+        orders.keep_free(session, place.table)
     order = orders.open_table(
         session,
         booking.places[0].table,
@@ -243,6 +256,11 @@ def upcoming(session: Session, *, at: datetime) -> dict[int, datetime]:
         .group_by(BookedTable.table_id)
     )
     return {table: start for table, start in rows}  # noqa: C416  # a Row is a tuple of any length to the type checker
+
+
+def sat_beside(session: Session) -> dict[int, int]:
+    """Tables at which guests sit whose order is another table's, with the key of that order."""
+    return {table: order for table, order in session.execute(BESIDE) if order is not None}
 
 
 def join_waiting_list(session: Session, *, guest: str, contact: str, covers: int, quoted_minutes: int) -> WaitEntry:

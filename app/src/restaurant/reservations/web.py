@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response
 
 from restaurant.database import Database
 from restaurant.errors import Invalid, NotFound
+from restaurant.forms import first_time
 from restaurant.http import idempotency
 from restaurant.http.guard import signed_in
 from restaurant.http.paging import WHOLE
@@ -117,7 +118,7 @@ def day_page() -> str:
         expected = {covers: service.expected_wait(session, covers=covers, at=moment) for covers in (2, 4, 6)}
     return render_template(
         "reservations/day.html", day=day, neighbours=neighbours, bookings=bookings, waiting=waiting,
-        BookingStatus=BookingStatus, now=moment, expected=expected,
+        BookingStatus=BookingStatus, now=moment, expected=expected, key=uuid.uuid4().hex,
     )  # fmt: skip
 
 
@@ -149,7 +150,8 @@ def join_waiting_list() -> Response:
     except ValidationError as error:
         raise Invalid(_("A name, 1 to 20 guests and a wait of 0 to 240 minutes are needed.")) from error
     with _database().writing() as session:
-        service.join_waiting_list(session, **wanted.model_dump())
+        if first_time(session, scope="web:waiting", content=wanted):
+            service.join_waiting_list(session, **wanted.model_dump())
     return redirect(url_for("bookings.day_page"), code=303)
 
 

@@ -17,7 +17,11 @@ const save = async (table) => {
     body: JSON.stringify({ x: Number(table.dataset.x), y: Number(table.dataset.y) }),
   });
   if (reply.ok) {
-    table.dataset.version = (await reply.json()).version;
+    const { version } = await reply.json();
+    table.dataset.version = version;
+    for (const field of document.querySelectorAll(`[data-version-of="${table.dataset.table}"]`)) {
+      field.value = version;
+    }
   } else {
     location.reload();
   }

@@ -6,15 +6,16 @@ from http import HTTPStatus
 
 from sqlalchemy.orm import Session
 
-from restaurant.errors import Invalid
-from restaurant.http.api import Api
+from restaurant.http.api import Api, require_version
 from restaurant.http.guard import signed_in
 from restaurant.http.paging import PageQuery
-from restaurant.i18n import gettext as _
 from restaurant.stock import service
 from restaurant.stock.schemas import (
+    IngredientChange,
     IngredientsView,
     IngredientView,
+    MovementsView,
+    MovementView,
     NewIngredient,
     NewMovement,
     Recipe,
@@ -46,6 +47,22 @@ def move_stock(session: Session, *, ingredient: int, body: NewMovement) -> Ingre
     return IngredientView.model_validate(changed)
 
 
+@api.operation("PATCH", "/ingredients/<key:ingredient>", body=IngredientChange, reply=IngredientView, if_match=True,
+               refusals=(HTTPStatus.CONFLICT,))  # fmt: skip
+def change_ingredient(session: Session, *, ingredient: int, body: IngredientChange, version: int) -> IngredientView:
+    """Rename an ingredient, or say when it is low."""
+    found = service.read_ingredient(session, ingredient)
+    require_version(found, version)
+    return IngredientView.model_validate(service.change_ingredient(session, found, **body.model_dump()))
+
+
+@api.operation("GET", "/ingredients/<key:ingredient>/movements", query=PageQuery, reply=MovementsView)
+def list_movements(session: Session, *, ingredient: int, query: PageQuery) -> MovementsView:
+    """List what became of an ingredient, newest first."""
+    found, following = service.list_movements(session, service.read_ingredient(session, ingredient), query)
+    return MovementsView(items=[MovementView.model_validate(entry) for entry in found], next=following)
+
+
 @api.operation("GET", "/dishes/<key:dish>/recipe", reply=Recipe)
 def read_recipe(session: Session, *, dish: int) -> Recipe:
     """Read what one portion of a dish takes."""
@@ -55,8 +72,4 @@ def read_recipe(session: Session, *, dish: int) -> Recipe:
 @api.operation("PUT", "/dishes/<key:dish>/recipe", body=Recipe, reply=Recipe)
 def write_recipe(session: Session, *, dish: int, body: Recipe) -> Recipe:
     """Replace what one portion of a dish takes."""
-    quantities = {entry.ingredient: entry.quantity for entry in body.items}
-    if len(quantities) < len(body.items):
-        detail = _("An ingredient is named twice.")
-        raise Invalid(detail, fields={"/items": detail})
-    return Recipe(items=[RecipeEntry.of(line) for line in service.write_recipe(session, dish, quantities)])
+    return Recipe(items=[RecipeEntry.of(line) for line in service.write_recipe(session, dish, body.quantities())])

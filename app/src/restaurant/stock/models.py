@@ -8,6 +8,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from restaurant.database import Base
+from restaurant.people.models import User
 from restaurant.types import Labelled, Moment, choice, now
 
 
@@ -40,6 +41,9 @@ class Ingredient(Base):
     unit: Mapped[Unit] = mapped_column(choice(Unit))
     quantity: Mapped[int] = mapped_column()
     low_at: Mapped[int] = mapped_column()
+    version: Mapped[int] = mapped_column(server_default="1")
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # SQLAlchemy reads it from the class
 
 
 class RecipeLine(Base):
@@ -66,3 +70,5 @@ class Movement(Base):
     line_id: Mapped[int | None] = mapped_column(ForeignKey("order_line.id", ondelete="SET NULL"), index=True)
     by_id: Mapped[int | None] = mapped_column(ForeignKey("staff.id"))
     created_at: Mapped[datetime] = mapped_column(Moment, default=now)
+
+    by: Mapped[User | None] = relationship()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from restaurant.errors import Invalid
 from restaurant.http.paging import PageView
+from restaurant.i18n import gettext as _
 from restaurant.stock.models import MovementReason, RecipeLine, Unit
 from restaurant.types import LARGEST, Name
 
@@ -24,6 +27,7 @@ class IngredientView(BaseModel):
     unit: Unit
     quantity: int
     low_at: int
+    version: int
 
 
 class IngredientsView(PageView):
@@ -41,6 +45,32 @@ class NewIngredient(BaseModel):
     unit: Unit
     quantity: Quantity = 0
     low_at: Quantity = 0
+
+
+class IngredientChange(BaseModel):
+    """What to change of an ingredient; what is absent stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name | None = None
+    low_at: Quantity | None = None
+
+
+class MovementView(BaseModel):
+    """A change of a stock, and whose it was; nobody's when a dish was sold."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    created_at: datetime
+    reason: MovementReason
+    delta: int
+    by: Annotated[str | None, BeforeValidator(lambda user: user and user.name)]
+
+
+class MovementsView(PageView):
+    """A page of an ingredient's movements, newest first."""
+
+    items: list[MovementView]
 
 
 class NewMovement(BaseModel):
@@ -72,3 +102,11 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     items: Annotated[list[RecipeEntry], Field(max_length=60)]
+
+    def quantities(self) -> dict[int, int]:
+        """Quantities by ingredient. Raises `Invalid` when one is named twice."""
+        found = {entry.ingredient: entry.quantity for entry in self.items}
+        if len(found) < len(self.items):
+            detail = _("An ingredient is named twice.")
+            raise Invalid(detail, fields={"/items": detail})
+        return found

@@ -72,16 +72,37 @@ def add_ingredient(session: Session, *, name: str, unit: Unit, quantity: int, lo
     """Add an ingredient with what is there of it. Raises `Conflict` when the name is taken."""
     ingredient = Ingredient(name=name, unit=unit, quantity=quantity, low_at=low_at)
     session.add(ingredient)
-    try:
-        session.flush()
-    except IntegrityError as error:
-        if violated(error, "uq_ingredient_name") or violated(error, "ingredient.name"):
-            raise Conflict(_("Another ingredient has this name."), code="name-taken") from error
-        raise
+    _flush_name(session)
     if quantity:
         session.add(Movement(ingredient_id=ingredient.id, delta=quantity, reason=MovementReason.COUNTED, by_id=by.id))
         session.flush()
     return ingredient
+
+
+def read_ingredient(session: Session, key: int) -> Ingredient:
+    """One ingredient. Raises `NotFound`."""
+    ingredient = session.get(Ingredient, key)
+    if ingredient is None:
+        raise NotFound(_("There is no such ingredient."))
+    return ingredient
+
+
+def change_ingredient(
+    session: Session, ingredient: Ingredient, *, name: str | None = None, low_at: int | None = None
+) -> Ingredient:
+    """Change what is given. Raises `Conflict` when the name is taken."""
+    if name is not None:
+        ingredient.name = name
+    if low_at is not None:
+        ingredient.low_at = low_at
+    _flush_name(session)
+    return ingredient
+
+
+def list_movements(session: Session, ingredient: Ingredient, page: PageQuery) -> tuple[Sequence[Movement], int | None]:
+    """A page of what became of an ingredient, newest first, and the number of the following page."""
+    query = select(Movement).where(Movement.ingredient_id == ingredient.id).options(joinedload(Movement.by))
+    return read_page(session, query.order_by(Movement.id.desc()), page)
 
 
 def adjust(session: Session, key: int, *, reason: MovementReason, quantity: int, by: User) -> Ingredient:
@@ -130,6 +151,15 @@ def write_recipe(session: Session, dish: int, quantities: dict[int, int]) -> Seq
     session.add_all(RecipeLine(dish_id=dish, ingredient_id=key, quantity=amount) for key, amount in quantities.items())
     session.flush()
     return read_recipe(session, dish)
+
+
+def _flush_name(session: Session) -> None:
+    try:
+        session.flush()
+    except IntegrityError as error:
+        if violated(error, "uq_ingredient_name") or violated(error, "ingredient.name"):
+            raise Conflict(_("Another ingredient has this name."), code="name-taken") from error
+        raise
 
 
 def _change(session: Session, key: int, delta: int) -> bool:

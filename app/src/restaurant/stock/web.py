@@ -1,21 +1,27 @@
-"""The page of the stock."""
+"""The pages of the stock: everything there is, what became of one ingredient, and what a dish is made of."""
 
 from __future__ import annotations
 
+import uuid
+
 from flask import Blueprint, current_app, redirect, render_template, request, url_for
-from pydantic import ValidationError
 from werkzeug.wrappers import Response
 
 from restaurant.database import Database
-from restaurant.errors import Invalid
+from restaurant.forms import first_time, read_form, read_version
+from restaurant.http.api import require_version
 from restaurant.http.guard import signed_in
-from restaurant.http.paging import WHOLE
-from restaurant.i18n import gettext as _
+from restaurant.http.paging import WHOLE, PageQuery
+from restaurant.menu.editing import find_dish
 from restaurant.stock import service
 from restaurant.stock.models import MovementReason, Unit
-from restaurant.stock.schemas import NewIngredient, NewMovement
+from restaurant.stock.schemas import IngredientChange, NewIngredient, NewMovement, Recipe
 
 pages = Blueprint("stock", __name__, url_prefix="/stock")
+
+_ADJUSTMENTS = (MovementReason.DELIVERED, MovementReason.WASTED, MovementReason.COUNTED)
+#: Empty rows at the end of a recipe's form, and how many rows are read.
+_MORE_ROWS, _ROWS = 4, 60
 
 
 @pages.get("")
@@ -23,17 +29,15 @@ def stock_page() -> str:
     """Everything in stock, what is low first."""
     with _database().reading() as session:
         ingredients, _next = service.list_ingredients(session, WHOLE)
-    reasons = [MovementReason.DELIVERED, MovementReason.WASTED, MovementReason.COUNTED]
-    return render_template("stock/stock.html", ingredients=ingredients, reasons=reasons, units=list(Unit))
+    return render_template(
+        "stock/stock.html", ingredients=ingredients, reasons=_ADJUSTMENTS, units=list(Unit), key=uuid.uuid4().hex
+    )
 
 
 @pages.post("")
 def add_ingredient() -> Response:
     """Add an ingredient."""
-    try:
-        new = NewIngredient.model_validate(request.form.to_dict())
-    except ValidationError as error:
-        raise Invalid(_("Some values are missing or wrong.")) from error
+    new = read_form(NewIngredient, request.form.to_dict())
     with _database().writing() as session:
         service.add_ingredient(session, **dict(new), by=signed_in())
     return redirect(url_for("stock.stock_page"), code=303)
@@ -41,14 +45,60 @@ def add_ingredient() -> Response:
 
 @pages.post("/<key:ingredient>")
 def move(ingredient: int) -> Response:
-    """Record what was delivered, wasted or counted."""
-    try:
-        moved = NewMovement.model_validate(request.form.to_dict())
-    except ValidationError as error:
-        raise Invalid(_("Some values are missing or wrong.")) from error
+    """Record what was delivered, wasted or counted; sent twice, the form records it once."""
+    form = request.form
+    moved = read_form(NewMovement, {name: form.get(name, "") for name in ("reason", "quantity")})
     with _database().writing() as session:
-        service.adjust(session, ingredient, reason=moved.reason, quantity=moved.quantity, by=signed_in())
+        if first_time(session, scope=f"web:stock:{ingredient}", content=moved):
+            service.adjust(session, ingredient, reason=moved.reason, quantity=moved.quantity, by=signed_in())
     return redirect(url_for("stock.stock_page"), code=303)
+
+
+@pages.get("/<key:ingredient>")
+def ingredient_page(ingredient: int) -> str:
+    """What became of an ingredient, and a form to rename it or to say when it is low."""
+    page = read_form(PageQuery, {"page": request.args.get("page") or 1, "limit": 50})
+    with _database().reading() as session:
+        found = service.read_ingredient(session, ingredient)
+        movements, following = service.list_movements(session, found, page)
+        return render_template(
+            "stock/ingredient.html", ingredient=found, movements=movements, page=page.page, following=following
+        )
+
+
+@pages.post("/<key:ingredient>/fiche")
+def change_ingredient(ingredient: int) -> Response:
+    """Rename an ingredient, or say when it is low."""
+    change = read_form(IngredientChange, {name: request.form.get(name, "") for name in ("name", "low_at")})
+    with _database().writing() as session:
+        found = service.read_ingredient(session, ingredient)
+        require_version(found, read_version(request.form))
+        service.change_ingredient(session, found, **change.model_dump())
+    return redirect(url_for("stock.ingredient_page", ingredient=ingredient), code=303)
+
+
+@pages.get("/recettes/<key:dish>")
+def recipe_page(dish: int) -> str:
+    """What one portion of a dish takes."""
+    with _database().reading() as session:
+        found = find_dish(session, dish)
+        lines = service.read_recipe(session, dish)
+        ingredients, _next = service.list_ingredients(session, WHOLE)
+    return render_template(
+        "stock/recipe.html", dish=found, lines=lines, ingredients=sorted(ingredients, key=lambda entry: entry.name),
+        more=_MORE_ROWS,
+    )  # fmt: skip
+
+
+@pages.post("/recettes/<key:dish>")
+def write_recipe(dish: int) -> Response:
+    """Write what one portion of a dish takes; rows without an ingredient are left out."""
+    form = request.form
+    rows = [(form.get(f"ingredient-{row}", ""), form.get(f"quantity-{row}", "")) for row in range(_ROWS)]
+    recipe = read_form(Recipe, {"items": [{"ingredient": key, "quantity": much} for key, much in rows if key]})
+    with _database().writing() as session:
+        service.write_recipe(session, dish, recipe.quantities())
+    return redirect(url_for("stock.recipe_page", dish=dish), code=303)
 
 
 def _database() -> Database:
