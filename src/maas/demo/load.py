@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -202,6 +203,16 @@ def _job(
     """The load as a pod in a namespace of its own; gives the pod's name once it runs, and removes all of it."""
     from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - see maas.cluster
 
+    def leaving() -> list[str]:
+        try:
+            found = cluster.core.read_namespace(NAMESPACE)
+        except ApiException as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return []
+            raise
+        return ["it is being removed"] if found.metadata.deletion_timestamp else []
+
+    cluster.wait(leaving, what=f"the end of an earlier load in the namespace {NAMESPACE}", timeout=_START)
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     try:
         cluster.core.create_namespace({"metadata": {"name": NAMESPACE, "labels": labels}})
@@ -209,7 +220,7 @@ def _job(
         raise ClusterError(
             f"the namespace {NAMESPACE} cannot be made",
             context=[str(error.reason)],
-            hint="a load is already running, or an earlier one is still being removed; wait for it to go",
+            hint="a load is already running; wait for its end",
         ) from error
     try:
         code = {"metadata": {"name": "load"}, "data": {"worker.py": _WORKER.read_text(encoding="utf-8")}}
