@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from maas import paths, process
 from maas.charts import render
-from maas.errors import ClusterError
+from maas.errors import ClusterError, ProcessError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -98,7 +98,8 @@ class Deployer:
             definitions: Whether the kinds of the chart have to be brought before; `network` has done it.
 
         Raises:
-            ClusterError: Helm refused; its message is the chart's own explanation where there is one.
+            ClusterError: Helm refused; its message is the chart's own explanation where there is one. Or the API server does
+                not serve the chart's kinds within a minute.
         """
         return asyncio.run(self._deploy(definitions=definitions))
 
@@ -121,6 +122,8 @@ class Deployer:
         # Helm brings them itself, but at a release's first installation only.
         if present is not None and definitions:
             self._apply_definitions()
+        if present is not None:
+            self._await_definitions()
         return await self._install(self.values, wanted)
 
     @cached_property
@@ -157,12 +160,30 @@ class Deployer:
         return Deployed(revision.revision, changed=True, notes=revision.notes or "")
 
     def _apply_definitions(self, *, without: str = "") -> None:
-        for directory in sorted(paths.content().glob("charts/*/crds")):
+        for directory in _definitions():
             if directory.parent.name != without:
                 words = ["apply", "--server-side", "--force-conflicts", "--field-manager=maas"]
                 process.run(
                     [self.kubectl, f"--kubeconfig={self.cluster.kubeconfig}", *words, f"--filename={directory}"]
                 )
+
+    def _await_definitions(self) -> None:
+        """Until the API server serves every kind: Helm waits for those alone that it brings itself."""
+        words = ["wait", "--for=condition=Established", "--timeout=60s"]
+        words += [f"--filename={directory}" for directory in _definitions()]
+        try:
+            process.run([self.kubectl, f"--kubeconfig={self.cluster.kubeconfig}", *words])
+        except ProcessError as error:
+            raise ClusterError(
+                "the API server does not serve the kinds of the chart",
+                context=error.stderr.splitlines()[-6:],
+                hint="it says why in the conditions of each",
+                command="kubectl describe customresourcedefinitions",
+            ) from error
+
+
+def _definitions() -> list[Path]:
+    return sorted(paths.content().glob("charts/*/crds"))
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import pytest
 
 from maas import deploy, paths, process
 from maas.cluster import Cluster
-from maas.errors import ClusterError
+from maas.errors import ClusterError, ProcessError
 
 
 def test_values_merge_as_helm_merges_files() -> None:
@@ -45,6 +45,8 @@ class Helm:
     def __init__(self) -> None:
         self.revisions: list[tuple[str, dict[str, Any]]] = []
         self.applied: list[str] = []
+        self.awaited: list[tuple[list[str], int]] = []
+        self.unserved = ""
         self.asked = 0
         self.refusal: pyhelm3.Error | None = None
 
@@ -67,7 +69,13 @@ class Helm:
         return SimpleNamespace(revision=len(self.revisions), notes="notes")
 
     def run(self, argv: list[Any]) -> None:
-        self.applied.append(Path(argv[-1].removeprefix("--filename=")).parent.name)
+        charts = [Path(word.removeprefix("--filename=")).parent.name for word in map(str, argv) if "=/" in word][1:]
+        if argv[2] == "apply":
+            self.applied += charts
+        elif self.unserved:
+            raise ProcessError(("kubectl",), returncode=1, stderr=self.unserved)
+        else:
+            self.awaited.append((charts, len(self.revisions)))
 
 
 @pytest.fixture
@@ -131,6 +139,18 @@ def test_a_run_that_was_interrupted_after_the_network_brings_the_kinds(helm: Hel
     helm.applied.clear()
     deployer(helm).deploy()
     assert helm.applied == ["calico", "kube-prometheus"]
+
+
+def test_nothing_is_installed_before_its_kinds_are_served(helm: Helm) -> None:
+    made = deployer(helm)
+    made.network()
+    made.deploy(definitions=False)
+    assert helm.awaited == [(["calico", "kube-prometheus"], 1)], "once, before the second revision"
+    helm.unserved = "error: timed out waiting for the condition on customresourcedefinitions/probes"
+    with pytest.raises(ClusterError, match="does not serve the kinds") as caught:
+        deployer(helm, a=1).deploy()
+    assert caught.value.context == (helm.unserved,)
+    assert len(helm.revisions) == 2
 
 
 def test_what_helm_says_when_it_refuses_is_told(helm: Helm) -> None:
