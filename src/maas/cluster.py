@@ -238,6 +238,51 @@ class Cluster:
 
         self.wait(missing, what="nodes to be Ready", timeout=timeout)
 
+    def wait_established(self, definitions: Iterable[str], *, timeout: float = 60) -> None:
+        """Wait until the API server serves the kinds of some CustomResourceDefinitions, told by the server itself.
+
+        Args:
+            definitions: Their names.
+            timeout: Seconds after which it is given up.
+
+        Raises:
+            ClusterError: It does not serve them in time; its context has those that are missing.
+        """
+        left = set(definitions)
+        deadline = time.monotonic() + timeout
+        while left and (seconds := deadline - time.monotonic()) > 0:
+            try:
+                self._follow_definitions(left, seconds)
+            except _connection_errors():
+                time.sleep(_RETRY)
+        if left:
+            raise ClusterError(
+                f"the API server does not serve {len(left)} kinds of the chart",
+                context=sorted(left),
+                hint="the conditions of each say why",
+                command=f"kubectl describe customresourcedefinition {min(left)}",
+            )
+
+    def _follow_definitions(self, left: set[str], seconds: float) -> None:
+        """Take from a set the definitions that are established, as they become so, for some seconds at most."""
+        from kubernetes import client  # noqa: PLC0415
+
+        # Read as text: the client would make a hundred thousand objects of the schemas that nobody reads.
+        api = client.ApiextensionsV1Api(self.client)
+        answer = api.list_custom_resource_definition(
+            watch=True, timeout_seconds=max(1, int(seconds)), _preload_content=False
+        )
+        try:
+            for line in answer:
+                found = json.loads(line)["object"]
+                conditions = found.get("status", {}).get("conditions") or ()
+                if any((entry["type"], entry["status"]) == ("Established", "True") for entry in conditions):
+                    left.discard(found["metadata"]["name"])
+                if not left:
+                    return
+        finally:
+            answer.close()
+
     def wait(self, missing: Callable[[], list[str]], *, what: str, timeout: float) -> None:
         """Ask again at every change in the cluster until nothing is missing.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from maas import paths, process
 from maas.charts import render
-from maas.errors import ClusterError, ProcessError
+from maas.errors import ClusterError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -101,7 +101,7 @@ class Deployer:
             ClusterError: Helm refused; its message is the chart's own explanation where there is one. Or the API server does
                 not serve the chart's kinds within a minute.
         """
-        return asyncio.run(self._deploy(definitions=definitions))
+        return asyncio.run(self._deploy(bring=definitions))
 
     async def _network(self) -> Deployed | None:
         self._seen = await self._present()
@@ -113,17 +113,18 @@ class Deployer:
         self._apply_definitions(without=_NETWORK)  # those were installed with it
         return deployed
 
-    async def _deploy(self, *, definitions: bool) -> Deployed:
+    async def _deploy(self, *, bring: bool) -> Deployed:
         wanted = mark(paths.content(), self.values)
         # Asked once a run: the answer holds every manifest of the release.
         present = self._seen or await self._present()
         if present is not None and present.description == wanted and present.status.value == "deployed":
             return Deployed(present.revision, changed=False, notes=present.notes or "")
         # Helm brings them itself, but at a release's first installation only.
-        if present is not None and definitions:
+        if present is not None and bring:
             self._apply_definitions()
         if present is not None:
-            self._await_definitions()
+            # Helm waits for those alone that it brings itself.
+            self.cluster.wait_established(definitions())
         return await self._install(self.values, wanted)
 
     @cached_property
@@ -160,30 +161,18 @@ class Deployer:
         return Deployed(revision.revision, changed=True, notes=revision.notes or "")
 
     def _apply_definitions(self, *, without: str = "") -> None:
-        for directory in _definitions():
+        for directory in sorted(paths.content().glob("charts/*/crds")):
             if directory.parent.name != without:
                 words = ["apply", "--server-side", "--force-conflicts", "--field-manager=maas"]
                 process.run(
                     [self.kubectl, f"--kubeconfig={self.cluster.kubeconfig}", *words, f"--filename={directory}"]
                 )
 
-    def _await_definitions(self) -> None:
-        """Until the API server serves every kind: Helm waits for those alone that it brings itself."""
-        words = ["wait", "--for=condition=Established", "--timeout=60s"]
-        words += [f"--filename={directory}" for directory in _definitions()]
-        try:
-            process.run([self.kubectl, f"--kubeconfig={self.cluster.kubeconfig}", *words])
-        except ProcessError as error:
-            raise ClusterError(
-                "the API server does not serve the kinds of the chart",
-                context=error.stderr.splitlines()[-6:],
-                hint="it says why in the conditions of each",
-                command="kubectl describe customresourcedefinitions",
-            ) from error
 
-
-def _definitions() -> list[Path]:
-    return sorted(paths.content().glob("charts/*/crds"))
+def definitions() -> list[str]:
+    """The names of the CustomResourceDefinitions that the charts bring; their files are named GROUP_PLURAL.yaml."""
+    files = paths.content().glob("charts/*/crds/*.yaml")
+    return sorted(".".join(reversed(file.stem.split("_"))) for file in files)
 
 
 @contextlib.contextmanager

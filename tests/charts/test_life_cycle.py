@@ -17,6 +17,7 @@ import pytest
 from tests.charts.helpers import HELMS, helm
 from tests.control_plane import control_plane
 
+from maas import deploy
 from maas.bundle import tools
 from maas.charts import render
 from maas.cluster import Cluster
@@ -73,7 +74,7 @@ def definitions(cluster: Cluster) -> None:
     for chart in render.subcharts():
         if (chart / "crds").is_dir():
             kubectl(cluster, "apply", "--server-side", "--force-conflicts", f"--filename={chart / 'crds'}")
-    kubectl(cluster, "wait", "--for=condition=Established", "customresourcedefinitions", "--all", "--timeout=60s")
+    cluster.wait_established(deploy.definitions())
 
 
 def newer(directory: Path) -> Path:

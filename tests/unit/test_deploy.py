@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from maas import deploy, paths, process
 from maas.cluster import Cluster
-from maas.errors import ClusterError, ProcessError
+from maas.errors import ClusterError
 
 
 def test_values_merge_as_helm_merges_files() -> None:
@@ -46,7 +47,6 @@ class Helm:
         self.revisions: list[tuple[str, dict[str, Any]]] = []
         self.applied: list[str] = []
         self.awaited: list[tuple[list[str], int]] = []
-        self.unserved = ""
         self.asked = 0
         self.refusal: pyhelm3.Error | None = None
 
@@ -69,13 +69,10 @@ class Helm:
         return SimpleNamespace(revision=len(self.revisions), notes="notes")
 
     def run(self, argv: list[Any]) -> None:
-        charts = [Path(word.removeprefix("--filename=")).parent.name for word in map(str, argv) if "=/" in word][1:]
-        if argv[2] == "apply":
-            self.applied += charts
-        elif self.unserved:
-            raise ProcessError(("kubectl",), returncode=1, stderr=self.unserved)
-        else:
-            self.awaited.append((charts, len(self.revisions)))
+        self.applied.append(Path(argv[-1].removeprefix("--filename=")).parent.name)
+
+    def wait_established(self, definitions: list[str]) -> None:
+        self.awaited.append((definitions, len(self.revisions)))
 
 
 @pytest.fixture
@@ -88,7 +85,9 @@ def helm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Helm:
     for name in ("calico", "kube-prometheus"):
         (tmp_path / "charts" / name / "crds").mkdir()
     monkeypatch.setattr(paths, "content", lambda: tmp_path)
+    (tmp_path / "charts" / "calico" / "crds" / "crd.projectcalico.org_tiers.yaml").touch()
     monkeypatch.setattr(process, "run", made.run)
+    monkeypatch.setattr(Cluster, "wait_established", made.wait_established)
     return made
 
 
@@ -144,13 +143,16 @@ def test_a_run_that_was_interrupted_after_the_network_brings_the_kinds(helm: Hel
 def test_nothing_is_installed_before_its_kinds_are_served(helm: Helm) -> None:
     made = deployer(helm)
     made.network()
+    assert helm.awaited == [], "Helm itself waits for those that it brings"
     made.deploy(definitions=False)
-    assert helm.awaited == [(["calico", "kube-prometheus"], 1)], "once, before the second revision"
-    helm.unserved = "error: timed out waiting for the condition on customresourcedefinitions/probes"
-    with pytest.raises(ClusterError, match="does not serve the kinds") as caught:
-        deployer(helm, a=1).deploy()
-    assert caught.value.context == (helm.unserved,)
-    assert len(helm.revisions) == 2
+    assert helm.awaited == [(["tiers.crd.projectcalico.org"], 1)], "before the second revision"
+
+
+def test_the_definitions_of_the_charts_are_named_as_their_files_are() -> None:
+    files = list(paths.content().glob("charts/*/crds/*.yaml"))
+    names = [re.search(r"^  name: (\S+)$", file.read_text(encoding="utf-8"), re.MULTILINE) for file in files]
+    assert deploy.definitions() == sorted(name[1] for name in names if name)
+    assert len(files) > 30
 
 
 def test_what_helm_says_when_it_refuses_is_told(helm: Helm) -> None:
