@@ -20,6 +20,7 @@ import threading
 import time
 import venv
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ import yaml
 from tests.control_plane import control_plane
 from tests.loopback import registry
 
-from maas import images, lab, paths
+from maas import access, images, lab, paths
 from maas.bundle import cache, oci, tools
 from maas.charts.helm import Helm
 from maas.release import application, checksums, make, repository, serve, signing
@@ -332,6 +333,63 @@ def test_helm_installs_from_the_repository_upgrades_rolls_back_and_installs_by_d
     helm("uninstall", "maas", "--namespace", "maas")
     helm("install", "maas", world.tree / "dist" / "0.2.0" / "maas-0.2.0.tgz", *values)
     helm("uninstall", "maas", "--namespace", "maas")
+
+
+@pytest.fixture(scope="module")
+def laboratory(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+    """A lab whose hosts have both releases' images: its kubeconfig, and the values that it was made with."""
+    name = "released"
+
+    def maas(*words: str) -> None:
+        run(sys.executable, "-m", "maas", *words, cwd=paths.content())
+
+    maas("down", "--name", name)
+    maas("up", "--name", name, "--yes")
+    try:
+        for host, archive in product(("master", "node1", "node2"), world.tree.glob("dist/*/restaurant-*.oci.tar")):
+            load = ["docker", "exec", "-i", f"maas-{name}-{host}", "ctr", "-n", "k8s.io", "images", "import", "-"]
+            with archive.open("rb") as content:
+                subprocess.run(load, stdin=content, check=True, capture_output=True, timeout=120)
+        kubeconfig = access.connect(name).kubeconfig
+        values = tmp_path_factory.mktemp("values") / "values.yaml"
+        words = ("get", "values", "maas", "--namespace", "maas", "--output", "yaml")
+        values.write_text(world.helm("4", *words, kubeconfig=kubeconfig))
+        yield kubeconfig, values
+    finally:
+        maas("down", "--name", name)
+
+
+@pytest.mark.parametrize("major", HELMS)
+def test_on_real_nodes_a_release_is_installed_upgraded_and_rolled_back(
+    world: World, laboratory: tuple[Path, Path], major: Major
+) -> None:
+    kubeconfig, values = laboratory
+
+    def helm(*words: str | Path) -> str:
+        return world.helm(major, *words, kubeconfig=kubeconfig)
+
+    def image() -> str:
+        path = "jsonpath={.spec.template.spec.containers[0].image}"
+        words = ("-n", "restaurant", "get", "deployment", "restaurant", "--output", path)
+        return run(tools.tool("kubectl"), "--kubeconfig", kubeconfig, *words).stdout.rpartition(":")[2]
+
+    ready = ("--namespace", "maas", "--wait", "--timeout", "5m")
+    given = (*ready, "--create-namespace", "--values", values)
+    world.helm(major, "repo", "add", "--force-update", "maas", world.address)
+    helm("uninstall", "maas", *ready)
+    helm("install", "maas", "maas/maas", "--version", "0.1.0", *given)
+    assert image() == "0.1.0"
+    helm("upgrade", "maas", "maas/maas", "--version", "0.2.0", *given)
+    assert image() == "0.2.0"
+    assert "Succeeded" in helm("test", "maas", "--namespace", "maas", "--timeout", "3m")
+    helm("rollback", "maas", "1", *ready)
+    assert image() == "0.1.0"
+    helm("uninstall", "maas", *ready)
+    reference = f"{world.registry}/maas/charts/maas"
+    digest = run(tools.tool("crane"), "digest", f"{reference}:0.2.0").stdout.strip()
+    helm("install", "maas", f"oci://{reference}@{digest}", "--plain-http", *given)
+    assert image() == "0.2.0"
+    assert "Succeeded" in helm("test", "maas", "--namespace", "maas", "--timeout", "3m")
 
 
 def test_a_publication_that_is_killed_is_not_seen_and_the_next_one_ends_it(world: World, tmp_path: Path) -> None:
