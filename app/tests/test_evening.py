@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import threading
 import time
@@ -234,7 +235,10 @@ def test_the_pages_of_the_floor_and_of_an_order_work_without_scripts(server: Fla
     assert cook.post(f"/cuisine/lignes/{line}", data={"status": "ready"}).status_code == 303
     assert server.post(f"{page}/lignes/{line}/servie").status_code == 303
     assert "Servie" in server.get(page).text
-    assert server.post(f"{page}/convives", data={"covers": "4", "note": "fenêtre"}).status_code == 303
+    seen = re.search(r'name="seen" value="(\w+)"', server.get(page).text)
+    assert seen
+    guests = {"seen": seen[1], "covers": "4", "note": "fenêtre"}
+    assert [server.post(f"{page}/convives", data=guests).status_code for _ in range(2)] == [303, 412]
     assert server.post(f"{page}/transfert", data={"table": "2"}).status_code == 303
     for path, wrong in (("transfert", {"table": "x"}), ("fusion", {"into": "x"}), ("convives", {"covers": "0"})):
         assert server.post(f"{page}/{path}", data=wrong).status_code in {404, 422}

@@ -12,7 +12,7 @@ from restaurant.billing.models import Method
 from restaurant.billing.service import Bill
 from restaurant.http.paging import PageView
 from restaurant.orders.models import OrderStatus
-from restaurant.types import LARGEST, Name
+from restaurant.types import LARGEST, Why
 
 Cents = Annotated[int, Field(ge=1, le=LARGEST)]
 Approval = Annotated[str, Field(max_length=100)]
@@ -128,7 +128,7 @@ class NewDiscount(BaseModel):
 
     amount: Cents | None = None
     percent: Annotated[int, Field(ge=1, le=100)] | None = None
-    reason: Annotated[Name, Field(max_length=200)]
+    reason: Why
     approval: Approval | None = None
 
     @model_validator(mode="after")
@@ -154,7 +154,7 @@ class NewRefund(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     amount: Cents
-    reason: Annotated[Name, Field(max_length=200)]
+    reason: Why
     approval: Approval | None = None
 
 

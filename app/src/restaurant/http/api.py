@@ -185,7 +185,8 @@ def _read_body(model: type[BaseModel]) -> BaseModel:
     if request.mimetype != "application/json":
         raise UnsupportedMediaType
     try:
-        return model.model_validate_json(request.get_data())
+        # Strictly: `true` is no amount of one cent, nor is "1".
+        return model.model_validate_json(request.get_data(), strict=True)
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
             raise BadRequest(_("The body is not valid JSON."), code="malformed-json") from error

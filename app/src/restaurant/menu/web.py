@@ -57,7 +57,8 @@ def set_out_of_stock(dish: int) -> Response:
     wanted = read_switch(request.form, "out_of_stock")
     with _database().writing() as session:
         found = service.read_dish(session, dish)
-        editing.change_dish(session, found, DishChange(out_of_stock=wanted))
+        if found.out_of_stock != wanted:
+            editing.change_dish(session, found, DishChange(out_of_stock=wanted))
     return _back(dish)
 
 
@@ -67,7 +68,8 @@ def set_hidden(dish: int) -> Response:
     wanted = read_switch(request.form, "archived")
     with _database().writing() as session:
         found = editing.find_dish(session, dish)
-        editing.change_dish(session, found, DishChange(archived=wanted))
+        if found.archived != wanted:
+            editing.change_dish(session, found, DishChange(archived=wanted))
     return _back(dish)
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from restaurant.menu.models import Allergen, Course, Station
 from restaurant.orders.models import LineStatus, Order, OrderKind, OrderStatus
-from restaurant.types import Key, Name, Text
+from restaurant.types import Key, Name, Text, Why
 
 
 class LinePlacement(BaseModel):
@@ -148,7 +148,7 @@ class Reason(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reason: Annotated[Name, Field(max_length=200)]
+    reason: Why
     approval: Annotated[str, Field(max_length=100)] | None = None
 
 

@@ -271,6 +271,8 @@ def void_line(session: Session, order: Order, line: OrderLine, *, reason: str, b
 def transfer(session: Session, order: Order, table: Table) -> None:
     """Move an order to another table. Raises `Conflict` when that table is taken or cannot be used."""
     _unsettled(order)
+    if order.table_id == table.id:
+        return
     _usable(session, table)
     order.table_id = table.id
     _flush_table(session)

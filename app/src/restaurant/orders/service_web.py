@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from contextlib import AbstractContextManager
 
@@ -14,7 +15,9 @@ from restaurant.database import Database
 from restaurant.errors import Invalid
 from restaurant.floor.models import TableState
 from restaurant.floor.service import read_floor, read_table
+from restaurant.forms import read_form
 from restaurant.http import idempotency
+from restaurant.http.api import Stale
 from restaurant.http.guard import signed_in
 from restaurant.i18n import gettext as _
 from restaurant.menu import service as menu
@@ -22,8 +25,8 @@ from restaurant.menu.models import Allergen, Course
 from restaurant.menu.web import dishes_block
 from restaurant.orders import service
 from restaurant.orders.machine import SETTLED
-from restaurant.orders.models import LineStatus
-from restaurant.orders.schemas import Guests, LinesPlacement
+from restaurant.orders.models import LineStatus, Order
+from restaurant.orders.schemas import Firing, Guests, LinesPlacement, Reason
 from restaurant.orders.web import read_lines
 from restaurant.people.permissions import Permission
 from restaurant.people.service import answer_for, give_approval
@@ -54,6 +57,7 @@ def order_page(reference: uuid.UUID) -> str:
             courses=list(Course),
             Status=LineStatus,
             key=uuid.uuid4().hex,
+            seen=_known_of_guests(order),
         )
 
 
@@ -85,10 +89,9 @@ def add_lines(reference: uuid.UUID) -> Response:
 @pages.post("/<uuid:reference>/envoi")
 def fire(reference: uuid.UUID) -> Response:
     """Send a held course to the kitchen."""
-    wanted = request.form.get("course", "")
-    course = Course(wanted) if wanted in {entry.value for entry in Course} else None
+    firing = read_form(Firing, {"course": request.form.get("course") or None})
     with _writing() as session:
-        service.fire(session, service.lock_order(session, reference), course=course)
+        service.fire(session, service.lock_order(session, reference), course=firing.course)
     return _back(reference)
 
 
@@ -126,15 +129,16 @@ def cancel(reference: uuid.UUID) -> Response:
 @pages.post("/<uuid:reference>/convives")
 def describe_guests(reference: uuid.UUID) -> Response:
     """Change what is known about the guests."""
-    try:
-        guests = Guests.model_validate(
-            {**{name: request.form.get(name, "") for name in ("covers", "guest", "note")},
-             "allergies": request.form.getlist("allergies")}
-        )  # fmt: skip
-    except ValidationError as error:
-        raise Invalid(_("Say how many guests there are (1 to 60).")) from error
+    guests = read_form(
+        Guests,
+        {name: request.form.get(name, "") for name in ("covers", "guest", "note")}
+        | {"allergies": request.form.getlist("allergies")},
+    )
     with _writing() as session:
         order = service.lock_order(session, reference)
+        # The order's version would count every dish that the kitchen moves meanwhile.
+        if request.form.get("seen", "") != _known_of_guests(order):
+            raise Stale(_("Somebody has changed this meanwhile. Load it again and repeat your change."))
         service.describe_guests(
             session, order, covers=guests.covers, guest=guests.guest, note=guests.note, allergies=guests.allergies
         )
@@ -164,6 +168,12 @@ def merge(reference: uuid.UUID) -> Response:
     return _back(into)
 
 
+def _known_of_guests(order: Order) -> str:
+    """A digest of what is known about the guests, for a form that must not undo what somebody else wrote."""
+    known = (order.covers, order.guest, order.note, sorted(order.allergies))
+    return hashlib.sha256(repr(known).encode()).hexdigest()[:16]
+
+
 def _writing() -> AbstractContextManager[Session]:
     database: Database = current_app.extensions["database"]
     return database.writing()
@@ -174,10 +184,7 @@ def _back(reference: uuid.UUID) -> Response:
 
 
 def _reason() -> str:
-    reason = request.form.get("reason", "").strip()[:200]
-    if not reason:
-        raise Invalid(_("A reason is needed."))
-    return reason
+    return read_form(Reason, {"reason": request.form.get("reason", "")}).reason
 
 
 def _approval() -> str | None:

@@ -142,7 +142,10 @@ def read_recipe(session: Session, dish: int) -> Sequence[RecipeLine]:
 
 def write_recipe(session: Session, dish: int, quantities: dict[int, int]) -> Sequence[RecipeLine]:
     """Replace a dish's recipe. Raises `NotFound` for the dish or an ingredient."""
-    for line in read_recipe(session, dish):
+    lines = read_recipe(session, dish)
+    if {line.ingredient_id: line.quantity for line in lines} == quantities:
+        return lines
+    for line in lines:
         session.delete(line)
     session.flush()
     known = set(session.scalars(select(Ingredient.id).where(Ingredient.id.in_(quantities))))

@@ -92,10 +92,10 @@ def recipe_page(dish: int) -> str:
 
 @pages.post("/recettes/<key:dish>")
 def write_recipe(dish: int) -> Response:
-    """Write what one portion of a dish takes; rows without an ingredient are left out."""
+    """Write what one portion of a dish takes; empty rows are left out."""
     form = request.form
     rows = [(form.get(f"ingredient-{row}", ""), form.get(f"quantity-{row}", "")) for row in range(_ROWS)]
-    recipe = read_form(Recipe, {"items": [{"ingredient": key, "quantity": much} for key, much in rows if key]})
+    recipe = read_form(Recipe, {"items": [{"ingredient": key, "quantity": much} for key, much in rows if key or much]})
     with _database().writing() as session:
         service.write_recipe(session, dish, recipe.quantities())
     return redirect(url_for("stock.recipe_page", dish=dish), code=303)

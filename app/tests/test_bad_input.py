@@ -1,0 +1,443 @@
+"""Every form and every operation of the API refuses what is wrong with one clear message, and changes nothing.
+
+`FORMS` and `BODIES` say of each what a right request is; all wrong ones are made from it: fields that are missing, huge,
+of the wrong kind or not among the choices, unknown and stale things, requests sent twice, by another site or by nobody.
+A new form or operation that is not listed fails.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import inspect, text
+from werkzeug.test import TestResponse
+
+from restaurant.database import Database
+from restaurant.http.api import Api, Operation
+from restaurant.http.guard import Guard
+from restaurant.people.permissions import Access, Role
+from restaurant.types import LARGEST
+from test_evening import add, post, seat
+
+SignIn = Callable[[Role], FlaskClient]
+Values = dict[str, str]
+EGGS, STEW, TATIN = 2, 7, 14
+NOBODY = "00000000-0000-0000-0000-000000000000"
+HUGE = "x" * 5000
+#: Attempts to sign in are counted and replies are kept: that is not what a request asks for.
+NOT_COUNTED = {"alembic_version", "login_attempts", "login_session", "approval", "stored_reply"}
+
+
+@dataclass(frozen=True)
+class House:
+    """What there is to send requests about: places in paths and bodies by name."""
+
+    client: FlaskClient
+    database: Database
+    names: dict[str, Any]
+
+    def state(self) -> dict[str, list[str]]:
+        """Every row of every table."""
+        with self.database.reading() as session:
+            tables = set(inspect(self.database.engine).get_table_names()) - NOT_COUNTED
+            return {
+                table: sorted(repr(tuple(row)) for row in session.execute(text(f'SELECT * FROM "{table}"')))
+                for table in sorted(tables)
+            }
+
+    def path(self, rule: str) -> str:
+        """`rule` with the house's own things in its places."""
+        return re.sub(r"<(?:\w+:)?(\w+)>", lambda found: str(self.names[found[1]]), rule)
+
+    def unknown(self, rule: str) -> list[str]:
+        """`rule` with things in its places that there are not."""
+        keys = re.sub(r"<uuid:\w+>", NOBODY, rule)
+        return [re.sub(r"<key:\w+>", key, keys) for key in ("999999", str(LARGEST + 1), "0", "x")]
+
+    def filled(self, value: Any) -> Any:
+        """`value` with ``{name}`` in it replaced by the house's own things."""
+        if isinstance(value, dict):
+            return {key: self.filled(entry) for key, entry in value.items()}
+        if isinstance(value, list):
+            return [self.filled(entry) for entry in value]
+        found = re.fullmatch(r"\{(\w+)\}", value) if isinstance(value, str) else None
+        return self.names[found[1]] if found else value
+
+
+@pytest.fixture
+def house(sign_in: SignIn, database: Database) -> House:
+    client = sign_in(Role.ADMIN)
+    order, other, billed, presented = (seat(client, table)["reference"] for table in (1, 2, 3, 7))
+    line = add(client, order, EGGS)["lines"][0]["id"]
+    add(client, order, STEW, hold=True)
+    ready = add(client, order, TATIN)["lines"][-1]["id"]
+    post(client, f"/kitchen/lines/{ready}/move", {"status": "ready"})
+    add(client, other, EGGS)
+    add(client, billed, EGGS)
+    add(client, presented, EGGS)
+    for reference in (billed, presented):
+        post(client, f"/orders/{reference}/bill", None)
+    payment = post(client, f"/orders/{billed}/payments", {"amount": 100, "method": "cash"}).get_json()["reference"]
+    start = datetime.now(UTC).replace(microsecond=0) + timedelta(days=2)
+    slots = client.get(f"/api/v1/availability?day={start.date()}&covers=2").get_json()["slots"]
+    booking = {"starts_at": slots[0], "covers": 2, "guest": "Ana", "contact": "0612345678"}
+    wait = {"guest": "Bo", "covers": 2, "quoted_minutes": 10}
+    new = {"username": "lea", "name": "Léa", "role": "server", "password": "une phrase assez longue"}
+    names = {
+        "reference": order, "other": other, "billed": billed, "presented": presented, "line": line, "ready": ready, "payment": payment,
+        "booking": post(client, "/bookings", booking).get_json()["reference"], "slot": slots[1],
+        "entry": post(client, "/waiting-list", wait).get_json()["id"],
+        "ingredient": post(client, "/ingredients", {"name": "Sel", "unit": "gram", "quantity": 9}).get_json()["id"],
+        "person": post(client, "/people", new).get_json()["id"],
+        "room": post(client, "/rooms", {"name": "Cave"}).get_json()["id"],
+        "category": post(client, "/categories", {"name": "Vide"}).get_json()["id"],
+        "table": 4, "dish": EGGS, "number": 1,
+    }  # fmt: skip
+    return House(client, database, names)
+
+
+#: Right values of each form, by endpoint. `{name}` is one of the house's things.
+FORMS: dict[str, Values] = {
+    "cash.present": {},
+    "cash.pay": {"key": "k", "amount": "1,00", "tip": "0", "method": "card"},
+    "cash.give_discount": {"key": "k", "amount": "1", "reason": "geste"},
+    "cash.reopen": {},
+    "cash.refund": {"key": "k", "amount": "0,50", "reason": "geste"},
+    "card.change_dish": {
+        "version": "1", "category": "1", "name": "Œuf", "name_en": "", "description": "", "description_en": "",
+        "vat_dine_in": "1000", "vat_take_away": "1000", "station": "cold", "course": "starter", "price": "6,20",
+        "available_from": "", "available_until": "",
+    },
+    "card.set_hidden": {"archived": "1"},
+    "card.set_out_of_stock": {"out_of_stock": "1"},
+    "card.add_dish": {
+        "category": "1", "name": "Velouté", "vat_dine_in": "1000", "vat_take_away": "1000", "station": "hot",
+        "course": "starter", "price": "7",
+    },
+    "card.add_category": {"name": "Glaces", "name_en": ""},
+    "card.change_category": {"version": "1", "name": "Sorbets", "name_en": ""},
+    "closings.close_day": {},
+    "orders.place_order": {"key": "k", "guest": "Ana", "quantity-2": "1"},
+    "account.change_password": {
+        "current": "none at all", "new": "une autre phrase longue", "again": "une autre phrase longue",
+    },
+    "door.sign_in": {"username": "lea", "password": "une phrase assez longue"},
+    "kitchen.move_line": {"status": "preparing"},
+    "door.sign_out": {},
+    "team.add_person": {"username": "sam", "name": "Sam", "role": "kitchen"},
+    "team.change_person": {"version": "1", "name": "Léa B.", "role": "host"},
+    "team.set_access": {"active": "0"},
+    "team.give_password": {},
+    "orders.choose_language": {"lang": "en", "back": "/"},
+    "bookings.move": {"status": "cancelled"},
+    "bookings.join_waiting_list": {"key": "k", "guest": "Cy", "contact": "", "covers": "2", "quoted_minutes": "10"},
+    "bookings.move_waiting": {"status": "left"},
+    "booking.book": {"key": "k", "starts_at": "{slot}", "covers": "2", "guest": "Cy", "contact": "0612345678"},
+    "booking.cancel": {},
+    "plan.add_room": {"name": "Patio"},
+    "plan.change_room": {"version": "1", "name": "Caveau"},
+    "plan.add_table": {
+        "room": "1", "name": "T9", "shape": "round", "seats_min": "1", "seats_max": "2", "width": "90", "height": "90",
+    },
+    "plan.change_table": {
+        "version": "1", "room": "1", "name": "T9", "shape": "round", "seats_min": "1", "seats_max": "2",
+        "width": "90", "height": "90",
+    },
+    "floor.seat_guests": {"covers": "2", "guest": ""},
+    "floor.set_condition": {"condition": "cleaning"},
+    "floor.join": {"into": "5"},
+    "service.cancel": {"reason": "parti"},
+    "service.describe_guests": {"seen": "{seen}", "covers": "3", "guest": "", "note": ""},
+    "service.fire": {"course": "main"},
+    "service.merge": {"into": "{other}"},
+    "service.add_lines": {"key": "k", "quantity-2": "1", "seat": ""},
+    "service.void": {"reason": "erreur"},
+    "service.serve": {},
+    "service.transfer": {"table": "4"},
+    "stock.add_ingredient": {"name": "Poivre", "unit": "gram", "quantity": "1", "low_at": "0"},
+    "stock.move": {"key": "k", "reason": "delivered", "quantity": "5"},
+    "stock.change_ingredient": {"version": "1", "name": "Sel fin", "low_at": "2"},
+    "stock.write_recipe": {"ingredient-0": "{ingredient}", "quantity-0": "3"},
+}  # fmt: skip
+
+#: What stands in a form's path where it is not the house's first one of its kind.
+ELSEWHERE = {
+    "cash.pay": {"reference": "billed"},
+    "cash.present": {"reference": "other"},
+    "cash.reopen": {"reference": "presented"},
+    "bookings.move": {"reference": "booking"},
+    "booking.cancel": {"reference": "booking"},
+    "service.serve": {"line": "ready"},
+}
+#: Fields that may be empty, in general and in some forms.
+EMPTY = {"tip", "name_en", "description", "description_en", "available_from", "available_until", "guest", "contact",
+         "note", "seat", "into", "course"}  # fmt: skip
+OPTIONAL = {
+    "orders.place_order": set(),
+    "booking.book": set(),
+    "stock.add_ingredient": {"quantity", "low_at"},
+    "plan.add_table": {"shape", "seats_min", "width", "height"},
+}
+#: Forms that do something anew each time they are sent, and what they do it to is no document of the house.
+AGAIN = {"team.give_password", "door.sign_in", "account.change_password"}
+REFUSED = {400, 401, 403, 404, 405, 409, 412, 413, 415, 422, 428}
+
+
+def forms(app: Flask) -> dict[str, str]:
+    """The rule of each form by its endpoint."""
+    return {
+        rule.endpoint: rule.rule
+        for rule in app.url_map.iter_rules()
+        if "POST" in (rule.methods or ()) and not rule.rule.startswith("/api/")
+    }
+
+
+def wrong_forms(endpoint: str, right: Values) -> Iterator[tuple[str, Values]]:
+    """Forms that must be refused, with what is wrong with each."""
+    for name, value in right.items():
+        if name in {"lang", "back", "key"}:
+            continue
+        if name not in OPTIONAL.get(endpoint, EMPTY):
+            yield f"{name} missing", {key: entry for key, entry in right.items() if key != name}
+        yield f"{name} huge", right | {name: HUGE}
+        if name in {"quantity-2", "covers", "version", "price", "amount", "tip", "table", "seat"} or (
+            value.isdigit() and name != "contact"
+        ):
+            for number in ("-1", "1e3", "99999999999", "²"):
+                yield f"{name} {number}", right | {name: number}
+        if name in {"status", "method", "station", "course", "shape", "unit", "role", "condition", "starts_at"}:
+            yield f"{name} unknown", right | {name: "something"}
+
+
+def one_message(reply: TestResponse, *, api: bool) -> str | None:
+    """What is wrong with how a refusal is told, None if it is told as it should be."""
+    if reply.status_code not in REFUSED:
+        return f"answered {reply.status_code}"
+    if api:
+        told = reply.get_json(silent=True) or {}
+        right = reply.content_type == "application/problem+json" and told.get("detail") and told.get("request_id")
+        return None if right else f"told as {reply.content_type}: {reply.text[:200]}"
+    told = re.findall(r"<h1>(.+?)</h1>|role=\"alert\">(.+?)<", reply.text)
+    return None if reply.content_type.startswith("text/html") and told else f"told as {reply.text[:300]}"
+
+
+def test_every_form_refuses_what_is_wrong_and_changes_nothing(app: Flask, house: House) -> None:
+    assert set(forms(app)) == set(FORMS), "say here what the right values of a new form are"
+    before, faults = house.state(), []
+    guard: Guard = app.extensions["guard"]
+    for endpoint, rule in forms(app).items():
+        names = {key: house.names[name] for key, name in ELSEWHERE.get(endpoint, {}).items()}
+        here = House(house.client, house.database, house.names | names)
+        page = here.path(rule)
+        right = {key: str(value) for key, value in here.filled(with_seen(here, FORMS[endpoint])).items()}
+        tried = [(why, house.client.post(page, data=form)) for why, form in wrong_forms(endpoint, right)]
+        tried += [("too large", house.client.post(page, data={**right, "more": "x" * 300_000}))]
+        tried += [("another site", house.client.post(page, data=right, headers={"Sec-Fetch-Site": "cross-site"}))]
+        if "<" in rule:
+            tried += [(path, house.client.post(path, data=right)) for path in house.unknown(rule)]
+        faults += [(endpoint, why, fault) for why, reply in tried if (fault := one_message(reply, api=False))]
+        if guard.rule(endpoint, "POST") is not Access.PUBLIC:
+            turned = app.test_client().post(page, data=right)
+            if not turned.location.startswith("/connexion?"):
+                faults.append((endpoint, "nobody", str(turned.status_code)))
+        if (after := house.state()) != before:
+            changed = [table for table in before if before[table] != after[table]]
+            faults.append((endpoint, "changed", str(changed)))
+            before = after
+    assert faults == [], "\n".join(map(str, faults))
+
+
+def with_seen(house: House, form: Values) -> dict[str, Any]:
+    """`form` with what its page had said of the guests."""
+    if "seen" not in form:
+        return dict(form)
+    page = house.client.get(f"/service/{house.names['reference']}").text
+    found = re.search(r'name="seen" value="(\w+)"', page)
+    assert found
+    return form | {"seen": found[1]}
+
+
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("endpoint", sorted(set(FORMS) - AGAIN))
+def test_a_form_sent_twice_acts_once(app: Flask, house: House, endpoint: str) -> None:
+    names = {key: house.names[name] for key, name in ELSEWHERE.get(endpoint, {}).items()}
+    here = House(house.client, house.database, house.names | names)
+    page = here.path(forms(app)[endpoint])
+    form = {key: str(value) for key, value in here.filled(with_seen(here, FORMS[endpoint])).items()}
+    first = house.client.post(page, data=form)
+    assert first.status_code in {200, 303}, first.text
+    after = house.state()
+    second = house.client.post(page, data=form)
+    assert second.status_code == 303 or one_message(second, api=False) is None, second.text
+    assert house.state() == after
+
+
+#: A right body of each operation that takes one.
+BODIES: dict[str, dict[str, Any]] = {
+    "POST /dishes": {"category": 1, "name": "Velouté", "price": 700, "station": "hot", "course": "starter"},
+    "PATCH /dishes/<key:dish>": {"name": "Œuf", "price": 700, "allergens": ["eggs"], "out_of_stock": False},
+    "POST /categories": {"name": "Glaces", "name_en": "Ices"},
+    "PATCH /categories/<key:category>": {"name": "Sorbets", "position": 1},
+    "POST /orders": {"guest": "Ana", "note": "", "lines": [{"dish": EGGS, "quantity": 1}]},
+    "POST /orders/<uuid:reference>/lines": {"lines": [{"dish": EGGS}], "hold": True},
+    "PUT /orders/<uuid:reference>/guests": {"covers": 3, "guest": "Ana", "note": "", "allergies": ["milk"]},
+    "POST /orders/<uuid:reference>/fire": {"course": "main"},
+    "POST /orders/<uuid:reference>/lines/<key:line>/move": {"status": "preparing"},
+    "POST /orders/<uuid:reference>/lines/<key:line>/void": {"reason": "erreur"},
+    "POST /orders/<uuid:reference>/transfer": {"table": 5},
+    "POST /orders/<uuid:reference>/merge": {"into": "{other}"},
+    "POST /orders/<uuid:reference>/cancel": {"reason": "parti"},
+    "POST /seatings": {"table": 6, "covers": 2, "guest": "", "allergies": []},
+    "POST /tables/<key:table>/join": {"into": 5},
+    "POST /tables": {"room": 1, "name": "T9", "shape": "round", "seats_max": 2, "x": 0},
+    "PATCH /tables/<key:table>": {"name": "T8", "x": 10, "condition": "cleaning"},
+    "POST /rooms": {"name": "Patio"},
+    "PATCH /rooms/<key:room>": {"name": "Caveau"},
+    "POST /bookings": {"starts_at": "{slot}", "covers": 2, "guest": "Cy", "contact": "0612345678", "note": ""},
+    "POST /bookings/<uuid:reference>/move": {"status": "cancelled"},
+    "POST /waiting-list": {"guest": "Cy", "contact": "", "covers": 2, "quoted_minutes": 10},
+    "POST /waiting-list/<key:entry>/move": {"status": "left"},
+    "POST /orders/<uuid:reference>/discounts": {"amount": 100, "reason": "geste"},
+    "POST /orders/<uuid:reference>/payments": {"amount": 100, "tip": 0, "method": "card"},
+    "POST /payments/<uuid:payment>/refunds": {"amount": 50, "reason": "geste"},
+    "POST /ingredients": {"name": "Poivre", "unit": "gram", "quantity": 1, "low_at": 0},
+    "POST /ingredients/<key:ingredient>/movements": {"reason": "delivered", "quantity": 5},
+    "PATCH /ingredients/<key:ingredient>": {"name": "Sel fin", "low_at": 2},
+    "PUT /dishes/<key:dish>/recipe": {"items": [{"ingredient": "{ingredient}", "quantity": 3}]},
+    "POST /kitchen/lines/<key:line>/move": {"status": "ready"},
+    "POST /sessions": {"username": "lea", "password": "une phrase assez longue"},
+    "PUT /account/password": {"current": "none at all", "new": "une autre phrase longue"},
+    "POST /approvals": {"username": "lea", "password": "une phrase assez longue", "permission": "refund"},
+    "POST /people": {"username": "sam", "name": "Sam", "role": "kitchen", "password": "une phrase assez longue"},
+    "PATCH /people/<key:person>": {"name": "Léa B.", "role": "host", "active": True},
+}
+
+#: What stands in an operation's path where it is not the house's first one of its kind.
+OTHERS = {
+    "POST /orders/<uuid:reference>/payments": {"reference": "billed"},
+    "POST /bookings/<uuid:reference>/move": {"reference": "booking"},
+    "POST /bookings/<uuid:reference>/cancel": {"reference": "booking"},
+    "GET /bookings/<uuid:reference>": {"reference": "booking"},
+}
+WRONG: list[Any] = [{"a": {}}, [[]], HUGE, "a\0b", -1, 1.5, 2**63, True]
+#: Values that are right after all: text that is long or looks odd where any text may stand, and truth.
+RIGHT = {("hold", True), ("out_of_stock", True), ("active", True), ("password", HUGE), ("current", HUGE)}
+
+
+def operations(app: Flask) -> dict[str, tuple[str, Operation]]:
+    """Each operation of the API by method and path, with its endpoint."""
+    return {
+        f"{operation.method} {operation.path}": (f"{api.name}.{operation.function.__name__}", operation)
+        for api in app.blueprints.values()
+        if isinstance(api, Api)
+        for operation in api.operations
+    }
+
+
+def wrong_bodies(operation: Operation, right: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    """Bodies that must be refused, with what is wrong with each."""
+    assert operation.body is not None
+    yield "a list", []
+    yield "a text", "x"
+    yield "another field", right | {"surprise": 1}
+    for name, field in operation.body.model_fields.items():
+        if name not in right:
+            continue
+        if field.is_required():
+            yield f"{name} missing", {key: value for key, value in right.items() if key != name}
+        for value in WRONG:
+            if (name, value) not in RIGHT if not isinstance(value, dict | list) else True:
+                yield f"{name} {str(value)[:20]}", right | {name: value}
+
+
+def requests(house: House, name: str, operation: Operation) -> Iterator[tuple[str, set[int], TestResponse]]:
+    """Wrong requests of one operation: what is wrong, how it may be answered, and the answer."""
+    right = house.filled(BODIES.get(name))
+    path = house.path("/api/v1" + operation.path)
+    headers = {"Idempotency-Key": "k"} if operation.idempotent else {}
+    headers |= {"If-Match": '"1"'} if operation.if_match else {}
+
+    def ask(where: str = path, *, without: str = "", **given: Any) -> TestResponse:
+        sent = {key: value for key, value in (headers | given.pop("headers", {})).items() if key != without}
+        body = {} if right is None or "data" in given or "json" in given else {"json": right}
+        return house.client.open(where, method=operation.method, headers=sent, **body, **given)
+
+    if "<" in operation.path:
+        for unknown in house.unknown("/api/v1" + operation.path):
+            # A query that is needed and not there is seen first.
+            yield unknown, {404, 405} if operation.query is None else {404, 405, 422}, ask(unknown)
+    if operation.idempotent:
+        yield "no key", {400}, ask(without="Idempotency-Key")
+        for key in ("", "x" * 101):
+            yield "a wrong key", {400}, ask(headers={"Idempotency-Key": key})
+    if operation.if_match:
+        yield "no version", {428}, ask(without="If-Match")
+        for version in ('"999"', "*", "x", 'W/"1"'):
+            yield "a stale version", {412}, ask(headers={"If-Match": version})
+    if operation.query is not None:
+        for query in ("surprise=1", *(f"{field}=%C3%A9" for field in operation.query.model_fields)):
+            yield query, {422}, ask(f"{path}?{query}")
+    if right is None:
+        return
+    yield "no JSON", {415}, ask(data=b"a=b", content_type="application/x-www-form-urlencoded")
+    yield "too large", {413}, ask(data=b"x" * 300_000, content_type="application/json")
+    for data in (b"", b"{", b"\xff", b"nul"):
+        yield "malformed", {400}, ask(data=data, content_type="application/json")
+    for why, body in wrong_bodies(operation, right):
+        yield why, {400, 422, 401, 404}, ask(json=body)
+
+
+def test_every_operation_refuses_what_is_wrong_and_changes_nothing(app: Flask, house: House) -> None:
+    known = operations(app)
+    assert {name for name, (_endpoint, entry) in known.items() if entry.body is not None} == set(BODIES)
+    before, faults = house.state(), []
+    guard: Guard = app.extensions["guard"]
+    for name, (endpoint, operation) in known.items():
+        names = {key: house.names[entry] for key, entry in OTHERS.get(name, {}).items()}
+        here = House(house.client, house.database, house.names | names)
+        for why, answers, reply in requests(here, name, operation):
+            fault = one_message(reply, api=True)
+            if fault or reply.status_code not in answers:
+                faults.append((name, why, fault or f"answered {reply.status_code}"))
+        if guard.rule(endpoint, operation.method) is not Access.PUBLIC:
+            turned = app.test_client().open(here.path("/api/v1" + operation.path), method=operation.method)
+            if turned.status_code != 401 or (fault := one_message(turned, api=True)):
+                faults.append((name, "nobody", fault or str(turned.status_code)))
+        if (after := house.state()) != before:
+            faults.append((name, "changed", str([table for table in before if before[table] != after[table]])))
+            before = after
+    assert faults == [], "\n".join(map(str, faults))
+
+
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+def test_an_operation_sent_twice_acts_once(app: Flask, house: House) -> None:
+    faults = []
+    # What ends an order or takes a thing away comes last.
+    for name, (_endpoint, operation) in sorted(
+        operations(app).items(),
+        key=lambda entry: re.search(r"merge|cancel|transfer|bill|^DELETE", entry[0]) is not None,
+    ):
+        if operation.method == "GET" or name in {"POST /sessions", "POST /approvals", "DELETE /sessions/current"}:
+            continue
+        names = {key: house.names[entry] for key, entry in OTHERS.get(name, {}).items()}
+        here = House(house.client, house.database, house.names | names)
+        path = here.path("/api/v1" + operation.path)
+        headers = {"Idempotency-Key": f"twice {name}"} | ({"If-Match": '"1"'} if operation.if_match else {})
+        body = {"json": here.filled(BODIES[name])} if name in BODIES else {}
+        first = house.client.open(path, method=operation.method, headers=headers, **body)
+        after = house.state()
+        second = house.client.open(path, method=operation.method, headers=headers, **body)
+        refused = second.status_code in REFUSED and one_message(second, api=True) is None
+        replayed = second.status_code == first.status_code and second.data == first.data
+        if not (refused or replayed) or house.state() != after:
+            faults.append((name, first.status_code, second.status_code, second.text[:200]))
+        if operation.idempotent and first.status_code < 300 and "Idempotent-Replayed" not in second.headers:
+            faults.append((name, "was not replayed", second.status_code, second.text[:200]))
+    assert faults == [], "\n".join(map(str, faults))
