@@ -39,7 +39,7 @@ def test_a_kubeconfig_works_for_its_ten_minutes_and_then_no_more(tmp_path: Path)
 
         def refusal() -> str:
             """What kubectl says against it; empty while it works."""
-            argv = [tools.tool("kubectl"), "--kubeconfig", file, "get", "pods", "--all-namespaces"]
+            argv: list[str | Path] = [tools.tool("kubectl"), "--kubeconfig", file, "get", "pods", "--all-namespaces"]
             done = run(argv, check=False, timeout=60)
             return done.stderr if done.returncode else ""
 
