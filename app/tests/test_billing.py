@@ -19,6 +19,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from conftest import SECRET
+from restaurant.app import create_app
 from restaurant.billing import journal
 from restaurant.billing.split import apportion, equal_shares, seat_shares
 from restaurant.cli import main
@@ -326,3 +327,16 @@ def test_the_pages_of_the_cash_desk_work_without_scripts(server: FlaskClient, ma
     assert "3 tickets en attente" in manager.get("/clotures").text
     assert manager.post("/clotures").status_code == 303
     assert "Z 1" in manager.get("/clotures").text
+
+
+def test_a_receipt_says_whose_it_is(server: FlaskClient, settings: Settings) -> None:
+    order = billed(server)
+    pay(server, order, 3200)
+    said = {"address": "1 rue du Four, Paris", "registration": "SIRET 123 456 789 00012"}
+    app = create_app(settings.model_copy(update=said))
+    client, token = app.test_client(), server.get_cookie("session")
+    assert token
+    client.set_cookie("session", token.value)
+    page = client.get("/caisse/tickets/1").text
+    assert all(text in page for text in said.values())
+    app.extensions["database"].engine.dispose()

@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text, update
 from sqlalchemy.exc import IntegrityError
 
+from restaurant.app import create_app
 from restaurant.database import Database
 from restaurant.floor.models import Condition, Table
 from restaurant.people.permissions import Role
 from restaurant.reservations.models import BookedTable
+from restaurant.settings import Settings
 from test_evening import seat, state
 
 SignIn = Callable[[Role], FlaskClient]
@@ -324,3 +326,19 @@ def test_a_wait_sent_twice_is_one_wait(sign_in: SignIn) -> None:
     form = {"key": found[1], "guest": "Ana", "covers": "2", "quoted_minutes": "20"}
     assert [host.post("/reservations/attente", data=form).status_code for _ in range(2)] == [303, 303]
     assert len(host.get("/api/v1/waiting-list").get_json()["items"]) == 1
+
+
+def test_a_house_says_when_guests_may_come_and_how_many_at_once(settings: Settings) -> None:
+    hours = {"booking_times": "18:30-19:00", "booking_covers": 5, "closed_days": "Sat, mon"}
+    app = create_app(settings.model_copy(update=hours))
+    client = app.test_client()
+    assert free(client) == ["18:30", "18:45", "19:00"]
+    assert free(client, covers=6) == []
+    assert book(client, "18:45", covers=4).status_code == 201
+    assert book(client, "18:45", covers=2).status_code == 409
+    refused = book(client, "20:00")
+    assert (refused.status_code, "18:30–19:00" in refused.get_json()["detail"]) == (422, True)
+    closed = book(client, "18:45", day="2026-04-04")
+    assert (closed.status_code, closed.get_json()["type"]) == (422, "urn:restaurant:problem:closed")
+    assert "Nous sommes fermés ce jour-là" in client.get("/reserver?jour=2026-04-04").text
+    app.extensions["database"].engine.dispose()

@@ -38,10 +38,12 @@ def test_settings_name_every_missing_or_wrong_variable(monkeypatch: pytest.Monke
     monkeypatch.setenv("RESTAURANT_THREADS", "none")
     monkeypatch.setenv("RESTAURANT_TIMEZONE", "Mars/Olympus")
     monkeypatch.setenv("RESTAURANT_LISTEN", "8080")
+    monkeypatch.setenv("RESTAURANT_BOOKING_TIMES", "12:00-13:45,22:00-19:00")
+    monkeypatch.setenv("RESTAURANT_CLOSED_DAYS", "sun,lundi")
     with pytest.raises(SettingsError) as problem:
         Settings.load()
-    for name in ("RESTAURANT_DATABASE_URL", "RESTAURANT_THREADS", "RESTAURANT_TIMEZONE", "RESTAURANT_LISTEN"):
-        assert name in str(problem.value)
+    for name in ("DATABASE_URL", "THREADS", "TIMEZONE", "LISTEN", "BOOKING_TIMES", "CLOSED_DAYS"):
+        assert f"RESTAURANT_{name}: " in str(problem.value)
 
 
 def test_there_is_no_default_signing_key_on_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,7 +90,9 @@ def create_app(settings: Settings) -> Flask:
     i18n.register(app)
     errors.register(app)
     home.register(app)
-    app.jinja_env.globals["restaurant_name"] = settings.name
+    app.jinja_env.globals.update(
+        restaurant_name=settings.name, restaurant_address=settings.address, registration=settings.registration
+    )
 
     register_blueprints(app)
     return app

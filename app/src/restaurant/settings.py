@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import time, timedelta
 from pathlib import Path
 from typing import Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -17,6 +18,8 @@ from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_valid
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
+
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 #: A signing key shorter than this is refused.
 SECRET_KEY_MINIMUM = 32
@@ -36,6 +39,41 @@ def _read_secret(path: Path) -> SecretStr:
         return SecretStr(path.read_text(encoding="utf-8").strip())
     except OSError as error:
         raise ValueError(f"cannot read the secret file {path}: {error.strerror}") from error
+
+
+@dataclass(frozen=True)
+class Opening:
+    """When guests may begin, in the restaurant's time zone, and how many within a quarter of an hour."""
+
+    zone: ZoneInfo
+    services: tuple[tuple[time, time], ...]
+    covers: int
+    closed: frozenset[int]
+    """Days of the week without bookings, Monday is 0."""
+
+    def __str__(self) -> str:
+        return ", ".join(f"{first:%H:%M}–{last:%H:%M}" for first, last in self.services)
+
+
+def _services(text: str) -> tuple[tuple[time, time], ...]:
+    found = []
+    for span in text.split(","):
+        first, _dash, last = span.strip().partition("-")
+        try:
+            start, end = time.fromisoformat(first.strip()), time.fromisoformat(last.strip())
+        except ValueError as error:
+            raise ValueError("must be times such as 12:00-13:45,19:00-22:00") from error
+        if start > end:
+            raise ValueError(f"{span.strip()} ends before it begins")
+        found.append((start, end))
+    return tuple(found)
+
+
+def _weekdays(text: str) -> frozenset[int]:
+    named = [day.strip().lower() for day in text.split(",") if day.strip()]
+    if set(named) - set(WEEKDAYS):
+        raise ValueError(f"must be days of {', '.join(WEEKDAYS)}")
+    return frozenset(WEEKDAYS.index(day) for day in named)
 
 
 class Settings(BaseSettings):
@@ -71,7 +109,18 @@ class Settings(BaseSettings):
     cancellation_minutes: int = Field(default=120, ge=0, le=10_080)
     """Until how long before their table guests may cancel by themselves; afterwards they call the house."""
 
-    name: str = "Gestion Restaurant"
+    booking_times: str = "12:00-13:45,19:00-22:00"
+    """First and last time at which a booking may begin, service by service."""
+    booking_covers: int = Field(default=20, ge=1, le=1000)
+    """Guests who may begin within a quarter of an hour: what the kitchen can start with at once."""
+    closed_days: str = ""
+    """Days of the week without bookings, such as `sun,mon`."""
+
+    name: str = Field(default="Gestion Restaurant", min_length=1, max_length=120)
+    address: str = Field(default="", max_length=300)
+    """Where the restaurant is; printed on receipts, like `registration`."""
+    registration: str = Field(default="", max_length=120)
+    """The numbers that tax law wants on a receipt, such as SIRET and VAT."""
     timezone: str = "Europe/Paris"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "text"] = "json"
@@ -104,6 +153,18 @@ class Settings(BaseSettings):
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError(f"{value} is no time zone; use a name such as Europe/Paris") from error
+        return value
+
+    @field_validator("booking_times")
+    @classmethod
+    def _known_times(cls, value: str) -> str:
+        _services(value)
+        return value
+
+    @field_validator("closed_days")
+    @classmethod
+    def _known_days(cls, value: str) -> str:
+        _weekdays(value)
         return value
 
     @field_validator("listen", "probes_listen")
@@ -158,6 +219,16 @@ class Settings(BaseSettings):
     def signing_keys(self) -> tuple[str, ...]:
         """The current key for cookies first, then the retired ones."""
         return self._signing_keys
+
+    @property
+    def opening(self) -> Opening:
+        """When guests may come."""
+        return Opening(
+            zone=self.zone,
+            services=_services(self.booking_times),
+            covers=self.booking_covers,
+            closed=_weekdays(self.closed_days),
+        )
 
     @property
     def cancellation(self) -> timedelta:

@@ -40,7 +40,8 @@ _CONFLICT = (HTTPStatus.CONFLICT,)
 def read_availability(session: Session, *, query: AvailabilityQuery) -> AvailabilityView:
     """Read when a table can be had on a day."""
     settings: Settings = current_app.extensions["settings"]
-    return AvailabilityView(slots=service.availability(session, day=query.day, covers=query.covers, zone=settings.zone))
+    slots = service.availability(session, day=query.day, covers=query.covers, opening=settings.opening)
+    return AvailabilityView(slots=slots)
 
 
 @guests.operation(
@@ -52,7 +53,7 @@ def book(session: Session, *, body: NewBooking) -> BookingView:
     settings: Settings = current_app.extensions["settings"]
     booking = service.book(
         session, starts_at=body.starts_at, covers=body.covers, guest=body.guest, contact=body.contact,
-        note=body.note, allergies=body.allergies, zone=settings.zone,
+        note=body.note, allergies=body.allergies, opening=settings.opening,
     )  # fmt: skip
     return BookingView.of(booking)
 

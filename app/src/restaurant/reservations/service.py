@@ -38,15 +38,12 @@ from restaurant.reservations.models import (
     WaitEntry,
     WaitStatus,
 )  # fmt: skip
+from restaurant.settings import Opening
 from restaurant.types import now
 
 SLOT = timedelta(minutes=15)
-#: First and last time at which a booking may begin, by service.
-SERVICES = ((time(12), time(13, 45)), (time(19), time(22)))
 LEAD = timedelta(minutes=30)
 AHEAD = timedelta(days=60)
-#: Guests who may start within one slot.
-PACE = 20
 #: A table booked to start within this time is shown as reserved soon.
 SOON = timedelta(minutes=60)
 #: A party may sit at this many tables pushed together at most.
@@ -73,21 +70,23 @@ def stay(covers: int) -> timedelta:
     return timedelta(minutes=120 if covers <= 6 else 150)
 
 
-def slots(day: date, *, zone: ZoneInfo) -> list[datetime]:
+def slots(day: date, *, opening: Opening) -> list[datetime]:
     """The instants at which a booking may begin on `day`."""
-    found = []
-    for first, last in SERVICES:
-        start, end = (datetime.combine(day, clock, zone) for clock in (first, last))
+    found: list[datetime] = []
+    if day.weekday() in opening.closed:
+        return found
+    for first, last in opening.services:
+        start, end = (datetime.combine(day, clock, opening.zone) for clock in (first, last))
         while start <= end:
             found.append(start)
             start += SLOT
     return found
 
 
-def availability(session: Session, *, day: date, covers: int, zone: ZoneInfo) -> list[datetime]:
+def availability(session: Session, *, day: date, covers: int, opening: Opening) -> list[datetime]:
     """The slots of `day` at which a party of `covers` could still be taken, as far as can be seen now."""
     earliest = now() + LEAD
-    wanted = [slot for slot in slots(day, zone=zone) if slot >= earliest]
+    wanted = [slot for slot in slots(day, opening=opening) if slot >= earliest]
     if not wanted:
         return []
     duration = stay(covers)
@@ -109,7 +108,7 @@ def availability(session: Session, *, day: date, covers: int, zone: ZoneInfo) ->
     for slot in wanted:
         taken = {place.table_id for place in held if place.starts_at < slot + duration and place.ends_at > slot}
         fits = next(_choices([table for table in tables if table.id not in taken], covers), None)
-        if fits is not None and loads.get(slot, 0) + covers <= PACE:
+        if fits is not None and loads.get(slot, 0) + covers <= opening.covers:
             free.append(slot)
     return free
 
@@ -123,18 +122,21 @@ def book(
     contact: str,
     note: str,
     allergies: Sequence[Allergen],
-    zone: ZoneInfo,
+    opening: Opening,
 ) -> Booking:
     """Book. Raises `Invalid` for a time that is no slot, `Conflict` when slot or tables are full."""
     moment = now()
-    local = starts_at.astimezone(zone)
-    if local not in slots(local.date(), zone=zone):
-        detail = _("We take bookings every 15 minutes, from 12:00 to 13:45 and from 19:00 to 22:00.")
+    local = starts_at.astimezone(opening.zone)
+    if local.weekday() in opening.closed:
+        detail = _("We are closed on this day.")
+        raise Invalid(detail, code="closed", fields={"/starts_at": detail})
+    if local not in slots(local.date(), opening=opening):
+        detail = _("We take bookings every 15 minutes: {times}.", times=opening)
         raise Invalid(detail, code="no-slot", fields={"/starts_at": detail})
     if not moment + LEAD <= starts_at <= moment + AHEAD:
         detail = _("Please book at least 30 minutes and at most 60 days ahead.")
         raise Invalid(detail, code="too-early-or-late", fields={"/starts_at": detail})
-    _take_slot(session, starts_at, covers)
+    _take_slot(session, starts_at, covers, most=opening.covers)
     ends_at = starts_at + stay(covers)
     booking = Booking(
         guest=guest,
@@ -341,12 +343,12 @@ def _check_step(booking: Booking, status: BookingStatus) -> None:
         )
 
 
-def _take_slot(session: Session, starts_at: datetime, covers: int) -> None:
+def _take_slot(session: Session, starts_at: datetime, covers: int, *, most: int) -> None:
     insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     session.execute(insert(SlotLoad).values(starts_at=starts_at, covers=0).on_conflict_do_nothing())
     taken = session.execute(
         update(SlotLoad)
-        .where(SlotLoad.starts_at == starts_at, SlotLoad.covers + covers <= PACE)
+        .where(SlotLoad.starts_at == starts_at, SlotLoad.covers + covers <= most)
         .values(covers=SlotLoad.covers + covers)
         .returning(SlotLoad.covers)
         .execution_options(synchronize_session=False)

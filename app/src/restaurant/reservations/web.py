@@ -40,13 +40,14 @@ def booking_page() -> str:
     except ValidationError as error:
         raise Invalid(_("Choose a day, and 1 to 20 guests.")) from error
     with _database().reading() as session:
-        free = service.availability(session, day=query.day, covers=query.covers, zone=settings.zone)
+        free = service.availability(session, day=query.day, covers=query.covers, opening=settings.opening)
     return render_template(
         "reservations/book.html",
         query=query,
         slots=free,
         first=today,
         last=today + service.AHEAD,
+        closed=query.day.weekday() in settings.opening.closed,
         allergens=list(Allergen),
         key=uuid.uuid4().hex,
     )
@@ -74,7 +75,7 @@ def book() -> Response:
         if claimed.replay is not None:
             reference = claimed.replay[1]
         else:
-            booking = service.book(session, **dict(wanted), zone=settings.zone)
+            booking = service.book(session, **dict(wanted), opening=settings.opening)
             reference = str(booking.reference)
             idempotency.keep(session, claimed, status=303, body=reference)
     return redirect(url_for("booking.confirmation", reference=reference), code=303)
