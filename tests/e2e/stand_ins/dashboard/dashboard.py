@@ -12,6 +12,7 @@ import http.client
 import json
 import os
 import re
+import signal
 import ssl
 import sys
 import time
@@ -277,6 +278,8 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+# The first process of a container ends at once only if it says so.
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 server = ThreadingHTTPServer(("", ENGINES[Handler.engine]["port"]), Handler)
 if ENGINES[Handler.engine]["scheme"] == "https":
     encrypted = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
