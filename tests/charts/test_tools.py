@@ -106,8 +106,8 @@ def _references(node: object) -> list[str]:
 
 
 def test_an_image_is_known_whatever_registry_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "kind: Pod\nspec:\n  containers:\n  - image: mirror.example.org/calico/node:v0.0.1@sha256:aa\n"
-    monkeypatch.setattr(render, "render", lambda _request: text)
+    pod = {"kind": "Pod", "spec": {"containers": [{"image": "mirror.example.org/calico/node:v0.0.1@sha256:aa"}]}}
+    monkeypatch.setattr(render, "objects", lambda _request: (pod,))
     faults = {fault.what for fault in checks.images()}
     assert faults == {"mirror.example.org/calico/node:v0.0.1@sha256:aa is not in the lock of components"}
 

@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 from jsonschema import Draft202012Validator
 from tests.charts.helpers import HELMS
 
@@ -30,8 +29,8 @@ def schema_of(chart: Path) -> dict[str, Any]:
 
 
 def values_of(chart: Path) -> dict[str, Any]:
-    values: dict[str, Any] = yaml.safe_load((chart / "values.yaml").read_text(encoding="utf-8"))
-    return values
+    (values,) = render.parse((chart / "values.yaml").read_text(encoding="utf-8"))
+    return dict(values)
 
 
 def written(content: Any, leaf: Leaf) -> Any:

@@ -172,8 +172,8 @@ def images() -> Iterator[Fault]:
     locked = {_path(item.reference) for _, item in components.load().items() if isinstance(item, components.Image)}
     locked.add(_path(RESTAURANT))
     for profile in render.profiles():
-        text = render.render(Request(render.umbrella(), values=(profile,)))
-        for reference in sorted(images_of(render.parse(text))):
+        objects = render.objects(Request(render.umbrella(), values=(profile,)))
+        for reference in sorted(images_of(list(objects))):
             if _path(reference) not in locked:
                 yield Fault(_named(profile), f"{reference} is not in the lock of components")
 

@@ -339,7 +339,7 @@ def _is_listing(description: str) -> bool:
 @lru_cache
 def _parsed(path: Path, text: str) -> Node:
     try:
-        found: Node = yaml.safe_load(text)
+        (found,) = render.parse(text)
     except yaml.YAMLError as error:
         raise ChartError(
             f"{path.relative_to(render.umbrella())} is no YAML", context=str(error).splitlines()
