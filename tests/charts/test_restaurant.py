@@ -108,6 +108,15 @@ def test_every_variable_is_one_that_the_application_reads(name: str) -> None:
         assert environment(container).keys() <= known
 
 
+def test_a_house_says_whose_receipts_are_and_when_guests_may_book(rendered: Rendered) -> None:
+    said = {"registration": '"SIRET 1"', "bookingTimes": '"18:30-21:00"', "closedDays": '["sun", "mon"]'}
+    objects = rendered("restaurant", **{f"settings.{name}": value for name, value in said.items()})
+    _migrate, serve = containers(one(objects, "Deployment", "maas-restaurant"))
+    told = environment(serve)
+    wanted = {"REGISTRATION": "SIRET 1", "BOOKING_TIMES": "18:30-21:00", "CLOSED_DAYS": "sun,mon"}
+    assert {f"RESTAURANT_{name}": value for name, value in wanted.items()}.items() <= told.items()
+
+
 @pytest.mark.parametrize("name", WITH_IT)
 def test_no_secret_is_in_an_environment_or_an_argument(name: str) -> None:
     for entry in of_profile(name):

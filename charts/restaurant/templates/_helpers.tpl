@@ -66,6 +66,22 @@
 - name: RESTAURANT_STREAMS
   value: {{ .streams | quote }}
 {{- end }}
+{{- with .address }}
+- name: RESTAURANT_ADDRESS
+  value: {{ . | quote }}
+{{- end }}
+{{- with .registration }}
+- name: RESTAURANT_REGISTRATION
+  value: {{ . | quote }}
+{{- end }}
+- name: RESTAURANT_BOOKING_TIMES
+  value: {{ .bookingTimes | quote }}
+- name: RESTAURANT_BOOKING_COVERS
+  value: {{ .bookingCovers | quote }}
+{{- with .closedDays }}
+- name: RESTAURANT_CLOSED_DAYS
+  value: {{ join "," . }}
+{{- end }}
 - name: RESTAURANT_CANCELLATION_MINUTES
   value: {{ .cancellationMinutes | quote }}
 - name: RESTAURANT_DRAIN_SECONDS
