@@ -28,8 +28,21 @@ Takes (dict "context" $ "component" {name, namespace, podSecurity}).
 {{- end -}}
 {{- end -}}
 
+{{- /* A ScaledObject that nobody serves would leave the restaurant at the pods it has. Only a cluster knows of another KEDA. */ -}}
+{{- define "maas.validateSaturation" -}}
+{{- with .Values.restaurant -}}
+{{- if and .enabled .autoscaling.enabled .autoscaling.saturation.enabled (lookup "v1" "Namespace" "" "kube-system") -}}
+{{- $monitoring := index $.Values "kube-prometheus" -}}
+{{- if not (or (and $monitoring.enabled $monitoring.keda.enabled) (lookup "apiregistration.k8s.io/v1" "APIService" "" "v1beta1.external.metrics.k8s.io")) -}}
+{{- fail "\n\nThe restaurant is to scale by its saturation, and nobody serves external metrics.\nSet:\n\n    kube-prometheus.keda.enabled: true\n\nor scale by CPU alone:\n\n    restaurant.autoscaling.saturation.enabled: false\n" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* The components' namespaces do their work only apart from each other: Pod Security is per namespace. */ -}}
 {{- define "maas.validate" -}}
+{{- include "maas.validateSaturation" . -}}
 {{- $seen := dict -}}
 {{- range include "maas.components" . | fromYamlArray -}}
 {{- if .enabled -}}

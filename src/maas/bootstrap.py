@@ -128,7 +128,7 @@ def hosts(
         if not console.confirm(f"Make these {count} hosts the cluster {read.cluster}?", assume_yes=yes):
             console.line("nothing was changed")
             return
-        bundle = images.make_bundle(directory, source=source, yes=yes)
+        bundle = images.make_bundle(directory, source=source, yes=yes, values=given)
         bring_up(examined, bundle, given, since=time.monotonic())
 
 
@@ -145,11 +145,11 @@ def lab_hosts(
         for sentence in lab.plan_engine().sentences() or ["the Docker engine runs already"]:
             console.line(f"  {sentence}")
         console.line(f"  make the hosts {', '.join(lab.HOSTS)}, each in a network of its own, and bootstrap them")
-        images.show_plan(source)
+        images.show_plan(source, values=given)
         console.line("nothing was changed (--dry-run)")
         return
     lab.prepare(assume_yes=yes)
-    bundle = images.make_bundle(directory, source=source, yes=yes)
+    bundle = images.make_bundle(directory, source=source, yes=yes, values=given)
     made = lab.up(name, bundle=bundle.directory, assume_yes=yes)
     booted = time.monotonic()
     with lock.hold(made.directory, command=f"up of the lab {name}"):

@@ -222,17 +222,18 @@ def bundle(
     only: Annotated[
         Path | None, typer.Option("--images", help="Only the images of this list: the images.txt of a release.")
     ] = None,
+    values: Values = None,
     yes: Yes = False,
 ) -> None:
     """Binaries and images of every component in one directory, ready to be carried to hosts without a network."""
-    from maas import images  # noqa: PLC0415
+    from maas import bootstrap, images  # noqa: PLC0415
 
     if listing:
-        images.show_plan(source)
+        images.show_plan(source, values=bootstrap.read_values(values or []))
     elif only is not None:
         images.make_image_bundle(directory, only, source=source, yes=yes)
     else:
-        images.make_bundle(directory, source=source, yes=yes)
+        images.make_bundle(directory, source=source, yes=yes, values=bootstrap.read_values(values or []))
 
 
 @app.command()

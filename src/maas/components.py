@@ -168,11 +168,17 @@ class Tool(_Item):
 
 
 class Image(_Item):
-    """A container image; `reference` is upstream's, whatever the source."""
+    """A container image.
+
+    Attributes:
+        reference: Upstream's, whatever the source.
+        when: The path of the chart's value without which nothing wants the image; without one it is always wanted.
+    """
 
     kind: Literal["image"]
     on: On
     reference: str
+    when: str | None = None
     pull: Pull | None = None
     build: ImageBuild | None = None
 

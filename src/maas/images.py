@@ -8,7 +8,8 @@ import platform
 import shutil
 import sys
 import tarfile
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import docker.errors
 from ruamel.yaml import YAML
@@ -161,22 +162,39 @@ def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
-def make_bundle(directory: Path | None, *, source: Policy, yes: bool) -> Bundle:
+def make_bundle(directory: Path | None, *, source: Policy, yes: bool, values: Mapping[str, Any]) -> Bundle:
     """A bundle with every component and the restaurant's image; what is there already is not made again.
 
     Args:
         directory: Where it is or shall be; None for the one in the cache.
         source: `auto`, `download`, `pull` or `build`.
+        values: Values for the chart; a component that only few want is there when they switch it on.
         yes: Do not ask before installing or starting a container engine.
 
     Raises:
         BundleError: Something of it cannot be had.
     """
     place = directory if directory is not None else paths.cache() / "bundle"
-    made = bundles.build(place, source=source)
+    made = bundles.build(place, source=source, only=wanted(values))
     archive = restaurant(yes=yes)
     with cache.lock("restaurant"):
         return Bundle.load(made.directory).add_image(archive, reference(), version=_version(), on="workload")
+
+
+def wanted(values: Mapping[str, Any]) -> list[str]:
+    """The names of the items of a bundle for a release with these values: all but images that no value asks for."""
+    return [
+        item.name
+        for _, item in components.load().items()
+        if not isinstance(item, components.Image) or item.when is None or _is_true(values, item.when)
+    ]
+
+
+def _is_true(values: Mapping[str, Any], path: str) -> bool:
+    found: Any = values
+    for key in path.split("."):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found is True
 
 
 def make_image_bundle(directory: Path | None, listed: Path, *, source: Policy, yes: bool) -> Bundle:
@@ -206,12 +224,12 @@ def make_image_bundle(directory: Path | None, listed: Path, *, source: Policy, y
     return made
 
 
-def show_plan(source: Policy) -> None:
-    """Show what a bundle would hold and where each thing would come from."""
+def show_plan(source: Policy, *, values: Mapping[str, Any]) -> None:
+    """Show what a bundle for a release with these values would hold and where each thing would come from."""
     console.table(
         "bundle",
         ("item", "version", "kind", "from", "", "state"),
-        [(r.name, r.version, r.kind, r.source, r.place, r.state) for r in bundles.plan(source)],
+        [(r.name, r.version, r.kind, r.source, r.place, r.state) for r in bundles.plan(source, only=wanted(values))],
     )
 
 

@@ -50,6 +50,7 @@ NAMESPACED = [
     "apps/v1/StatefulSet",
     "autoscaling/v2/HorizontalPodAutoscaler",
     "batch/v1/Job",
+    "keda.sh/v1alpha1/ScaledObject",
     "monitoring.coreos.com/v1/Alertmanager",
     "monitoring.coreos.com/v1/PodMonitor",
     "monitoring.coreos.com/v1/Prometheus",

@@ -170,6 +170,53 @@ def test_an_upgrade_keeps_its_own_metrics_server(cluster: FakeCluster, helm: Maj
     assert names(render_in(cluster, helm, "--is-upgrade"), "APIService") == {"v1beta1.metrics.k8s.io"}
 
 
+KEDA = ("--set", "kube-prometheus.keda.enabled=true")
+SATURATION = ("--set", "restaurant.autoscaling.saturation.enabled=true")
+
+
+def external_metrics(**more: Any) -> dict[str, Any]:
+    service = {"namespace": "adapters", "name": "prometheus-adapter"}
+    name = "v1beta1.external.metrics.k8s.io"
+    return make("apiregistration.k8s.io/v1/APIService", name, spec={"service": service}, **more)
+
+
+def test_a_second_provider_of_external_metrics_is_refused(cluster: FakeCluster, helm: Major) -> None:
+    cluster.objects.append(external_metrics())
+    message = refusal(cluster, helm, *KEDA)
+    assert "served by adapters/prometheus-adapter already" in message
+    assert "kube-prometheus.keda.enabled: false" in message
+
+
+def test_an_upgrade_keeps_its_own_keda(cluster: FakeCluster, helm: Major) -> None:
+    cluster.objects.append(external_metrics(owned=True))
+    assert "v1beta1.external.metrics.k8s.io" in names(render_in(cluster, helm, "--is-upgrade", *KEDA), "APIService")
+
+
+def test_scaling_by_saturation_needs_somebody_who_serves_it(cluster: FakeCluster, helm: Major) -> None:
+    asked = (*SATURATION, "--set", "restaurant.database.postgresql.storage.className=fast")
+    cluster.objects.append(make("v1/Namespace", "kube-system"))
+    message = refusal(cluster, helm, *asked)
+    assert "kube-prometheus.keda.enabled: true" in message
+    assert "restaurant.autoscaling.saturation.enabled: false" in message
+    cluster.objects.append(external_metrics())
+    assert names(render_in(cluster, helm, *asked), "ScaledObject") == {"restaurant"}
+
+
+def test_keda_is_not_taken_away_from_what_only_it_can_finish(cluster: FakeCluster, helm: Major) -> None:
+    cluster.objects.append(make("apps/v1/Deployment", "keda-operator", namespace="monitoring", owned=True))
+    render_in(cluster, helm, "--is-upgrade")
+    cluster.objects.append(make("keda.sh/v1alpha1/ScaledObject", "shop", namespace="sales"))
+    message = refusal(cluster, helm, "--is-upgrade")
+    assert "kubectl -n sales delete scaledobject shop" in message
+    assert "kube-prometheus.keda.enabled: true" in message
+
+
+def test_scaled_objects_of_another_keda_are_none_of_ours(cluster: FakeCluster, helm: Major) -> None:
+    cluster.objects.append(make("keda.sh/v1alpha1/ScaledObject", "shop", namespace="sales"))
+    cluster.objects.append(make("apps/v1/Deployment", "keda-operator", namespace="keda"))
+    assert names(render_in(cluster, helm), "HorizontalPodAutoscaler") == {"restaurant"}
+
+
 def test_secrets_made_once_are_kept_over_upgrades(cluster: FakeCluster, helm: Major) -> None:
     kept = {"restaurant-key": "secret-key", "restaurant-database": "password"}
     for name, key in kept.items():

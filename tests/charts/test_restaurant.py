@@ -31,7 +31,7 @@ def program(objects: tuple[Object, ...]) -> Object:
 def test_the_number_of_pods_has_one_master(name: str) -> None:
     # With `replicas` beside the autoscaler every upgrade would throw the load's pods away; helm/helm#7090.
     objects = of_profile(name)
-    scaled = [entry for entry in objects if entry["kind"] == "HorizontalPodAutoscaler"]
+    scaled = [entry for entry in objects if entry["kind"] in {"HorizontalPodAutoscaler", "ScaledObject"}]
     assert ("replicas" in deployment(objects)["spec"]) == (not scaled)
 
 

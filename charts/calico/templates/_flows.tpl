@@ -7,7 +7,7 @@ by the umbrella, which alone knows both namespaces.
 
 components
   chart      the chart that they are part of
-  values     where their networkPolicy stands in the chart's values, "." for the chart itself; without it the pods have
+  values     the path where their networkPolicy stands in the chart's values, "." for the chart itself; without it the pods have
              no policy (they use their node's network, where policies do not reach, or run once in a test)
   instance   their label app.kubernetes.io/instance, where it is not the release's name
   namespace  `release` where they are in the release's own and not in the chart's
@@ -35,6 +35,8 @@ components:
   alertmanager: {chart: kube-prometheus, values: alertmanager}
   grafana: {chart: kube-prometheus, values: grafana}
   kube-state-metrics: {chart: kube-prometheus, values: kubeStateMetrics}
+  keda-operator: {chart: kube-prometheus, values: keda.operator}
+  keda-metrics-apiserver: {chart: kube-prometheus, values: keda.metricsApiServer}
   node-exporter: {chart: kube-prometheus, why: It uses its node's network.}
   restaurant: {chart: restaurant, values: "."}
   restaurant-seed: {chart: restaurant, values: "."}
@@ -80,6 +82,15 @@ flows:
   - {from: prometheus, to: kube-state-metrics, port: http, why: Collects what it tells about objects.}
   - {from: prometheus, to: kube-state-metrics, port: telemetry, why: Collects its own metrics.}
   - {from: prometheus, to: metrics-server, port: https, why: Collects its metrics.}
+  - {from: keda-operator, to: api-server, why: Makes autoscalers out of ScaledObjects.}
+  - {from: keda-operator, to: dns, why: Finds Prometheus.}
+  - {from: keda-operator, to: prometheus, port: web, why: Queries of the ScaledObjects.}
+  - {from: anyone, to: keda-metrics-apiserver, port: https, why: The API server asks for metrics.}
+  - {from: keda-metrics-apiserver, to: api-server, why: Checks who asks.}
+  - {from: keda-metrics-apiserver, to: dns, why: Finds keda-operator.}
+  - {from: keda-metrics-apiserver, to: keda-operator, port: metrics-service, why: Takes the metrics that are asked for.}
+  - {from: prometheus, to: keda-operator, port: http, why: Collects its metrics.}
+  - {from: prometheus, to: keda-metrics-apiserver, port: http, why: Collects its metrics.}
   - {from: prometheus, to: calico-kube-controllers, port: metrics, why: Collects its metrics.}
   - {from: prometheus, to: restaurant, port: probes, why: Collects its metrics.}
   - {from: prometheus, to: restaurant-database-metrics, port: metrics, why: Collects the database's metrics.}

@@ -46,8 +46,35 @@ older than itself would lose fields without a word.
 {{- end -}}
 {{- end -}}
 
+{{- /*
+External metrics have one owner per cluster. And who takes KEDA away has to take away what only KEDA can finish first: it
+holds each ScaledObject until it has cleaned up behind it.
+*/ -}}
+{{- define "kube-prometheus.validateKeda" -}}
+{{- $path := include "maas.valuePath" (dict "context" . "path" "keda.enabled") -}}
+{{- if .Values.keda.enabled -}}
+  {{- $current := lookup "apiregistration.k8s.io/v1" "APIService" "" "v1beta1.external.metrics.k8s.io" -}}
+  {{- if and $current (not (include "maas.ownedByRelease" (dict "context" . "object" $current))) -}}
+  {{- $service := printf "%s/%s" (dig "spec" "service" "namespace" "?" $current) (dig "spec" "service" "name" "?" $current) -}}
+  {{- fail (printf "\n\nExternal metrics are served by %s already, and %s is true.\nKeep that one and set:\n\n    %s: false\n\nWhere it is KEDA too, it serves the ScaledObjects of every namespace, and so the restaurant's.\n" $service $path $path) -}}
+  {{- end -}}
+{{- else if .Capabilities.APIVersions.Has "keda.sh/v1alpha1/ScaledObject" -}}
+  {{- $own := lookup "apps/v1" "Deployment" (include "maas.namespace" .) "keda-operator" -}}
+  {{- $held := list -}}
+  {{- if and $own (include "maas.ownedByRelease" (dict "context" . "object" $own)) -}}
+  {{- range (lookup "keda.sh/v1alpha1" "ScaledObject" "" "").items -}}
+    {{- $held = append $held (printf "    kubectl -n %s delete scaledobject %s" .metadata.namespace .metadata.name) -}}
+  {{- end -}}
+  {{- end -}}
+  {{- if $held -}}
+  {{- fail (printf "\n\n%s is false, and KEDA still has autoscalers to clean up behind; without it their ScaledObjects could never be deleted.\nTake them away first (the restaurant's by restaurant.autoscaling.saturation.enabled: false in an upgrade of its own):\n\n%s\n\nor set:\n\n    %s: true\n" $path (join "\n" $held) $path) -}}
+  {{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "kube-prometheus.validate" -}}
 {{- $root := . -}}
+{{- include "kube-prometheus.validateKeda" . -}}
 {{- if .Values.prometheusOperator.enabled -}}
 {{- include "kube-prometheus.validateOperator" . -}}
 {{- end -}}

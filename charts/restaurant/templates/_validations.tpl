@@ -7,6 +7,12 @@
 {{- end -}}
 {{- end -}}
 
+{{- if and .Values.autoscaling.enabled .Values.autoscaling.saturation.enabled (lookup "v1" "Namespace" "" "kube-system") -}}
+  {{- if and (or .Release.IsUpgrade .Chart.IsRoot) (not (.Capabilities.APIVersions.Has "keda.sh/v1alpha1/ScaledObject")) -}}
+  {{- fail (printf "\n\nThe cluster does not know KEDA's ScaledObject, by which the restaurant would scale by its saturation.\nHelm brings kinds at a first installation only. Bring them and set:\n\n    helm show crds CHART | kubectl apply --server-side --force-conflicts -f -\n\n    kube-prometheus.keda.enabled: true\n\nor scale by CPU alone:\n\n    %s: false\n" (include "maas.valuePath" (dict "context" $root "path" "autoscaling.saturation.enabled"))) -}}
+  {{- end -}}
+{{- end -}}
+
 {{- $pods := include "restaurant.maxPods" . | int -}}
 {{- $db := .Values.database -}}
 {{- if eq $db.type "sqlite" -}}

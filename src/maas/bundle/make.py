@@ -40,10 +40,17 @@ class Row:
     state: State
 
 
-def plan(source: Policy = "auto") -> list[Row]:
-    """What a bundle would hold and from where; servers are asked whether they answer, nothing is fetched."""
+def plan(source: Policy = "auto", *, only: Collection[str] | None = None) -> list[Row]:
+    """What a bundle would hold and from where; servers are asked whether they answer, nothing is fetched.
+
+    Args:
+        source: Which kinds of sources may be used.
+        only: Names of the items to take; without it, all.
+    """
     rows = []
     for component, item in components.load().items():
+        if only is not None and item.name not in only:
+            continue
         match item:
             case Packages():
                 rows.append(_plan_packages(component, item, source))

@@ -79,12 +79,14 @@ def scale(cluster: Cluster, *, namespace: str = "restaurant", name: str = "resta
     Args:
         cluster: The cluster.
         namespace: The restaurant's namespace.
-        name: The name that its Deployment and its HPA share.
+        name: The name of its Deployment.
         since: The moment that second 0 means, on the monotonic clock.
     """
     from kubernetes import client  # noqa: PLC0415 - see maas.cluster
 
-    autoscaler = client.AutoscalingV2Api(cluster.client).read_namespaced_horizontal_pod_autoscaler(name, namespace)
+    # By what it scales: KEDA gives the autoscalers that it makes names of its own.
+    found = client.AutoscalingV2Api(cluster.client).list_namespaced_horizontal_pod_autoscaler(namespace).items
+    autoscaler = next(entry for entry in found if entry.spec.scale_target_ref.name == name)
     deployment = cluster.apps.read_namespaced_deployment(name, namespace)
     metrics = autoscaler.status.current_metrics or []
     cpu = next((m.resource.current.average_utilization for m in metrics if m.type == "Resource"), None)

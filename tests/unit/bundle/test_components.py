@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
-from maas import components, paths, process
+from maas import components, images, paths, process
 from maas.bundle import tools
 from maas.components import Image, Packages
 from maas.errors import MaasError
@@ -49,6 +49,27 @@ def test_a_build_module_requires_the_version_that_the_lock_names(component: comp
         above = [module for module in required if package == module or package.startswith(f"{module}/")]
         version = required[max(above, key=len)]
         assert PSEUDO_VERSIONS.get(version, version) == component.version, package
+
+
+def test_what_only_few_want_is_made_for_those_who_switch_it_on_alone() -> None:
+    costly = {"keda", "keda-metrics-apiserver"}
+    everything = {item.name for _, item in components.load().items()}
+    assert {*images.wanted({})} == everything - costly
+    assert {*images.wanted({"kube-prometheus": {"keda": {"enabled": True}}})} == everything
+    without: list[Any] = [{"keda": {"enabled": False}}, {"keda": {}}, {}, None]
+    for monitoring in without:
+        assert not costly & {*images.wanted({"kube-prometheus": monitoring})}
+
+
+def test_a_condition_of_an_image_is_a_value_of_the_chart_that_is_off_by_default() -> None:
+    every = [item for component in components.load().components for item in component.items]
+    for item in every:
+        if isinstance(item, Image) and item.when:
+            chart, _, path = item.when.partition(".")
+            found = YAML(typ="safe").load(paths.content() / "charts" / chart / "values.yaml")
+            for key in path.split("."):
+                found = found[key]
+            assert found is False, item.when
 
 
 def test_every_build_module_belongs_to_a_component() -> None:
