@@ -108,9 +108,21 @@ def settled(cluster: Cluster, *, pods: int, timeout: float) -> None:
 
     def missing() -> list[str]:
         found = cluster.core.list_namespaced_pod("restaurant", label_selector="app.kubernetes.io/name=restaurant").items
-        return [] if len(found) == pods else [f"{len(found)} pods"]
+        ready = [
+            pod
+            for pod in found
+            if pod.metadata.deletion_timestamp is None
+            and any(entry.type == "Ready" and entry.status == "True" for entry in pod.status.conditions or ())
+        ]
+        return [] if len(found) == len(ready) == pods else [f"{len(ready)} pods Ready of {len(found)}"]
 
     cluster.wait(missing, what=f"{pods} pods of the restaurant", timeout=timeout)
+
+
+def no_guest_noticed(result: guests.Result) -> None:
+    """Every request was answered, and every connection was taken at the first attempt."""
+    assert result.account["failed"] == 0, result.account["failures"]
+    assert result.account["unreached"] == {}
 
 
 def every_order_once(result: guests.Result) -> None:
@@ -145,7 +157,7 @@ def test_the_restaurant_grows_to_eight_pods_and_back_and_no_guest_notices(cluste
     began = time.monotonic()
     settled(cluster, pods=1, timeout=600)
     report += described("1 to 8 or more pods and back to 1", result, back_to_one_s=round(time.monotonic() - began))
-    assert result.account["failed"] == 0, result.account["failures"]
+    no_guest_noticed(result)
     assert result.most >= 8
     every_order_once(result)
     # A guest who was never answered may have an order too; nobody has two.
@@ -164,7 +176,7 @@ def test_a_rolling_restart_under_load_fails_no_request_and_the_kitchen_screen_co
     result = friday(cluster, rate=12, seconds=100, node=home_of_the_database(cluster), seed=2)
     timer.join()
     report += described("Rolling restart under load", result)
-    assert result.account["failed"] == 0, result.account["failures"]
+    no_guest_noticed(result)
     assert result.account["screen"]["resumed"] >= 1, "the screen's pod was not among those that were replaced"
     assert result.account["screen"]["longest_gap_s"] < 10
     every_order_once(result)
@@ -182,13 +194,19 @@ def test_a_node_that_dies_costs_only_what_was_in_flight_on_it(cluster: Cluster, 
     with ThreadPoolExecutor(1) as aside:
         running = aside.submit(friday, cluster, rate=15, seconds=140, node=home, seed=3)
         timer = during(60, die)
-        result = running.result()
-        timer.join()
-    hosts.start(NAME, other)
-    report += described("A node dies", result)
-    # The guests' own requests that were on the dead node are cut off or time out; all others are answered.
+        try:
+            result = running.result()
+        finally:
+            timer.cancel()
+            timer.join()
+            if lost_at:
+                hosts.start(NAME, other)
+    assert lost_at, "the load ended before the node died"
+    report += described("A node dies", result, node=other)
+    # The guests' own requests that were on the dead node are cut off or time out; all others are answered. A connection
+    # that could not be opened carried none: it is opened anew, as browsers do.
     lost = set(result.account["failures"])
     assert all(kind.rpartition(": ")[2] in {"TimeoutError", "ConnectionResetError", "OSError"} for kind in lost), lost
-    # No more than a connection of each guest can have been on it, once each and once more until the node is known dead.
+    # Each guest keeps two connections, one of them as somebody of the house, and each of them can be lost once.
     assert result.account["failed"] <= 2 * 48
     every_order_once(result)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -124,3 +125,27 @@ def test_a_friday_has_guests_kitchen_cash_desk_and_a_screen_that_comes_back(url:
     assert set(Restaurant.payments.values()) == {700}
     assert account["screen"]["resumed"] >= 1
     assert Restaurant.resumed[:2] == ["", "41"]
+
+
+def test_a_connection_that_cannot_be_opened_is_opened_later_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    tally = maas.demo.worker.Tally()
+    client = maas.demo.worker._Client(f"http://127.0.0.1:{port}", tally)
+    servers: list[http.server.ThreadingHTTPServer] = []
+
+    def open_late() -> None:
+        servers.append(http.server.ThreadingHTTPServer(("127.0.0.1", port), Restaurant))
+        servers[0].serve_forever()
+
+    late = threading.Timer(0.5, open_late)
+    late.start()
+    assert client.request("GET", "/api/v1/menu")[0] == 200
+    client.close()
+    servers[0].shutdown()
+    servers[0].server_close()
+    late.join()
+    assert 1 <= tally.unreached["ConnectionRefusedError"] <= 5
+    monkeypatch.setattr(maas.demo.worker, "_CONNECTS", 2)
+    with pytest.raises(ConnectionRefusedError):
+        client.request("GET", "/api/v1/menu")

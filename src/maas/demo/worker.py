@@ -8,6 +8,7 @@ friday  a service of a Friday: guests look at the menu, order with options and b
         servers bring them; the cash desk bills and takes payments; a kitchen screen listens all the time
 
 Whatever changes something carries an Idempotency-Key, and is tried again with the same key when the connection breaks.
+A connection that cannot be opened was none, and is tried again as browsers do; how often that was is in the account.
 
 Every second it writes a line of JSON with what happened in that second, and one last line with the whole:
 accepted orders by reference, failures by kind, latencies in milliseconds.
@@ -20,6 +21,7 @@ import http.client
 import json
 import queue
 import random
+import socket
 import sys
 import threading
 import time
@@ -41,6 +43,15 @@ _TRIES = 8
 _KEPT = 20
 """Requests on one connection."""
 
+_SECONDS = 15.0
+"""How long an answer may take."""
+
+_CONNECT_SECONDS = 3.0
+"""How long opening a connection may take."""
+
+_CONNECTS = 15
+"""Attempts at one connection: a node that dies is known to be dead after less."""
+
 _FIRST_PAUSE = 0.2
 """Seconds before the second attempt; each later one waits twice as long."""
 
@@ -58,6 +69,7 @@ class Tally:
     refused: Counter[str] = field(default_factory=Counter)
     milliseconds: list[float] = field(default_factory=list)
     retries: int = 0
+    unreached: Counter[str] = field(default_factory=Counter)
     unpaid: deque[str] = field(default_factory=deque)
     screen: dict[str, float] = field(default_factory=dict)
 
@@ -77,6 +89,11 @@ class Tally:
         with self.lock:
             self.refused[kind] += 1
 
+    def nobody(self, why: str) -> None:
+        """Count a connection that could not be opened."""
+        with self.lock:
+            self.unreached[why] += 1
+
     def retry(self) -> None:
         """Count a broken attempt that is tried again."""
         with self.lock:
@@ -89,8 +106,9 @@ class _Client:
     A service balances connections, not requests: one that is kept for ever would never see a new pod.
     """
 
-    def __init__(self, url: str, *, token: str | None = None) -> None:
+    def __init__(self, url: str, tally: Tally, *, token: str | None = None) -> None:
         self._target = urlsplit(url)
+        self._tally = tally
         self._token = token
         self._connection: http.client.HTTPConnection | None = None
         self._used = 0
@@ -120,8 +138,7 @@ class _Client:
 
     def _send(self, method: str, path: str, body: bytes | None, key: str | None) -> tuple[int, bytes]:
         if self._connection is None:
-            host, port = self._target.hostname or "", self._target.port or 80
-            self._connection = http.client.HTTPConnection(host, port, timeout=15)
+            self._connection = self._connect()
         self._used += 1
         headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key is not None else {})
         if self._token is not None:
@@ -129,6 +146,24 @@ class _Client:
         self._connection.request(method, path, body=body, headers=headers)
         response = self._connection.getresponse()
         return response.status, response.read()
+
+    def _connect(self) -> http.client.HTTPConnection:
+        host, port = self._target.hostname or "", self._target.port or 80
+        attempt = 1
+        while True:
+            connection = http.client.HTTPConnection(host, port, timeout=_CONNECT_SECONDS)
+            try:
+                connection.connect()
+            except OSError as error:
+                connection.close()
+                self._tally.nobody(type(error).__name__)
+                if attempt == _CONNECTS:
+                    raise
+                attempt += 1
+                time.sleep(_FIRST_PAUSE)
+                continue
+            connection.sock.settimeout(_SECONDS)
+            return connection
 
     def close(self) -> None:
         """Close the connection, so that the next request opens another."""
@@ -141,8 +176,8 @@ class _Guest:
     """What one thread does, arrival by arrival; `desk` is its connection as somebody of the house."""
 
     def __init__(self, url: str, tally: Tally, menu: list[dict[str, Any]], token: str | None) -> None:
-        self.guest = _Client(url)
-        self.desk = _Client(url, token=token)
+        self.guest = _Client(url, tally)
+        self.desk = _Client(url, tally, token=token)
         self.tally = tally
         self.menu = menu
 
@@ -308,6 +343,7 @@ def _summary(tally: Tally, *, sent: int, seconds: float) -> dict[str, object]:
         "failures": dict(tally.failures),
         "refused": dict(tally.refused),
         "retries": tally.retries,
+        "unreached": dict(tally.unreached),
         "seconds": round(seconds, 1),
         "per_second": round(len(ordered) / seconds, 1),
         "p50_ms": _quantile(ordered, 0.5),
@@ -319,8 +355,18 @@ def _summary(tally: Tally, *, sent: int, seconds: float) -> dict[str, object]:
     }
 
 
+def _by_address(url: str) -> str:
+    """`url` with its host's address, asked for once.
+
+    A guest's device keeps it too; how a cluster's own DNS stands the loss of a node is not what is measured.
+    """
+    target = urlsplit(url)
+    address = socket.gethostbyname(target.hostname or "")
+    return target._replace(netloc=f"{address}:{target.port or 80}").geturl()
+
+
 def _menu(url: str) -> list[dict[str, Any]]:
-    status, body = _Client(url).request("GET", "/api/v1/menu")
+    status, body = _Client(url, Tally()).request("GET", "/api/v1/menu")
     if status != http.HTTPStatus.OK:
         raise SystemExit(f"the menu answered {status}")
     # At any hour.
@@ -337,7 +383,7 @@ def _menu(url: str) -> list[dict[str, Any]]:
 
 def _sign_in(url: str, username: str, password: str) -> str:
     body = json.dumps({"username": username, "password": password}).encode()
-    status, answer = _Client(url).request("POST", "/api/v1/sessions", body=body)
+    status, answer = _Client(url, Tally()).request("POST", "/api/v1/sessions", body=body)
     if status != http.HTTPStatus.CREATED:
         raise SystemExit(f"signing in was answered {status}")
     return str(json.loads(answer)["token"])
@@ -356,6 +402,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=48)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    options.url = _by_address(options.url)
 
     friday = options.profile == "friday"
     token = _sign_in(options.url, options.username, options.password_file.read_text().strip()) if friday else None
