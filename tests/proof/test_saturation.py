@@ -1,0 +1,247 @@
+"""KEDA as it is shipped: with its own roles on a real API server, and in a lab where the restaurant's threads are busy.
+
+KEDA is built for it, about ten minutes on two cores at the first time.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from kubernetes import client
+from kubernetes.client.exceptions import ApiException
+from tests.charts.helpers import containers, environment, helm, of_profile, one
+from tests.control_plane import control_plane
+from tests.e2e.metrics import Monitoring
+
+from maas import access, components, console
+from maas.bundle import cache, golang
+from maas.charts import render
+from maas.cluster import Cluster
+from maas.demo import load as guests
+from maas.deploy import NAMESPACE, RELEASE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+VALUES = ROOT / "tests" / "proof" / "saturation-values.yaml"
+REPORT = ROOT / "proof" / "saturation.md"
+NAME = "saturation"
+OPERATOR = "github.com/kedacore/keda/v2/cmd/operator"
+API = "v1beta1.external.metrics.k8s.io"
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
+
+
+def scaled_objects(cluster: Cluster) -> list[dict[str, Any]]:
+    api = client.CustomObjectsApi(cluster.client)
+    found: list[dict[str, Any]] = api.list_cluster_custom_object("keda.sh", "v1alpha1", "scaledobjects")["items"]
+    return found
+
+
+def autoscalers(cluster: Cluster) -> list[str]:
+    api = client.AutoscalingV2Api(cluster.client)
+    return [entry.metadata.name for entry in api.list_namespaced_horizontal_pod_autoscaler("restaurant").items]
+
+
+def state_of(cluster: Cluster, kind: str) -> str:
+    """What the restaurant's ScaledObject says of itself: True, False or Unknown."""
+    (found,) = scaled_objects(cluster)
+    conditions = {entry["type"]: entry["status"] for entry in found.get("status", {}).get("conditions", [])}
+    return str(conditions.get(kind, "Unknown"))
+
+
+def api_service(cluster: Cluster) -> Any:
+    return client.ApiregistrationV1Api(cluster.client).read_api_service(API)
+
+
+class Operator:
+    """The operator as a process, with the arguments and the account of its pod; the kubelet's part is done here."""
+
+    def __init__(self, cluster: Cluster, program: Path, directory: Path) -> None:
+        self._cluster, self._program, self._directory = cluster, program, directory
+        self.log = directory / "operator.log"
+        (directory / "mounted").mkdir()
+        request = client.AuthenticationV1TokenRequest(
+            spec=client.V1TokenRequestSpec(audiences=[], expiration_seconds=3600)
+        )
+        made = cluster.core.create_namespaced_service_account_token("keda-operator", "monitoring", request)
+        config = json.loads(cluster.kubeconfig.read_text(encoding="utf-8"))
+        config["users"][0]["user"]["token"] = made.status.token
+        self._kubeconfig = directory / "keda-kubeconfig"
+        self._kubeconfig.write_text(json.dumps(config), encoding="utf-8")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def tend(self) -> None:
+        """Bring the certificates to where they are mounted, and start what has ended, as a kubelet would."""
+        mounted = self._directory / "mounted"
+        secret = self._cluster.core.read_namespaced_secret("keda-certificates", "monitoring")
+        for name, content in (secret.data or {}).items():
+            (mounted / name).write_bytes(base64.b64decode(content))
+        if self._process is None or self._process.poll() is not None:
+            (container,) = containers(one(of_profile("production"), "Deployment", "keda-operator"))
+            told = {name: value for name, value in environment(container).items() if isinstance(value, str)}
+            own = {"POD_NAMESPACE": "monitoring", "KEDA_CLUSTER_OBJECT_NAMESPACE": "monitoring"}
+            words = [*container["args"], f"--cert-dir={mounted}", f"--kubeconfig={self._kubeconfig}"]
+            with self.log.open("ab") as log:
+                self._process = subprocess.Popen(
+                    [self._program, *words], env={**os.environ, **told, **own}, stdout=log, stderr=log
+                )
+
+    def wait(self, what: str, wanted: Any, *, seconds: float = 120) -> None:
+        began = time.monotonic()
+        while not wanted():
+            assert time.monotonic() - began < seconds, f"in vain for {what}: {self.log.read_text()[-3000:]}"
+            self.tend()
+            time.sleep(1)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+@pytest.fixture(scope="module")
+def program() -> Path:
+    component, _ = components.load().find("keda")
+    with cache.lock("bundle"), console.phase("keda") as step:
+        return golang.build(component, [OPERATOR], phase=step)[OPERATOR]
+
+
+@contextlib.contextmanager
+def operated(directory: Path, program: Path) -> Iterator[tuple[Cluster, Operator]]:
+    """An API server with the release, and KEDA's operator beside it."""
+    with control_plane(directory) as kubeconfig:
+        cluster = Cluster(kubeconfig)
+        options = ("--namespace", NAMESPACE, "--create-namespace", "--values", VALUES)
+        # Nobody makes volumes here.
+        volume = ("--set", "restaurant.database.postgresql.storage.className=none")
+        helm(cluster, "4", "install", RELEASE, render.umbrella(), *options, *volume)
+        operator = Operator(cluster, program, directory)
+        try:
+            yield cluster, operator
+        finally:
+            operator.stop()
+            cluster.client.rest_client.pool_manager.clear()
+
+
+def test_the_operator_does_its_work_with_the_rights_that_it_has_and_leaves_nothing(
+    tmp_path: Path, program: Path
+) -> None:
+    with operated(tmp_path, program) as (cluster, operator):
+        operator.wait("an autoscaler", lambda: autoscalers(cluster) == ["keda-hpa-restaurant"])
+        operator.wait("the authority in the APIService", lambda: api_service(cluster).spec.ca_bundle)
+        scaler = client.AutoscalingV2Api(cluster.client).read_namespaced_horizontal_pod_autoscaler(
+            "keda-hpa-restaurant", "restaurant"
+        )
+        assert {metric.type for metric in scaler.spec.metrics} == {"External", "Resource"}
+        assert scaler.spec.scale_target_ref.name == "restaurant"
+        assert "orbidden" not in operator.log.read_text(encoding="utf-8")
+        # With KEDA running, as it does until Helm takes it away; what nobody finishes would stay for ever.
+        helm(cluster, "4", "uninstall", RELEASE, "--namespace", NAMESPACE, "--timeout", "60s")
+        assert scaled_objects(cluster) == []
+        operator.wait("the autoscaler to go", lambda: autoscalers(cluster) == [])
+
+
+def maas(*arguments: str) -> None:
+    words = [sys.executable, "-m", "maas", *arguments]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Cluster]:
+    """A lab with KEDA, where the CPU alone would never bring a second pod."""
+    maas("up", "--name", NAME, "--values", str(VALUES), "--yes")
+    try:
+        yield access.connect(NAME)
+    finally:
+        maas("down", "--name", NAME)
+
+
+def external(cluster: Cluster) -> float:
+    """The metric as the API server gives it to the autoscaler: busy threads, in whole pods' worth."""
+    name = "s1-prometheus"
+    scaler = client.AutoscalingV2Api(cluster.client).read_namespaced_horizontal_pod_autoscaler(
+        "keda-hpa-restaurant", "restaurant"
+    )
+    assert [m.external.metric.name for m in scaler.spec.metrics if m.type == "External"] == [name]
+    path = f"/apis/external.metrics.k8s.io/v1beta1/namespaces/restaurant/{name}"
+    query = [("labelSelector", "scaledobject.keda.sh/name=restaurant")]
+    asked = cluster.client.param_serialize("GET", path, query_params=query, auth_settings=["BearerToken"])
+    answer = cluster.client.call_api(*asked)
+    body = answer.read()
+    assert answer.status == 200, body
+    text = str(json.loads(body)["items"][0]["value"])
+    return float(text[:-1]) / 1000 if text.endswith("m") else float(text)
+
+
+def answers(cluster: Cluster) -> bool:
+    try:
+        external(cluster)
+    except (ApiException, AssertionError, ValueError):
+        return False
+    return True
+
+
+def test_in_a_lab_the_restaurant_grows_by_its_busy_threads(lab: Cluster) -> None:
+    monitoring = Monitoring(lab)
+    began = time.monotonic()
+    # KEDA makes its certificates, the kubelet brings them to the pods, and Prometheus needs samples.
+    monitoring.wait("external metrics", lambda: not answers(lab), seconds=420)
+    served = time.monotonic() - began
+    available = {entry.type: entry.status for entry in api_service(lab).status.conditions}
+    assert available["Available"] == "True"
+    assert api_service(lab).spec.ca_bundle
+    assert not api_service(lab).spec.insecure_skip_tls_verify
+    monitoring.wait("KEDA to be ready", lambda: state_of(lab, "Ready") != "True", seconds=120)
+    jobs = {"keda-operator", "keda-metrics-apiserver"}
+    monitoring.wait(
+        "KEDA's metrics",
+        lambda: jobs - {t["labels"]["job"] for t in monitoring.targets() if t["health"] == "up"},
+        seconds=180,
+    )
+    series = {job: monitoring.value(f'count({{job="{job}"}})') for job in jobs}
+    memory = monitoring.value('sum(container_memory_working_set_bytes{pod=~"keda-.+", container!=""})') / 2**20
+
+    idle = external(lab)
+    with console.phase("Load") as step:
+        result = guests.run(
+            lab,
+            url="http://restaurant.restaurant",
+            image=guests.image(lab),
+            rate=200,
+            seconds=240,
+            orders=0.5,
+            seed=7,
+            node="node1",
+            step=step,
+        )
+    rows = [f"| {s.second} | {s.ready} | {s.desired} |" for s in result.samples[::10]]
+    assert result.most >= 2, "\n".join(rows)
+    # Helm takes the release away, and with KEDA gone nothing waits for it.
+    helm(lab, "4", "uninstall", RELEASE, "--namespace", NAMESPACE, "--timeout", "180s")
+    assert scaled_objects(lab) == []
+    assert autoscalers(lab) == []
+    text = [
+        "# The restaurant grows by its busy threads",
+        "",
+        f"External metrics were served {served:.0f} s after `up`; at rest they say {idle:.3f}.",
+        f"200 guests a second for 240 s, a target of 20 %, CPU of no account: {result.most} pods at most.",
+        f"KEDA takes {memory:.0f} MiB; series: {', '.join(f'{job} {count:.0f}' for job, count in sorted(series.items()))}.",
+        "",
+        "| second | Ready | desired |",
+        "|---|---|---|",
+        *rows,
+    ]
+    REPORT.parent.mkdir(exist_ok=True)
+    REPORT.write_text("\n".join(text) + "\n", encoding="utf-8")
