@@ -17,7 +17,7 @@ from maas.bundle import tools
 from maas.charts import render
 from maas.cluster import Cluster
 from maas.deploy import NAMESPACE, RELEASE
-from maas.errors import ClusterError, ProcessError, UsageError
+from maas.errors import ChartError, ClusterError, ProcessError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +31,18 @@ _WITHOUT_POLICIES = {"flannel", "kindnet"}
 
 _RESTRICTIONS = ("privileged", "baseline", "restricted")
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+_KEEPERS = ("Alertmanager", "Prometheus")
+"""Kinds of prometheus-operator, which makes claims for them."""
+
+_VOLUMES = {
+    "alertmanager": "kube-prometheus.alertmanager",
+    "grafana": "kube-prometheus.grafana",
+    "prometheus": "kube-prometheus.prometheus",
+    "restaurant": "restaurant.database.sqlite",
+    "restaurant-database": "restaurant.database.postgresql",
+}
+"""What keeps something, by its name, with its place in the values."""
+
 _OPERATOR_VERSION = "operator.prometheus.io/version"
 
 _NOT_YET = "unable to build kubernetes objects from release manifest"
@@ -96,11 +108,11 @@ def examine(cluster: Cluster, *, values: Sequence[Path] = ()) -> list[Finding]:
         network,
         metrics_api,
         monitoring,
-        storage,
         namespaces,
     )
     try:
         found = [finding for check in checks for finding in check(cluster)]
+        found.append(storage(cluster, values))
     except OSError as error:
         raise ClusterError(f"the cluster of {cluster.kubeconfig} does not answer", context=[str(error)]) from error
     return [*found, chart(cluster, values)]
@@ -194,18 +206,40 @@ def monitoring(cluster: Cluster) -> Iterator[Finding]:
         yield Finding("monitoring kinds", "ok", found)
 
 
-def storage(cluster: Cluster) -> Iterator[Finding]:
-    """A StorageClass for who names none."""
+def storage(cluster: Cluster, values: Sequence[Path] = ()) -> Finding:
+    """A StorageClass for the volumes that name none, with the values that it would be installed with."""
     from kubernetes import client  # noqa: PLC0415 - see maas.cluster
 
     classes = client.StorageV1Api(cluster.client).list_storage_class().items
     default = [item for item in classes if (item.metadata.annotations or {}).get(_DEFAULT_CLASS) == "true"]
     if default:
-        yield Finding("StorageClass", "ok", f"{default[0].metadata.name} is the default")
-        return
+        return Finding("StorageClass", "ok", f"{default[0].metadata.name} is the default")
     names = ", ".join(item.metadata.name for item in classes) or "none at all"
-    advice = "restaurant.database.postgresql.storage.className: NAME, or make one the default"
-    yield Finding("StorageClass", "refused", f"no default: {names}", advice)
+    try:
+        without = _without_class(values)
+    except ChartError:
+        return Finding("StorageClass", "note", f"no default: {names}")  # the charts' own opinion comes last
+    if not without:
+        return Finding("StorageClass", "ok", f"no default, and no volume needs it: {names}")
+    settings = [f"{path}.storage.className: NAME" for path in without]
+    return Finding("StorageClass", "refused", f"no default: {names}", "\n".join([*settings, "or make one the default"]))
+
+
+def _without_class(values: Sequence[Path]) -> list[str]:
+    """The values of the volumes that would take the default StorageClass."""
+    found = set()
+    for entry in render.objects(render.Request(render.umbrella(), values=tuple(values))):
+        spec = entry.get("spec", {})
+        if entry["kind"] == "PersistentVolumeClaim":
+            claims = [spec]
+        elif entry["kind"] == "StatefulSet":
+            claims = [template["spec"] for template in spec.get("volumeClaimTemplates", ())]
+        else:
+            template = spec.get("storage", {}).get("volumeClaimTemplate") if entry["kind"] in _KEEPERS else None
+            claims = [template["spec"]] if template else []
+        if any("storageClassName" not in claim for claim in claims):
+            found.add(_VOLUMES[entry["metadata"]["labels"]["app.kubernetes.io/name"]])
+    return sorted(found)
 
 
 def namespaces(cluster: Cluster) -> Iterator[Finding]:

@@ -41,6 +41,7 @@ CLUSTER_WIDE = [
 ]
 NAMESPACED = [
     "v1/ConfigMap",
+    "v1/PersistentVolumeClaim",
     "v1/Pod",
     "v1/Secret",
     "v1/Service",

@@ -38,8 +38,30 @@ def test_a_cluster_without_storage_is_told_so_and_the_exit_code_says_it(
 
 def test_values_are_given_as_they_would_be_for_the_installation(api: Cluster, tmp_path: Path) -> None:
     values = tmp_path / "values.yaml"
-    values.write_text("restaurant: {database: {postgresql: {storage: {className: fast}}}}\n", encoding="utf-8")
+    fast = "{storage: {className: fast}}"
+    text = f"restaurant: {{database: {{postgresql: {fast}}}}}\nkube-prometheus: {{prometheus: {fast}}}\n"
+    values.write_text(text, encoding="utf-8")
     assert doctor.chart(api, [values]).state == "ok"
+    assert doctor.storage(api, [values]).state == "ok"
+
+
+def test_every_volume_that_would_take_the_default_class_is_named(api: Cluster, tmp_path: Path) -> None:
+    assert doctor.storage(api).advice.splitlines() == [
+        "kube-prometheus.prometheus.storage.className: NAME",
+        "restaurant.database.postgresql.storage.className: NAME",
+        "or make one the default",
+    ]
+    values = tmp_path / "values.yaml"
+    kept = "{storage: {enabled: true}}"
+    text = "restaurant: {database: {type: sqlite}, autoscaling: {enabled: false}}\n"
+    text += f"kube-prometheus: {{alertmanager: {kept}, grafana: {kept}}}\n"
+    values.write_text(text, encoding="utf-8")
+    named = [line.partition(".storage")[0] for line in doctor.storage(api, [values]).advice.splitlines()[:-1]]
+    keepers = ("alertmanager", "grafana", "prometheus")
+    assert named == [*(f"kube-prometheus.{name}" for name in keepers), "restaurant.database.sqlite"]
+    refused = tmp_path / "refused.yaml"
+    refused.write_text("restaurant: {nothing: 1}\n", encoding="utf-8")
+    assert doctor.storage(api, [refused]).state == "note", "the charts refuse the values, and say it better"
 
 
 def test_what_others_run_is_found_with_its_name(api: Cluster) -> None:

@@ -193,13 +193,12 @@ def test_an_upgrade_keeps_its_own_keda(cluster: FakeCluster, helm: Major) -> Non
 
 
 def test_scaling_by_saturation_needs_somebody_who_serves_it(cluster: FakeCluster, helm: Major) -> None:
-    asked = (*SATURATION, "--set", "restaurant.database.postgresql.storage.className=fast")
-    cluster.objects.append(make("v1/Namespace", "kube-system"))
-    message = refusal(cluster, helm, *asked)
+    cluster.objects += [SYSTEM, DEFAULT_CLASS]
+    message = refusal(cluster, helm, *SATURATION)
     assert "kube-prometheus.keda.enabled: true" in message
     assert "restaurant.autoscaling.saturation.enabled: false" in message
     cluster.objects.append(external_metrics())
-    assert names(render_in(cluster, helm, *asked), "ScaledObject") == {"restaurant"}
+    assert names(render_in(cluster, helm, *SATURATION), "ScaledObject") == {"restaurant"}
 
 
 def test_keda_is_not_taken_away_from_what_only_it_can_finish(cluster: FakeCluster, helm: Major) -> None:
@@ -257,20 +256,59 @@ DEFAULT_CLASS = make(
 )
 
 
+VOLUMES = {
+    "kube-prometheus.prometheus": "prometheus",
+    "kube-prometheus.alertmanager": "alertmanager",
+    "kube-prometheus.grafana": "grafana",
+    "restaurant.database.postgresql": "the database",
+}
+"""Everything that keeps something, by its value, and as the charts call it."""
+
+KEPT = [word for path in list(VOLUMES)[:3] for word in ("--set", f"{path}.storage.enabled=true")]
+
+
 def test_a_volume_that_nobody_would_make_is_refused(cluster: FakeCluster, helm: Major) -> None:
     cluster.objects += [SYSTEM, make("storage.k8s.io/v1/StorageClass", "slow")]
-    message = refusal(cluster, helm)
+    message = refusal(cluster, helm, *KEPT)
     assert "no default StorageClass" in message
     assert "It has: slow" in message
-    assert "restaurant.database.postgresql.storage.className: NAME" in message
-    assert render_in(cluster, helm, "--set", "restaurant.database.postgresql.storage.className=slow")
+    # Each chart has one message for all of its volumes.
+    named = [path for path in VOLUMES if f"    {path}.storage.className: NAME" in message]
+    assert named in (list(VOLUMES)[:3], list(VOLUMES)[3:])
+    assert f"the volume of {', '.join(VOLUMES[path] for path in named)}." in message
+    classes = [word for path in VOLUMES for word in ("--set", f"{path}.storage.className=slow")]
+    assert render_in(cluster, helm, *KEPT, *classes)
     cluster.objects.append(DEFAULT_CLASS)
-    assert render_in(cluster, helm)
+    assert render_in(cluster, helm, *KEPT)
 
 
-def test_a_volume_that_is_there_already_needs_no_class(cluster: FakeCluster, helm: Major) -> None:
-    cluster.objects += [SYSTEM, make("apps/v1/StatefulSet", "restaurant-database", namespace="restaurant", owned=True)]
-    assert render_in(cluster, helm)
+@pytest.mark.parametrize("path", VOLUMES)
+def test_each_volume_without_a_class_is_named(cluster: FakeCluster, path: str) -> None:
+    cluster.objects.append(SYSTEM)
+    others = [word for other in VOLUMES if other != path for word in ("--set", f"{other}.storage.className=slow")]
+    message = refusal(cluster, "4", *KEPT, *others)
+    assert f"the volume of {VOLUMES[path]}. It has: none at all" in message
+    assert f"    {path}.storage.className: NAME" in message
+
+
+def test_the_file_of_a_small_restaurant_needs_a_class_too(cluster: FakeCluster, helm: Major) -> None:
+    cluster.objects.append(SYSTEM)
+    small = ("--values", str(render.umbrella() / "ci" / "minimal-values.yaml"))
+    message = refusal(cluster, helm, *small)
+    assert "restaurant.database.sqlite.storage.className: NAME" in message
+    cluster.objects.append(make("v1/PersistentVolumeClaim", "restaurant-data", namespace="restaurant", owned=True))
+    assert render_in(cluster, helm, *small)
+
+
+def test_volumes_that_are_there_already_need_no_class(cluster: FakeCluster, helm: Major) -> None:
+    cluster.objects += [
+        SYSTEM,
+        make("apps/v1/StatefulSet", "restaurant-database", namespace="restaurant", owned=True),
+        make("apps/v1/StatefulSet", "prometheus-maas", namespace="monitoring"),
+        make("apps/v1/StatefulSet", "alertmanager-maas", namespace="monitoring"),
+        make("v1/PersistentVolumeClaim", "grafana", namespace="monitoring", owned=True),
+    ]
+    assert render_in(cluster, helm, *KEPT)
 
 
 def test_a_second_operator_is_refused_and_the_first_one_named(cluster: FakeCluster, helm: Major) -> None:

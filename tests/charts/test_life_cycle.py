@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from kubernetes import client
 from tests.charts.helpers import HELMS, helm
 from tests.control_plane import control_plane
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 PREVIOUS = Path(__file__).parent / "previous" / "maas-0.1.0.tgz"
 IN_MAAS = ("--namespace", "maas", "--create-namespace")
-STORAGE = ("--set", "restaurant.database.postgresql.storage.className=local-path")
 WORKLOADS = "deployments,daemonsets,statefulsets"
 
 
@@ -39,7 +39,13 @@ WORKLOADS = "deployments,daemonsets,statefulsets"
 def api(tmp_path: Path) -> Iterator[Cluster]:
     """A cluster of its own for each: an API server takes a minute to forget deleted definitions."""
     with control_plane(tmp_path) as kubeconfig:
-        yield Cluster(kubeconfig)
+        cluster = Cluster(kubeconfig)
+        default = {"storageclass.kubernetes.io/is-default-class": "true"}
+        metadata = {"name": "local-path", "annotations": default}
+        client.StorageV1Api(cluster.client).create_storage_class(
+            {"metadata": metadata, "provisioner": "example.org/none"}
+        )
+        yield cluster
 
 
 def kubectl(cluster: Cluster, *words: str | Path) -> str:
@@ -115,7 +121,7 @@ def documented() -> set[str]:
 
 @pytest.mark.parametrize("major", HELMS)
 def test_a_release_lives_from_the_previous_chart_to_its_end(api: Cluster, tmp_path: Path, major: Major) -> None:
-    helm(api, major, "install", "maas", PREVIOUS, *IN_MAAS, *STORAGE)
+    helm(api, major, "install", "maas", PREVIOUS, *IN_MAAS)
     before = secrets(api)
     assert before.keys() == {"restaurant-key", "restaurant-database"}
     database = kubectl(
@@ -124,7 +130,7 @@ def test_a_release_lives_from_the_previous_chart_to_its_end(api: Cluster, tmp_pa
 
     # From the previous chart to this one: data, secrets and volumes are kept.
     definitions(api)
-    helm(api, major, "upgrade", "maas", render.umbrella(), *IN_MAAS, *STORAGE)
+    helm(api, major, "upgrade", "maas", render.umbrella(), *IN_MAAS)
     assert {name: data for name, data in secrets(api).items() if name in before} == before
     uid = kubectl(
         api, "get", "statefulset", "restaurant-database", "-n", "restaurant", "-o", "jsonpath={.metadata.uid}"
@@ -134,7 +140,7 @@ def test_a_release_lives_from_the_previous_chart_to_its_end(api: Cluster, tmp_pa
     # The next version of the same charts restarts nothing, and applied once more changes nothing.
     templates = pod_templates(api)
     assert len(templates) > 5
-    helm(api, major, "upgrade", "maas", newer(tmp_path), *IN_MAAS, *STORAGE)
+    helm(api, major, "upgrade", "maas", newer(tmp_path), *IN_MAAS)
     assert pod_templates(api) == templates
     assert {name: data for name, data in secrets(api).items() if name in before} == before
 
@@ -144,7 +150,7 @@ def test_a_release_lives_from_the_previous_chart_to_its_end(api: Cluster, tmp_pa
     assert {name: data for name, data in secrets(api).items() if name in before} == before
 
     # A second release in the same cluster is refused, with the reason: first the operator, then the namespaces.
-    second = ("install", "second", render.umbrella(), "--namespace", "second", "--create-namespace", *STORAGE)
+    second = ("install", "second", render.umbrella(), "--namespace", "second", "--create-namespace")
     with pytest.raises(ProcessError) as refused:
         helm(api, major, *second)
     assert "a prometheus-operator already, monitoring/prometheus-operator" in refused.value.stderr
@@ -155,6 +161,6 @@ def test_a_release_lives_from_the_previous_chart_to_its_end(api: Cluster, tmp_pa
     # The end leaves what is written down, and a new beginning finds it.
     helm(api, major, "uninstall", "maas", "--namespace", "maas")
     assert left(api) == documented()
-    helm(api, major, "install", "maas", render.umbrella(), *IN_MAAS, *STORAGE)
+    helm(api, major, "install", "maas", render.umbrella(), *IN_MAAS)
     assert {name: data for name, data in secrets(api).items() if name in before} == before
     helm(api, major, "uninstall", "maas", "--namespace", "maas")

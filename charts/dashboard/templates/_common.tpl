@@ -204,12 +204,29 @@ spec:
 {{- end -}}
 
 {{- /*
-Refuses a volume that no StorageClass would make, where the cluster can be asked and the volume is not there yet.
-Takes (dict "context" $ "className" ... "path" of that value "statefulSet" the name of whose volume it is).
+Refuses volumes that no StorageClass would make, where the cluster can be asked and they are not there yet.
+Takes (dict "context" $ "volumes" a list), each volume (dict "className" ... "path" of that value "of" whose it is) and what
+is there already if the volume is: "statefulSet" or "claim", by name.
 */ -}}
-{{- define "maas.validateStorageClass" -}}
-{{- if and (not .className) (lookup "v1" "Namespace" "" "kube-system") -}}
-{{- if not (lookup "apps/v1" "StatefulSet" (include "maas.namespace" .context) .statefulSet) -}}
+{{- define "maas.validateStorageClasses" -}}
+{{- $namespace := include "maas.namespace" .context -}}
+{{- $owners := list -}}
+{{- $settings := list -}}
+{{- if lookup "v1" "Namespace" "" "kube-system" -}}
+  {{- range .volumes -}}
+    {{- $present := true -}}
+    {{- if .statefulSet -}}
+    {{- $present = lookup "apps/v1" "StatefulSet" $namespace .statefulSet -}}
+    {{- else -}}
+    {{- $present = lookup "v1" "PersistentVolumeClaim" $namespace .claim -}}
+    {{- end -}}
+    {{- if not (or .className $present) -}}
+    {{- $owners = append $owners .of -}}
+    {{- $settings = append $settings (printf "    %s: NAME" (include "maas.valuePath" (dict "context" $.context "path" .path))) -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- if $owners -}}
   {{- $default := list -}}
   {{- $names := list -}}
   {{- range (lookup "storage.k8s.io/v1" "StorageClass" "" "").items -}}
@@ -219,9 +236,8 @@ Takes (dict "context" $ "className" ... "path" of that value "statefulSet" the n
     {{- end -}}
   {{- end -}}
   {{- if not $default -}}
-  {{- fail (printf "\n\nThe cluster has no default StorageClass, so nobody would make the volume of %s. It has: %s.\nSet:\n\n    %s: NAME\n\nor make one the default:\n\n    kubectl annotate storageclass NAME storageclass.kubernetes.io/is-default-class=true\n" .statefulSet ($names | join ", " | default "none at all") (include "maas.valuePath" (dict "context" .context "path" .path))) -}}
+  {{- fail (printf "\n\nThe cluster has no default StorageClass, so nobody would make the volume of %s. It has: %s.\nSet:\n\n%s\n\nor make one the default:\n\n    kubectl annotate storageclass NAME storageclass.kubernetes.io/is-default-class=true\n" ($owners | join ", ") ($names | join ", " | default "none at all") ($settings | join "\n")) -}}
   {{- end -}}
-{{- end -}}
 {{- end -}}
 {{- end -}}
 

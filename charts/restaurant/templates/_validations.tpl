@@ -46,8 +46,12 @@
   {{- end -}}
 {{- end -}}
 
+{{- $volumes := list -}}
 {{- if eq $db.type "postgresql" -}}
-{{- include "maas.validateStorageClass" (dict "context" . "className" $db.postgresql.storage.className "path" "database.postgresql.storage.className" "statefulSet" (include "restaurant.databaseName" .)) -}}
+{{- $volumes = append $volumes (dict "className" $db.postgresql.storage.className "path" "database.postgresql.storage.className" "of" "the database" "statefulSet" (include "restaurant.databaseName" .)) -}}
+{{- else if eq $db.type "sqlite" -}}
+{{- $volumes = append $volumes (dict "className" $db.sqlite.storage.className "path" "database.sqlite.storage.className" "of" "the database" "claim" (printf "%s-data" (include "restaurant.fullname" .))) -}}
 {{- end -}}
+{{- include "maas.validateStorageClasses" (dict "context" . "volumes" $volumes) -}}
 {{- include "maas.validateExposure" (dict "context" . "values" .Values) -}}
 {{- end -}}
