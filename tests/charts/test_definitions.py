@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
 from maas import paths
-from maas.charts import definitions, schemas
+from maas.charts import definitions, render, schemas
 from maas.charts.definitions import SOURCES, Source
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 CALICO, MONITORING, KEDA = SOURCES
@@ -26,10 +27,10 @@ PROTOCOL = {
 }
 
 
-def definition(plural: str) -> dict[str, Any]:
+@lru_cache
+def definition(plural: str) -> Mapping[str, Any]:
     (file,) = (file for file in FILES + MONITORING_FILES + KEDA_FILES if file.name.endswith(f"_{plural}.yaml"))
-    loaded: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return loaded
+    return render.parse(file.read_text(encoding="utf-8"))[0]
 
 
 def spec_of(plural: str) -> dict[str, Any]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.charts.helpers import HELMS
 
-from maas import paths
 from maas.charts import render
 from maas.charts.helm import Helm
 from maas.charts.render import Request
@@ -42,11 +42,8 @@ helm: {{ .Capabilities.HelmVersion.Version }}
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty cache, and nothing remembered."""
-    directory = tmp_path / "cache"
-    directory.mkdir()
-    helms = {major: Helm.pinned(major) for major in HELMS}
-    monkeypatch.setattr(Helm, "pinned", lambda major="4": helms[major])
-    monkeypatch.setattr(paths, "cache", lambda: directory)
+    directory = tmp_path / "renders"
+    monkeypatch.setattr(render, "kept_in", lambda: directory)
     render.objects.cache_clear()
     yield directory
     render.objects.cache_clear()
@@ -139,6 +136,25 @@ def test_a_chart_that_refuses_its_values_does_so_again_each_time(shop: Request) 
     for _ in range(2):
         with pytest.raises(ChartError):
             seen(shop)
+
+
+def test_what_nobody_has_asked_for_in_a_week_is_forgotten(shop: Request, cache: Path) -> None:
+    def kept() -> set[Path]:
+        return set(cache.iterdir())
+
+    seen(shop)
+    unused = kept()
+    other = dataclasses.replace(shop, values=())
+    seen(other)
+    used = kept() - unused
+    week_ago = time.time() - 8 * 24 * 3600
+    for file in kept():
+        os.utime(file, (week_ago, week_ago))
+    seen(other)
+    assert kept() == unused | used
+    seen(dataclasses.replace(shop, kubernetes=render.KUBERNETES[0]))
+    assert used < kept()
+    assert not unused & kept()
 
 
 def test_an_archive_is_known_by_its_content(shop: Request, tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import time
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import yaml
+import zstandard
 
 from maas import paths
 from maas.charts.helm import Helm, Major
@@ -25,6 +28,7 @@ NAMESPACE = "maas"
 
 _DESCRIPTION = ("Chart.yaml", "Chart.lock", "values.yaml", "values.schema.json", ".helmignore")
 _PARTS = (*_DESCRIPTION, "templates", "charts", "files", "crds")
+_WEEK = 7 * 24 * 3600
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -133,11 +137,22 @@ def parse(text: str) -> list[Mapping[str, Any]]:
 def _kept(request: Request, form: str, make: Callable[[Request], str]) -> str:
     directory = kept_in()
     directory.mkdir(exist_ok=True)
-    kept = directory / f"{request.key}.{form}"
-    if not kept.is_file():
-        text = make(request)
-        # Written beside its place first: another process may be reading.
-        fresh = kept.with_suffix(f".{hashlib.sha256(text.encode()).hexdigest()[:8]}")
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(kept)
-    return kept.read_text(encoding="utf-8")
+    kept = directory / f"{request.key}.{form}.zst"
+    if kept.is_file():
+        kept.touch()
+        return zstandard.decompress(kept.read_bytes()).decode()
+    text = make(request)
+    # Written beside its place first: another process may be reading.
+    fresh = kept.with_suffix(f".{hashlib.sha256(text.encode()).hexdigest()[:8]}")
+    fresh.write_bytes(zstandard.compress(text.encode()))
+    fresh.replace(kept)
+    _forget(directory)
+    return text
+
+
+def _forget(directory: Path) -> None:
+    """Remove what nobody has asked for in a week: each change of a chart leaves a hundred renders behind."""
+    for file in directory.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if file.stat().st_mtime < time.time() - _WEEK:
+                file.unlink()

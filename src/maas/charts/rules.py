@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from maas import process
 from maas.bundle import tools
+from maas.charts import render
 from maas.errors import ChartError
 
 if TYPE_CHECKING:
@@ -154,8 +155,9 @@ def load(chart: Path) -> list[RuleFile]:
 def _read(path: Path) -> RuleFile:
     text = path.read_text(encoding="utf-8")
     try:
-        file = RuleFile.model_validate({"name": path.stem, **yaml.safe_load(text)})
-    except (ValidationError, yaml.YAMLError, TypeError) as error:
+        (content,) = render.parse(text)
+        file = RuleFile.model_validate({"name": path.stem, **content})
+    except (ValueError, yaml.YAMLError, TypeError) as error:
         raise ChartError(f"{path.name} is no file of rules", context=str(error).splitlines()) from error
     used = set(_PLACEHOLDER.findall(text))
     if used != set(file.thresholds):
