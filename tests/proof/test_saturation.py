@@ -124,8 +124,9 @@ def operated(directory: Path, program: Path) -> Iterator[tuple[Cluster, Operator
         cluster = Cluster(kubeconfig)
         options = ("--namespace", NAMESPACE, "--create-namespace", "--values", VALUES)
         # Nobody makes volumes here.
-        volume = ("--set", "restaurant.database.postgresql.storage.className=none")
-        helm(cluster, "4", "install", RELEASE, render.umbrella(), *options, *volume)
+        keepers = ("restaurant.database.postgresql", "kube-prometheus.prometheus")
+        volumes = [word for path in keepers for word in ("--set", f"{path}.storage.className=none")]
+        helm(cluster, "4", "install", RELEASE, render.umbrella(), *options, *volumes)
         operator = Operator(cluster, program, directory)
         try:
             yield cluster, operator
