@@ -199,6 +199,10 @@ GIVEN = {
     ("Secret", "restaurant-database"),
     ("Secret", "grafana-admin"),
     ("Secret", "grafana-login"),
+    ("Secret", "prometheus-certificate"),
+    ("Secret", "alertmanager-certificate"),
+    ("Secret", "kube-state-metrics-certificate"),
+    ("Secret", "node-exporter-certificate"),
 }
 
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 import configparser
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from tests.charts.fake_cluster import FakeCluster, make, serve
 from tests.charts.helpers import Object, containers, environment, of_profile, one, pod_spec
 
@@ -260,6 +265,87 @@ def test_settings_of_the_user_lie_over_ours(rendered: Rendered) -> None:
     }
 
 
+def believed(entry: Object, name: str, namespace: str) -> None:
+    """Whoever asks does it by https and checks for whom the certificate is, and by whom."""
+    authority = {"secret": {"name": f"{name}-certificate", "key": "ca.crt"}}
+    assert entry["scheme"] == "https"
+    assert entry["tlsConfig"] == {"ca": authority, "serverName": f"{name}.{namespace}.svc"}
+
+
+def test_a_component_with_a_certificate_is_asked_by_https_and_its_certificate_checked() -> None:
+    objects = of_profile("airgap")
+    for name in ("prometheus", "alertmanager", "kube-state-metrics"):
+        for endpoint in one(objects, "ServiceMonitor", name)["spec"]["endpoints"]:
+            believed(endpoint, name, "monitoring")
+        ports = one(objects, "Service", name)["spec"]["ports"]
+        assert {port["appProtocol"] for port in ports} == {"https"}
+    (endpoint,) = one(objects, "PodMonitor", "node-exporter")["spec"]["podMetricsEndpoints"]
+    believed(endpoint, "node-exporter", "node-exporter")
+    (told,) = one(objects, "Prometheus", "maas")["spec"]["alerting"]["alertmanagers"]
+    believed(told, "alertmanager", "monitoring")
+    for kind, name in (("Prometheus", "prometheus"), ("Alertmanager", "alertmanager")):
+        spec = one(objects, kind, "maas")["spec"]
+        secret = f"{name}-certificate"
+        assert spec["web"]["tlsConfig"]["cert"]["secret"] == {"name": secret, "key": "tls.crt"}
+        assert spec["web"]["tlsConfig"]["keySecret"] == {"name": secret, "key": "tls.key"}
+        assert spec["externalUrl"].startswith("https://")
+
+
+def test_grafana_checks_the_certificates_of_those_it_asks() -> None:
+    objects = of_profile("airgap")
+    mounts = {mount["mountPath"] for mount in next(containers(one(objects, "Deployment", "grafana")))["volumeMounts"]}
+    for source in yaml.safe_load(one(objects, "ConfigMap", "grafana")["data"]["datasources.yaml"])["datasources"]:
+        name = source["type"]
+        assert source["url"].startswith(f"https://{name}.monitoring:")
+        assert source["jsonData"]["tlsAuthWithCACert"] is True
+        assert source["jsonData"]["serverName"] == f"{name}.monitoring.svc"
+        assert source["secureJsonData"]["tlsCACert"] == f"$__file{{/etc/grafana/authorities/{name}/ca.crt}}"
+        assert f"/etc/grafana/authorities/{name}" in mounts
+
+
+def test_keda_believes_the_authority_of_prometheus(rendered: Rendered) -> None:
+    asked = {"keda__enabled": "true", "prometheus__tls__existingSecret": json.dumps("certificate")}
+    workload = one(rendered("kube-prometheus", **asked), "Deployment", "keda-operator")
+    (container,) = containers(workload)
+    assert "/custom/ca" in {mount["mountPath"] for mount in container["volumeMounts"]}
+    secrets = [volume["secret"] for volume in pod_spec(workload)["volumes"]]
+    assert {"secretName": "certificate", "items": [{"key": "ca.crt", "path": "ca.crt"}]} in secrets
+
+
+@pytest.mark.parametrize(("kind", "name"), [("Deployment", "kube-state-metrics"), ("DaemonSet", "node-exporter")])
+def test_an_exporter_serves_the_certificate_that_is_mounted(kind: str, name: str, tmp_path: Path) -> None:
+    objects = of_profile("airgap")
+    workload = one(objects, kind, name)
+    (container,) = containers(workload)
+    assert [word for word in container["args"] if word.endswith("=/certificate/web.yaml")]
+    for probe in ("livenessProbe", "readinessProbe"):
+        assert container[probe]["httpGet"]["scheme"] == "HTTPS"
+    (volume,) = (volume for volume in pod_spec(workload)["volumes"] if volume["name"] == "certificate")
+    configuration, secret = volume["projected"]["sources"]
+    text = one(objects, "ConfigMap", configuration["configMap"]["name"])["data"]["web.yaml"]
+    mounted = {item["path"] for item in secret["secret"]["items"]}
+    certify(tmp_path, f"{name}.svc")
+    assert {file.name for file in tmp_path.iterdir()} == mounted
+    (tmp_path / "web.yaml").write_text(text.replace("/certificate", str(tmp_path)), encoding="utf-8")
+    process.run([tools.tool("promtool"), "check", "web-config", tmp_path / "web.yaml"])
+
+
+def certify(directory: Path, name: str) -> None:
+    """A certificate that signs itself, and its key, as files of a Secret."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(hours=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    (directory / "tls.crt").write_bytes(made.public_bytes(pem))
+    (directory / "tls.key").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+
+
 HOOK = {"name": "hook", "type": "webhook", "existingSecret": "hook"}
 REFUSED = [
     (
@@ -304,9 +390,9 @@ def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
         yield found
 
 
-def refusal(cluster: FakeCluster) -> str:
+def refusal(cluster: FakeCluster, setting: str = f"alertmanager.receivers={json.dumps([HOOK])}") -> str:
     options = [f"--namespace={render.NAMESPACE}", f"--kubeconfig={cluster.kubeconfig}", "--dry-run=server"]
-    options += ["--disable-openapi-validation", f"--set-json=alertmanager.receivers={json.dumps([HOOK])}"]
+    options += ["--disable-openapi-validation", f"--set-json={setting}"]
     try:
         process.run([Helm.pinned("4").executable, "template", render.RELEASE, CHART, *options], timeout=60)
     except ProcessError as error:
@@ -336,3 +422,16 @@ def test_a_receivers_secret_must_have_its_key(cluster: FakeCluster) -> None:
 def test_a_receiver_with_its_secret_is_taken(cluster: FakeCluster) -> None:
     cluster.objects.append(make("v1/Secret", "hook", namespace="maas", data={"url": "eA=="}))
     assert "receiver" not in refusal(cluster)
+
+
+@pytest.mark.parametrize("component", ["prometheus", "alertmanager", "nodeExporter", "kubeStateMetrics"])
+def test_a_certificate_must_be_in_the_cluster_with_the_authority_that_signed_it(
+    cluster: FakeCluster, component: str
+) -> None:
+    setting = f"{component}.tls.existingSecret={json.dumps('own')}"
+    said = refusal(cluster, setting)
+    assert f"reads the Secret own, and maas has none of that name ({component}.tls.existingSecret)" in said
+    cluster.objects.append(make("v1/Secret", "own", namespace="maas", data={"tls.crt": "eA==", "tls.key": "eA=="}))
+    assert "reads the key ca.crt of the Secret own, which has tls.crt, tls.key" in refusal(cluster, setting)
+    cluster.objects[-1]["data"]["ca.crt"] = "eA=="
+    assert "own" not in refusal(cluster, setting)

@@ -53,7 +53,7 @@ Takes (dict "context" $ "values" the component's "service" its Service's name).
 {{- else if and .ingress.enabled .ingress.hosts -}}
 {{ ternary "https" "http" (ne .ingress.tlsSecret "") }}://{{ first .ingress.hosts }}/
 {{- else -}}
-http://{{ $.service }}.{{ include "maas.namespace" $.context }}:{{ .service.port }}/
+{{ include "kube-prometheus.scheme" . }}://{{ $.service }}.{{ include "maas.namespace" $.context }}:{{ .service.port }}/
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -85,4 +85,73 @@ Takes (dict "context" $ "name" the Secret "key" ...).
 {{- define "kube-prometheus.nodeOfPod" -}}
 - sourceLabels: [__meta_kubernetes_pod_node_name]
   targetLabel: node
+{{- end -}}
+
+{{- /* How a component is asked: https where it has a certificate. Takes the component's values. */ -}}
+{{- define "kube-prometheus.scheme" -}}
+{{- ternary "http" "https" (empty (.tls | default dict).existingSecret) -}}
+{{- end -}}
+
+{{- /*
+How a monitor asks a component that has a certificate, as fields of an endpoint; nothing for one that has none.
+Takes (dict "values" the component's "name" its name "namespace" its namespace).
+*/ -}}
+{{- define "kube-prometheus.secured" -}}
+{{- with .values.tls.existingSecret -}}
+scheme: https
+tlsConfig:
+  {{- include "kube-prometheus.authority" $ | nindent 2 }}
+{{- end -}}
+{{- end -}}
+
+{{- /* Whose certificate is believed, as fields of a tlsConfig. Takes what "kube-prometheus.secured" takes. */ -}}
+{{- define "kube-prometheus.authority" -}}
+ca:
+  secret: {name: {{ .values.tls.existingSecret }}, key: ca.crt}
+serverName: {{ .name }}.{{ .namespace }}.svc
+{{- end -}}
+
+{{- /* The certificate of a custom resource's web server, as its field. Takes the component's values. */ -}}
+{{- define "kube-prometheus.webCertificate" -}}
+{{- with .tls.existingSecret -}}
+web:
+  tlsConfig:
+    cert:
+      secret: {name: {{ . }}, key: tls.crt}
+    keySecret: {name: {{ . }}, key: tls.key}
+{{- end -}}
+{{- end -}}
+
+{{- /* The configuration of a web server of the Prometheus project with the certificate that is mounted at /certificate. */ -}}
+{{- define "kube-prometheus.webConfiguration" -}}
+tls_server_config: {cert_file: /certificate/tls.crt, key_file: /certificate/tls.key}
+{{ end -}}
+
+{{- /* That configuration and the certificate as one volume. Takes (dict "secret" the Secret "configMap" ...). */ -}}
+{{- define "kube-prometheus.certificateVolume" -}}
+- name: certificate
+  projected:
+    defaultMode: 0444
+    sources:
+      - configMap:
+          name: {{ .configMap }}
+      - secret:
+          name: {{ .secret }}
+          items:
+            - {key: tls.crt, path: tls.crt}
+            - {key: tls.key, path: tls.key}
+{{- end -}}
+
+{{- /* A ConfigMap with that configuration. Takes (dict "context" $ "name" the component "namespace" its namespace). */ -}}
+{{- define "kube-prometheus.webConfigMap" -}}
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: {{ .name }}-web
+  namespace: {{ .namespace }}
+  labels:
+    {{- include "maas.labels" (dict "context" .context "name" .name) | nindent 4 }}
+data:
+  web.yaml: |
+    {{- include "kube-prometheus.webConfiguration" . | nindent 4 }}
 {{- end -}}

@@ -2,11 +2,11 @@
 
 {{- /*
 A Secret that the user says exists. Where the cluster can be asked, it is: Alertmanager's pod would wait for it for ever.
-Takes (dict "context" $ "secret" its name "key" in it "path" of the value "what" it is for).
+Takes (dict "context" $ "secret" its name "key" in it "path" of the value "what" it is for) and optionally "namespace".
 */ -}}
 {{- define "kube-prometheus.validateSecret" -}}
 {{- $path := include "maas.valuePath" (dict "context" .context "path" .path) -}}
-{{- $namespace := include "maas.namespace" .context -}}
+{{- $namespace := .namespace | default (include "maas.namespace" .context) -}}
 {{- $make := printf "    kubectl -n %s create secret generic %s --from-file=%s=FILE\n" $namespace (.secret | default "NAME") .key -}}
 {{- if not .secret -}}
 {{- fail (printf "\n\n%s has no Secret, and what it needs is not for values.\nMake one and name it in %s:\n\n%s" .what $path $make) -}}
@@ -110,6 +110,16 @@ holds each ScaledObject until it has cleaned up behind it.
   {{- fail (printf "\n\nThe provider sends people back to Grafana, which needs to know where they reach it.\nSet:\n\n    %s: https://grafana.example.org/\n" (include "maas.valuePath" (dict "context" $root "path" "grafana.externalUrl"))) -}}
   {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- $titles := dict "prometheus" "Prometheus" "alertmanager" "Alertmanager" "nodeExporter" "node-exporter" "kubeStateMetrics" "kube-state-metrics" -}}
+{{- range $name, $title := $titles -}}
+  {{- $component := get $root.Values $name -}}
+  {{- $namespace := ternary (include "kube-prometheus.nodeExporterNamespace" $root) (include "maas.namespace" $root) (eq $name "nodeExporter") -}}
+  {{- if and $component.enabled $component.tls.existingSecret -}}
+    {{- range $key := list "tls.crt" "tls.key" "ca.crt" -}}
+    {{- include "kube-prometheus.validateSecret" (dict "context" $root "secret" $component.tls.existingSecret "key" $key "path" (printf "%s.tls.existingSecret" $name) "what" $title "namespace" $namespace) -}}
+    {{- end -}}
+  {{- end -}}
 {{- end -}}
 {{- range $name := list "prometheus" "alertmanager" "grafana" -}}
   {{- $component := get $root.Values $name -}}

@@ -164,7 +164,9 @@ class Prometheus:
                 hint="set kube-prometheus.prometheus.enabled to true and install the chart again",
             )
         service = found[0].metadata
-        return cls(cluster, f"/api/v1/namespaces/{service.namespace}/services/{service.name}:web/proxy/api/v1")
+        web = next(port for port in found[0].spec.ports if port.name == "web")
+        scheme = "https:" if web.app_protocol == "https" else ""
+        return cls(cluster, f"/api/v1/namespaces/{service.namespace}/services/{scheme}{service.name}:web/proxy/api/v1")
 
     def get(self, path: str, **parameters: str) -> Any:
         """The data of an answer of Prometheus' API.
