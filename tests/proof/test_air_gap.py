@@ -41,21 +41,24 @@ def maas(*words: str) -> str:
 
 
 @contextlib.contextmanager
-def no_way_out() -> Iterator[Callable[[], int]]:
-    """Drop what comes from the lab's networks and is for none of them, nor for a group within them; tells how many."""
+def no_way_out() -> Iterator[Callable[[], tuple[int, list[str]]]]:
+    """Drop what comes from the lab's networks and is for none of them, nor for a group within them; tells how many packets
+    that were, and where the last hundred wanted to go.
+    """
     program = shutil.which("iptables") or "/usr/sbin/iptables"
     chain = "MAAS-AIR-GAP"
     inside = [str(pool) for pool in networks._POOLS]
     stay = [*inside, "224.0.0.0/4", "255.255.255.255/32"]
-    rules = [["-N", chain], *(["-A", chain, "-d", pool, "-j", "RETURN"] for pool in stay), ["-A", chain, "-j", "DROP"]]
+    rules = [["-N", chain], *(["-A", chain, "-d", pool, "-j", "RETURN"] for pool in stay)]
+    rules += [["-A", chain, "-m", "recent", "--name", chain, "--rdest", "--set"], ["-A", chain, "-j", "DROP"]]
     rules += [["-I", "PREROUTING", "-s", pool, "-j", chain] for pool in inside]
     undo = [["-D", "PREROUTING", "-s", pool, "-j", chain] for pool in inside] + [["-F", chain], ["-X", chain]]
 
-    def tried() -> int:
+    def tried() -> tuple[int, list[str]]:
         said = subprocess.run([program, "-t", "raw", "-nvxL", chain], check=True, capture_output=True, text=True).stdout
         found = re.search(r"^\s*(\d+)\s+\d+\s+DROP", said, re.MULTILINE)
         assert found is not None, said
-        return int(found[1])
+        return int(found[1]), re.findall(r"src=(\S+)", Path("/proc/net/xt_recent", chain).read_text())
 
     try:
         for rule in rules:
@@ -95,8 +98,8 @@ def test_one_file_makes_a_cluster_whose_hosts_never_try_to_leave(tmp_path: Path)
                 f"up without a way out: {time.monotonic() - began:.0f} s, {carried.stat().st_size / 1e6:.0f} MB carried"
             )
             time.sleep(60)  # what looks for a newer version of itself, does it in the first minute
-            packets = tried()  # before the end of the lab, which puts the machine's rules back
+            packets, wanted = tried()  # before the end of the lab, which puts the machine's rules back
         finally:
             maas("down", "--name", NAME)
-    print(f"packets that tried to leave: {packets}")
+    print(f"packets that tried to leave: {packets}, to {wanted}")
     assert packets == 0

@@ -224,3 +224,9 @@ def test_the_hub_alone_opens_the_vpns_port() -> None:
     hub = render("base", "firewall.sh.j2", node=MACHINE | {"name": "master"})
     assert "--dport 1194 -j ACCEPT" in hub
     assert "--dport" not in render("base", "firewall.sh.j2")
+
+
+def test_what_is_for_the_private_networks_leaves_by_no_other_way() -> None:
+    script = render("base", "firewall.sh.j2")
+    assert 'PRIVATE="10.90.0.0/24 10.91.0.0/16"' in script
+    assert "ip route add unreachable" in script
