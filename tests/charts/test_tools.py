@@ -86,6 +86,22 @@ def test_an_image_is_known_whatever_registry_it_comes_from(monkeypatch: pytest.M
     assert faults == {"mirror.example.org/calico/node:v0.0.1@sha256:aa is not in the lock of components"}
 
 
+def test_kubeconform_names_the_profile_the_version_and_the_field(
+    chart: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(render, "umbrella", lambda: chart)
+    monkeypatch.setattr(render, "kept_in", lambda: tmp_path / "renders")
+    monkeypatch.setattr(schemas, "custom", dict)
+    (chart / "ci").mkdir()
+    for name, word in (("good", "hello"), ("bad", "[hello]")):
+        (chart / "ci" / f"{name}-values.yaml").write_text(f"word: {word}\n", encoding="utf-8")
+    faults = list(checks.kubeconform())
+    assert [fault.where for fault in faults] == [
+        f"ci/bad-values.yaml on {version}, ConfigMap/small" for version in render.KUBERNETES
+    ]
+    assert all("/data/word" in fault.what for fault in faults)
+
+
 def test_chart_testing_reads_descriptions_style_and_what_each_profile_makes(
     chart: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

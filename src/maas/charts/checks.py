@@ -87,24 +87,26 @@ def chart_testing() -> Iterator[Fault]:
 def kubeconform() -> Iterator[Fault]:
     """kubeconform, strictly and offline, over every profile and Kubernetes version."""
     for version in render.KUBERNETES:
-        texts = {
-            profile: render.render(Request(render.umbrella(), values=(profile,), kubernetes=version))
-            for profile in render.profiles()
-        }
+        requests = [Request(render.umbrella(), values=(profile,), kubernetes=version) for profile in render.profiles()]
         with tempfile.TemporaryDirectory() as scratch:
-            everything = (entry for text in texts.values() for entry in render.parse(text))
-            schemas.write(Path(scratch), kubernetes=version, objects=everything)
+            directory = Path(scratch)
+            everything = (entry for request in requests for entry in render.objects(request))
+            schemas.write(directory, kubernetes=version, objects=everything)
+            # One run for all of them, because reading the schemas is most of the work.
+            manifests = {directory / request.values[0].name: request for request in requests}
+            for file, request in manifests.items():
+                file.write_text(render.render(request), encoding="utf-8")
             argv: list[str | Path] = [tools.tool("kubeconform"), "-strict", "-output", "json"]
             argv += ["-skip", ",".join(_WITHOUT_SCHEMA)]
             argv += ["-schema-location", scratch + "/{{.ResourceKind}}{{.KindSuffix}}.json"]
-            for profile, text in texts.items():
-                done = process.run(argv, input=text, check=False, timeout=120)
-                try:
-                    answer = json.loads(done.stdout)
-                except json.JSONDecodeError as error:
-                    raise ProcessError(done.argv, returncode=done.returncode, stderr=done.stderr) from error
-                for entry in answer["resources"]:
-                    yield Fault(f"{_named(profile)} on {version}, {entry['kind']}/{entry['name']}", entry["msg"])
+            done = process.run([*argv, *manifests], check=False, timeout=120)
+            try:
+                answer = json.loads(done.stdout)
+            except json.JSONDecodeError as error:
+                raise ProcessError(done.argv, returncode=done.returncode, stderr=done.stderr) from error
+            for entry in answer["resources"]:
+                (profile,) = manifests[Path(entry["filename"])].values
+                yield Fault(f"{_named(profile)} on {version}, {entry['kind']}/{entry['name']}", entry["msg"])
 
 
 def kube_score() -> Iterator[Fault]:
