@@ -33,8 +33,12 @@ WORKERS = ("node1", "node2")
 QUIET = 600
 """Seconds for which a fresh platform must fire nothing."""
 
-# A machine whose cores all hosts of the lab share is slow, and rightly says so.
+TOLD = 45
+"""Seconds after which Alertmanager has told of what Prometheus no longer sees: an evaluation and groupInterval."""
+
+# A machine whose cores and disk all hosts of the lab share is slow and may be full, and rightly says so.
 CROWDED = {
+    "PostgreSQLVolumeNearlyFull",
     *("NodeCPUHighUsage", "NodeSystemSaturation", "NodeDiskIOSaturation", "CPUThrottlingHigh"),
     *("etcdHighFsyncDurations", "etcdHighCommitDurations", "etcdGRPCRequestsSlow", "PrometheusMissingRuleEvaluations"),
 }
@@ -81,6 +85,17 @@ class Patient:
 
     def forget(self) -> None:
         self.heard = len(self.kubectl("logs", "listener").splitlines())
+
+    def wait_for_calm(self) -> None:
+        """What an earlier illness left is over, and was told; of what comes, nothing is of the past."""
+
+        def missing() -> object:
+            self.forget()
+            return self.monitoring.names() - CROWDED - {"Watchdog"}
+
+        self.monitoring.wait("calm", missing, seconds=900)
+        time.sleep(TOLD)
+        self.forget()
 
     def wait_until_told(self, status: str, alert: str, *, labels: dict[str, str], within: float) -> float:
         """Seconds until the listener heard of an alert."""
@@ -209,9 +224,13 @@ def certificate_that_ends(patient: Patient) -> Iterator[None]:
         subprocess.run(write, input=configuration, text=True, check=True)
 
 
-NODE_GONE = frozenset({"KubeNodeNotReady", "KubeNodeUnreachable", "OpenVpnPeerDown", "OpenVpnDown"})
+# Pods of the host's own network start anew until its VPN address is back; 15 minutes of that are told, here one.
+NODE_GONE = frozenset(
+    {"KubeNodeNotReady", "KubeNodeUnreachable", "OpenVpnPeerDown", "OpenVpnDown", "KubePodCrashLooping"}
+)
 ILLNESSES = [
-    Illness("KubePodCrashLooping", {"pod": "ill"}, 300, crash_loop),
+    # The kubelet says CrashLoopBackOff only while it waits, which it does longer each time.
+    Illness("KubePodCrashLooping", {"pod": "ill"}, 480, crash_loop),
     Illness("NodeFilesystemAlmostOutOfSpace", {"mountpoint": "/srv/small"}, 240, full_volume),
     Illness(
         "KubeHpaMaxedOut", {"namespace": "restaurant"}, 300, scaled_to_the_limit, frozenset({"HpaOverTargetAtLimit"})
@@ -298,7 +317,7 @@ def test_a_fresh_platform_fires_nothing_for_ten_minutes(patient: Patient) -> Non
 
 @pytest.mark.parametrize("illness", ILLNESSES, ids=lambda illness: str(illness.fall_ill.__name__))
 def test_an_illness_is_told_alone_and_so_is_its_end(overheard: Patient, illness: Illness) -> None:
-    overheard.forget()
+    overheard.wait_for_calm()
     with illness.fall_ill(overheard):
         took = overheard.wait_until_told("firing", illness.alert, labels=illness.labels, within=illness.within)
         print(f"{illness.alert} told after {took:.0f} s")

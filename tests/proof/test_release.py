@@ -343,7 +343,6 @@ def laboratory(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     def maas(*words: str) -> None:
         run(sys.executable, "-m", "maas", *words, cwd=paths.content())
 
-    maas("down", "--name", name)
     maas("up", "--name", name, "--yes")
     try:
         for host, archive in product(("master", "node1", "node2"), world.tree.glob("dist/*/restaurant-*.oci.tar")):
