@@ -9,16 +9,18 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
+from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import inspect, text
 
 from postgresql import Cluster, cluster
-from restaurant.app import create_app
+from restaurant.app import connect, create_app
 from restaurant.database import Database
 from restaurant.floor.service import seed_floor
 from restaurant.menu.service import seed_menu
+from restaurant.people import service as people
 from restaurant.people.models import LoginSession, User
 from restaurant.people.permissions import Role
 from restaurant.settings import Settings
@@ -26,6 +28,10 @@ from restaurant.settings import Settings
 # What whoever runs the tests has set for a service of their own is not for the ones started here.
 for _name in [name for name in os.environ if name.startswith("RESTAURANT_")]:
     del os.environ[_name]
+
+#: What passwords are kept with. Tests have hundreds of people, whose passwords nobody is after.
+HASHER = people._HASHER
+people._HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 SECRET = "a key for tests, which is long enough to be taken"
 
@@ -43,16 +49,29 @@ def _prepare(settings: Settings) -> None:
     database.engine.dispose()
 
 
-def _restore(settings: Settings) -> None:
-    """Bring a database back to how `_prepare` left it: ten times faster than a new one."""
-    database = Database(settings)
-    tables = [name for name in inspect(database.engine).get_table_names() if name != "alembic_version"]
-    with database.writing() as session:
-        names = ", ".join(tables)
-        session.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
-        seed_menu(session, profile="bistro")
-        seed_floor(session)
-    database.engine.dispose()
+def _keep(url: str) -> str:
+    """Copy every row aside; returns what brings them back, many times faster than making and filling a database."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        found = connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+        )
+        tables = [name for (name,) in found]
+        numbered = connection.execute(
+            "SELECT table_name, column_name FROM information_schema.columns"
+            " WHERE table_schema = 'public' AND column_default LIKE 'nextval%'"
+        ).fetchall()
+        connection.execute("CREATE SCHEMA kept")
+        for name in tables:
+            connection.execute(f'CREATE TABLE kept."{name}" AS TABLE "{name}"'.encode())
+    # As a replica's, these statements fire no trigger and check no foreign key.
+    back = ["SET session_replication_role = replica"]
+    back += [f'DELETE FROM "{name}"; INSERT INTO "{name}" SELECT * FROM kept."{name}"' for name in tables]
+    back += [
+        f"""SELECT setval(pg_get_serial_sequence('"{name}"', '{column}'),
+            (SELECT coalesce(max("{column}"), 0) + 1 FROM "{name}"), false)"""
+        for name, column in numbered
+    ]
+    return "; ".join(back)
 
 
 @pytest.fixture(scope="session")
@@ -62,10 +81,11 @@ def postgresql() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def postgresql_database(postgresql: Cluster) -> str:
-    name = postgresql.create()
-    _prepare(make_settings(postgresql.url(name)))
-    return name
+def postgresql_database(postgresql: Cluster) -> tuple[str, str]:
+    """The address of a seeded database, and what brings it back to how it was."""
+    url = postgresql.url(postgresql.create())
+    _prepare(make_settings(url))
+    return url, _keep(url)
 
 
 @pytest.fixture(scope="session")
@@ -83,10 +103,10 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Setting
         shutil.copy(request.getfixturevalue("sqlite_template"), file)
         yield make_settings(f"sqlite:///{file}")
         return
-    server: Cluster = request.getfixturevalue("postgresql")
-    found = make_settings(server.url(request.getfixturevalue("postgresql_database")))
-    yield found
-    _restore(found)
+    url, back = request.getfixturevalue("postgresql_database")
+    yield make_settings(url)
+    with psycopg.connect(url) as connection:
+        connection.execute(back)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -99,11 +119,17 @@ def empty_settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[S
     yield make_settings(server.url(server.create()))
 
 
+@pytest.fixture(scope="session")
+def one_app(sqlite_template: Path) -> Flask:
+    """An application, made once: its routes are the same whatever its database is."""
+    return create_app(make_settings(f"sqlite:///{sqlite_template}"))
+
+
 @pytest.fixture
-def app(settings: Settings) -> Iterator[Flask]:
-    flask = create_app(settings)
-    yield flask
-    flask.extensions["database"].engine.dispose()
+def app(one_app: Flask, settings: Settings) -> Iterator[Flask]:
+    database = connect(one_app, settings)
+    yield one_app
+    database.engine.dispose()
 
 
 @pytest.fixture

@@ -14,11 +14,14 @@ from click.testing import CliRunner
 from flask import Flask
 from flask.testing import FlaskClient
 
+from conftest import HASHER
+from restaurant.app import create_app
 from restaurant.cli import main
 from restaurant.database import Database
 from restaurant.http.guard import Guard
 from restaurant.people import service
 from restaurant.people.permissions import GRANTED, Access, Permission, Role
+from restaurant.settings import Settings
 
 SignIn = Callable[[Role], FlaskClient]
 PASSWORD = "une phrase assez longue"
@@ -135,10 +138,20 @@ def test_every_route_has_a_rule(app: Flask) -> None:
     assert [entry for entry in rules(app) if guard.rule(entry[0], entry[1]) is None] == []
 
 
-def test_a_route_without_a_rule_answers_nobody(app: Flask, sign_in: SignIn) -> None:
+def test_a_route_without_a_rule_answers_nobody(settings: Settings, sign_in: SignIn) -> None:
+    app = create_app(settings)
     app.add_url_rule("/forgotten", "forgotten", lambda: "secret")
-    assert app.test_client().get("/forgotten").status_code == 303
-    assert sign_in(Role.ADMIN).get("/forgotten").status_code == 403
+    client, token = app.test_client(), sign_in(Role.ADMIN).get_cookie("session")
+    assert token
+    assert client.get("/forgotten").status_code == 303
+    client.set_cookie("session", token.value)
+    assert client.get("/accueil").status_code == 200
+    assert client.get("/forgotten").status_code == 403
+    app.extensions["database"].engine.dispose()
+
+
+def test_passwords_are_kept_as_owasp_asks_at_least() -> None:
+    assert HASHER.hash(PASSWORD).startswith("$argon2id$v=19$m=19456,t=2,p=1$")
 
 
 def test_each_role_reaches_exactly_what_it_is_granted(app: Flask, sign_in: SignIn) -> None:

@@ -280,6 +280,7 @@ def test_no_request_fails_while_the_service_drains_and_stops(settings: Settings,
     assert all("request_id" in line for line in lines if line["event"] == "request")
 
 
+@pytest.mark.parametrize("settings", ["postgresql"], indirect=True)
 def test_metrics_name_routes_by_template_and_probes_have_their_own_port(settings: Settings, tmp_path: Path) -> None:
     with serving(settings, tmp_path / "log") as (_process, port, probes):
         assert get(port, "/commandes/00000000-0000-0000-0000-000000000000")[0] == 404
@@ -294,6 +295,7 @@ def test_metrics_name_routes_by_template_and_probes_have_their_own_port(settings
         assert get(probes, "/anything")[0] == 404
 
 
+@pytest.mark.parametrize("settings", ["postgresql"], indirect=True)
 def test_faults_befall_requests_only_where_they_are_allowed(settings: Settings, tmp_path: Path) -> None:
     with serving(settings, tmp_path / "off") as (_process, _port, probes):
         assert get(probes, "/faults?unready=1")[0] == 404
@@ -310,6 +312,7 @@ def test_faults_befall_requests_only_where_they_are_allowed(settings: Settings, 
         assert get(probes, "/readyz")[0] == 200
 
 
+@pytest.mark.parametrize("settings", ["postgresql"], indirect=True)
 def test_a_request_in_flight_is_finished_after_sigterm(settings: Settings, tmp_path: Path) -> None:
     with serving(settings, tmp_path / "log") as (process, port, _probes):
         body = json.dumps({"guest": "Ana", "lines": [{"dish": 2}]}).encode()

@@ -71,10 +71,8 @@ def create_app(settings: Settings) -> Flask:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
 
-    database = Database(settings)
     switch = FaultSwitch() if settings.faults else None
-    app.extensions.update(settings=settings, database=database, lifecycle=Lifecycle(database, switch))
-    app.extensions["hub"] = Hub(database, capacity=settings.stream_capacity)
+    database = connect(app, settings, switch)
 
     app.url_map.converters["key"] = KeyConverter
     metrics.register(app)
@@ -96,6 +94,18 @@ def create_app(settings: Settings) -> Flask:
 
     register_blueprints(app)
     return app
+
+
+def connect(app: Flask, settings: Settings, switch: FaultSwitch | None = None) -> Database:
+    """Give `app` the database of `settings`, and what looks at it; returns it."""
+    database = Database(settings)
+    app.extensions.update(
+        settings=settings,
+        database=database,
+        lifecycle=Lifecycle(database, switch),
+        hub=Hub(database, capacity=settings.stream_capacity),
+    )
+    return database
 
 
 def register_blueprints(app: Flask) -> None:
