@@ -25,8 +25,16 @@ if TYPE_CHECKING:
 STACK = SimpleNamespace(name="kube-prometheus-stack", seconds=0.21, megabytes=81, objects=83)
 """The chart that most clusters have, without its Grafana, as it was measured on a machine of this kind."""
 
-BUDGET_SECONDS = 5.0
-"""Of one rendering, on a machine that is busy with other things too."""
+BUDGET_SECONDS = 0.5
+"""Of a core, for one rendering: what else the machine does costs time, but hardly any of this."""
+
+EVERYTHING = (
+    "calico",
+    "kube-prometheus.keda",
+    "kube-prometheus.nodeExporter.systemd",
+    "restaurant.autoscaling.saturation",
+)
+"""What is off unless somebody asks for it, and can be on together with all that is on."""
 
 
 def release_bytes(manifest: str) -> int:
@@ -88,7 +96,7 @@ def invariants() -> int:
 
 
 def test_the_umbrella_in_numbers(tmp_path: Path) -> None:
-    whole = rendering(render.umbrella(), tmp_path)
+    whole = rendering(render.umbrella(), tmp_path, "--set", ",".join(f"{part}.enabled=true" for part in EVERYTHING))
     # As kube-prometheus-stack was measured: monitoring without Grafana.
     monitoring = rendering(render.umbrella() / "charts" / "kube-prometheus", tmp_path, "--set", "grafana.enabled=false")
     leaves = [leaf for chart in values.charts() if chart.name == "maas" for leaf in chart.tree.leaves()]
@@ -109,4 +117,4 @@ def test_the_umbrella_in_numbers(tmp_path: Path) -> None:
     print(f"renders           {renders} ({profiles})")
     assert documented == leaves
     assert size < 1_048_576 / 2
-    assert whole.seconds < BUDGET_SECONDS
+    assert whole.processor < BUDGET_SECONDS
