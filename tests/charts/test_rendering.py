@@ -57,8 +57,13 @@ def test_every_object_is_valid_for_the_api_server(profile: str, kubernetes: str,
 
 
 def test_no_object_is_rendered_twice(objects: tuple[Object, ...]) -> None:
+    def when(entry: Object) -> str:
+        # A hook is there at its own moment only.
+        hook: str = entry["metadata"].get("annotations", {}).get("helm.sh/hook", "")
+        return hook
+
     seen = [
-        (entry["apiVersion"], entry["kind"], entry["metadata"].get("namespace"), entry["metadata"]["name"])
+        (entry["apiVersion"], entry["kind"], entry["metadata"].get("namespace"), entry["metadata"]["name"], when(entry))
         for entry in objects
     ]
     assert len(seen) == len(set(seen))

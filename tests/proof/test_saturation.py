@@ -169,6 +169,19 @@ def lab() -> Iterator[Cluster]:
         maas("down", "--name", NAME)
 
 
+def test_in_a_lab_node_exporter_knows_how_the_hosts_services_are(lab: Cluster) -> None:
+    monitoring = Monitoring(lab)
+
+    def missing() -> set[str]:
+        active = 'node_systemd_unit_state{name="kubelet.service", state="active"} == 1'
+        return {"master", "node1", "node2"} - {labels["node"] for labels, _ in monitoring.query(active)}
+
+    monitoring.wait("the kubelets' services", missing, seconds=180)
+    restarts = {labels["node"] for labels, _ in monitoring.query("node_systemd_service_restart_total")}
+    assert restarts == {"master", "node1", "node2"}
+    assert {value for _, value in monitoring.query('node_scrape_collector_success{collector="systemd"}')} == {1.0}
+
+
 def external(cluster: Cluster) -> float:
     """The metric as the API server gives it to the autoscaler: busy threads, in whole pods' worth."""
     name = "s1-prometheus"
