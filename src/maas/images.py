@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import platform
@@ -76,6 +77,7 @@ def restaurant(*, yes: bool) -> Path:
     """
     kept = paths.cache() / "restaurant" / f"{_key()}.tar"
     if kept.exists():
+        kept.touch()
         return kept
     client = lab.prepare(assume_yes=yes)
     with cache.lock("restaurant"):
@@ -96,6 +98,7 @@ def _build(client: DockerClient, kept: Path, step: Phase) -> None:
     step.note("wheels")
     wheels = _wheels()
     step.note("building")
+    former = {str(image.id) for image in client.images.list(reference())}
     try:
         image, _ = client.images.build(
             fileobj=_context(wheels),
@@ -118,6 +121,10 @@ def _build(client: DockerClient, kept: Path, step: Phase) -> None:
         for chunk in image.save(named=reference()):
             file.write(chunk)
     fresh.replace(kept)
+    cache.forget_old(kept.parent)
+    for leftover in former - {str(image.id)}:
+        with contextlib.suppress(docker.errors.APIError):  # a container of somebody may run it
+            client.images.remove(leftover)
 
 
 def _wheels() -> Path:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from maas import console, paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_WEEK = 7 * 24 * 3600
 
 
 def sha256(path: Path) -> str:
@@ -66,6 +69,14 @@ def partial(digest: str) -> Path:
     directory = paths.cache() / "partial"
     directory.mkdir(parents=True, exist_ok=True)
     return directory / digest
+
+
+def forget_old(directory: Path) -> None:
+    """Remove the files of a directory that nobody has asked for in a week; whoever asks for one touches it."""
+    for file in directory.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if file.stat().st_mtime < time.time() - _WEEK:
+                file.unlink()
 
 
 def place(source: Path, target: Path, *, mode: int) -> None:

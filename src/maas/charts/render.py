@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import time
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,7 @@ import yaml
 import zstandard
 
 from maas import paths
+from maas.bundle import cache
 from maas.charts.helm import Helm, Major
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ NAMESPACE = "maas"
 
 _DESCRIPTION = ("Chart.yaml", "Chart.lock", "values.yaml", "values.schema.json", ".helmignore")
 _PARTS = (*_DESCRIPTION, "templates", "charts", "files", "crds")
-_WEEK = 7 * 24 * 3600
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -146,13 +144,5 @@ def _kept(request: Request, form: str, make: Callable[[Request], str]) -> str:
     fresh = kept.with_suffix(f".{hashlib.sha256(text.encode()).hexdigest()[:8]}")
     fresh.write_bytes(zstandard.compress(text.encode()))
     fresh.replace(kept)
-    _forget(directory)
+    cache.forget_old(directory)
     return text
-
-
-def _forget(directory: Path) -> None:
-    """Remove what nobody has asked for in a week: each change of a chart leaves a hundred renders behind."""
-    for file in directory.iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            if file.stat().st_mtime < time.time() - _WEEK:
-                file.unlink()
