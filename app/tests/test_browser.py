@@ -123,14 +123,21 @@ def test_a_dinner_from_the_door_to_three_receipts(visit: Open) -> None:
     kitchen.goto("/cuisine")
     expect(kitchen.get_by_role("status")).to_have_text("En direct")
 
+    host = visit(Role.HOST, TABLET)
+    host.goto("/salle")
+    look(host, "floor-tablet")
+    host.locator("a.table", has_text="7").first.click()
+    host.get_by_label("Convives", exact=True).fill("3")
+    host.get_by_label("Lait").check()
+    look(host, "table-tablet")
+    host.get_by_role("button", name="Installer les convives").click()
+    expect(host.get_by_role("heading", name="Table 7")).to_be_visible()
+
     server = visit(Role.SERVER, PHONE)
     server.goto("/salle")
     look(server, "floor-phone")
     server.locator("a.table", has_text="7").first.click()
-    server.get_by_label("Convives", exact=True).fill("3")
-    server.get_by_label("Lait").check()
-    look(server, "table-phone")
-    server.get_by_role("button", name="Installer les convives").click()
+    expect(server.get_by_text("Allergies : lait")).to_be_visible()
     for dish in ("Escargots de Bourgogne, les six", "Bœuf bourguignon", "Crème brûlée"):
         server.get_by_role("button", name=f"Un de plus : {dish}").click()
     server.get_by_role("button", name="Ajouter").click()
@@ -208,11 +215,20 @@ def test_every_page_of_the_house_is_accessible(visit: Open) -> None:
         "carte",
         "carte/plats/6",
         "equipe",
+        "compte",
+        "salle/tables/4",
+        "stock/1",
+        "stock/recettes/6",
     )
     phone, page = visit(Role.ADMIN, PHONE), visit(Role.ADMIN, TABLET)
+    page.goto("/stock")
+    page.get_by_label("Nom", exact=True).fill("Beurre")
+    page.get_by_role("button", name="Ajouter").click()
     for screen, size in ((phone, "phone"), (page, "tablet")):
         for address in pages:
             screen.goto(f"/{address}")
+            # What is folded is there too.
+            screen.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
             look(screen, f"{address.replace('/', '-')}-{size}")
     page.goto("/salle/plan")
     table = page.locator("g.table").first
@@ -220,3 +236,9 @@ def test_every_page_of_the_house_is_accessible(visit: Open) -> None:
     with page.expect_response("**/api/v1/tables/*") as saved:
         table.press("ArrowRight")
     assert saved.value.status == 200
+    # The forms beside the plan know of the move.
+    page.get_by_text("Tables de cette salle").first.click()
+    form = page.get_by_role("form", name="Table 1", exact=True)
+    form.get_by_label("Places max.").fill("3")
+    form.get_by_role("button", name="Enregistrer").click()
+    expect(page.locator("g.table").first).to_contain_text("1–3")
