@@ -1,6 +1,7 @@
 """An API server with its etcd and its controllers as processes on loopback, from the programs of the bundle.
 
-There are no nodes and no scheduler: objects are real, and so are admission, roles, tokens and controllers; pods wait.
+There are no nodes and no scheduler: objects are real, and so are admission, roles, tokens and controllers; pods wait. With
+`fake_nodes` there are a scheduler, and nodes of kwok's, on which pods are Ready without anybody running them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from maas import components, console
-from maas.bundle import cache, golang
+from maas.bundle import cache, golang, tools
+from maas.cluster import Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,6 +34,7 @@ _PACKAGES = {
     "etcd": "go.etcd.io/etcd/server/v3",
     "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
     "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+    "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
 }
 _CONTROLLERS = (
     "clusterrole-aggregation-controller",
@@ -49,9 +52,14 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def control_plane(directory: Path) -> Iterator[Path]:
-    """An administrator's kubeconfig for an API server that answers while the block runs."""
-    programs = {name: _program(name) for name in _PACKAGES}
+def control_plane(directory: Path, *, controllers: Sequence[str] = _CONTROLLERS) -> Iterator[Path]:
+    """An administrator's kubeconfig for an API server that answers while the block runs.
+
+    Args:
+        directory: Where the programs keep what they write.
+        controllers: Which of the controller manager's run, by its own names; `*` is all that it has.
+    """
+    programs = {name: _program(name) for name in ("etcd", "kube-apiserver", "kube-controller-manager")}
     token = secrets.token_hex(16)
     _account_key(directory / "sa.key")
     (directory / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")
@@ -62,8 +70,67 @@ def control_plane(directory: Path) -> Iterator[Path]:
         address = f"https://127.0.0.1:{port}"
         _wait(f"{address}/readyz", token)
         kubeconfig = _kubeconfig(directory, address, token)
-        _start(running, directory, programs["kube-controller-manager"], _controllers(directory, kubeconfig))
+        _start(
+            running, directory, programs["kube-controller-manager"], _controllers(directory, kubeconfig, controllers)
+        )
         yield kubeconfig
+
+
+@contextlib.contextmanager
+def fake_nodes(directory: Path, kubeconfig: Path, *, count: int) -> Iterator[None]:
+    """A scheduler, nodes that kwok says are Ready, and volumes of the default class, while the block runs.
+
+    Pods that are scheduled are Ready, those of Jobs and of `helm test` end well.
+    """
+    component, _ = components.load().find("kwok")
+    kwok = tools.tool("kwok")
+    stages = golang.module_directory(component, "sigs.k8s.io/kwok") / "kustomize" / "stage"
+    kinds = ["node/fast/node-initialize", "node/heartbeat-with-lease/node-heartbeat-with-lease"]
+    kinds += [f"pod/fast/pod-{what}" for what in ("ready", "complete", "delete")]
+    texts = [(stages / f"{kind}.yaml").read_text(encoding="utf-8") for kind in kinds]
+    configuration = directory / "kwok.yaml"
+    configuration.write_text("\n---\n".join([*texts, json.dumps(_TESTED)]), encoding="utf-8")
+    words = [f"--kubeconfig={kubeconfig}", "--manage-all-nodes=true", f"--config={configuration}"]
+    with contextlib.ExitStack() as running:
+        _start(running, directory, _program("kube-scheduler"), _scheduler(directory, kubeconfig))
+        _start(running, directory, kwok, [*words, f"--server-address=127.0.0.1:{free_port()}"])
+        _machines(Cluster(kubeconfig), count)
+        yield
+
+
+_TESTED = {
+    "apiVersion": "kwok.x-k8s.io/v1alpha1",
+    "kind": "Stage",
+    "metadata": {"name": "test-complete"},
+    "spec": {
+        "resourceRef": {"apiGroup": "v1", "kind": "Pod"},
+        "selector": {
+            "matchExpressions": [
+                {"key": ".status.phase", "operator": "In", "values": ["Running"]},
+                {"key": '.metadata.annotations["helm.sh/hook"]', "operator": "In", "values": ["test"]},
+            ]
+        },
+        "next": {"statusTemplate": "phase: Succeeded\n"},
+    },
+}
+"""What kwok does with the pods of `helm test`, in the way of its own stages."""
+
+
+def _machines(cluster: Cluster, count: int) -> None:
+    from kubernetes import client  # noqa: PLC0415 - see maas.cluster
+
+    default = {"storageclass.kubernetes.io/is-default-class": "true"}
+    classes = client.StorageV1Api(cluster.client)
+    metadata = {"name": "local", "annotations": default}
+    classes.create_storage_class({"metadata": metadata, "provisioner": "kubernetes.io/no-provisioner"})
+    room = {"cpu": "8", "memory": "32Gi", "pods": "110"}
+    for number in range(count):
+        labels = {"kubernetes.io/os": "linux", "kubernetes.io/hostname": f"fake{number}"}
+        node = {"metadata": {"name": f"fake{number}", "labels": labels}}
+        cluster.core.create_node({**node, "status": {"allocatable": room, "capacity": room}})
+        spec = {"capacity": {"storage": "100Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "local"}
+        volume = {"metadata": {"name": f"fake{number}"}, "spec": {**spec, "hostPath": {"path": "/nowhere"}}}
+        cluster.core.create_persistent_volume(volume)
 
 
 def _program(name: str) -> Path:
@@ -107,10 +174,20 @@ def _api_server(directory: Path, *, etcd: int, port: int) -> list[str]:
     ]
 
 
-def _controllers(directory: Path, kubeconfig: Path) -> list[str]:
+def _scheduler(directory: Path, kubeconfig: Path) -> list[str]:
     return [
         f"--kubeconfig={kubeconfig}",
-        f"--controllers={','.join(_CONTROLLERS)}",
+        "--leader-elect=false",
+        "--bind-address=127.0.0.1",
+        f"--secure-port={free_port()}",
+        f"--cert-dir={directory / 'scheduler'}",
+    ]
+
+
+def _controllers(directory: Path, kubeconfig: Path, controllers: Sequence[str]) -> list[str]:
+    return [
+        f"--kubeconfig={kubeconfig}",
+        f"--controllers={','.join(controllers)}",
         f"--service-account-private-key-file={directory / 'sa.key'}",
         "--leader-elect=false",
         "--bind-address=127.0.0.1",
