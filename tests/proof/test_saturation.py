@@ -9,17 +9,22 @@ import base64
 import contextlib
 import json
 import os
+import ssl
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 from tests.charts.helpers import containers, environment, helm, of_profile, one
-from tests.control_plane import control_plane
+from tests.control_plane import control_plane, free_port
 from tests.e2e.metrics import Monitoring
 
 from maas import access, components, console
@@ -36,6 +41,7 @@ ROOT = Path(__file__).parents[2]
 VALUES = ROOT / "tests" / "proof" / "saturation-values.yaml"
 REPORT = ROOT / "proof" / "saturation.md"
 NAME = "saturation"
+ADAPTER = "github.com/kedacore/keda/v2/cmd/adapter"
 OPERATOR = "github.com/kedacore/keda/v2/cmd/operator"
 API = "v1beta1.external.metrics.k8s.io"
 
@@ -64,26 +70,48 @@ def api_service(cluster: Cluster) -> Any:
     return client.ApiregistrationV1Api(cluster.client).read_api_service(API)
 
 
+def account(cluster: Cluster, name: str, directory: Path) -> Path:
+    """A kubeconfig with the rights of one of the release's accounts."""
+    request = client.AuthenticationV1TokenRequest(spec=client.V1TokenRequestSpec(audiences=[], expiration_seconds=3600))
+    made = cluster.core.create_namespaced_service_account_token(name, "monitoring", request)
+    config = json.loads(cluster.kubeconfig.read_text(encoding="utf-8"))
+    config["users"][0]["user"]["token"] = made.status.token
+    file = directory / f"{name}-kubeconfig"
+    file.write_text(json.dumps(config), encoding="utf-8")
+    return file
+
+
+class Answers(BaseHTTPRequestHandler):
+    """A Prometheus that knows one number, and remembers what it was asked."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(parse_qs(urlsplit(self.path).query).get("query", [""])[0])
+        data = {"resultType": "vector", "result": [{"metric": {}, "value": [time.time(), "1.5"]}]}
+        body = json.dumps({"status": "success", "data": data}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the base class names it so
+        """Say nothing."""
+
+
 class Operator:
     """The operator as a process, with the arguments and the account of its pod; the kubelet's part is done here."""
 
     def __init__(self, cluster: Cluster, program: Path, directory: Path) -> None:
         self._cluster, self._program, self._directory = cluster, program, directory
-        self.log = directory / "operator.log"
-        (directory / "mounted").mkdir()
-        request = client.AuthenticationV1TokenRequest(
-            spec=client.V1TokenRequestSpec(audiences=[], expiration_seconds=3600)
-        )
-        made = cluster.core.create_namespaced_service_account_token("keda-operator", "monitoring", request)
-        config = json.loads(cluster.kubeconfig.read_text(encoding="utf-8"))
-        config["users"][0]["user"]["token"] = made.status.token
-        self._kubeconfig = directory / "keda-kubeconfig"
-        self._kubeconfig.write_text(json.dumps(config), encoding="utf-8")
+        self.log, self.port, self.mounted = directory / "operator.log", free_port(), directory / "mounted"
+        self.mounted.mkdir()
+        self._kubeconfig = account(cluster, "keda-operator", directory)
         self._process: subprocess.Popen[bytes] | None = None
 
     def tend(self) -> None:
         """Bring the certificates to where they are mounted, and start what has ended, as a kubelet would."""
-        mounted = self._directory / "mounted"
+        mounted = self.mounted
         secret = self._cluster.core.read_namespaced_secret("keda-certificates", "monitoring")
         for name, content in (secret.data or {}).items():
             (mounted / name).write_bytes(base64.b64decode(content))
@@ -92,6 +120,8 @@ class Operator:
             told = {name: value for name, value in environment(container).items() if isinstance(value, str)}
             own = {"POD_NAMESPACE": "monitoring", "KEDA_CLUSTER_OBJECT_NAMESPACE": "monitoring"}
             words = [*container["args"], f"--cert-dir={mounted}", f"--kubeconfig={self._kubeconfig}"]
+            words += [f"--{what}-bind-address=127.0.0.1:0" for what in ("metrics", "health-probe")]
+            words += [f"--metrics-service-bind-address=127.0.0.1:{self.port}"]
             with self.log.open("ab") as log:
                 self._process = subprocess.Popen(
                     [self._program, *words], env={**os.environ, **told, **own}, stdout=log, stderr=log
@@ -110,28 +140,35 @@ class Operator:
             self._process.wait()
 
 
+def built(package: str) -> Path:
+    component, _ = components.load().find("keda")
+    with cache.lock("bundle"), console.phase(package.rpartition("/")[2]) as step:
+        return golang.build(component, [package], phase=step)[package]
+
+
 @pytest.fixture(scope="module")
 def program() -> Path:
-    component, _ = components.load().find("keda")
-    with cache.lock("bundle"), console.phase("keda") as step:
-        return golang.build(component, [OPERATOR], phase=step)[OPERATOR]
+    return built(OPERATOR)
 
 
 @contextlib.contextmanager
 def operated(directory: Path, program: Path) -> Iterator[tuple[Cluster, Operator]]:
-    """An API server with the release, and KEDA's operator beside it."""
-    with control_plane(directory) as kubeconfig:
+    """An API server with the release, KEDA's operator beside it, and a Prometheus that the ScaledObject asks."""
+    with control_plane(directory) as kubeconfig, ThreadingHTTPServer(("127.0.0.1", 0), Answers) as prometheus:
+        threading.Thread(target=prometheus.serve_forever, daemon=True).start()
         cluster = Cluster(kubeconfig)
         options = ("--namespace", NAMESPACE, "--create-namespace", "--values", VALUES)
         # Nobody makes volumes here.
         keepers = ("restaurant.database.postgresql", "kube-prometheus.prometheus")
         volumes = [word for path in keepers for word in ("--set", f"{path}.storage.className=none")]
-        helm(cluster, "4", "install", RELEASE, render.umbrella(), *options, *volumes)
+        asked = f"restaurant.autoscaling.saturation.prometheus=http://127.0.0.1:{prometheus.server_port}"
+        helm(cluster, "4", "install", RELEASE, render.umbrella(), *options, *volumes, "--set", asked)
         operator = Operator(cluster, program, directory)
         try:
             yield cluster, operator
         finally:
             operator.stop()
+            prometheus.shutdown()
             cluster.client.rest_client.pool_manager.clear()
 
 
@@ -146,11 +183,49 @@ def test_the_operator_does_its_work_with_the_rights_that_it_has_and_leaves_nothi
         )
         assert {metric.type for metric in scaler.spec.metrics} == {"External", "Resource"}
         assert scaler.spec.scale_target_ref.name == "restaurant"
+        assert float(served(cluster, operator, tmp_path)) == 1.5
+        assert any("restaurant_http_saturation_ratio" in query for query in Answers.asked)
         assert "orbidden" not in operator.log.read_text(encoding="utf-8")
         # With KEDA running, as it does until Helm takes it away; what nobody finishes would stay for ever.
         helm(cluster, "4", "uninstall", RELEASE, "--namespace", NAMESPACE, "--timeout", "60s")
         assert scaled_objects(cluster) == []
         operator.wait("the autoscaler to go", lambda: autoscalers(cluster) == [])
+
+
+def served(cluster: Cluster, operator: Operator, directory: Path) -> str:
+    """The metric as the metrics server gives it, with the certificate and the account that it has."""
+    program = built(ADAPTER)
+    operator.wait("certificates", (operator.mounted / "tls.key").exists)
+    (container,) = containers(one(of_profile("production"), "Deployment", "keda-metrics-apiserver"))
+    kubeconfig, port = account(cluster, "keda-metrics-apiserver", directory), free_port()
+    words = [word.replace("/certs", str(operator.mounted)) for word in container["args"]]
+    words += [f"--secure-port={port}", "--bind-address=127.0.0.1", f"--port={free_port()}"]
+    words += [f"--metrics-service-address=127.0.0.1:{operator.port}"]
+    words += ["--metrics-service-grpc-authority=keda-operator.monitoring.svc"]
+    words += [f"--{who}-kubeconfig={kubeconfig}" for who in ("lister", "authentication", "authorization")]
+    told = {"KUBECONFIG": str(kubeconfig), "POD_NAMESPACE": "monitoring", "WATCH_NAMESPACE": ""}
+    admin = json.loads(cluster.kubeconfig.read_text(encoding="utf-8"))["users"][0]["user"]["token"]
+    url = f"https://127.0.0.1:{port}/apis/external.metrics.k8s.io/v1beta1/namespaces/restaurant/s1-prometheus"
+    chosen, headers = {"labelSelector": "scaledobject.keda.sh/name=restaurant"}, {"Authorization": f"Bearer {admin}"}
+    authority = ssl.create_default_context(cafile=operator.mounted / "ca.crt")
+    with (directory / "adapter.log").open("wb") as log:
+        process = subprocess.Popen([program, *words], env={**os.environ, **told}, stdout=log, stderr=log)
+    answers: list[httpx.Response] = []
+
+    def answered() -> bool:
+        with contextlib.suppress(httpx.TransportError), httpx.Client(verify=authority) as asking:
+            # It is reached by another name here than that of its Service, for which the certificate is.
+            name = {"sni_hostname": "keda-metrics-apiserver.monitoring.svc"}
+            request = asking.build_request("GET", url, params=chosen, headers=headers, extensions=name)
+            answers.append(asking.send(request))
+        return bool(answers) and answers[-1].status_code == 200
+
+    try:
+        operator.wait("the metric", answered)
+    finally:
+        process.kill()
+        process.wait()
+    return str(answers[-1].json()["items"][0]["value"])
 
 
 def maas(*arguments: str) -> None:
