@@ -153,4 +153,5 @@ def test_nothing_leads_in_from_outside_unless_asked(rendered: Rendered) -> None:
 def test_metrics_are_scraped_where_the_cluster_knows_how(rendered: Rendered) -> None:
     assert kinds(rendered("dashboard"), "ServiceMonitor") == []
     (monitor,) = kinds(rendered("dashboard", headlamp__serviceMonitor__enabled="true"), "ServiceMonitor")
-    assert monitor["spec"]["endpoints"] == [{"port": "http", "path": "/metrics"}]
+    (endpoint,) = monitor["spec"]["endpoints"]
+    assert (endpoint["port"], endpoint["path"]) == ("http", "/metrics")
