@@ -8,6 +8,7 @@ machine with what was noted before the start. What others changed in between sta
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,9 @@ _KUBELET = (
 )
 """What a kubelet sets at its start and what no container has of its own, so that it changes the machine."""
 
+_ENGINES = re.compile(r"\bDOCKER\b|\bdocker0\b|\bbr-[0-9a-f]{12}\b")
+"""What names a chain, the bridge or a network of Docker."""
+
 Table = dict[str, list[str]]
 
 
@@ -53,10 +57,11 @@ def parse(saved: str) -> Table:
 
 
 def undo(before: str, after: str) -> str:
-    """The input of `iptables-restore --noflush` that takes away what `after` has and `before` had not.
+    """The input of `iptables-restore --noflush` that takes away what an engine added.
 
-    Both are outputs of `iptables-save`. Rules are deleted as they were written, then the chains that are new, and a
-    built-in chain gets its policy back. Rules that are gone are not brought back: whoever removed them meant it.
+    Both are outputs of `iptables-save`. New rules of the engine are deleted as they were written, then its chains, and a
+    built-in chain gets its policy back. What somebody else added meanwhile stays, and rules that are gone are not brought
+    back: whoever did that meant it.
     """
     old = parse(before)
     script: list[str] = []
@@ -69,14 +74,15 @@ def undo(before: str, after: str) -> str:
         for line in lines:
             if line in left:
                 left.remove(line)
-            elif line.startswith("-A"):
-                body.append(f"-D{line[2:]}")
-            else:
+            elif line.startswith(":") and not line.endswith(" -"):
                 chain, policy = line[1:].split(" ", 1)
-                if policy == "-":
-                    chains.append(chain)
-                elif (wanted := policies.get(chain, "ACCEPT")) != policy:
+                if (wanted := policies.get(chain, "ACCEPT")) != policy:
                     body.append(f"-P {chain} {wanted}")
+            elif _ENGINES.search(line):
+                if line.startswith(":"):
+                    chains.append(line[1:].removesuffix(" -"))
+                else:
+                    body.append(f"-D{line[2:]}")
         body += [f"-X {chain}" for chain in chains]
         if body:
             script += [f"*{table}", *body, "COMMIT"]

@@ -58,11 +58,15 @@ def test_counters_are_no_difference() -> None:
 
 
 def test_a_rule_that_came_a_second_time_is_deleted_once() -> None:
-    assert undo(BEFORE, BEFORE.replace("COMMIT", "-A INPUT -j ufw-input\nCOMMIT")).splitlines() == [
-        "*filter",
-        "-D INPUT -j ufw-input",
-        "COMMIT",
-    ]
+    again = AFTER.replace("-A FORWARD -j DOCKER-USER\n", "-A FORWARD -j DOCKER-USER\n-A FORWARD -j DOCKER-USER\n")
+    assert undo(AFTER, again).splitlines() == ["*filter", "-D FORWARD -j DOCKER-USER", "COMMIT"]
+
+
+def test_what_somebody_else_added_meanwhile_is_kept() -> None:
+    added = BEFORE.replace("COMMIT", "-A INPUT -s 192.0.2.7/32 -j DROP\nCOMMIT").replace(":ufw", ":mine - [0:0]\n:ufw")
+    assert undo(BEFORE, added) == ""
+    own = "-A DOCKER-USER -s 192.0.2.7/32 -j DROP\n"
+    assert "-D DOCKER-USER -s 192.0.2.7/32 -j DROP" in undo(BEFORE, AFTER.replace("COMMIT", f"{own}COMMIT", 2))
 
 
 def test_a_policy_that_others_had_set_comes_back() -> None:
@@ -74,9 +78,10 @@ def test_rules_that_others_removed_meanwhile_are_not_brought_back() -> None:
     assert undo(BEFORE, BEFORE.replace("-A INPUT -j ufw-input\n", "")) == ""
 
 
-def test_a_machine_without_firewall_tools_before_loses_everything_that_is_new() -> None:
+def test_a_machine_without_firewall_tools_before_loses_everything_of_the_engine() -> None:
     script = undo("", AFTER)
-    assert "-D INPUT -j ufw-input" in script
+    assert "-D FORWARD -j DOCKER-USER" in script
+    assert "ufw" not in script
     assert "-P FORWARD ACCEPT" in script
 
 
