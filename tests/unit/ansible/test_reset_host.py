@@ -134,7 +134,7 @@ def test_containers_are_found_by_their_shims(host: Host, monkeypatch: pytest.Mon
         assert process.stdout is not None
         child = int(process.stdout.readline())
         try:
-            while b"sleep" not in Path(f"/proc/{child}/cmdline").read_bytes():
+            while not Path(f"/proc/{child}/cmdline").read_bytes().startswith(b"sleep"):
                 time.sleep(0.01)  # until then the child goes by its parent's name
             assert module.containers() == [child, process.pid]
         finally:
