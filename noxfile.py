@@ -273,7 +273,7 @@ def e2e(session: nox.Session) -> None:
     if os.geteuid() != 0 or APT is None:
         session.warn("LEFT OUT: the end-to-end tests need root on Debian or Ubuntu; nothing of the cluster was tested")
         return
-    pytest(session, "-m", "e2e", "-s", "tests/e2e")
+    pytest(session, "-m", "e2e", "-s", "--durations=12", "tests/e2e")
 
 
 @nox.session(requires=["lint", "unit", "charts", "app", "e2e"], venv_backend="none")

@@ -256,7 +256,7 @@ def load(lab: Lab, *, rate: float, orders: float, seconds: float, node: str) -> 
 
 
 def test_under_load_the_restaurant_grows_to_four_pods_and_more_and_comes_back(lab: Lab) -> None:
-    result = load(lab, rate=160, orders=0.5, seconds=170, node="node1")
+    result = load(lab, rate=160, orders=0.5, seconds=135, node="node1")
     print([(s.second, s.ready, s.desired, s.utilization) for s in result.samples[::5]], result.account.get("failures"))
     assert result.most >= 4, f"{result.most} pods at most"
     # A saturated pod may answer later than a guest waits; more than one in a hundred would be another matter.

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from maas import console
 from maas.bundle import tools
 from maas.hosts import plan
 
@@ -34,5 +35,8 @@ def test_plain_helm_uninstalls_and_installs_the_chart_by_hand(lab: Lab) -> None:
     settings += ["kube-prometheus.grafana.enabled=false", "dashboard.engine=none"]
     options = [word for setting in settings for word in ("--set", setting)]
     run("install", "maas", ".", "-n", "maas", "--create-namespace", *options, "--wait", "--timeout", "4m")
+    with console.phase("Ready") as step:
+        # Helm does not know of what the operator makes of its objects.
+        lab.cluster.wait_ready(nodes=3, step=step)
     assert maas("status", "--name", lab.name).returncode == 0
     assert before <= orders(lab), "data outlive an uninstallation"
