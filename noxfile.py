@@ -292,5 +292,6 @@ def tests(session: nox.Session) -> None:
 @nox.session(default=False)
 def proof(session: nox.Session) -> None:
     """The proofs that take long: loads, faults, cold starts, medians: all, or those of the named files."""
+    debian(session, "faketime")
     named = any(Path(argument.split("::")[0]).exists() for argument in session.posargs)
     pytest(session, "-s", *([] if named else ["tests/proof"]))

@@ -12,7 +12,6 @@ import hashlib
 import json
 import shutil
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,11 +71,17 @@ def partial(digest: str) -> Path:
 
 
 def forget_old(directory: Path) -> None:
-    """Remove the files of a directory that nobody has asked for in a week; whoever asks for one touches it."""
+    """Remove the files of a directory that were last asked for a week before the newest of them.
+
+    Whoever asks for one touches it. The newest file is the clock, since that of the process may be another.
+    """
+    files = {}
     for file in directory.iterdir():
         with contextlib.suppress(FileNotFoundError):
-            if file.stat().st_mtime < time.time() - _WEEK:
-                file.unlink()
+            files[file] = file.stat().st_mtime
+    for file, touched in files.items():
+        if touched < max(files.values()) - _WEEK:
+            file.unlink(missing_ok=True)
 
 
 def place(source: Path, target: Path, *, mode: int) -> None:
