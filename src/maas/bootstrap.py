@@ -128,7 +128,7 @@ def hosts(
         if not console.confirm(f"Make these {count} hosts the cluster {read.cluster}?", assume_yes=yes):
             console.line("nothing was changed")
             return
-        bundle = images.make_bundle(directory, source=source, yes=yes, values=given)
+        bundle = _bundle(directory, source=source, yes=yes, values=given)
         bring_up(examined, bundle, given, since=time.monotonic())
 
 
@@ -149,13 +149,20 @@ def lab_hosts(
         console.line("nothing was changed (--dry-run)")
         return
     lab.prepare(assume_yes=yes)
-    bundle = images.make_bundle(directory, source=source, yes=yes, values=given)
+    bundle = _bundle(directory, source=source, yes=yes, values=given)
     made = lab.up(name, bundle=bundle.directory, assume_yes=yes)
     booted = time.monotonic()
     with lock.hold(made.directory, command=f"up of the lab {name}"):
         examined = examine(inventory.load(made.inventory), made.directory)
         show(examined)
         bring_up(examined, bundle, given, since=booted)
+
+
+def _bundle(directory: Path | None, *, source: Policy, yes: bool, values: Mapping[str, Any]) -> Bundle:
+    """What comes to the hosts, and what installs the chart: made now, so that no host waits for it."""
+    bundle = images.make_bundle(directory, source=source, yes=yes, values=values)
+    tools.tool("helm")
+    return bundle
 
 
 def examine(read: Inventory, state: Path, *, without: Sequence[str] = ()) -> Examined:
