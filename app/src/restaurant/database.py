@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -22,6 +22,7 @@ from sqlalchemy.exc import IntegrityError, InvalidatePoolError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
+from restaurant.errors import Conflict
 from restaurant.metrics import POOL_WAIT
 from restaurant.settings import Settings
 
@@ -181,6 +182,20 @@ def alembic_config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     return config
+
+
+def flush(session: Session, *, conflicts: Mapping[tuple[str, str], Callable[[], Conflict]]) -> None:
+    """Flush, and raise the conflict of a unique constraint that is violated.
+
+    Constraints go by their name, as PostgreSQL says it, and by table and column, as SQLite does.
+    """
+    try:
+        session.flush()
+    except IntegrityError as error:
+        for names, conflict in conflicts.items():
+            if any(violated(error, name) for name in names):
+                raise conflict() from error
+        raise
 
 
 def violated(error: IntegrityError, constraint: str) -> bool:

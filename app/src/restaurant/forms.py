@@ -30,6 +30,11 @@ LABELS = {
 }  # fmt: skip
 
 
+def typed(*names: str) -> dict[str, Any]:
+    """What the form that was sent has in these fields; nothing where one is missing."""
+    return {name: request.form.get(name, "") for name in names}
+
+
 def read_form(model: type[M], values: dict[str, Any]) -> M:
     """The form's values as `model`. Raises `Invalid` naming the fields that are wrong."""
     try:

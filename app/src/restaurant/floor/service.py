@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
-from restaurant.database import violated
+from restaurant.database import flush
 from restaurant.errors import Conflict, Invalid, NotFound
 from restaurant.floor.models import Condition, Room, Shape, Table, TableState
 from restaurant.i18n import gettext as _
@@ -205,11 +205,12 @@ def seed_floor(session: Session) -> int:
 
 
 def _flush_name(session: Session) -> None:
-    try:
-        session.flush()
-    except IntegrityError as error:
-        if violated(error, "uq_dining_table_name") or violated(error, "dining_table.name"):
-            raise Conflict(_("Another table has this name."), code="name-taken") from error
-        if violated(error, "uq_room_name") or violated(error, "room.name"):
-            raise Conflict(_("Another room has this name."), code="name-taken") from error
-        raise
+    flush(
+        session,
+        conflicts={
+            ("uq_dining_table_name", "dining_table.name"): lambda: Conflict(
+                _("Another table has this name."), code="name-taken"
+            ),
+            ("uq_room_name", "room.name"): lambda: Conflict(_("Another room has this name."), code="name-taken"),
+        },
+    )

@@ -11,7 +11,7 @@ from restaurant.errors import Invalid
 from restaurant.floor import service
 from restaurant.floor.models import Condition, Shape
 from restaurant.floor.schemas import NewTable, RoomName, TableChange, TableJoin
-from restaurant.forms import read_form, read_version
+from restaurant.forms import read_form, read_version, typed
 from restaurant.http.api import require_version
 from restaurant.http.guard import signed_in
 from restaurant.i18n import gettext as _
@@ -116,7 +116,7 @@ def plan_page() -> str:
 @plan.post("/salle/plan/pieces")
 def add_room() -> Response:
     """Add a room."""
-    new = read_form(RoomName, {"name": request.form.get("name", "")})
+    new = read_form(RoomName, typed("name"))
     database: Database = current_app.extensions["database"]
     with database.writing() as session:
         service.add_room(session, name=new.name)
@@ -133,7 +133,7 @@ def change_room(room: int) -> Response:
         if "remove" in request.form:
             service.remove_room(session, found)
         else:
-            named = read_form(RoomName, {"name": request.form.get("name", "")})
+            named = read_form(RoomName, typed("name"))
             service.rename_room(session, found, name=named.name)
     return _back_to_plan()
 
@@ -152,14 +152,13 @@ def add_table() -> Response:
 def change_table(table: int) -> Response:
     """Change a table's name, seats, size or room, or take it away."""
     database: Database = current_app.extensions["database"]
-    fields = ("room", "name", "shape", "seats_min", "seats_max", "width", "height")
     with database.writing() as session:
         found = service.read_table(session, table)
         require_version(found, read_version(request.form))
         if "remove" in request.form:
             service.remove_table(session, found)
         else:
-            change = read_form(TableChange, {name: request.form.get(name, "") for name in fields})
+            change = read_form(TableChange, typed("room", "name", "shape", "seats_min", "seats_max", "width", "height"))
             service.change_table(session, found, **change.model_dump(exclude_none=True))
     return _back_to_plan()
 

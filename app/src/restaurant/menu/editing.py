@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import flag_modified
 
-from restaurant.database import violated
+from restaurant.database import flush
 from restaurant.errors import Conflict, Invalid, NotFound
 from restaurant.http.paging import PageQuery, read_page
 from restaurant.i18n import gettext as _
@@ -163,11 +162,14 @@ def _named(known: dict[int, T], key: int, pointer: str) -> T:
 
 
 def _flush(session: Session) -> None:
-    try:
-        session.flush()
-    except IntegrityError as error:
-        if any(violated(error, name) for name in ("uq_dish_category_id_name", "dish.category_id, dish.name")):
-            raise Conflict(_("Another dish has this name."), code="name-taken") from error
-        if any(violated(error, name) for name in ("uq_category_name", "category.name")):
-            raise Conflict(_("Another heading has this name."), code="name-taken") from error
-        raise
+    flush(
+        session,
+        conflicts={
+            ("uq_dish_category_id_name", "dish.category_id, dish.name"): lambda: Conflict(
+                _("Another dish has this name."), code="name-taken"
+            ),
+            ("uq_category_name", "category.name"): lambda: Conflict(
+                _("Another heading has this name."), code="name-taken"
+            ),
+        },
+    )

@@ -16,11 +16,10 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Table as SqlTable
 from sqlalchemy import insert, inspect, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload, selectinload
 from sqlalchemy.orm.attributes import flag_modified
 
-from restaurant.database import on_commit, violated
+from restaurant.database import flush, on_commit
 from restaurant.errors import Conflict, Invalid, NotFound
 from restaurant.floor.models import Condition, Table
 from restaurant.i18n import gettext as _
@@ -338,12 +337,7 @@ def _taken() -> Conflict:
 
 
 def _flush_table(session: Session) -> None:
-    try:
-        session.flush()
-    except IntegrityError as error:
-        if violated(error, "uq_orders_open_table") or violated(error, "orders.table_id"):
-            raise _taken() from error
-        raise
+    flush(session, conflicts={("uq_orders_open_table", "orders.table_id"): _taken})
 
 
 def _fire(session: Session, lines: Sequence[OrderLine], menu: Menu) -> None:

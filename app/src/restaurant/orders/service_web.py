@@ -15,7 +15,7 @@ from restaurant.database import Database
 from restaurant.errors import Invalid
 from restaurant.floor.models import TableState
 from restaurant.floor.service import read_floor, read_table
-from restaurant.forms import read_form
+from restaurant.forms import read_form, typed
 from restaurant.http import idempotency
 from restaurant.http.api import Stale
 from restaurant.http.guard import signed_in
@@ -131,8 +131,7 @@ def describe_guests(reference: uuid.UUID) -> Response:
     """Change what is known about the guests."""
     guests = read_form(
         Guests,
-        {name: request.form.get(name, "") for name in ("covers", "guest", "note")}
-        | {"allergies": request.form.getlist("allergies")},
+        typed("covers", "guest", "note") | {"allergies": request.form.getlist("allergies")},
     )
     with _writing() as session:
         order = service.lock_order(session, reference)

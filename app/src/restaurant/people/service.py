@@ -20,10 +20,9 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
 from sqlalchemy import case, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload
 
-from restaurant.database import Database, violated
+from restaurant.database import Database, flush
 from restaurant.errors import Conflict, NotFound, Problem
 from restaurant.http.paging import PageQuery, read_page
 from restaurant.i18n import gettext as _
@@ -231,12 +230,14 @@ def add_person(session: Session, *, username: str, name: str, role: Role, passwo
     """Add a person. Raises `Conflict` when the user name is taken."""
     user = User(username=username, name=name, role=role, password_hash=hash_password(password))
     session.add(user)
-    try:
-        session.flush()
-    except IntegrityError as error:
-        if violated(error, "uq_staff_username") or violated(error, "staff.username"):
-            raise Conflict(_("This user name is taken."), code="username-taken") from error
-        raise
+    flush(
+        session,
+        conflicts={
+            ("uq_staff_username", "staff.username"): lambda: Conflict(
+                _("This user name is taken."), code="username-taken"
+            )
+        },
+    )
     return user
 
 

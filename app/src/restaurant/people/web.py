@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 
 from restaurant.database import Database
 from restaurant.errors import Invalid, Problem
-from restaurant.forms import read_form, read_switch, read_version
+from restaurant.forms import read_form, read_switch, read_version, typed
 from restaurant.http.api import require_version
 from restaurant.http.guard import cookie_name, session_token, signed_in
 from restaurant.http.paging import WHOLE
@@ -75,7 +75,7 @@ def account_page() -> str:
 def change_password() -> Response:
     """Give oneself a new password, and stay signed in on this device alone."""
     form = request.form
-    change = read_form(PasswordChange, {name: form.get(name, "") for name in ("current", "new")})
+    change = read_form(PasswordChange, typed("current", "new"))
     if form.get("again", "") != form.get("new", ""):
         raise Invalid(_("The new password was not typed the same way twice."))
     signed = service.change_own_password(
@@ -100,9 +100,7 @@ def people_page() -> str:
 def add_person() -> str:
     """Add a person with a random password, shown once."""
     password = secrets.token_urlsafe(12)
-    form = request.form
-    new = read_form(NewPerson, {name: form.get(name, "") for name in ("username", "name", "role")}
-                    | {"password": password})  # fmt: skip
+    new = read_form(NewPerson, typed("username", "name", "role") | {"password": password})
     with _database().writing() as session:
         added = service.add_person(session, username=new.username, name=new.name, role=new.role, password=password)
     return _with_password(added, password)
@@ -120,7 +118,7 @@ def give_password(person: int) -> str:
 @team.post("/equipe/<key:person>")
 def change_person(person: int) -> Response:
     """Give somebody another name or role."""
-    change = read_form(PersonChange, {name: request.form.get(name, "") for name in ("name", "role")})
+    change = read_form(PersonChange, typed("name", "role"))
     with _database().writing() as session:
         user = service.read_person(session, person)
         require_version(user, read_version(request.form))

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 
 from restaurant.database import Database
 from restaurant.errors import Invalid, NotFound
-from restaurant.forms import first_time
+from restaurant.forms import first_time, typed
 from restaurant.http import idempotency
 from restaurant.http.guard import signed_in
 from restaurant.http.paging import WHOLE
@@ -60,8 +60,7 @@ def book() -> Response:
     settings: Settings = current_app.extensions["settings"]
     try:
         wanted = NewBooking.model_validate(
-            {name: form.get(name, "") for name in ("starts_at", "covers", "guest", "contact", "note")}
-            | {"allergies": form.getlist("allergies")}
+            typed("starts_at", "covers", "guest", "contact", "note") | {"allergies": form.getlist("allergies")}
         )
     except ValidationError as error:
         raise Invalid(_("Please give a time, a name, and a telephone number or e-mail address.")) from error
@@ -145,9 +144,7 @@ def move(reference: uuid.UUID) -> Response:
 def join_waiting_list() -> Response:
     """Put somebody on the waiting list."""
     try:
-        wanted = NewWait.model_validate(
-            {name: request.form.get(name, "") for name in ("guest", "contact", "covers", "quoted_minutes")}
-        )
+        wanted = NewWait.model_validate(typed("guest", "contact", "covers", "quoted_minutes"))
     except ValidationError as error:
         raise Invalid(_("A name, 1 to 20 guests and a wait of 0 to 240 minutes are needed.")) from error
     with _database().writing() as session:

@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload
 
-from restaurant.database import violated
+from restaurant.database import flush
 from restaurant.errors import Conflict, NotFound
 from restaurant.http.paging import PageQuery, read_page
 from restaurant.i18n import gettext as _
@@ -157,12 +156,14 @@ def write_recipe(session: Session, dish: int, quantities: dict[int, int]) -> Seq
 
 
 def _flush_name(session: Session) -> None:
-    try:
-        session.flush()
-    except IntegrityError as error:
-        if violated(error, "uq_ingredient_name") or violated(error, "ingredient.name"):
-            raise Conflict(_("Another ingredient has this name."), code="name-taken") from error
-        raise
+    flush(
+        session,
+        conflicts={
+            ("uq_ingredient_name", "ingredient.name"): lambda: Conflict(
+                _("Another ingredient has this name."), code="name-taken"
+            )
+        },
+    )
 
 
 def _change(session: Session, key: int, delta: int) -> bool:

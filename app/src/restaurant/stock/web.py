@@ -8,7 +8,7 @@ from flask import Blueprint, current_app, redirect, render_template, request, ur
 from werkzeug.wrappers import Response
 
 from restaurant.database import Database
-from restaurant.forms import first_time, read_form, read_version
+from restaurant.forms import first_time, read_form, read_version, typed
 from restaurant.http.api import require_version
 from restaurant.http.guard import signed_in
 from restaurant.http.paging import WHOLE, PageQuery
@@ -46,8 +46,7 @@ def add_ingredient() -> Response:
 @pages.post("/<key:ingredient>")
 def move(ingredient: int) -> Response:
     """Record what was delivered, wasted or counted; sent twice, the form records it once."""
-    form = request.form
-    moved = read_form(NewMovement, {name: form.get(name, "") for name in ("reason", "quantity")})
+    moved = read_form(NewMovement, typed("reason", "quantity"))
     with _database().writing() as session:
         if first_time(session, scope=f"web:stock:{ingredient}", content=moved):
             service.adjust(session, ingredient, reason=moved.reason, quantity=moved.quantity, by=signed_in())
@@ -69,7 +68,7 @@ def ingredient_page(ingredient: int) -> str:
 @pages.post("/<key:ingredient>/fiche")
 def change_ingredient(ingredient: int) -> Response:
     """Rename an ingredient, or say when it is low."""
-    change = read_form(IngredientChange, {name: request.form.get(name, "") for name in ("name", "low_at")})
+    change = read_form(IngredientChange, typed("name", "low_at"))
     with _database().writing() as session:
         found = service.read_ingredient(session, ingredient)
         require_version(found, read_version(request.form))
