@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -76,3 +77,16 @@ def helm(cluster: Cluster, major: Major, *words: str | Path) -> str:
     environment = {f"HELM_{what}_HOME": str(own / what.lower()) for what in ("CACHE", "CONFIG", "DATA")}
     environment |= {"KUBECONFIG": str(cluster.kubeconfig), "TZ": "UTC"}
     return process.run([Helm.pinned(major).executable, *words], env=environment, timeout=300).stdout
+
+
+def copied_umbrella(directory: Path) -> Path:
+    """A copy of the charts, without ci/, to change."""
+    chart = directory / "maas"
+    chart.mkdir()
+    for name in render.PARTS:
+        source = render.umbrella() / name
+        if source.is_dir():
+            shutil.copytree(source, chart / name)
+        elif source.is_file():
+            shutil.copy(source, chart / name)
+    return chart

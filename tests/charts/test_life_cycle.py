@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from kubernetes import client
-from tests.charts.helpers import helm
+from tests.charts.helpers import copied_umbrella, helm
 from tests.control_plane import control_plane
 
 from maas import deploy
@@ -85,14 +84,7 @@ def definitions(cluster: Cluster) -> None:
 
 def newer(directory: Path) -> Path:
     """The same charts with the next version on them."""
-    chart = directory / "maas"
-    chart.mkdir()
-    for name in render._PARTS:
-        source = render.umbrella() / name
-        if source.is_dir():
-            shutil.copytree(source, chart / name)
-        elif source.is_file():
-            shutil.copy(source, chart / name)
+    chart = copied_umbrella(directory)
     for file in chart.rglob("Chart.yaml"):
         file.write_text(re.sub(r"(?<!app)(?<!App)\bversion: \d+\.\d+\.\d+", "version: 9.9.9", file.read_text()))
     (chart / "Chart.lock").unlink()

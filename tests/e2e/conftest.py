@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from maas import access, paths
+from maas import access, console, paths
+from maas.demo import load as guests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +61,22 @@ def maas(*arguments: str, timeout: float = 900) -> subprocess.CompletedProcess[s
         killer.cancel()
     print(f"[{process.returncode}, {time.monotonic() - began:.1f} s]", flush=True)
     return subprocess.CompletedProcess(process.args, process.returncode, output, "".join(said))
+
+
+def load(cluster: Cluster, *, rate: float, orders: float, seconds: float, node: str) -> guests.Result:
+    """Guests who read the menu and order, the same ones each time; bounded by `seconds`."""
+    with console.phase("Load") as step:
+        return guests.run(
+            cluster,
+            url="http://restaurant.restaurant",
+            image=guests.image(cluster),
+            rate=rate,
+            seconds=seconds,
+            orders=orders,
+            seed=7,
+            node=node,
+            step=step,
+        )
 
 
 @dataclass

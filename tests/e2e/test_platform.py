@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from maas import access, bootstrap, console
+from maas import access, bootstrap
 from maas.bundle import tools
 from maas.demo import load as guests
 
-from .conftest import VALUES, Lab, maas
+from .conftest import VALUES, Lab, load, maas
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -240,23 +240,8 @@ def orders(lab: Lab) -> set[str]:
     return set(kubectl(lab, "exec", "-n", "restaurant", pod, "--", "sh", "-c", command).split())
 
 
-def load(lab: Lab, *, rate: float, orders: float, seconds: float, node: str) -> guests.Result:
-    with console.phase("Load") as step:
-        return guests.run(
-            lab.cluster,
-            url="http://restaurant.restaurant",
-            image=guests.image(lab.cluster),
-            rate=rate,
-            seconds=seconds,
-            orders=orders,
-            seed=7,
-            node=node,
-            step=step,
-        )
-
-
 def test_under_load_the_restaurant_grows_to_four_pods_and_more_and_comes_back(lab: Lab) -> None:
-    result = load(lab, rate=160, orders=0.5, seconds=135, node="node1")
+    result = load(lab.cluster, rate=160, orders=0.5, seconds=135, node="node1")
     print([(s.second, s.ready, s.desired, s.utilization) for s in result.samples[::5]], result.account.get("failures"))
     assert result.most >= 4, f"{result.most} pods at most"
     # A saturated pod may answer later than a guest waits; more than one in a hundred would be another matter.
@@ -283,7 +268,7 @@ def test_pods_of_a_dead_node_are_ready_elsewhere_in_90_seconds_and_no_order_is_l
     assert any(pod["node"] == victim for pod in pods), "the dead node has pods to lose"
     try:
         with ThreadPoolExecutor(1) as aside:
-            running = aside.submit(load, lab, rate=10, orders=0.5, seconds=110, node=home)
+            running = aside.submit(load, lab.cluster, rate=10, orders=0.5, seconds=110, node=home)
             time.sleep(15)
             died = time.monotonic()
             machines.kill(lab.name, victim)

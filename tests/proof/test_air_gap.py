@@ -6,13 +6,13 @@ import contextlib
 import re
 import shutil
 import subprocess
-import sys
 import tarfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.proof.labs import maas
 
 from maas.bundle import Bundle
 from maas.lab import networks
@@ -25,19 +25,6 @@ ROOT = Path(__file__).parents[2]
 NAME = "airgap"
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(5400)]
-
-
-def maas(*words: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "maas", *words],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return done.stdout
 
 
 @contextlib.contextmanager
@@ -70,7 +57,7 @@ def no_way_out() -> Iterator[Callable[[], tuple[int, list[str]]]]:
 
 
 def test_a_bundle_of_the_listed_images_holds_each_or_says_why_not(tmp_path: Path) -> None:
-    (tmp_path / "images.txt").write_text(maas("images"))
+    (tmp_path / "images.txt").write_text(maas("images").stdout)
     maas("bundle", "--images", str(tmp_path / "images.txt"), "--directory", str(tmp_path / "bundle"), "--yes")
     bundle = Bundle.load(tmp_path / "bundle")
     bundle.verify()

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.charts.helpers import HELMS
+from tests.charts.helpers import HELMS, copied_umbrella
+from tests.proof import labs
 
-from maas import access, deploy
+from maas import deploy
 from maas.bundle import tools
-from maas.charts import render
 from maas.charts.helm import Helm
 from maas.process import run
 
@@ -33,33 +30,13 @@ SQLITE = "restaurant: {database: {type: sqlite}, autoscaling: {enabled: false}, 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """A lab of its own, unless MAAS_KEEP_LAB names one that is there."""
-    kept = os.environ.get("MAAS_KEEP_LAB", "")
-
-    def maas(*words: str) -> None:
-        subprocess.run(
-            [sys.executable, "-m", "maas", *words], cwd=render.umbrella(), check=True, stdin=subprocess.DEVNULL
-        )
-
-    if not kept:
-        maas("up", "--name", NAME, "--yes")
-    try:
-        yield access.connect(kept or NAME)
-    finally:
-        if not kept:
-            maas("down", "--name", NAME)
+    with labs.lab(NAME) as found:
+        yield found
 
 
 def copied(directory: Path) -> Path:
     """The charts with two profiles for `ct`, which takes every one that it finds in ci/."""
-    chart = directory / "maas"
-    chart.mkdir()
-    for name in render._PARTS:
-        source = render.umbrella() / name
-        if source.is_dir():
-            shutil.copytree(source, chart / name)
-        elif source.is_file():
-            shutil.copy(source, chart / name)
+    chart = copied_umbrella(directory)
     (chart / "ci").mkdir()
     text = VALUES.read_text(encoding="utf-8")
     (chart / "ci" / "postgresql-values.yaml").write_text(text, encoding="utf-8")

@@ -10,13 +10,13 @@ import json
 import re
 import statistics
 import subprocess
-import sys
 import threading
 import time
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from tests.proof import labs
 
 from maas import paths
 from maas.bundle import Bundle
@@ -33,12 +33,9 @@ _WHOLE = re.compile(r"from hosts to a verified cluster (?:(?P<minutes>\d+) min )
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(5400)]
 
 
-def maas(*arguments: str) -> tuple[str, float]:
+def timed(*arguments: str) -> tuple[str, float]:
     began = time.monotonic()
-    words = [sys.executable, "-m", "maas", *arguments]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stderr, time.monotonic() - began
+    return labs.maas(*arguments).stderr, time.monotonic() - began
 
 
 def phases(said: str) -> dict[str, float]:
@@ -98,17 +95,17 @@ def test_three_times_up_and_again_and_down() -> None:
     memory = 0
     for _ in range(RUNS):
         watch = Memory()
-        said, seconds = maas("up", "--name", NAME, "--yes")
+        said, seconds = timed("up", "--name", NAME, "--yes")
         first["command to summary"].append(seconds)
         for title, value in phases(said).items():
             first[title].append(value)
         memory = max(memory, watch.end())
-        said, seconds = maas("up", "--name", NAME, "--yes")
+        said, seconds = timed("up", "--name", NAME, "--yes")
         assert "0 changed tasks on the hosts" in said
         second["command to summary"].append(seconds)
         for title, value in phases(said).items():
             second[title].append(value)
-        _, seconds = maas("down", "--name", NAME)
+        _, seconds = timed("down", "--name", NAME)
         first["down"].append(seconds)
     assert machine() == before, "the machine is as it was"
     report(first, second, memory)

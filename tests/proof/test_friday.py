@@ -7,9 +7,7 @@ the database once. What was seen is written to proof/friday.md.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.proof import labs
 
-from maas import access, console
+from maas import console
 from maas import lab as hosts
 from maas.demo import load as guests
 
@@ -31,29 +30,14 @@ ROOT = Path(__file__).parents[2]
 VALUES = Path(__file__).with_name("friday-values.yaml")
 REPORT = ROOT / "proof" / "friday.md"
 NAME = "friday"
-KEEP = "MAAS_KEEP_LAB" in os.environ
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(7200)]
 
 
-def maas(*arguments: str, timeout: float = 4500) -> None:
-    words = [sys.executable, "-m", "maas", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    done = subprocess.run(
-        words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout, check=False
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-
-
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    if not KEEP:
-        maas("up", "--name", NAME, "--values", str(VALUES), "--yes")
-    try:
-        yield access.connect(NAME)
-    finally:
-        if not KEEP:
-            maas("down", "--name", NAME)
+    with labs.lab(NAME, "--values", str(VALUES)) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

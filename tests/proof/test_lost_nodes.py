@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.proof import labs
+from tests.proof.labs import maas
 
-from maas import access, lab, paths
+from maas import lab, paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,13 +24,6 @@ NAME = "lost"
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 
 
-def maas(*arguments: str, status: int = 0) -> str:
-    words = [sys.executable, "-m", "maas", *arguments]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    assert done.returncode == status, done.stderr[-3000:]
-    return done.stderr
-
-
 def on(host: str, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     words = ["docker", "exec", f"maas-{NAME}-{host}", *command]
     return subprocess.run(words, capture_output=True, text=True, timeout=300, check=check)
@@ -37,11 +31,8 @@ def on(host: str, *command: str, check: bool = True) -> subprocess.CompletedProc
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    maas("up", "--name", NAME, "--yes")
-    try:
-        yield access.connect(NAME)
-    finally:
-        maas("down", "--name", NAME)
+    with labs.lab(NAME) as found:
+        yield found
 
 
 def ready(cluster: Cluster, name: str) -> bool:
@@ -50,7 +41,7 @@ def ready(cluster: Cluster, name: str) -> bool:
 
 def test_a_revoked_node_is_cut_off_at_once_and_the_others_are_not(cluster: Cluster) -> None:
     before = on("master", "grep", "^CLIENT_LIST.node1", "/run/openvpn-server/maas.status").stdout.split("\t")[7]
-    assert "node2 is cut off" in maas("revoke", "--name", NAME, "--node", "node2", "--yes")
+    assert "node2 is cut off" in maas("revoke", "--name", NAME, "--node", "node2", "--yes").stderr
     assert on("node2", "ping", "-c1", "-W2", "10.90.0.1", check=False).returncode != 0
     deadline = time.monotonic() + 120
     while ready(cluster, "node2"):
@@ -65,15 +56,15 @@ def test_a_revoked_node_is_cut_off_at_once_and_the_others_are_not(cluster: Clust
 def test_work_goes_on_while_a_worker_is_down() -> None:
     lab.kill(NAME, "node2")
     inventory = str(paths.state(NAME) / "hosts.yaml")
-    said = maas("bootstrap", "--inventory", inventory, "--yes", status=1)
+    said = maas("bootstrap", "--inventory", inventory, "--yes", status=1).stderr
     assert "--without node2" in said
-    assert "Ready  2 of 2 nodes" in maas("bootstrap", "--inventory", inventory, "--without", "node2", "--yes")
+    assert "Ready  2 of 2 nodes" in maas("bootstrap", "--inventory", inventory, "--without", "node2", "--yes").stderr
 
 
 def test_a_node_that_is_back_gets_new_keys(cluster: Cluster) -> None:
     maas("up", "--name", NAME, "--yes")
     assert ready(cluster, "node2")
-    assert "0 changed tasks on the hosts" in maas("up", "--name", NAME, "--yes")
+    assert "0 changed tasks on the hosts" in maas("up", "--name", NAME, "--yes").stderr
 
 
 def test_renewed_certificates_are_those_that_the_programs_show(cluster: Cluster) -> None:

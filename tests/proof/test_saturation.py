@@ -11,7 +11,6 @@ import json
 import os
 import ssl
 import subprocess
-import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,13 +24,14 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 from tests.charts.helpers import containers, environment, helm, of_profile, one
 from tests.control_plane import control_plane, free_port
+from tests.e2e.conftest import load
 from tests.e2e.metrics import Monitoring
+from tests.proof import labs
 
-from maas import access, components, console
+from maas import components, console
 from maas.bundle import cache, golang
 from maas.charts import render
 from maas.cluster import Cluster
-from maas.demo import load as guests
 from maas.deploy import NAMESPACE, RELEASE
 
 if TYPE_CHECKING:
@@ -228,20 +228,11 @@ def served(cluster: Cluster, operator: Operator, directory: Path) -> str:
     return str(answers[-1].json()["items"][0]["value"])
 
 
-def maas(*arguments: str) -> None:
-    words = [sys.executable, "-m", "maas", *arguments]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Cluster]:
     """A lab with KEDA, where the CPU alone would never bring a second pod."""
-    maas("up", "--name", NAME, "--values", str(VALUES), "--yes")
-    try:
-        yield access.connect(NAME)
-    finally:
-        maas("down", "--name", NAME)
+    with labs.lab(NAME, "--values", str(VALUES)) as found:
+        yield found
 
 
 def test_in_a_lab_node_exporter_knows_how_the_hosts_services_are(lab: Cluster) -> None:
@@ -303,18 +294,7 @@ def test_in_a_lab_the_restaurant_grows_by_its_busy_threads(lab: Cluster) -> None
     memory = monitoring.value('sum(container_memory_working_set_bytes{pod=~"keda-.+", container!=""})') / 2**20
 
     idle = external(lab)
-    with console.phase("Load") as step:
-        result = guests.run(
-            lab,
-            url="http://restaurant.restaurant",
-            image=guests.image(lab),
-            rate=200,
-            seconds=240,
-            orders=0.5,
-            seed=7,
-            node="node1",
-            step=step,
-        )
+    result = load(lab, rate=200, orders=0.5, seconds=240, node="node1")
     rows = [f"| {s.second} | {s.ready} | {s.desired} |" for s in result.samples[::10]]
     assert result.most >= 2, "\n".join(rows)
     # Helm takes the release away, and with KEDA gone nothing waits for it.

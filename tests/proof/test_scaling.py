@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from tests.e2e.conftest import load
+from tests.proof import labs
 
-from maas import access, console
 from maas.demo import load as guests
 
 ROOT = Path(__file__).parents[2]
@@ -19,28 +18,9 @@ NAME = "scaling"
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 
 
-def maas(*arguments: str) -> None:
-    words = [sys.executable, "-m", "maas", *arguments]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
 def test_with_the_default_values_the_restaurant_grows_to_four_pods_and_comes_back() -> None:
-    maas("up", "--name", NAME, "--yes")
-    try:
-        cluster = access.connect(NAME)
-        with console.phase("Load") as step:
-            result = guests.run(
-                cluster,
-                url="http://restaurant.restaurant",
-                image=guests.image(cluster),
-                rate=200,
-                seconds=180,
-                orders=0.5,
-                seed=7,
-                node="node1",
-                step=step,
-            )
+    with labs.lab(NAME) as cluster:
+        result = load(cluster, rate=200, orders=0.5, seconds=180, node="node1")
         rows = [f"| {s.second} | {s.ready} | {s.desired} | {s.utilization} |" for s in result.samples[::10]]
         assert result.most >= 4, "\n".join(rows)
         began = time.monotonic()
@@ -49,8 +29,6 @@ def test_with_the_default_values_the_restaurant_grows_to_four_pods_and_comes_bac
             assert time.monotonic() - began < 900, "it does not come back to one pod"
             time.sleep(5)
         back = time.monotonic() - began
-    finally:
-        maas("down", "--name", NAME)
     text = [
         "# The restaurant grows",
         "",

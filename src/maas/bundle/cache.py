@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import json
 import shutil
@@ -70,8 +71,9 @@ def partial(digest: str) -> Path:
     return directory / digest
 
 
+@functools.cache
 def forget_old(directory: Path) -> None:
-    """Remove the files of a directory that were last asked for a week before the newest of them.
+    """Remove the files of a directory that were last asked for a week before the newest of them; once in a process.
 
     Whoever asks for one touches it. The newest file is the clock, since that of the process may be another.
     """
@@ -79,8 +81,9 @@ def forget_old(directory: Path) -> None:
     for file in directory.iterdir():
         with contextlib.suppress(FileNotFoundError):
             files[file] = file.stat().st_mtime
+    newest = max(files.values(), default=0.0)
     for file, touched in files.items():
-        if touched < max(files.values()) - _WEEK:
+        if touched < newest - _WEEK:
             file.unlink(missing_ok=True)
 
 

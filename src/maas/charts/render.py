@@ -26,7 +26,9 @@ RELEASE = "maas"
 NAMESPACE = "maas"
 
 _DESCRIPTION = ("Chart.yaml", "Chart.lock", "values.yaml", "values.schema.json", ".helmignore")
-_PARTS = (*_DESCRIPTION, "templates", "charts", "files", "crds")
+PARTS = (*_DESCRIPTION, "templates", "charts", "files", "crds")
+"""What of a chart's directory goes into its manifests."""
+
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -63,7 +65,7 @@ def digest(chart: Path) -> str:
     if chart.is_file():
         return hashlib.sha256(chart.read_bytes()).hexdigest()
     total = hashlib.sha256()
-    for part in _PARTS:
+    for part in PARTS:
         root = chart / part
         for file in sorted([root] if root.is_file() else root.rglob("*")):
             if file.is_file():
