@@ -18,6 +18,8 @@ nox.options.sessions = ["tests"]
 APT = shutil.which("apt-get")
 
 os.environ.setdefault("UV_PYTHON_DOWNLOADS", "never")
+# A run starts hundreds of processes that import the same modules: wherever it runs, they are compiled once.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def maas(session: nox.Session, command: str) -> None:

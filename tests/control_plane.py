@@ -10,7 +10,6 @@ import base64
 import contextlib
 import json
 import secrets
-import signal
 import socket
 import ssl
 import subprocess
@@ -203,13 +202,9 @@ def _start(running: contextlib.ExitStack, directory: Path, program: Path, words:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(timeout=5)
-    except subprocess.TimeoutExpired:
-        # Nothing of it is kept: an API server waits a minute for connections that nobody uses.
-        process.kill()
-        process.wait()
+    # Nothing of it is kept, and asked politely an API server waits a minute for connections that nobody uses.
+    process.kill()
+    process.wait()
 
 
 def _kubeconfig(directory: Path, address: str, token: str) -> Path:

@@ -184,7 +184,11 @@ def serve(directory: Path) -> Iterator[FakeCluster]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    class Server(ThreadingHTTPServer):
+        # Helm 4 asks for the resources of all groups at once; a connection that finds no place is tried again after 1 s.
+        request_queue_size = 128
+
+    with Server(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         context = {"cluster": "fake", "user": "fake"}
         config = {

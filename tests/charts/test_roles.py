@@ -7,7 +7,6 @@ import contextlib
 import http
 import json
 import ssl
-import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -100,12 +99,6 @@ def released(api: Cluster) -> Iterator[Cluster]:
     helm(api, "4", "install", "maas", chart, "--namespace", "maas", "--create-namespace", "--set", "engine=none")
     yield api
     helm(api, "4", "uninstall", "maas", "--namespace", "maas")
-    api.core.delete_namespace("maas")
-    api.wait(lambda: [name for name in names(api) if name == "maas"], what="the namespace to go", timeout=60)
-
-
-def names(cluster: Cluster) -> list[str]:
-    return [namespace.metadata.name for namespace in cluster.core.list_namespace().items]
 
 
 def everything(client: Client) -> set[Permission]:
@@ -155,10 +148,14 @@ def test_a_token_says_when_it_ends_and_what_was_taken_back_opens_nothing(release
     other = credentials.issue(released, Grant("operator", "kube-public"), lasting=600)
     claims = json.loads(_decoded(token))
     assert 590 <= claims["exp"] - claims["iat"] <= 610
+    unused = credentials.issue(released, Grant("viewer"), lasting=600)
     client = Client(released, token)
     assert client.status("/api/v1/pods") == http.HTTPStatus.OK
     assert credentials.revoke(released, Grant("viewer")) == ["maas-viewer"]
-    assert _until(client, "/api/v1/pods", http.HTTPStatus.UNAUTHORIZED)
+    # The API server remembers for ten seconds whose a token is, but the account may do nothing any more.
+    assert client.status("/api/v1/pods") in (http.HTTPStatus.FORBIDDEN, http.HTTPStatus.UNAUTHORIZED)
+    client = Client(released, unused)
+    assert client.status("/api/v1/pods") == http.HTTPStatus.UNAUTHORIZED
     assert Client(released, other).status("/api/v1/namespaces/kube-public/pods") == http.HTTPStatus.OK
     assert "maas-operator-kube-public" in credentials.revoke(released, None)
     assert credentials.revoke(released, None) == []
@@ -198,15 +195,6 @@ def _encoded(content: bytes) -> str:
 def _decoded(token: str) -> bytes:
     body = token.split(".")[1]
     return base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
-
-
-def _until(client: Client, path: str, status: int) -> bool:
-    """Whether an answer comes within the ten seconds for which the API server remembers a token."""
-    for _ in range(120):
-        if client.status(path) == status:
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def test_the_kubeconfig_is_private_and_is_all_that_kubectl_needs(released: Cluster, tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
-"""A release from its installation to its end with Helm 3: what tests/charts has with Helm 4, word for word."""
+"""A release from its installation to its end with all its rules and dashboards, by both Helms; otherwise as in tests/charts."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.charts.helpers import HELMS
 from tests.charts.test_life_cycle import api, test_a_release_lives_from_the_previous_chart_to_its_end
 
 if TYPE_CHECKING:
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
 __all__ = ["api", "test_a_release_lives_from_the_previous_chart_to_its_end"]
 
 
+@pytest.fixture(params=HELMS)
+def major(request: pytest.FixtureRequest) -> Major:
+    helm: Major = request.param
+    return helm
+
+
 @pytest.fixture
-def major() -> Major:
-    return "3"
+def options() -> tuple[str, ...]:
+    return ()
