@@ -164,7 +164,7 @@ FORMS: dict[str, Values] = {
     "stock.add_ingredient": {"name": "Poivre", "unit": "gram", "quantity": "1", "low_at": "0"},
     "stock.move": {"key": "k", "reason": "delivered", "quantity": "5"},
     "stock.change_ingredient": {"version": "1", "name": "Sel fin", "low_at": "2"},
-    "stock.write_recipe": {"ingredient-0": "{ingredient}", "quantity-0": "3"},
+    "stock.write_recipe": {"version": "1", "ingredient-0": "{ingredient}", "quantity-0": "3"},
 }  # fmt: skip
 
 #: What stands in a form's path where it is not the house's first one of its kind.

@@ -328,6 +328,17 @@ def test_a_wait_sent_twice_is_one_wait(sign_in: SignIn) -> None:
     assert len(host.get("/api/v1/waiting-list").get_json()["items"]) == 1
 
 
+def test_a_house_says_how_long_parties_of_each_size_stay(settings: Settings) -> None:
+    opening = settings.model_copy(update={"booking_stays": "2:60,8:90,180"}).opening
+    stays = {covers: int(opening.stay(covers).total_seconds() / 60) for covers in (1, 2, 3, 8, 9, 40)}
+    assert stays == {1: 60, 2: 60, 3: 90, 8: 90, 9: 180, 40: 180}
+    app = create_app(settings.model_copy(update={"booking_stays": "2:60,8:90,180"}))
+    booked = book(app.test_client(), "19:00", covers=2).get_json()
+    lasting = datetime.fromisoformat(booked["ends_at"]) - datetime.fromisoformat(booked["starts_at"])
+    assert lasting == timedelta(minutes=60)
+    app.extensions["database"].engine.dispose()
+
+
 def test_a_house_says_when_guests_may_come_and_how_many_at_once(settings: Settings) -> None:
     hours = {"booking_times": "18:30-19:00", "booking_covers": 5, "closed_days": "Sat, mon"}
     app = create_app(settings.model_copy(update=hours))

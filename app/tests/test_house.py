@@ -17,6 +17,8 @@ from restaurant.people.permissions import Role
 from restaurant.settings import Settings
 from test_evening import EGGS, add, post, seat
 
+LATE = timedelta(minutes=20)
+
 
 def test_the_house_counts_its_guests_tickets_and_what_is_late(
     sign_in: Callable[[Role], FlaskClient], database: Database
@@ -26,19 +28,19 @@ def test_the_house_counts_its_guests_tickets_and_what_is_late(
     order = seat(server)["reference"]
     line = add(server, order, EGGS)["lines"][0]["id"]
     with database.reading() as session:
-        assert read_house(session) == House(
+        assert read_house(session, late=LATE) == House(
             tickets_open=1, tickets_late=0, orders_open=1, guests_present=2, stock_low=1
         )
         with time_machine.travel(datetime.now(UTC) + timedelta(minutes=21)):
-            assert read_house(session).tickets_late == 1
+            assert read_house(session, late=LATE).tickets_late == 1
     post(server, f"/orders/{order}/lines/{line}/move", {"status": "ready"})
     with database.reading() as session:
-        assert read_house(session).tickets_open == 0
+        assert read_house(session, late=LATE).tickets_open == 0
 
 
 def test_the_gauges_are_absent_while_the_database_does_not_answer(settings: Settings) -> None:
     database = Database(settings)
-    collector = HouseCollector(database)
+    collector = HouseCollector(database, late=LATE)
     collector.look()
     assert {metric.name for metric in collector.collect()} >= {"restaurant_tickets_late", "restaurant_orders_open"}
     broken: Any = Database(settings.model_copy(update={"database_url": "postgresql://nobody@/nothing?host=/nowhere"}))

@@ -46,6 +46,19 @@ def test_settings_name_every_missing_or_wrong_variable(monkeypatch: pytest.Monke
         assert f"RESTAURANT_{name}: " in str(problem.value)
 
 
+@pytest.mark.parametrize("stays", ["", "90,", "2:90", "4:90,2:60,120", "0:30,90", "2:5,90", "2:90,1000", "two:90,120"])
+def test_stays_that_are_none_are_refused(monkeypatch: pytest.MonkeyPatch, stays: str) -> None:
+    monkeypatch.setenv("RESTAURANT_BOOKING_STAYS", stays)
+    with pytest.raises(SettingsError, match=r"^RESTAURANT_BOOKING_STAYS: must "):
+        Settings.load()
+
+
+def test_a_dish_is_soon_late_before_it_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESTAURANT_KITCHEN_SOON_MINUTES", "20")
+    with pytest.raises(SettingsError, match="must be less than RESTAURANT_KITCHEN_LATE_MINUTES"):
+        Settings.load()
+
+
 def test_there_is_no_default_signing_key_on_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESTAURANT_DATABASE_URL", "postgresql://restaurant@localhost/restaurant")
     with pytest.raises(SettingsError, match="RESTAURANT_SECRET_KEY_FILE"):

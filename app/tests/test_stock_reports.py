@@ -13,6 +13,7 @@ import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
+from werkzeug.test import TestResponse
 
 from restaurant.database import Database
 from restaurant.people.permissions import Role
@@ -39,9 +40,15 @@ def eggs(client: FlaskClient, quantity: int) -> int:
     """Count `quantity` eggs, three of which make a portion; returns the ingredient's key."""
     new = {"name": "Œuf", "unit": "piece", "quantity": quantity, "low_at": 6}
     key = int(post(client, "/ingredients", new).get_json()["id"])
-    recipe = {"items": [{"ingredient": key, "quantity": 3}]}
-    assert client.put(f"/api/v1/dishes/{EGGS}/recipe", json=recipe).get_json() == recipe
+    items = [{"ingredient": key, "quantity": 3}]
+    assert write_recipe(client, items).get_json()["items"] == items
     return key
+
+
+def write_recipe(client: FlaskClient, items: list[dict[str, int]]) -> TestResponse:
+    """Write what a portion of eggs takes, as somebody who has just read it."""
+    recipe = f"/api/v1/dishes/{EGGS}/recipe"
+    return client.put(recipe, json={"items": items}, headers={"If-Match": client.get(recipe).headers["ETag"]})
 
 
 def test_the_last_portion_is_sold_once(app: Flask, manager: FlaskClient, database: Database) -> None:
@@ -96,10 +103,8 @@ def test_deliveries_waste_and_counts_are_movements(manager: FlaskClient) -> None
         moved = post(manager, f"/ingredients/{key}/movements", {"reason": reason, "quantity": quantity})
         assert (moved.status_code, stock_of(manager, "Œuf")) == (answer, left)
     assert post(manager, "/ingredients", {"name": "Œuf", "unit": "gram"}).status_code == 409
-    unknown = {"items": [{"ingredient": 999, "quantity": 1}]}
-    assert manager.put(f"/api/v1/dishes/{EGGS}/recipe", json=unknown).status_code == 404
-    twice = {"items": [{"ingredient": key, "quantity": 1}] * 2}
-    assert manager.put(f"/api/v1/dishes/{EGGS}/recipe", json=twice).status_code == 422
+    assert write_recipe(manager, [{"ingredient": 999, "quantity": 1}]).status_code == 404
+    assert write_recipe(manager, [{"ingredient": key, "quantity": 1}] * 2).status_code == 422
 
 
 def test_a_dish_that_has_run_out_cannot_be_ordered(manager: FlaskClient, client: FlaskClient) -> None:
@@ -190,7 +195,9 @@ def test_the_pages_of_an_ingredient_and_of_a_recipe_work_without_scripts(manager
     recipe = f"/stock/recettes/{EGGS}"
     assert 'value="3"' in manager.get(recipe).text
     twice = {"ingredient-0": str(key), "quantity-0": "1", "ingredient-1": str(key), "quantity-1": "2"}
+    read = manager.get(f"/api/v1/dishes/{EGGS}/recipe").get_json()["version"]
     for wrong in (twice, {"ingredient-0": str(key), "quantity-0": ""}, {"ingredient-0": str(key), "quantity-0": "0"}):
-        assert manager.post(recipe, data=wrong).status_code == 422
-    assert manager.post(recipe, data={"ingredient-0": str(key), "quantity-0": "2"}).status_code == 303
-    assert manager.get(f"/api/v1/dishes/{EGGS}/recipe").get_json() == {"items": [{"ingredient": key, "quantity": 2}]}
+        assert manager.post(recipe, data={**wrong, "version": read}).status_code == 422
+    two = {"ingredient-0": str(key), "quantity-0": "2", "version": read}
+    assert [manager.post(recipe, data=two).status_code for _ in range(2)] == [303, 412]
+    assert manager.get(f"/api/v1/dishes/{EGGS}/recipe").get_json()["items"] == [{"ingredient": key, "quantity": 2}]

@@ -275,7 +275,9 @@ def bring_up(examined: Examined, bundle: Bundle, given: Mapping[str, Any], *, si
         console.line(f"{result.changed} changed tasks on the hosts; from hosts to a verified cluster {taken}")
         chart.result()
     with console.phase("Ready") as step:
-        cluster.wait_ready(nodes=count, step=step)
+        later = cluster.wait_ready(nodes=count, step=step)
+    if later:
+        console.warn(f"until {', '.join(sorted(examined.without))} is back: {', '.join(later)}")
     console.line(f"from hosts to everything Ready {console.elapsed(time.monotonic() - since)}")
     summary(read.cluster, cluster)
 

@@ -169,8 +169,11 @@ class Cluster:
         ]
         return sorted(found, key=lambda workload: (workload.namespace, workload.kind, workload.name))
 
-    def wait_ready(self, *, nodes: int, step: Phase, timeout: float = 300) -> None:
-        """Wait until all nodes and every workload are Ready.
+    def wait_ready(self, *, nodes: int, step: Phase, timeout: float = 300) -> list[str]:
+        """Wait until all nodes and every workload are Ready, and return the workloads that can only be so later.
+
+        Those have a pod on a node that is known to be down: that of a StatefulSet keeps its name and volume, so nothing
+        takes its place before the node is back. What else lives in such a namespace may need it and is not waited for.
 
         Args:
             nodes: How many nodes there must be.
@@ -181,10 +184,14 @@ class Cluster:
             ClusterError: Not everything was Ready in time, or an image cannot be had; its context says what is missing.
         """
         first_missed: dict[str, float] = {}
+        later: list[str] = []
 
         def missing() -> list[str]:
             present = self.nodes()
-            workloads = self.workloads()
+            bound = self._bound()
+            everything = self.workloads()
+            workloads = [workload for workload in everything if workload.namespace not in bound]
+            later[:] = [str(item) for item in everything if item.namespace in bound and not item.settled]
             step.note(
                 f"{sum(n.ready for n in present)} of {nodes} nodes, "
                 f"{sum(w.settled for w in workloads)} of {len(workloads)} workloads"
@@ -195,6 +202,18 @@ class Cluster:
             return behind
 
         self.wait(missing, what="nodes and workloads to be Ready", timeout=timeout)
+        return later
+
+    def _bound(self) -> set[str]:
+        """The namespaces with a pod of a StatefulSet on a node that is known to be down."""
+        if not self.absent:
+            return set()
+        return {
+            pod["metadata"]["namespace"]
+            for pod in listed(self.core.list_pod_for_all_namespaces)
+            if pod["spec"].get("nodeName") in self.absent
+            and any(owner["kind"] == "StatefulSet" for owner in pod["metadata"].get("ownerReferences", ()))
+        }
 
     def _refuse_missing_images(self, first_missed: dict[str, float]) -> None:
         """Give up where pods wait for an image that does not come; `first_missed` remembers since when."""

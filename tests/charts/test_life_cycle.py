@@ -155,7 +155,15 @@ def test_a_release_lives_from_the_previous_chart_to_its_end(
     assert {name: data for name, data in secrets(api).items() if name in before} == before
 
     # A second release in the same cluster is refused, with the reason: first the operator, then the namespaces.
-    second = ("install", "second", render.umbrella(), "--namespace", "second", "--create-namespace", *options)
+    second: tuple[str | Path, ...] = (
+        "install",
+        "second",
+        render.umbrella(),
+        "--namespace",
+        "second",
+        "--create-namespace",
+        *options,
+    )
     with pytest.raises(ProcessError) as refused:
         helm(api, major, *second)
     assert "a prometheus-operator already, monitoring/prometheus-operator" in refused.value.stderr

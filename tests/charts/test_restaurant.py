@@ -109,11 +109,21 @@ def test_every_variable_is_one_that_the_application_reads(name: str) -> None:
 
 
 def test_a_house_says_whose_receipts_are_and_when_guests_may_book(rendered: Rendered) -> None:
-    said = {"registration": '"SIRET 1"', "bookingTimes": '"18:30-21:00"', "closedDays": '["sun", "mon"]'}
+    said = {
+        "registration": '"SIRET 1"',
+        "bookingTimes": '"18:30-21:00"',
+        "closedDays": '["sun", "mon"]',
+        "bookingStays": '"4:60,75"',
+    }
     objects = rendered("restaurant", **{f"settings.{name}": value for name, value in said.items()})
     _migrate, serve = containers(one(objects, "Deployment", "maas-restaurant"))
     told = environment(serve)
-    wanted = {"REGISTRATION": "SIRET 1", "BOOKING_TIMES": "18:30-21:00", "CLOSED_DAYS": "sun,mon"}
+    wanted = {
+        "REGISTRATION": "SIRET 1",
+        "BOOKING_TIMES": "18:30-21:00",
+        "CLOSED_DAYS": "sun,mon",
+        "BOOKING_STAYS": "4:60,75",
+    }
     assert {f"RESTAURANT_{name}": value for name, value in wanted.items()}.items() <= told.items()
 
 

@@ -202,6 +202,12 @@ def test_kitchen_screens_that_would_hold_every_thread_are_refused_with_the_sum()
     assert "restaurant.settings.threads: 16" in message
 
 
+def test_a_dish_is_not_late_before_it_is_soon_late() -> None:
+    message = refusal("4", restaurant__settings__kitchenSoonMinutes=20)
+    assert "after 20 minutes, and after 20" in message
+    assert "restaurant.settings.kitchenLateMinutes: 40" in message
+
+
 @pytest.mark.parametrize("settings", [{}, {"autoscaling__enabled": False, "replicas": 2}], ids=["autoscaled", "two"])
 def test_a_file_for_several_pods_is_refused(settings: dict[str, Any]) -> None:
     message = refusal("4", render.umbrella() / "charts" / "restaurant", database__type="sqlite", **settings)

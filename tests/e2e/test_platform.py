@@ -290,9 +290,9 @@ def test_pods_of_a_dead_node_are_ready_elsewhere_in_90_seconds_and_no_order_is_l
 
         assert not next(node for node in lab.cluster.nodes() if node.name == victim).ready
     finally:
+        back = time.monotonic()
         machines.start(lab.name, victim)
 
-    back = time.monotonic()
     while not next(node for node in lab.cluster.nodes() if node.name == victim).ready:
         assert time.monotonic() - back < 120, "the node does not come back"
         time.sleep(0.5)

@@ -58,6 +58,7 @@ def test_work_goes_on_while_a_worker_is_down() -> None:
     inventory = str(paths.state(NAME) / "hosts.yaml")
     said = maas("bootstrap", "--inventory", inventory, "--yes", status=1).stderr
     assert "--without node2" in said
+    # Whether or not the database's volume is on it.
     assert "Ready  2 of 2 nodes" in maas("bootstrap", "--inventory", inventory, "--without", "node2", "--yes").stderr
 
 

@@ -138,6 +138,20 @@ def test_a_pod_that_only_starts_is_waited_for_to_the_end(monkeypatch: pytest.Mon
     assert "kube-system/coredns 0/1" in caught.value.context
 
 
+def test_a_database_waits_for_its_node_and_so_does_what_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    waiting, other = deployment(ready=0, replicas=1), deployment(ready=1, replicas=1)
+    waiting["metadata"].update(name="restaurant", namespace="restaurant")
+    world.deployments = [waiting, other]
+    metadata = {"name": "database-0", "namespace": "restaurant", "ownerReferences": [{"kind": "StatefulSet"}]}
+    world.pods = [{"metadata": metadata, "spec": {"nodeName": "node1"}, "status": {}}]
+    later = world.cluster(monkeypatch, "node1").wait_ready(nodes=1, step=Phase("Ready"))
+    assert later == ["restaurant/restaurant 0/1"]
+    with pytest.raises(ClusterError) as caught:
+        world.cluster(monkeypatch).wait_ready(nodes=2, step=Phase("Ready"))
+    assert "restaurant/restaurant 0/1" in caught.value.context
+
+
 def test_nodes_that_have_not_joined_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ClusterError) as caught:
         World().cluster(monkeypatch).wait_nodes(3, step=Phase("Nodes ready"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import REGISTRY, Collector
@@ -17,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from restaurant.database import Database
-from restaurant.kitchen.service import LATE_AFTER, TO_COOK
+from restaurant.kitchen.service import TO_COOK
 from restaurant.orders.models import Order, OrderLine
 from restaurant.stock.models import Ingredient
 from restaurant.types import now
@@ -46,16 +47,16 @@ _HELP = {
 }
 
 
-def read_house(session: Session) -> House:
-    """The house now."""
+def read_house(session: Session, *, late: timedelta) -> House:
+    """The house now; what has been in the kitchen for `late` is late."""
     waiting = (
         select(func.min(OrderLine.fired_at).label("since"))
         .where(OrderLine.status.in_(TO_COOK))
         .group_by(OrderLine.order_id)
         .subquery()
     )
-    late = func.count().filter(waiting.c.since <= now() - LATE_AFTER)
-    tickets = session.execute(select(func.count(), late).select_from(waiting)).one()
+    kept_waiting = func.count().filter(waiting.c.since <= now() - late)
+    tickets = session.execute(select(func.count(), kept_waiting).select_from(waiting)).one()
     orders = session.execute(
         select(func.count(), func.coalesce(func.sum(Order.covers), 0)).where(Order.closed_at.is_(None))
     ).one()
@@ -72,8 +73,9 @@ def read_house(session: Session) -> House:
 class HouseCollector(Collector):
     """The last look at the house, for one process."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, late: timedelta) -> None:
         self._database = database
+        self._late = late
         self._seen: House | None = None
 
     def start(self) -> None:
@@ -85,7 +87,7 @@ class HouseCollector(Collector):
         """Look once."""
         try:
             with self._database.reading() as session:
-                self._seen = read_house(session)
+                self._seen = read_house(session, late=self._late)
         except SQLAlchemyError:
             self._seen = None
 

@@ -73,7 +73,7 @@ def _worker_started(worker: Any) -> None:
     POOL_USED.set_function(pool.checkedout)
     STREAMS_CAPACITY.set(app.extensions["hub"].capacity)
     BUILD.info({"version": __version__})
-    HouseCollector(database).start()
+    HouseCollector(database, late=settings.patience.late).start()
     host, _, port = settings.probes_listen.rpartition(":")
     ProbeServer((host, int(port)), lifecycle, drain_seconds=settings.drain_seconds).start()
 

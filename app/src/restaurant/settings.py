@@ -6,10 +6,12 @@ variables itself for a Service called ``restaurant`` or ``restaurant-database``.
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 from dataclasses import dataclass
 from datetime import time, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -50,9 +52,23 @@ class Opening:
     covers: int
     closed: frozenset[int]
     """Days of the week without bookings, Monday is 0."""
+    stays: tuple[tuple[float, timedelta], ...]
+    """For how long parties of up to so many hold their table, the smallest first; the last is for all others."""
+
+    def stay(self, covers: int) -> timedelta:
+        """How long a party of this size holds its table."""
+        return next(duration for most, duration in self.stays if covers <= most)
 
     def __str__(self) -> str:
         return ", ".join(f"{first:%H:%M}–{last:%H:%M}" for first, last in self.services)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """After how long a dish that was sent to the kitchen is shown as soon late, and as late."""
+
+    soon: timedelta
+    late: timedelta
 
 
 def _services(text: str) -> tuple[tuple[time, time], ...]:
@@ -74,6 +90,22 @@ def _weekdays(text: str) -> frozenset[int]:
     if set(named) - set(WEEKDAYS):
         raise ValueError(f"must be days of {', '.join(WEEKDAYS)}")
     return frozenset(WEEKDAYS.index(day) for day in named)
+
+
+def _stays(text: str) -> tuple[tuple[float, timedelta], ...]:
+    *sizes, others = text.split(",")
+    try:
+        found = [tuple(map(int, size.split(":"))) for size in sizes] + [(math.inf, int(others))]
+        stays = tuple((most, timedelta(minutes=minutes)) for most, minutes in found)
+    except ValueError as error:
+        raise ValueError(
+            "must be minutes by party size such as 2:90,4:105,150, the last for all larger ones"
+        ) from error
+    if any(one[0] >= next_[0] for one, next_ in pairwise(stays)) or stays[0][0] < 1:
+        raise ValueError("must name sizes from the smallest to the largest")
+    if not all(timedelta(minutes=15) <= duration <= timedelta(hours=12) for _most, duration in stays):
+        raise ValueError("must be between 15 and 720 minutes each")
+    return stays
 
 
 class Settings(BaseSettings):
@@ -113,8 +145,15 @@ class Settings(BaseSettings):
     """First and last time at which a booking may begin, service by service."""
     booking_covers: int = Field(default=20, ge=1, le=1000)
     """Guests who may begin within a quarter of an hour: what the kitchen can start with at once."""
+    booking_stays: str = "2:90,4:105,6:120,150"
+    """For how many minutes a party holds its table: of up to 2, of up to 4, of up to 6, of more."""
     closed_days: str = ""
     """Days of the week without bookings, such as `sun,mon`."""
+
+    kitchen_soon_minutes: int = Field(default=10, ge=1, le=240)
+    """After how many minutes a dish in the kitchen is shown as soon late."""
+    kitchen_late_minutes: int = Field(default=20, ge=1, le=240)
+    """After how many minutes it is late: in the kitchen, on the floor's plan and for the alert."""
 
     name: str = Field(default="Gestion Restaurant", min_length=1, max_length=120)
     address: str = Field(default="", max_length=300)
@@ -161,6 +200,12 @@ class Settings(BaseSettings):
         _services(value)
         return value
 
+    @field_validator("booking_stays")
+    @classmethod
+    def _known_stays(cls, value: str) -> str:
+        _stays(value)
+        return value
+
     @field_validator("closed_days")
     @classmethod
     def _known_days(cls, value: str) -> str:
@@ -181,6 +226,15 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"RESTAURANT_STREAMS ({self.streams}) kitchen screens would hold all of RESTAURANT_THREADS "
                 f"({self.threads}), and no page could be answered: at most {self.threads - 1}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _soon_before_late(self) -> Self:
+        if self.kitchen_soon_minutes >= self.kitchen_late_minutes:
+            raise ValueError(
+                f"RESTAURANT_KITCHEN_SOON_MINUTES ({self.kitchen_soon_minutes}) must be less than "
+                f"RESTAURANT_KITCHEN_LATE_MINUTES ({self.kitchen_late_minutes})"
             )
         return self
 
@@ -228,6 +282,14 @@ class Settings(BaseSettings):
             services=_services(self.booking_times),
             covers=self.booking_covers,
             closed=_weekdays(self.closed_days),
+            stays=_stays(self.booking_stays),
+        )
+
+    @property
+    def patience(self) -> Patience:
+        """How long the kitchen may take."""
+        return Patience(
+            soon=timedelta(minutes=self.kitchen_soon_minutes), late=timedelta(minutes=self.kitchen_late_minutes)
         )
 
     @property

@@ -78,6 +78,12 @@
   value: {{ .bookingTimes | quote }}
 - name: RESTAURANT_BOOKING_COVERS
   value: {{ .bookingCovers | quote }}
+- name: RESTAURANT_BOOKING_STAYS
+  value: {{ .bookingStays | quote }}
+- name: RESTAURANT_KITCHEN_SOON_MINUTES
+  value: {{ .kitchenSoonMinutes | quote }}
+- name: RESTAURANT_KITCHEN_LATE_MINUTES
+  value: {{ .kitchenLateMinutes | quote }}
 {{- with .closedDays }}
 - name: RESTAURANT_CLOSED_DAYS
   value: {{ join "," . }}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+from flask import current_app
 from sqlalchemy.orm import Session
 
 from restaurant.floor import service
-from restaurant.floor.models import Table
+from restaurant.floor.models import Room, Table
 from restaurant.floor.schemas import FloorView, NewTable, RoomName, RoomView, TableChange, TableJoin, TableView
 from restaurant.http.api import Api, require_version
+from restaurant.settings import Settings
 from restaurant.types import now
 
 plan = Api("floor")
@@ -86,13 +88,18 @@ def join_table(session: Session, *, table: int, body: TableJoin) -> TableView:
     return _view(session, service.join_tables(session, found, into))
 
 
+def _floor(session: Session) -> list[tuple[Room, list[service.Seat]]]:
+    settings: Settings = current_app.extensions["settings"]
+    return service.read_floor(session, at=now(), late=settings.patience.late)
+
+
 def _rooms(session: Session) -> list[RoomView]:
     return [
         RoomView(id=room.id, name=room.name, version=room.version, tables=[TableView.of(seat) for seat in seats])
-        for room, seats in service.read_floor(session, at=now())
+        for room, seats in _floor(session)
     ]
 
 
 def _view(session: Session, table: Table) -> TableView:
-    seats = {seat.table.id: seat for _room, all_ in service.read_floor(session, at=now()) for seat in all_}
+    seats = {seat.table.id: seat for _room, all_ in _floor(session) for seat in all_}
     return TableView.of(seats[table.id])

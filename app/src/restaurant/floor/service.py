@@ -18,9 +18,6 @@ from restaurant.orders import service as orders
 from restaurant.orders.models import LineStatus, Order, OrderStatus
 from restaurant.reservations.service import sat_beside, upcoming
 
-#: A guest whose dish takes longer than this after it was sent is kept waiting.
-LATE_AFTER = timedelta(minutes=25)
-
 
 @dataclass(frozen=True)
 class Seat:
@@ -33,8 +30,13 @@ class Seat:
     booking: datetime | None
 
 
-def state_of(table: Table, order: Order | None, booking: datetime | None, *, at: datetime) -> TableState:
-    """What `table` is doing at the instant `at`, given its open order and when its next booking begins."""
+def state_of(
+    table: Table, order: Order | None, booking: datetime | None, *, at: datetime, late: timedelta
+) -> TableState:
+    """What `table` is doing at the instant `at`, given its open order and when its next booking begins.
+
+    It is late when a dish has been in the kitchen for `late`.
+    """
     if order is None:
         if table.condition is not Condition.USABLE:
             return TableState(table.condition.value)
@@ -42,7 +44,7 @@ def state_of(table: Table, order: Order | None, booking: datetime | None, *, at:
     if any(
         line.status in {LineStatus.FIRED, LineStatus.PREPARING}
         and line.fired_at is not None
-        and at - line.fired_at > LATE_AFTER
+        and at - line.fired_at >= late
         for line in order.lines
     ):
         return TableState.LATE
@@ -58,7 +60,7 @@ def read_rooms(session: Session) -> Sequence[Room]:
     return session.scalars(select(Room).options(selectinload(Room.tables)).order_by(Room.position, Room.id)).all()
 
 
-def read_floor(session: Session, *, at: datetime) -> list[tuple[Room, list[Seat]]]:
+def read_floor(session: Session, *, at: datetime, late: timedelta) -> list[tuple[Room, list[Seat]]]:
     """All rooms, and what each of their tables is doing at the instant `at`."""
     open_orders = {order.id: order for order in orders.open_orders(session)}
     by_table = {order.table_id: order for order in open_orders.values() if order.table_id is not None}
@@ -72,7 +74,7 @@ def read_floor(session: Session, *, at: datetime) -> list[tuple[Room, list[Seat]
         for table in room.tables:
             order = by_table.get(table.merged_into_id or table.id)
             booking = bookings.get(table.id)
-            state = state_of(table, order, booking, at=at)
+            state = state_of(table, order, booking, at=at, late=late)
             since = order.opened_at if order is not None else None
             seats.append(Seat(table=table, state=state, order=order, since=since, booking=booking))
         plan.append((room, seats))

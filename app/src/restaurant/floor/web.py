@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from flask import Blueprint, current_app, redirect, render_template, request, url_for
 from pydantic import ValidationError
 from werkzeug.wrappers import Response
@@ -18,6 +20,7 @@ from restaurant.i18n import gettext as _
 from restaurant.menu.models import Allergen
 from restaurant.orders import service as orders
 from restaurant.orders.schemas import Seating
+from restaurant.settings import Settings
 from restaurant.types import now
 
 floor = Blueprint("floor", __name__)
@@ -29,7 +32,7 @@ def floor_page() -> str:
     """All rooms; a table leads to its order or to seating guests."""
     database: Database = current_app.extensions["database"]
     with database.reading() as session:
-        rooms = service.read_floor(session, at=now())
+        rooms = service.read_floor(session, at=now(), late=_late())
         waiting = [order for order in orders.open_orders(session) if order.table_id is None]
     return render_template("floor/floor.html", rooms=rooms, waiting=waiting, editing=False)
 
@@ -40,7 +43,7 @@ def table_page(table: int) -> Response:
     database: Database = current_app.extensions["database"]
     with database.reading() as session:
         found = service.read_table(session, table)
-        seat = next(seat for _room, seats in service.read_floor(session, at=now()) for seat in seats
+        seat = next(seat for _room, seats in service.read_floor(session, at=now(), late=_late()) for seat in seats
                     if seat.table.id == found.id)  # fmt: skip
         if seat.order is not None:
             return redirect(url_for("service.order_page", reference=seat.order.reference), code=303)
@@ -109,7 +112,7 @@ def plan_page() -> str:
     """The plan to drag tables about on, each drop saved through the API, and forms for all that cannot be dragged."""
     database: Database = current_app.extensions["database"]
     with database.reading() as session:
-        rooms = service.read_floor(session, at=now())
+        rooms = service.read_floor(session, at=now(), late=_late())
     return render_template("floor/floor.html", rooms=rooms, waiting=[], editing=True, shapes=list(Shape))
 
 
@@ -165,3 +168,8 @@ def change_table(table: int) -> Response:
 
 def _back_to_plan() -> Response:
     return redirect(url_for("plan.plan_page"), code=303)
+
+
+def _late() -> timedelta:
+    settings: Settings = current_app.extensions["settings"]
+    return settings.patience.late

@@ -6,6 +6,7 @@ import uuid
 from datetime import datetime
 from http import HTTPStatus
 
+from flask import current_app
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
 
@@ -13,6 +14,7 @@ from restaurant.http.api import Api
 from restaurant.kitchen import service
 from restaurant.menu.models import Allergen, Station
 from restaurant.orders.schemas import LineMove, LineView, OrderView
+from restaurant.settings import Settings
 from restaurant.types import now
 
 api = Api("kitchen")
@@ -56,7 +58,8 @@ class BoardQuery(BaseModel):
 @api.operation("GET", "/kitchen/tickets", query=BoardQuery, reply=BoardView)
 def read_tickets(session: Session, *, query: BoardQuery) -> BoardView:
     """Read what there is to cook."""
-    board = service.read_board(session, station=query.station, at=now())
+    settings: Settings = current_app.extensions["settings"]
+    board = service.read_board(session, station=query.station, at=now(), patience=settings.patience)
     return BoardView(
         tickets=[
             TicketView(

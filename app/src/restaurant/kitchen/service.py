@@ -16,9 +16,8 @@ from restaurant.i18n import gettext as _
 from restaurant.menu.models import Station
 from restaurant.orders import service as orders
 from restaurant.orders.models import LineStatus, Order, OrderLine
+from restaurant.settings import Patience
 
-SOON_AFTER = timedelta(minutes=10)
-LATE_AFTER = timedelta(minutes=20)
 TO_COOK = (LineStatus.FIRED, LineStatus.PREPARING)
 SHOWN = (*TO_COOK, LineStatus.READY)
 
@@ -50,7 +49,7 @@ class Board:
     all_day: Sequence[tuple[str, int]]
 
 
-def read_board(session: Session, *, station: Station | None, at: datetime) -> Board:
+def read_board(session: Session, *, station: Station | None, at: datetime, patience: Patience) -> Board:
     """The board of one station, or of all, at the instant `at`."""
     wanted = [OrderLine.status.in_(SHOWN)] + ([OrderLine.station == station] if station is not None else [])
     lines = session.scalars(
@@ -63,7 +62,7 @@ def read_board(session: Session, *, station: Station | None, at: datetime) -> Bo
     by_order: dict[int, list[OrderLine]] = {}
     for line in lines:
         by_order.setdefault(line.order_id, []).append(line)
-    tickets = [_ticket(entries, at=at) for entries in by_order.values()]
+    tickets = [_ticket(entries, at=at, patience=patience) for entries in by_order.values()]
     count: Counter[str] = Counter()
     for line in lines:
         if line.status in TO_COOK:
@@ -81,10 +80,10 @@ def move_line(session: Session, key: int, status: LineStatus) -> Order:
     return order
 
 
-def _ticket(lines: Sequence[OrderLine], *, at: datetime) -> Ticket:
+def _ticket(lines: Sequence[OrderLine], *, at: datetime, patience: Patience) -> Ticket:
     since = min(line.fired_at for line in lines if line.fired_at is not None)
     waited = at - since if any(line.status in TO_COOK for line in lines) else timedelta()
-    urgency = Urgency.LATE if waited >= LATE_AFTER else Urgency.SOON if waited >= SOON_AFTER else Urgency.FRESH
+    urgency = Urgency.LATE if waited >= patience.late else Urgency.SOON if waited >= patience.soon else Urgency.FRESH
     return Ticket(
         order=lines[0].order,
         lines=lines,

@@ -23,6 +23,7 @@ from restaurant.lifecycle import Lifecycle
 from restaurant.menu.models import Station
 from restaurant.metrics import STREAMS, STREAMS_REFUSED
 from restaurant.orders.models import LineStatus
+from restaurant.settings import Settings
 from restaurant.types import now
 
 kitchen = Blueprint("kitchen", __name__)
@@ -105,6 +106,7 @@ def _board() -> dict[str, object]:
     wanted = request.args.get("station", "")
     station = Station(wanted) if wanted in {entry.value for entry in Station} else None
     database: Database = current_app.extensions["database"]
+    settings: Settings = current_app.extensions["settings"]
     with database.reading() as session:
-        board = service.read_board(session, station=station, at=now())
+        board = service.read_board(session, station=station, at=now(), patience=settings.patience)
     return {"board": board, "station": station, "stations": list(Station), "Status": LineStatus}

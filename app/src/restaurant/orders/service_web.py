@@ -40,10 +40,11 @@ pages = Blueprint("service", __name__, url_prefix="/service")
 def order_page(reference: uuid.UUID) -> str:
     """The order with its lines, the menu to add from, and the tables to move to."""
     database: Database = current_app.extensions["database"]
-    moment = now()
+    settings: Settings = current_app.extensions["settings"]
     with database.reading() as session:
         order = service.read_order(session, reference)
-        seats = [seat for _room, seats in read_floor(session, at=moment) for seat in seats]
+        floor = read_floor(session, at=now(), late=settings.patience.late)
+        seats = [seat for _room, seats in floor for seat in seats]
         dishes = dishes_block(menu.read_menu(session))
         return render_template(
             "orders/service.html",

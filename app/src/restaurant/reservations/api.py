@@ -102,7 +102,9 @@ def read_waiting_list(session: Session, *, query: PageQuery) -> WaitsView:
 @desk.operation("GET", "/waiting-list/expected", query=WaitQuery, reply=ExpectedWait)
 def read_expected_wait(session: Session, *, query: WaitQuery) -> ExpectedWait:
     """Read how long a party would wait for a table, going by the tables as they are now."""
-    return ExpectedWait(minutes=service.expected_wait(session, covers=query.covers, at=now()))
+    settings: Settings = current_app.extensions["settings"]
+    minutes = service.expected_wait(session, covers=query.covers, at=now(), opening=settings.opening)
+    return ExpectedWait(minutes=minutes)
 
 
 @desk.operation("POST", "/waiting-list", body=NewWait, reply=WaitView, status=HTTPStatus.CREATED, idempotent=True)

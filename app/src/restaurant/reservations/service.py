@@ -61,15 +61,6 @@ _MOVES: dict[BookingStatus, frozenset[BookingStatus]] = {
 _RELEASING = {BookingStatus.COMPLETED, BookingStatus.CANCELLED, BookingStatus.NO_SHOW}
 
 
-def stay(covers: int) -> timedelta:
-    """How long a party of this size holds its table."""
-    if covers <= 2:
-        return timedelta(minutes=90)
-    if covers <= 4:
-        return timedelta(minutes=105)
-    return timedelta(minutes=120 if covers <= 6 else 150)
-
-
 def slots(day: date, *, opening: Opening) -> list[datetime]:
     """The instants at which a booking may begin on `day`."""
     found: list[datetime] = []
@@ -89,7 +80,7 @@ def availability(session: Session, *, day: date, covers: int, opening: Opening) 
     wanted = [slot for slot in slots(day, opening=opening) if slot >= earliest]
     if not wanted:
         return []
-    duration = stay(covers)
+    duration = opening.stay(covers)
     tables = _usable_tables(session)
     held = session.scalars(
         select(BookedTable).where(
@@ -137,7 +128,7 @@ def book(
         detail = _("Please book at least 30 minutes and at most 60 days ahead.")
         raise Invalid(detail, code="too-early-or-late", fields={"/starts_at": detail})
     _take_slot(session, starts_at, covers, most=opening.covers)
-    ends_at = starts_at + stay(covers)
+    ends_at = starts_at + opening.stay(covers)
     booking = Booking(
         guest=guest,
         contact=contact,
@@ -278,7 +269,7 @@ def waiting_list(session: Session, page: PageQuery) -> tuple[Sequence[WaitEntry]
     return read_page(session, _waiting().order_by(WaitEntry.created_at, WaitEntry.id), page)
 
 
-def expected_wait(session: Session, *, covers: int, at: datetime) -> int | None:
+def expected_wait(session: Session, *, covers: int, at: datetime, opening: Opening) -> int | None:
     """Minutes until a table for `covers` is expected to be free, None when none can be foreseen.
 
     A table is free when its guests have stayed as long as a party of their size does, and is not if a booking takes it
@@ -286,7 +277,7 @@ def expected_wait(session: Session, *, covers: int, at: datetime) -> int | None:
     """
     tables = [table for table in _usable_tables(session) if table.seats_min <= covers <= table.seats_max]
     seated = {
-        order.table_id: max(at, order.opened_at + stay(order.covers))
+        order.table_id: max(at, order.opened_at + opening.stay(order.covers))
         for order in session.scalars(select(Order).where(Order.closed_at.is_(None), Order.table_id.is_not(None)))
     }
     held: dict[int, list[BookedTable]] = {}
@@ -297,17 +288,17 @@ def expected_wait(session: Session, *, covers: int, at: datetime) -> int | None:
         .order_by(BookedTable.starts_at)
     ):
         held.setdefault(place.table_id, []).append(place)
+    duration = opening.stay(covers)
     # When each table could take a party, the soonest on top; a party that goes before takes it for its stay.
     free: list[tuple[datetime, int]] = []
     for table in tables:
         start = at if table.condition is Condition.USABLE else at + _CLEANING
-        heappush(
-            free, (_free_from(max(start, seated.get(table.id, at)), held.get(table.id, []), stay(covers)), table.id)
-        )
+        heappush(free, (_free_from(max(start, seated.get(table.id, at)), held.get(table.id, []), duration), table.id))
     for entry in session.scalars(_waiting()):
         if free and any(table.seats_min <= entry.covers <= table.seats_max for table in tables):
             since, key = heappop(free)
-            heappush(free, (_free_from(since + stay(entry.covers), held.get(key, []), stay(covers)), key))
+            after = since + opening.stay(entry.covers)
+            heappush(free, (_free_from(after, held.get(key, []), duration), key))
     return ceil((free[0][0] - at).total_seconds() / 60) if free else None
 
 

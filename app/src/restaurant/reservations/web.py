@@ -115,7 +115,10 @@ def day_page() -> str:
     with _database().reading() as session:
         bookings, _next = service.list_bookings(session, WHOLE, day=day, zone=settings.zone)
         waiting, _next = service.waiting_list(session, WHOLE)
-        expected = {covers: service.expected_wait(session, covers=covers, at=moment) for covers in (2, 4, 6)}
+        expected = {
+            covers: service.expected_wait(session, covers=covers, at=moment, opening=settings.opening)
+            for covers in (2, 4, 6)
+        }
     return render_template(
         "reservations/day.html", day=day, neighbours=neighbours, bookings=bookings, waiting=waiting,
         BookingStatus=BookingStatus, now=moment, expected=expected, key=uuid.uuid4().hex,

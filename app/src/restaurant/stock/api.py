@@ -9,6 +9,8 @@ from sqlalchemy.orm import Session
 from restaurant.http.api import Api, require_version
 from restaurant.http.guard import signed_in
 from restaurant.http.paging import PageQuery
+from restaurant.menu.editing import find_dish
+from restaurant.menu.models import Dish
 from restaurant.stock import service
 from restaurant.stock.schemas import (
     IngredientChange,
@@ -20,6 +22,7 @@ from restaurant.stock.schemas import (
     NewMovement,
     Recipe,
     RecipeEntry,
+    RecipeView,
 )  # fmt: skip
 
 api = Api("stock")
@@ -63,13 +66,21 @@ def list_movements(session: Session, *, ingredient: int, query: PageQuery) -> Mo
     return MovementsView(items=[MovementView.model_validate(entry) for entry in found], next=following)
 
 
-@api.operation("GET", "/dishes/<key:dish>/recipe", reply=Recipe)
-def read_recipe(session: Session, *, dish: int) -> Recipe:
+@api.operation("GET", "/dishes/<key:dish>/recipe", reply=RecipeView)
+def read_recipe(session: Session, *, dish: int) -> RecipeView:
     """Read what one portion of a dish takes."""
-    return Recipe(items=[RecipeEntry.of(line) for line in service.read_recipe(session, dish)])
+    return _recipe(session, find_dish(session, dish))
 
 
-@api.operation("PUT", "/dishes/<key:dish>/recipe", body=Recipe, reply=Recipe)
-def write_recipe(session: Session, *, dish: int, body: Recipe) -> Recipe:
+@api.operation("PUT", "/dishes/<key:dish>/recipe", body=Recipe, reply=RecipeView, if_match=True)
+def write_recipe(session: Session, *, dish: int, body: Recipe, version: int) -> RecipeView:
     """Replace what one portion of a dish takes."""
-    return Recipe(items=[RecipeEntry.of(line) for line in service.write_recipe(session, dish, body.quantities())])
+    found = find_dish(session, dish)
+    require_version(found, version)
+    service.write_recipe(session, found, body.quantities())
+    return _recipe(session, found)
+
+
+def _recipe(session: Session, dish: Dish) -> RecipeView:
+    items = [RecipeEntry.of(line) for line in service.read_recipe(session, dish)]
+    return RecipeView(items=items, version=dish.version)

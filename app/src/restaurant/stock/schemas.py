@@ -96,6 +96,13 @@ class RecipeEntry(BaseModel):
         return cls(ingredient=line.ingredient_id, quantity=line.quantity)
 
 
+class RecipeView(BaseModel):
+    """What one portion of a dish takes; the version is the dish's."""
+
+    items: list[RecipeEntry]
+    version: int
+
+
 class Recipe(BaseModel):
     """What one portion of a dish takes."""
 

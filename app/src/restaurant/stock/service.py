@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm.attributes import flag_modified
 
 from restaurant.database import flush
 from restaurant.errors import Conflict, NotFound
@@ -127,32 +128,33 @@ def adjust(session: Session, key: int, *, reason: MovementReason, quantity: int,
     return ingredient
 
 
-def read_recipe(session: Session, dish: int) -> Sequence[RecipeLine]:
-    """What one portion of a dish takes. Raises `NotFound`."""
-    if session.get(Dish, dish) is None:
-        raise NotFound(_("This dish is not on the menu."))
+def read_recipe(session: Session, dish: Dish) -> Sequence[RecipeLine]:
+    """What one portion of a dish takes."""
     return session.scalars(
         select(RecipeLine)
-        .where(RecipeLine.dish_id == dish)
+        .where(RecipeLine.dish_id == dish.id)
         .options(joinedload(RecipeLine.ingredient))
         .order_by(RecipeLine.ingredient_id)
     ).all()
 
 
-def write_recipe(session: Session, dish: int, quantities: dict[int, int]) -> Sequence[RecipeLine]:
-    """Replace a dish's recipe. Raises `NotFound` for the dish or an ingredient."""
+def write_recipe(session: Session, dish: Dish, quantities: dict[int, int]) -> None:
+    """Replace a dish's recipe. Raises `NotFound` for an ingredient."""
     lines = read_recipe(session, dish)
     if {line.ingredient_id: line.quantity for line in lines} == quantities:
-        return lines
+        return
     for line in lines:
         session.delete(line)
     session.flush()
     known = set(session.scalars(select(Ingredient.id).where(Ingredient.id.in_(quantities))))
     if set(quantities) - known:
         raise NotFound(_("There is no such ingredient."))
-    session.add_all(RecipeLine(dish_id=dish, ingredient_id=key, quantity=amount) for key, amount in quantities.items())
+    session.add_all(
+        RecipeLine(dish_id=dish.id, ingredient_id=key, quantity=amount) for key, amount in quantities.items()
+    )
+    # A change of its recipe is a change of the dish: its version must count it.
+    flag_modified(dish, "name")
     session.flush()
-    return read_recipe(session, dish)
 
 
 def _flush_name(session: Session) -> None:

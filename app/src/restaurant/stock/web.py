@@ -81,7 +81,7 @@ def recipe_page(dish: int) -> str:
     """What one portion of a dish takes."""
     with _database().reading() as session:
         found = find_dish(session, dish)
-        lines = service.read_recipe(session, dish)
+        lines = service.read_recipe(session, found)
         ingredients, _next = service.list_ingredients(session, WHOLE)
     return render_template(
         "stock/recipe.html", dish=found, lines=lines, ingredients=sorted(ingredients, key=lambda entry: entry.name),
@@ -96,7 +96,9 @@ def write_recipe(dish: int) -> Response:
     rows = [(form.get(f"ingredient-{row}", ""), form.get(f"quantity-{row}", "")) for row in range(_ROWS)]
     recipe = read_form(Recipe, {"items": [{"ingredient": key, "quantity": much} for key, much in rows if key or much]})
     with _database().writing() as session:
-        service.write_recipe(session, dish, recipe.quantities())
+        found = find_dish(session, dish)
+        require_version(found, read_version(form))
+        service.write_recipe(session, found, recipe.quantities())
     return redirect(url_for("stock.recipe_page", dish=dish), code=303)
 
 
