@@ -39,6 +39,9 @@ ANY = "999:0"
 _FRESH = 24 * 3600
 """Seconds for which an answer of the mirrors is believed."""
 
+_given: dict[Path, list[Package]] = {}
+"""The answers that this process has worked with. They stand to its end, or layers of one image would be made of two."""
+
 _TIMEOUT = 600.0
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
@@ -77,9 +80,11 @@ def distribution() -> str:
 def known(packages: Sequence[str], installed: Mapping[str, str] = _NOTHING) -> list[Package] | None:
     """The written-down answer of `resolve` for the same question, while it is fresh."""
     path = _answer(packages, installed)
-    if not path.exists() or time.time() - path.stat().st_mtime > _FRESH:
-        return None
-    return _read(path)
+    if path not in _given:
+        if not path.exists() or time.time() - path.stat().st_mtime > _FRESH:
+            return None
+        _given[path] = _read(path)
+    return _given[path]
 
 
 def resolve(
@@ -111,12 +116,14 @@ def resolve(
     except (ProcessError, ProcessTimeoutError) as error:
         # An old answer still stands when its packages are here.
         if path.exists() and not _missing(answer := _read(path)):
+            _given[path] = answer
             return answer
         why = [*error.stdout.splitlines()[-2:], *error.stderr.splitlines()] if isinstance(error, ProcessError) else []
         raise BundleError(
             f"{' '.join(packages)} cannot be fetched by apt", context=[*complaints, *why] or error.context
         ) from error
     path.write_text(json.dumps([(package.name, package.version, package.architecture) for package in answer]))
+    _given[path] = answer
     return answer
 
 

@@ -85,6 +85,8 @@ def base(name: str, *, phase: Phase) -> Path:
 
 def packages_of(recipe: Layer) -> list[Package] | None:
     """The Debian packages of a recipe alone, without its bases', as far as they are known without asking a mirror."""
+    if any(packages_of(layer) is None for layer in _chain(recipe.base)):
+        return None  # what the bases have already is not known
     return debian.known(recipe.packages, _absent(recipe)) if recipe.packages else []
 
 
