@@ -189,7 +189,7 @@ def test_the_operator_does_its_work_with_the_rights_that_it_has_and_leaves_nothi
         # With KEDA running, as it does until Helm takes it away; what nobody finishes would stay for ever.
         helm(cluster, "4", "uninstall", RELEASE, "--namespace", NAMESPACE, "--timeout", "60s")
         assert scaled_objects(cluster) == []
-        operator.wait("the autoscaler to go", lambda: autoscalers(cluster) == [])
+        cluster.wait(lambda: autoscalers(cluster), what="the autoscaler to go", timeout=120)
 
 
 def served(cluster: Cluster, operator: Operator, directory: Path) -> str:

@@ -30,6 +30,9 @@ _USER = "load"
 _START = 120.0
 """Seconds that the load's own pod may take to start."""
 
+_SILENT = 60.0
+"""Seconds without a word from a running load after which it is given up; it speaks every second."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -158,9 +161,21 @@ def run(
         finally:
             ended.set()
             sampler.join()
-    if not result.account:
-        raise ClusterError("the load ended without its account", hint="was its node lost? name another with --node")
+        if not result.account:
+            raise ClusterError(
+                "the load ended without its account",
+                context=_end(cluster, pod),
+                hint="was its node lost? name another with --node",
+            )
     return result
+
+
+def _end(cluster: Cluster, pod: str) -> list[str]:
+    """Why a pod has ended, as the cluster knows it."""
+    status = cluster.core.read_namespaced_pod(pod, NAMESPACE).status
+    ended = [one.state.terminated for one in status.container_statuses or () if one.state.terminated]
+    said = [f"its pod is {status.phase}", status.reason, status.message]
+    return [text for text in said if text] + [f"{one.reason}, exit code {one.exit_code}" for one in ended]
 
 
 @contextlib.contextmanager
@@ -278,6 +293,22 @@ def _pod(image: str, arguments: list[str], node: str | None, seconds: float) -> 
 
 
 def _log(cluster: Cluster, pod: str) -> Iterator[str]:
+    """What the load tells, line by line; a stream that breaks off while the load goes on is opened again."""
+    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - see maas.cluster
+    from urllib3.exceptions import HTTPError  # noqa: PLC0415
+
+    told, running, heard = 0, True, time.monotonic()
+    while running and time.monotonic() - heard < _SILENT:
+        with contextlib.suppress(ApiException, HTTPError, OSError):
+            running = cluster.core.read_namespaced_pod(pod, NAMESPACE).status.phase == "Running"
+            for number, line in enumerate(_follow(cluster, pod)):
+                if number == told:
+                    told, heard = told + 1, time.monotonic()
+                    yield line
+        time.sleep(1)
+
+
+def _follow(cluster: Cluster, pod: str) -> Iterator[str]:
     response = cluster.core.read_namespaced_pod_log(pod, NAMESPACE, follow=True, _preload_content=False)
     rest = b""
     for chunk in response.stream():

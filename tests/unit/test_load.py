@@ -1,0 +1,62 @@
+"""What a load tells is heard to its end."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from urllib3.exceptions import ProtocolError
+
+from maas.demo import load
+from maas.errors import ClusterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LINES = [b'{"second": 1}\n', b'{"second": 2}\n{"sec', b'ond": 3}\n', b'{"orders": []}\n']
+
+
+def cluster(*streams: list[bytes | Exception], phases: list[str]) -> Any:
+    def told(content: list[bytes | Exception]) -> Iterator[bytes]:
+        for chunk in content:
+            if isinstance(chunk, Exception):
+                raise chunk
+            yield chunk
+
+    answers = iter(SimpleNamespace(stream=lambda content=content: told(content)) for content in streams)
+    left = iter(phases)
+    core = SimpleNamespace(
+        read_namespaced_pod_log=lambda *_, **__: next(answers),
+        read_namespaced_pod=lambda *_: SimpleNamespace(status=SimpleNamespace(phase=next(left))),
+    )
+    return SimpleNamespace(core=core)
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr("time.sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+
+
+def test_a_stream_that_breaks_off_is_opened_again_and_nothing_is_told_twice() -> None:
+    broken = cluster([*LINES[:2], ProtocolError("gone")], [*LINES], phases=["Running", "Succeeded"])
+    assert list(load._log(broken, "load")) == [
+        '{"second": 1}',
+        '{"second": 2}',
+        '{"second": 3}',
+        '{"orders": []}',
+    ]
+
+
+def test_a_load_that_says_nothing_for_a_minute_is_given_up() -> None:
+    gone: list[bytes | Exception] = [ProtocolError("gone")]
+    silent = cluster(*[gone] * 100, phases=["Running"] * 100)
+    assert list(load._log(silent, "load")) == []
+
+
+def test_a_load_that_stops_says_why() -> None:
+    stopped = cluster([b"Traceback (most recent call last):\n"], phases=["Failed"])
+    with pytest.raises(ClusterError, match="the load stopped"):
+        list(load._log(stopped, "load"))
