@@ -258,7 +258,7 @@ def bring_up(examined: Examined, bundle: Bundle, given: Mapping[str, Any], *, si
         cluster = reached.cluster
         with console.phase("Nodes ready") as step:
             cluster.wait_nodes(count, step=step)
-        chart = beside.submit(_deploy, reached)
+        chart: list[Future[None]] = []
         with console.phase("Verify") as step:
             proofs = verify(
                 cluster,
@@ -268,12 +268,13 @@ def bring_up(examined: Examined, bundle: Bundle, given: Mapping[str, Any], *, si
                 pod_mtu=planned.pod_mtu,
                 image=components.load().image("busybox").reference,
                 step=step,
+                meanwhile=lambda: chart.append(beside.submit(_deploy, reached)),
             )
         taken = console.elapsed(time.monotonic() - since)
         for proof in proofs:
             console.line(f"  {proof.what}: {proof.how}")
         console.line(f"{result.changed} changed tasks on the hosts; from hosts to a verified cluster {taken}")
-        chart.result()
+        chart[0].result()
     with console.phase("Ready") as step:
         later = cluster.wait_ready(nodes=count, step=step)
     if later:

@@ -18,7 +18,7 @@ from maas.cluster import listed
 from maas.errors import ClusterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from maas.cluster import Cluster
     from maas.console import Phase
@@ -48,7 +48,15 @@ class Proof:
     how: str
 
 
-def verify(cluster: Cluster, *, addresses: dict[str, str], pod_mtu: int, image: str, step: Phase) -> list[Proof]:
+def verify(
+    cluster: Cluster,
+    *,
+    addresses: dict[str, str],
+    pod_mtu: int,
+    image: str,
+    step: Phase,
+    meanwhile: Callable[[], None],
+) -> list[Proof]:
     """Try the cluster with real pods on every node.
 
     Args:
@@ -57,6 +65,7 @@ def verify(cluster: Cluster, *, addresses: dict[str, str], pod_mtu: int, image: 
         pod_mtu: The largest IP packet in bytes that must pass between two pods without being fragmented.
         image: A busybox image that every node has.
         step: The phase that says what is being tried.
+        meanwhile: Called once there are pods to try with: from then on there is more waiting than work.
 
     Raises:
         ClusterError: Something did not hold; its message says what and between whom.
@@ -64,6 +73,7 @@ def verify(cluster: Cluster, *, addresses: dict[str, str], pod_mtu: int, image: 
     proofs = [_nodes(cluster, addresses)]
     with _playground(cluster, image) as namespace:
         pods = _pods(cluster, namespace, len(addresses), step)
+        meanwhile()
 
         def network() -> list[Proof]:
             # One after the other: the policy would stop the packets.
