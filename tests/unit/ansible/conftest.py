@@ -26,7 +26,9 @@ def load_file(path: Path, name: str) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    writes = sys.dont_write_bytecode
     spec.loader.exec_module(module)
+    sys.dont_write_bytecode = writes  # what a host's script wants for its host is not for the tests that follow
     return module
 
 
