@@ -272,7 +272,7 @@ class Cluster:
         while left and (seconds := deadline - time.monotonic()) > 0:
             try:
                 self._follow_definitions(left, seconds)
-            except _connection_errors():
+            except connection_errors():
                 time.sleep(_RETRY)
         if left:
             raise ClusterError(
@@ -324,7 +324,7 @@ class Cluster:
                 self._next_change(min(5.0, deadline - looked))
                 # Changes come in crowds, and each look takes the API server's time that they need themselves.
                 time.sleep(max(0.0, looked + _RETRY - time.monotonic()))
-            except _connection_errors() as error:
+            except connection_errors() as error:
                 left = [f"the API server did not answer: {str(error).splitlines()[0][:160]}"]
                 time.sleep(_RETRY)
         raise ClusterError(
@@ -349,7 +349,7 @@ class Cluster:
         """The last warnings that the cluster itself recorded: what a person would look at next."""
         try:
             events = self.core.list_event_for_all_namespaces(field_selector="type=Warning", limit=200).items
-        except _connection_errors():
+        except connection_errors():
             return []
         recent = sorted(events, key=lambda event: str(event.last_timestamp or event.event_time or ""))[-6:]
         return [
@@ -358,7 +358,8 @@ class Cluster:
         ]
 
 
-def _connection_errors() -> tuple[type[Exception], ...]:
+def connection_errors() -> tuple[type[Exception], ...]:
+    """What a call raises while the API server refuses or does not answer."""
     from kubernetes.client.exceptions import ApiException  # noqa: PLC0415
     from urllib3.exceptions import HTTPError  # noqa: PLC0415
 

@@ -85,19 +85,27 @@ def base(name: str, *, phase: Phase) -> Path:
 
 def packages_of(recipe: Layer) -> list[Package] | None:
     """The Debian packages of a recipe alone, without its bases', as far as they are known without asking a mirror."""
-    if any(packages_of(layer) is None for layer in _chain(recipe.base)):
-        return None  # what the bases have already is not known
-    return debian.known(recipe.packages, _absent(recipe)) if recipe.packages else []
+    absent = _absent(recipe)
+    if absent is None:
+        return None
+    return debian.known(recipe.packages, absent) if recipe.packages else []
 
 
 def _packages(recipe: Layer, phase: Phase) -> list[Package]:
-    return debian.resolve(recipe.packages, _absent(recipe), phase=phase) if recipe.packages else []
+    absent = _absent(recipe)
+    assert absent is not None  # noqa: S101 - the packages of its bases were just resolved
+    return debian.resolve(recipe.packages, absent, phase=phase) if recipe.packages else []
 
 
-def _absent(recipe: Layer) -> dict[str, str]:
-    """What is not to come with a recipe's packages: those it leaves out, and those that are below it."""
-    below = {package.name: package.version for layer in _chain(recipe.base) for package in packages_of(layer) or ()}
-    return {**dict.fromkeys(recipe.without, debian.ANY), **below}
+def _absent(recipe: Layer) -> dict[str, str] | None:
+    """What is not to come with a recipe's packages: those it leaves out, and those below it, which must be known."""
+    absent = dict.fromkeys(recipe.without, debian.ANY)
+    for layer in _chain(recipe.base):
+        below = packages_of(layer)
+        if below is None:
+            return None
+        absent |= {package.name: package.version for package in below}
+    return absent
 
 
 def _chain(name: str | None) -> list[Layer]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maas import access, console
+from maas.cluster import connection_errors
 from maas.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -172,7 +173,10 @@ def run(
 
 def _end(cluster: Cluster, pod: str) -> list[str]:
     """Why a pod has ended, as the cluster knows it."""
-    status = cluster.core.read_namespaced_pod(pod, NAMESPACE).status
+    try:
+        status = cluster.core.read_namespaced_pod(pod, NAMESPACE).status
+    except connection_errors() as error:
+        return [f"its pod cannot be asked: {str(error)[:160]}"]
     ended = [one.state.terminated for one in status.container_statuses or () if one.state.terminated]
     said = [f"its pod is {status.phase}", status.reason, status.message]
     return [text for text in said if text] + [f"{one.reason}, exit code {one.exit_code}" for one in ended]
@@ -294,12 +298,9 @@ def _pod(image: str, arguments: list[str], node: str | None, seconds: float) -> 
 
 def _log(cluster: Cluster, pod: str) -> Iterator[str]:
     """What the load tells, line by line; a stream that breaks off while the load goes on is opened again."""
-    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - see maas.cluster
-    from urllib3.exceptions import HTTPError  # noqa: PLC0415
-
     told, running, heard = 0, True, time.monotonic()
     while running and time.monotonic() - heard < _SILENT:
-        with contextlib.suppress(ApiException, HTTPError, OSError):
+        with contextlib.suppress(*connection_errors()):
             running = cluster.core.read_namespaced_pod(pod, NAMESPACE).status.phase == "Running"
             for number, line in enumerate(_follow(cluster, pod)):
                 if number == told:
