@@ -9,7 +9,7 @@ import pytest
 import yaml
 from tests.rules.conftest import ALONE, CHART, FILES, HERE, RUNBOOKS, cases, groups, parsed, run
 
-from maas.charts import render, rules
+from maas.charts import promql, render, rules
 from maas.charts.render import Request
 from maas.errors import ChartError
 
@@ -76,6 +76,11 @@ def test_every_recorded_number_is_checked() -> None:
     )
     checked = set(re.findall(r"[a-zA-Z_:][a-zA-Z0-9_:]*", asked))
     assert {rule["record"] for rule in rendered("record")} - checked == set()
+
+
+def test_no_rule_breaks_when_an_exporter_is_replaced() -> None:
+    found = [rule for kind in ("alert", "record") for rule in rendered(kind) if promql.ambiguous(rule["expr"])]
+    assert found == []
 
 
 def test_texts_use_labels_that_the_alert_has() -> None:

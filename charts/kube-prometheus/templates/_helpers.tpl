@@ -122,6 +122,29 @@ web:
 {{- end -}}
 {{- end -}}
 
+{{- /*
+What a custom resource changes in the containers that the operator makes, as its field; nothing by default.
+Takes (dict "values" the component's "name" its container).
+*/ -}}
+{{- define "kube-prometheus.containers" -}}
+{{- if or .values.securityContext .values.tls.existingSecret -}}
+containers:
+  {{- with .values.securityContext }}
+  - name: {{ $.name }}
+    securityContext:
+      {{- toYaml . | nindent 6 }}
+  {{- end }}
+  {{- if .values.tls.existingSecret }}
+  # It serves the same certificate, and the operator has it probed by http whatever it serves.
+  - name: config-reloader
+    {{- range list "startupProbe" "readinessProbe" "livenessProbe" }}
+    {{ . }}:
+      httpGet: {path: /healthz, port: reloader-web, scheme: HTTPS}
+    {{- end }}
+  {{- end }}
+{{- end -}}
+{{- end -}}
+
 {{- /* The configuration of a web server of the Prometheus project with the certificate that is mounted at /certificate. */ -}}
 {{- define "kube-prometheus.webConfiguration" -}}
 tls_server_config: {cert_file: /certificate/tls.crt, key_file: /certificate/tls.key}

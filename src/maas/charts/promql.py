@@ -72,6 +72,51 @@ def operands(expr: str) -> list[str]:
     return [part.prettify() for part in _parts(promql.parse(expr))]
 
 
+def ambiguous(expr: str) -> list[str]:
+    """The parts that a vector matching wants once, and that come twice when who exports them is replaced.
+
+    A function over a range still sees the series of the target that is gone, beside those of the one in its place; they
+    differ in `instance` alone, and Prometheus refuses to match two with one. They have to be aggregated, or `instance`
+    has to be matched.
+
+    Raises:
+        ValueError: It is no PromQL.
+    """
+    found: list[str] = []
+
+    def visit(node: promql.Expr) -> None:
+        if isinstance(node, promql.BinaryExpr):
+            found.extend(part.prettify() for part in _matched_once(node) if _over_range(part))
+
+    promql.walk(promql.parse(expr), visit)
+    return found
+
+
+def _matched_once(node: promql.BinaryExpr) -> list[promql.Expr]:
+    """The sides of which a series may find only one on the other side, by labels that do not tell targets apart."""
+    modifier = node.modifier
+    if modifier is None or modifier.matching is None:
+        return []
+    if ("instance" in modifier.matching.labels) == str(modifier.matching).startswith("on"):
+        return []
+    card = promql.VectorMatchCardinality
+    if modifier.card == card.ManyToMany:
+        return []
+    return [
+        *([node.lhs] if modifier.card != card.ManyToOne else []),
+        *([node.rhs] if modifier.card != card.OneToMany else []),
+    ]
+
+
+def _over_range(node: promql.Expr) -> bool:
+    """Whether the series of a range come through as they are."""
+    if isinstance(node, promql.AggregateExpr):
+        return False
+    if isinstance(node, promql.MatrixSelector | promql.SubqueryExpr):
+        return True
+    return any(_over_range(child) for child in _children(node))
+
+
 def _parts(node: promql.Expr) -> Iterator[promql.Expr]:
     if isinstance(node, promql.ParenExpr):
         yield from _parts(node.expr)

@@ -253,6 +253,10 @@ def test_every_metric_is_asked_for_the_chosen_cluster(dashboard: Document) -> No
         assert bare == [], expr
 
 
+def test_no_query_breaks_when_an_exporter_is_replaced(dashboard: Document) -> None:
+    assert [part for expr in expressions(dashboard) for part in promql.ambiguous(filled(expr))] == []
+
+
 def filled(expr: str) -> str:
     """An expression with some value in the place of each variable."""
     return queries.interpolate(expr, dict.fromkeys(VARIABLE.findall(expr), "x") | {"__rate_interval": "5m"})

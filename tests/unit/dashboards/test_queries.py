@@ -44,6 +44,26 @@ def test_what_is_read_is_asked_for_whatever_the_values_of_its_labels() -> None:
     assert promql.sources(expr) == {'x{job="a",reason=~".+"}', 'y{code=~".+",metrics_path="/m"}', "z{}"}
 
 
+@pytest.mark.parametrize(
+    ("expr", "parts"),
+    [
+        ("min_over_time(x[1h]) - on (pod) y", ["min_over_time(x[1h])"]),
+        ("x - on (pod) (2 * rate(y[5m]))", ["(2 * rate(y[5m]))"]),
+        ("min by (pod) (min_over_time(x[1h])) - on (pod) y", []),
+        ("rate(x[5m]) * on (pod) group_left () y", []),
+        ("x * on (pod) group_left () rate(y[5m])", ["rate(y[5m])"]),
+        ("rate(x[5m]) * on (pod) group_right () y", ["rate(x[5m])"]),
+        ("rate(x[5m]) / on (pod, instance) y", []),
+        ("rate(x[5m]) / ignoring (code) y", []),
+        ("rate(x[5m]) / ignoring (instance) y", ["rate(x[5m])"]),
+        ("rate(x[5m]) / rate(y[5m])", []),
+        ("rate(x[5m]) and on (pod) y", []),
+    ],
+)
+def test_what_comes_twice_when_an_exporter_is_replaced_is_found(expr: str, parts: list[str]) -> None:
+    assert [" ".join(part.split()) for part in promql.ambiguous(expr)] == parts
+
+
 def test_what_is_no_promql_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"."):
         promql.metrics("sum(x")

@@ -425,9 +425,10 @@ SCALING = Dashboard(
             "Seconds from the start of a pod to its readiness, for every pod.",
             "s",
             Query(
-                # A pod that was not ready for a while has a later time afterwards.
-                'min_over_time(kube_pod_status_ready_time{cluster=~"$cluster", namespace="$namespace", pod=~"restaurant-[0-9a-f]+-.+"}[1h])'
-                ' - on (cluster, namespace, pod, uid) kube_pod_start_time{cluster=~"$cluster", namespace="$namespace"}',
+                # A pod that was not ready for a while has a later time afterwards; and in an hour kube-state-metrics may
+                # have moved, which leaves a second series of each pod under its new address.
+                'min by (cluster, namespace, pod, uid) (min_over_time(kube_pod_status_ready_time{cluster=~"$cluster", namespace="$namespace", pod=~"restaurant-[0-9a-f]+-.+"}[1h]))'
+                ' - min by (cluster, namespace, pod, uid) (kube_pod_start_time{cluster=~"$cluster", namespace="$namespace"})',
                 "{{pod}}",
             ),
             steps=latency(15, 60),
