@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -341,3 +341,14 @@ def test_a_request_in_flight_is_finished_after_sigterm(settings: Settings, tmp_p
             connection.sendall(body[5:])
             assert connection.recv(4096).startswith(b"HTTP/1.1 201")
         assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize("settings", ["postgresql"], indirect=True)
+def test_connections_over_which_nothing_comes_take_no_thread(settings: Settings, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        _process, port, _probes = stack.enter_context(serving(settings, tmp_path / "log", RESTAURANT_THREADS="4"))
+        for _ in range(20):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+        began = time.monotonic()
+        assert get(port, "/")[0] == 200
+        assert time.monotonic() - began < 3, "a thread waits five seconds for each of them"
