@@ -153,6 +153,20 @@ class Cluster:
 
         return client.AppsV1Api(self.client)
 
+    def raw(self, path: str, *, timeout: float | None = None, **query: str) -> tuple[int, bytes]:
+        """Status and body that the API server answers to a path, as `kubectl get --raw` asks for it.
+
+        Args:
+            path: The path, such as that of a Service's proxy.
+            timeout: Seconds until it is given up.
+            query: What follows the path.
+        """
+        request = self.client.param_serialize(
+            "GET", path, query_params=list(query.items()), auth_settings=["BearerToken"]
+        )
+        answer = self.client.call_api(*request, _request_timeout=timeout)
+        return answer.status, answer.read()
+
     def nodes(self) -> list[Node]:
         """All nodes that are not known to be down, by name."""
         found = (_node(item) for item in listed(self.core.list_node))

@@ -35,10 +35,8 @@ class Monitoring:
 
     def told(self) -> list[dict[str, Any]]:
         """The alerts that Alertmanager was told of."""
-        client = self.cluster.client
         path = f"/api/v1/namespaces/{NAMESPACE}/services/alertmanager:web/proxy/api/v2/alerts"
-        answer = client.call_api(*client.param_serialize("GET", path, auth_settings=["BearerToken"]))
-        found: list[dict[str, Any]] = json.loads(answer.read())
+        found: list[dict[str, Any]] = json.loads(self.cluster.raw(path)[1])
         return found
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:

@@ -256,11 +256,8 @@ def external(cluster: Cluster) -> float:
     )
     assert [m.external.metric.name for m in scaler.spec.metrics if m.type == "External"] == [name]
     path = f"/apis/external.metrics.k8s.io/v1beta1/namespaces/restaurant/{name}"
-    query = [("labelSelector", "scaledobject.keda.sh/name=restaurant")]
-    asked = cluster.client.param_serialize("GET", path, query_params=query, auth_settings=["BearerToken"])
-    answer = cluster.client.call_api(*asked)
-    body = answer.read()
-    assert answer.status == 200, body
+    status, body = cluster.raw(path, labelSelector="scaledobject.keda.sh/name=restaurant")
+    assert status == 200, body
     text = str(json.loads(body)["items"][0]["value"])
     return float(text[:-1]) / 1000 if text.endswith("m") else float(text)
 

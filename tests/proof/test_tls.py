@@ -11,7 +11,6 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from kubernetes.client.exceptions import ApiException
 from tests.e2e.metrics import Monitoring
 from tests.proof import labs
 
@@ -80,14 +79,7 @@ def written(made: dict[str, object]) -> str:
 
 def plainly(cluster: Cluster, name: str, namespace: str) -> int:
     """The status with which a Service answers to somebody who speaks http."""
-    client = cluster.client
-    path = f"/api/v1/namespaces/{namespace}/services/{name}:web/proxy/metrics"
-    try:
-        answer = client.call_api(*client.param_serialize("GET", path, auth_settings=["BearerToken"]))
-        answer.read()
-    except ApiException as error:
-        return int(error.status)
-    return int(answer.status)
+    return cluster.raw(f"/api/v1/namespaces/{namespace}/services/{name}:web/proxy/metrics")[0]
 
 
 def test_a_running_platform_gets_certificates_and_new_ones(tmp_path: Path) -> None:

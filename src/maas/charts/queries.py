@@ -174,19 +174,12 @@ class Prometheus:
         Raises:
             ClusterError: It refused the question, or does not answer.
         """
-        client = self.cluster.client
-        request = client.param_serialize(
-            "GET", f"{self.path}/{path}", query_params=list(parameters.items()), auth_settings=["BearerToken"]
-        )
-        answer = client.call_api(*request, _request_timeout=_TIMEOUT)
-        body = answer.read()
-        if answer.status != HTTPStatus.OK:
+        status, body = self.cluster.raw(f"{self.path}/{path}", timeout=_TIMEOUT, **parameters)
+        if status != HTTPStatus.OK:
             said = [body.decode(errors="replace")[:300]]
-            if answer.status in _REFUSED:
+            if status in _REFUSED:
                 raise ClusterError("Prometheus refuses a query", context=said)
-            raise ClusterError(
-                f"Prometheus does not answer (status {answer.status})", context=said, hint="is it ready?"
-            )
+            raise ClusterError(f"Prometheus does not answer (status {status})", context=said, hint="is it ready?")
         return json.loads(body)["data"]
 
     def ask(self, query: Query) -> Answer:

@@ -170,14 +170,8 @@ def test_every_written_reason_is_for_a_query_that_there_is() -> None:
 
 @pytest.mark.parametrize(("status", "message"), [(422, "refuses"), (503, "does not answer")])
 def test_a_query_that_is_refused_is_told_from_a_prometheus_that_is_not_there(status: int, message: str) -> None:
-    class Client:
-        def param_serialize(self, *_: Any, **__: Any) -> tuple[()]:
-            return ()
-
-        def call_api(self, *_: Any, **__: Any) -> Any:
-            return SimpleNamespace(status=status, read=lambda: b"why")
-
-    prometheus = Prometheus(SimpleNamespace(client=Client()), "/proxy")  # type: ignore[arg-type]
+    cluster = SimpleNamespace(raw=lambda *_, **__: (status, b"why"))
+    prometheus = Prometheus(cluster, "/proxy")  # type: ignore[arg-type]
     with pytest.raises(ClusterError, match=message) as failure:
         prometheus.get("query", query="x")
     assert failure.value.context == ("why",)
