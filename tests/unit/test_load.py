@@ -17,17 +17,27 @@ if TYPE_CHECKING:
 LINES = [b'{"second": 1}\n', b'{"second": 2}\n{"sec', b'ond": 3}\n', b'{"orders": []}\n']
 
 
-def cluster(*streams: list[bytes | Exception], phases: list[str]) -> Any:
-    def told(content: list[bytes | Exception]) -> Iterator[bytes]:
-        for chunk in content:
+class Answer:
+    """A log as it comes over a connection, which stays open until it is closed."""
+
+    def __init__(self, content: list[bytes | Exception]) -> None:
+        self.content = content
+        self.closed = False
+
+    def stream(self) -> Iterator[bytes]:
+        for chunk in self.content:
             if isinstance(chunk, Exception):
                 raise chunk
             yield chunk
 
-    answers = iter(SimpleNamespace(stream=lambda content=content: told(content)) for content in streams)
-    left = iter(phases)
+    def close(self) -> None:
+        self.closed = True
+
+
+def cluster(*answers: Answer, phases: list[str]) -> Any:
+    given, left = iter(answers), iter(phases)
     core = SimpleNamespace(
-        read_namespaced_pod_log=lambda *_, **__: next(answers),
+        read_namespaced_pod_log=lambda *_, **__: next(given),
         read_namespaced_pod=lambda *_: SimpleNamespace(status=SimpleNamespace(phase=next(left))),
     )
     return SimpleNamespace(core=core)
@@ -41,7 +51,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_stream_that_breaks_off_is_opened_again_and_nothing_is_told_twice() -> None:
-    broken = cluster([*LINES[:2], ProtocolError("gone")], [*LINES], phases=["Running", "Succeeded"])
+    broken = cluster(Answer([*LINES[:2], ProtocolError("gone")]), Answer([*LINES]), phases=["Running", "Succeeded"])
     assert list(load._log(broken, "load")) == [
         '{"second": 1}',
         '{"second": 2}',
@@ -50,13 +60,20 @@ def test_a_stream_that_breaks_off_is_opened_again_and_nothing_is_told_twice() ->
     ]
 
 
+def test_the_connection_ends_with_the_last_line_that_is_read() -> None:
+    answer = Answer([*LINES, b'{"more": 1}\n'])
+    for line in load._log(cluster(answer, phases=["Running"]), "load"):
+        if "orders" in line:
+            break
+    assert answer.closed
+
+
 def test_a_load_that_says_nothing_for_a_minute_is_given_up() -> None:
-    gone: list[bytes | Exception] = [ProtocolError("gone")]
-    silent = cluster(*[gone] * 100, phases=["Running"] * 100)
+    silent = cluster(*[Answer([ProtocolError("gone")])] * 100, phases=["Running"] * 100)
     assert list(load._log(silent, "load")) == []
 
 
 def test_a_load_that_stops_says_why() -> None:
-    stopped = cluster([b"Traceback (most recent call last):\n"], phases=["Failed"])
+    stopped = cluster(Answer([b"Traceback (most recent call last):\n"]), phases=["Failed"])
     with pytest.raises(ClusterError, match="the load stopped"):
         list(load._log(stopped, "load"))

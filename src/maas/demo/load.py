@@ -312,13 +312,15 @@ def _log(cluster: Cluster, pod: str) -> Iterator[str]:
 def _follow(cluster: Cluster, pod: str) -> Iterator[str]:
     response = cluster.core.read_namespaced_pod_log(pod, NAMESPACE, follow=True, _preload_content=False)
     rest = b""
-    for chunk in response.stream():
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            text = line.decode(errors="replace")
-            if not text.startswith("{"):
-                raise ClusterError("the load stopped", context=[text])
-            yield text
+    # Whoever reads stops at the account, before the stream has ended.
+    with contextlib.closing(response):
+        for chunk in response.stream():
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                text = line.decode(errors="replace")
+                if not text.startswith("{"):
+                    raise ClusterError("the load stopped", context=[text])
+                yield text
 
 
 def image(cluster: Cluster, *, namespace: str = "restaurant", name: str = "restaurant") -> str:
