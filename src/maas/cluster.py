@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -166,6 +167,40 @@ class Cluster:
         )
         answer = self.client.call_api(*request, _request_timeout=timeout)
         return answer.status, answer.read()
+
+    def exec(
+        self, namespace: str, pod: str, *command: str, container: str | None = None, timeout: float = 90
+    ) -> tuple[int, str]:
+        """Run a command in a pod; its exit status and output.
+
+        Args:
+            namespace: The pod's namespace.
+            pod: Its name.
+            command: The program and its arguments; no shell is between.
+            container: Which of its containers, when it has several.
+            timeout: Seconds until it is given up; its status is 1 then.
+        """
+        from kubernetes import client, config  # noqa: PLC0415 - see `client`
+        from kubernetes.stream import stream  # noqa: PLC0415
+
+        # A stream replaces the transport of its client for good, so each has a client of its own.
+        own = client.CoreV1Api(config.new_client_from_config(config_file=str(self.kubeconfig)))
+        connection = stream(
+            own.connect_get_namespaced_pod_exec,
+            pod,
+            namespace,
+            command=list(command),
+            stdout=True,
+            stderr=True,
+            _preload_content=False,
+            **({"container": container} if container else {}),
+        )
+        with closing(connection):
+            connection.run_forever(timeout=timeout)
+            # Before read_all, which empties every channel, that of the status too.
+            status = connection.returncode
+            output = connection.read_all()
+        return (1 if status is None else status), output
 
     def nodes(self) -> list[Node]:
         """All nodes that are not known to be down, by name."""

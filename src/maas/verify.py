@@ -220,30 +220,6 @@ def _pods(cluster: Cluster, namespace: str, count: int, step: Phase) -> list[_Po
     return found
 
 
-def _exec(cluster: Cluster, namespace: str, pod: str, *command: str) -> tuple[int, str]:
-    """Run a command in a pod; its exit status and output."""
-    from kubernetes import client, config  # noqa: PLC0415 - see maas.cluster
-    from kubernetes.stream import stream  # noqa: PLC0415
-
-    # A stream replaces the transport of its client for good, so each has a client of its own.
-    own = client.CoreV1Api(config.new_client_from_config(config_file=str(cluster.kubeconfig)))
-    connection = stream(
-        own.connect_get_namespaced_pod_exec,
-        pod,
-        namespace,
-        command=list(command),
-        stdout=True,
-        stderr=True,
-        _preload_content=False,
-    )
-    connection.run_forever(timeout=_TIMEOUT)
-    # Before read_all, which empties every channel, that of the status too.
-    status = connection.returncode
-    output = connection.read_all()
-    connection.close()
-    return (1 if status is None else status), output
-
-
 def _packets(cluster: Cluster, namespace: str, pods: list[_Pod], pod_mtu: int) -> Proof:
     # A packet of exactly the pods' MTU leaves with the don't-fragment bit set (Linux sets it for every packet that fits
     # the interface); it arrives only when the tunnel below can carry it whole. A single lost one proves nothing.
@@ -252,7 +228,7 @@ def _packets(cluster: Cluster, namespace: str, pods: list[_Pod], pod_mtu: int) -
 
     def silent(source: _Pod) -> list[str]:
         targets = {target.address: target.node for target in pods if target is not source}
-        status, output = _exec(cluster, namespace, source.name, "sh", "-c", script, "sh", *targets)
+        status, output = cluster.exec(namespace, source.name, "sh", "-c", script, "sh", *targets)
         if status != 0:
             raise ClusterError(f"packets cannot be sent from a pod on {source.node}", context=output.splitlines()[-4:])
         return [f"from a pod on {source.node} to a pod on {targets[address]}" for address in output.split()]
@@ -275,7 +251,7 @@ def _dns(cluster: Cluster, namespace: str, pods: list[_Pod]) -> Proof:
     script = f"end=$(($(date +%s) + {_LEARNT})); until nslookup {name}; do [ $(date +%s) -lt $end ] || exit 1; sleep 0.3; done"
 
     def lookup(pod: _Pod) -> None:
-        status, output = _exec(cluster, namespace, pod.name, "sh", "-c", script)
+        status, output = cluster.exec(namespace, pod.name, "sh", "-c", script)
         if status != 0:
             raise ClusterError(f"{name} is not resolved on node {pod.node}", context=output.strip().splitlines()[-4:])
 
@@ -287,7 +263,7 @@ def _dns(cluster: Cluster, namespace: str, pods: list[_Pod]) -> Proof:
 def _logs(cluster: Cluster, namespace: str, pods: list[_Pod]) -> Proof:
     def read(pod: _Pod) -> None:
         log = cluster.core.read_namespaced_pod_log(pod.name, namespace, _request_timeout=_TIMEOUT)
-        status, output = _exec(cluster, namespace, pod.name, "hostname")
+        status, output = cluster.exec(namespace, pod.name, "hostname")
         if _HELLO not in log or status != 0 or output.strip() != pod.name:
             raise ClusterError(f"logs or exec do not work on node {pod.node}", context=[log[:200], output[:200]])
 
@@ -315,7 +291,7 @@ def _policy(cluster: Cluster, namespace: str, pods: list[_Pod]) -> Proof:
         # The answer is a 404 page: any answer shows that the connection was let through. By nc, since wget of a static
         # busybox with glibc crashes when it looks a name up, even that of an address.
         request = f"printf 'GET /none HTTP/1.0\\r\\n\\r\\n' | nc -w 1 {target.address} {port}"
-        _, output = _exec(cluster, namespace, source.name, "sh", "-c", request)
+        _, output = cluster.exec(namespace, source.name, "sh", "-c", request)
         return "404" in output
 
     began = time.monotonic()

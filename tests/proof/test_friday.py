@@ -6,6 +6,7 @@ the database once. What was seen is written to proof/friday.md.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import threading
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from kubernetes.client.exceptions import ApiException
 from tests.proof import labs
 
 from maas import console
@@ -128,6 +130,16 @@ def described(title: str, result: guests.Result, **more: object) -> list[str]:
     return [f"## {title}", "", *(f"- {key}: {json.dumps(value)}" for key, value in rows.items()), ""]
 
 
+def complaints(cluster: Cluster, *, seconds: int) -> list[str]:
+    """What the restaurant's pods called an error in the last seconds, those that still can be asked."""
+    found = []
+    for pod in cluster.core.list_namespaced_pod("restaurant", label_selector="app.kubernetes.io/name=restaurant").items:
+        with contextlib.suppress(ApiException):
+            text = cluster.core.read_namespaced_pod_log(pod.metadata.name, "restaurant", since_seconds=seconds)
+            found += [f"{pod.spec.node_name}: {line}" for line in text.splitlines() if '"level": "error"' in line]
+    return found
+
+
 def during(seconds: float, act: Callable[[], None]) -> threading.Timer:
     timer = threading.Timer(seconds, act)
     timer.start()
@@ -186,7 +198,7 @@ def test_a_node_that_dies_costs_only_what_was_in_flight_on_it(cluster: Cluster, 
             if lost_at:
                 hosts.start(NAME, other)
     assert lost_at, "the load ended before the node died"
-    report += described("A node dies", result, node=other)
+    report += described("A node dies", result, node=other, complaints=complaints(cluster, seconds=200))
     # The guests' own requests that were on the dead node are cut off or time out; all others are answered. A connection
     # that could not be opened carried none: it is opened anew, as browsers do.
     lost = set(result.account["failures"])

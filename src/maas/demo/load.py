@@ -191,8 +191,6 @@ def _somebody(cluster: Cluster, *, namespace: str = "restaurant", name: str = "r
 
 
 def _new_password(cluster: Cluster, namespace: str, name: str) -> str:
-    from kubernetes.stream import stream  # noqa: PLC0415 - see maas.cluster
-
     pods = cluster.core.list_namespaced_pod(namespace, label_selector=f"app.kubernetes.io/name={name}").items
     ready = [
         pod.metadata.name
@@ -202,15 +200,8 @@ def _new_password(cluster: Cluster, namespace: str, name: str) -> str:
     ]
     if not ready:
         raise ClusterError(f"no pod of the restaurant in the namespace {namespace} is Ready")
-    said = stream(
-        cluster.core.connect_get_namespaced_pod_exec,
-        ready[0],
-        namespace,
-        container="restaurant",
-        command=["python3", "-m", "restaurant", "create-admin", "--username", _USER],
-        stderr=True,
-        stdout=True,
-    )
+    command = ["python3", "-m", "restaurant", "create-admin", "--username", _USER]
+    _, said = cluster.exec(namespace, ready[0], *command, container="restaurant")
     found = re.search(r"^password: +(\S+)$", said, re.MULTILINE)
     if found is None:
         raise ClusterError("the restaurant gave nobody a password", context=said.splitlines()[-3:])
