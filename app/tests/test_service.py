@@ -15,14 +15,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
 from click.testing import CliRunner
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import inspect
+from sqlalchemy import event, inspect
 
 from conftest import SECRET, make_settings
 from restaurant.app import create_app
@@ -151,6 +153,35 @@ def test_a_database_that_is_away_is_a_readable_503(tmp_path: Path) -> None:
     assert page.headers["Retry-After"] == "5"
     assert "indisponible" in page.text
     assert (app.extensions["lifecycle"].problem() or "").startswith("database")
+
+
+@pytest.mark.parametrize("settings", ["postgresql"], indirect=True)
+def test_a_database_whose_name_is_not_found_is_where_it_was(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    def lost(*_arguments: object, **_more: object) -> list[Any]:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    def found(*_arguments: object, **_more: object) -> list[Any]:
+        tcp = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+        return [(*tcp, ("10.9.8.7", 0)), (*tcp, ("10.9.8.8", 0))]
+
+    named = make_settings(f"postgresql://postgres@the-database/{settings.engine_url().database}")
+    with Database(named) as database:
+
+        @event.listens_for(database.engine, "do_connect")
+        def instead(_dialect: object, _record: object, _arguments: object, parameters: dict[str, Any]) -> Any:
+            asked.append((parameters["host"], parameters.get("hostaddr")))
+            return psycopg.connect(settings.database_url)
+
+        for resolve in (lost, found, lost):
+            monkeypatch.setattr(socket, "getaddrinfo", resolve)
+            database.ping()
+            database.engine.dispose()
+    there = ("the-database,the-database", "10.9.8.7,10.9.8.8")
+    assert asked == [("the-database", None), there, there]
 
 
 def test_pages_carry_the_headers_that_protect_them(app: Flask, client: FlaskClient) -> None:

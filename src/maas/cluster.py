@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -195,11 +194,15 @@ class Cluster:
             _preload_content=False,
             **({"container": container} if container else {}),
         )
-        with closing(connection):
+        try:
             connection.run_forever(timeout=timeout)
             # Before read_all, which empties every channel, that of the status too.
             status = connection.returncode
             output = connection.read_all()
+        finally:
+            connection.close()
+            # What the other side has ended is not closed by that.
+            connection.sock.shutdown()
         return (1 if status is None else status), output
 
     def nodes(self) -> list[Node]:

@@ -64,6 +64,11 @@ def test_pods_of_a_lost_node_are_started_elsewhere_within_seconds(name: str) -> 
     assert found == {"node.kubernetes.io/not-ready": 10, "node.kubernetes.io/unreachable": 10}
 
 
+def test_a_name_server_of_a_lost_node_costs_a_question_two_seconds() -> None:
+    options = pod_spec(deployment(of_profile("default")))["dnsConfig"]["options"]
+    assert {option["name"]: option["value"] for option in options} == {"timeout": "1", "attempts": "2"}
+
+
 def test_given_tolerations_come_beside_those_of_lost_nodes() -> None:
     tolerations = pod_spec(deployment(of_profile("airgap")))["tolerations"]
     assert {"key": "dedicated", "value": "restaurant", "effect": "NoSchedule"} in tolerations

@@ -8,6 +8,7 @@ start instead of failing in its middle.
 from __future__ import annotations
 
 import fcntl
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
-from sqlalchemy import Connection, Engine, MetaData, create_engine, event, inspect, text
+from sqlalchemy import Connection, Dialect, Engine, MetaData, create_engine, event, inspect, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import IntegrityError, InvalidatePoolError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
@@ -249,6 +250,8 @@ def _make_engine(settings: Settings, turns: _Turns) -> Engine:
             },
         )
         _check_rested(engine)
+        if url.host is not None:
+            _remember_addresses(engine, url.host)
     _measure_checkout(engine)
     return engine
 
@@ -280,6 +283,25 @@ def _check_rested(engine: Engine) -> None:
         except engine.dialect.loaded_dbapi.Error as error:
             # The pool throws away what it had of this server and connects anew.
             raise InvalidatePoolError from error
+
+
+def _remember_addresses(engine: Engine, host: str) -> None:
+    """Connect to where the server was found last while its name is not found.
+
+    When a node dies, some questions go on to the name server that died with it until the cluster has noticed; whoever
+    asks for a page meanwhile must not be told that the database is away.
+    """
+    known: list[str] = []
+
+    @event.listens_for(engine, "do_connect")
+    def find(_dialect: Dialect, _record: object, _arguments: object, parameters: dict[str, Any]) -> None:
+        try:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            known[:] = dict.fromkeys(str(address[0]) for *_, address in found)
+        except socket.gaierror as error:
+            log.warning("name not found", host=host, error=str(error), last=known)
+        if known:
+            parameters.update(host=",".join([host] * len(known)), hostaddr=",".join(known))
 
 
 def _measure_checkout(engine: Engine) -> None:
