@@ -334,9 +334,9 @@ def test_an_exporter_serves_the_certificate_that_is_mounted(kind: str, name: str
 def test_the_config_reloader_beside_a_certificate_is_probed_with_tls(kind: str, name: str, rendered: Rendered) -> None:
     # The operator gives it the certificate, too, and probes it by http (seen with 0.93): it would start again for ever.
     (container,) = one(of_profile("airgap"), kind, "maas")["spec"]["containers"]
-    assert container.pop("name") == "config-reloader"
     probe = {"httpGet": {"path": "/healthz", "port": "reloader-web", "scheme": "HTTPS"}}
-    assert container == dict.fromkeys(("startupProbe", "readinessProbe", "livenessProbe"), probe)
+    probes = dict.fromkeys(("startupProbe", "readinessProbe", "livenessProbe"), probe)
+    assert container == {"name": "config-reloader", **probes}
     assert "containers" not in one(of_profile("default"), kind, "maas")["spec"]
     values = {f"{name}__tls__existingSecret": '"own"', f"{name}__securityContext__runAsGroup": "65534"}
     both = one(rendered("kube-prometheus", **values), kind, "maas")["spec"]["containers"]
