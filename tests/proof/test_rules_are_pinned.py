@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from tests.rules.conftest import CHART, FILES, parsed
 
 from maas import process
@@ -103,10 +104,19 @@ def changed(mutant: Mutant) -> set[str]:
     return {new["alert"] for new, old in rules_of_both if new != old and "alert" in new}
 
 
-def about(tests: dict[str, Any], alerts: set[str]) -> dict[str, Any]:
-    """A file of tests without those that ask nothing about some alerts."""
-    asked = [test for test in tests["tests"] if alerts & {ask["alertname"] for ask in test.get("alert_rule_test", [])}]
-    return {**tests, "tests": asked}
+def about(file: Path, alerts: set[str]) -> str:
+    """A file of tests without those that ask nothing about some alerts; what is left is as it was written."""
+    text = file.read_text(encoding="utf-8")
+    lines = text.splitlines(keepends=True)
+    nodes = next(
+        value.value for key, value in yaml.compose(text, Loader=yaml.CSafeLoader).value if key.value == "tests"
+    )
+    starts = [node.start_mark.line for node in nodes]
+    kept = lines[: starts[0]]
+    for test, start, end in zip(parsed(file)["tests"], starts, [*starts[1:], len(lines)], strict=True):
+        if alerts & {ask["alertname"] for ask in test.get("alert_rule_test", [])}:
+            kept += lines[start:end]
+    return "".join(kept)
 
 
 def noticed(mutant: Mutant, scratch: Path) -> bool:
@@ -114,8 +124,7 @@ def noticed(mutant: Mutant, scratch: Path) -> bool:
     scratch.mkdir()
     alerts = changed(mutant)
     for test in FILES:
-        whole = parsed(test)
-        names = [name.removesuffix(".yaml") for name in whole["rule_files"]]
+        names = [name.removesuffix(".yaml") for name in parsed(test)["rule_files"]]
         if mutant.file not in names:
             continue
         for name in names:
@@ -124,8 +133,8 @@ def noticed(mutant: Mutant, scratch: Path) -> bool:
             (scratch / f"{name}.yaml").write_text(json.dumps(content), encoding="utf-8")
         file = scratch / test.name
         # Those that ask about what has changed notice nearly every change, and take a fraction of the time.
-        for tests in (about(whole, alerts), whole):
-            file.write_text(json.dumps(tests), encoding="utf-8")
+        for text in (about(test, alerts), test.read_text(encoding="utf-8")):
+            file.write_text(text, encoding="utf-8")
             done = process.run([tools.tool("promtool"), "test", "rules", file], check=False, timeout=300)
             if done.returncode != 0:
                 return True
