@@ -108,9 +108,9 @@ def about(file: Path, alerts: set[str]) -> str:
     """A file of tests without those that ask nothing about some alerts; what is left is as it was written."""
     text = file.read_text(encoding="utf-8")
     lines = text.splitlines(keepends=True)
-    nodes = next(
-        value.value for key, value in yaml.compose(text, Loader=yaml.CSafeLoader).value if key.value == "tests"
-    )
+    document = yaml.compose(text, Loader=yaml.CSafeLoader)
+    assert isinstance(document, yaml.MappingNode)
+    nodes = next(value.value for key, value in document.value if key.value == "tests")
     starts = [node.start_mark.line for node in nodes]
     kept = lines[: starts[0]]
     for test, start, end in zip(parsed(file)["tests"], starts, [*starts[1:], len(lines)], strict=True):
