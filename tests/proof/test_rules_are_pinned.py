@@ -151,4 +151,5 @@ def test_no_threshold_or_duration_can_move_unnoticed(tmp_path: Path) -> None:
         results = list(pool.map(lambda entry: noticed(entry[1], tmp_path / str(entry[0])), enumerate(found)))
     survivors = [f"{mutant.file}: {mutant.change}" for mutant, seen in zip(found, results, strict=True) if not seen]
     print(f"{len(found)} changes of thresholds and durations, {len(found) - len(survivors)} noticed")
+    print(*survivors, sep="\n")
     assert [line for line in survivors if not any(name in line for name in UNNOTICED)] == []
