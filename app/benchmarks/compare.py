@@ -118,6 +118,8 @@ def at_rate(service: Service, request: Request, *, rate: float, seconds: float, 
 
 
 def _together(run: Callable[[int], None], clients: int) -> None:
+    # The garbage collector would stop all clients to look through what this process has made before them.
+    gc.freeze()
     threads = [threading.Thread(target=run, args=(number,)) for number in range(clients)]
     for thread in threads:
         thread.start()
@@ -242,8 +244,6 @@ def main() -> None:
         }
         print("| request | bare Flask: requests/s per core | p50 ms | p99 ms | p99 / p50"
               " | service: requests/s per core | p50 ms | p99 ms | p99 / p50 | ratio |\n|" + "---|" * 10)  # fmt: skip
-        # The clients run in this process; what it has made so far is nothing to look through while they do.
-        gc.freeze()
         for what, (bare, whole) in pairs.items():
             below, own = _measure((floor, bare), (ours, whole), seconds=options.seconds, rounds=options.rounds)
             cells = [f"{f.per_core:.0f} | {f.p50:.1f} | {f.p99:.1f} | {f.p99 / f.p50:.1f}" for f in (below, own)]
