@@ -324,7 +324,7 @@ def test_the_pages_of_the_cash_desk_work_without_scripts(server: FlaskClient, ma
     assert found
     refund = {"amount": "5", "reason": "froid", "key": "r"}
     assert manager.post(f"/caisse/paiements/{found[1]}/remboursements", data=refund).status_code == 303
-    assert "3 tickets en attente" in manager.get("/clotures").text
+    assert "3 tickets à clôturer" in manager.get("/clotures").text
     assert manager.post("/clotures").status_code == 303
     assert "Z 1" in manager.get("/clotures").text
 

@@ -442,7 +442,7 @@ def test_the_pages_of_the_plan_work_without_scripts(manager: FlaskClient) -> Non
     found = manager.get("/api/v1/floor").get_json()["rooms"][-1]["tables"][0]
     page = f"/salle/plan/tables/{found['id']}"
     wrong = manager.post(page, data={**table, "version": "1", "seats_max": "x"})
-    assert (wrong.status_code, "Places max. : valeur non acceptée." in wrong.text) == (422, True)
+    assert (wrong.status_code, "Places max.\u00a0: valeur incorrecte." in wrong.text) == (422, True)
     assert manager.post(page, data={**table, "version": "1", "seats_max": "6"}).status_code == 303
     assert manager.post(page, data={**table, "version": "1", "remove": "1"}).status_code == 412
     assert manager.post(page, data={"version": "2", "remove": "1"}).status_code == 303

@@ -193,7 +193,7 @@ def test_the_form_places_one_order_even_when_sent_twice(client: FlaskClient, dat
     assert count(database) == 1
     page = client.get(first.location).text
     assert "Merci, Ana" in page
-    assert "31,10 €" in page
+    assert "31,10\u00a0€" in page
 
 
 @pytest.mark.parametrize(

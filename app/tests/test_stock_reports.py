@@ -142,7 +142,10 @@ def test_reports_add_up_to_the_receipts(manager: FlaskClient, sign_in: SignIn) -
     assert 'class="chart"' in page
     assert "19,10" in page
     table = manager.get("/rapports/dish.csv?du=2026-04-03&au=2026-04-03").text
-    assert list(csv.reader(table.splitlines()))[1] == ["Œuf mayonnaise", "2", "12.40"]
+    assert table.startswith("\ufeffPar plat;Nombre;Total")
+    assert list(csv.reader(table.splitlines(), delimiter=";"))[1] == ["Œuf mayonnaise", "2", "12,40"]
+    english = manager.get("/rapports/method.csv?du=2026-04-03&au=2026-04-03&lang=en").text
+    assert english.splitlines()[:2] == ['\ufeffBy payment method,Count,"Total, €"', "Card,1,13.10"]
     for wrong in ("/rapports?du=x", "/rapports?du=2026-04-03&au=2026-04-02", "/rapports/nothing.csv"):
         assert manager.get(wrong).status_code in {404, 422}
     assert manager.get("/api/v1/reports?since=2026-01-01&until=2026-12-31").status_code == 422
@@ -155,7 +158,7 @@ def test_the_page_of_the_stock_works_without_scripts(manager: FlaskClient) -> No
     assert "Beurre" in page
     assert "tag bad" in page
     assert manager.post("/stock/1", data={"reason": "delivered", "quantity": "1000"}).status_code == 303
-    assert "1500" in manager.get("/stock").text
+    assert "1\u202f500\u00a0g" in manager.get("/stock").text
     assert manager.post("/stock/1", data={"reason": "delivered", "quantity": "x"}).status_code == 422
     assert manager.post("/stock", data={"name": ""}).status_code == 422
 

@@ -21,8 +21,8 @@ from restaurant.billing import service as billing
 from restaurant.database import Database
 from restaurant.errors import Problem
 from restaurant.floor.service import seed_floor
+from restaurant.i18n import format_euros
 from restaurant.menu.service import seed_menu
-from restaurant.money import format_euros
 from restaurant.people import service as people
 from restaurant.people.models import User
 from restaurant.people.permissions import Role

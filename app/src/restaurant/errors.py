@@ -131,6 +131,6 @@ def _message(status: int) -> str:
         case 413:
             return _("The request is too large.")
         case 503:
-            return _("The service is briefly unavailable. Please try again in a moment.")
+            return _("The service is temporarily unavailable. Please try again in a moment.")
         case _:
             return _("Something went wrong on our side. Nothing was changed.")

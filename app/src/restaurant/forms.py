@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from flask import request
@@ -15,18 +16,20 @@ from sqlalchemy.orm import Session
 from restaurant.errors import Invalid
 from restaurant.http import idempotency
 from restaurant.i18n import gettext as _
+from restaurant.i18n import parse_amount
 
 M = TypeVar("M", bound=BaseModel)
 
 
 #: What pages call the fields of forms, as messages to translate.
 LABELS = {
-    "amount": "Amount", "category": "Heading", "contact": "Telephone or e-mail", "course": "Course",
-    "covers": "Guests", "description": "Description", "guest": "Name", "height": "Depth, cm", "low_at": "Low at",
-    "method": "Method", "name": "Name", "name_en": "Name in English", "new": "A new password", "parts": "Parts",
-    "percent": "Percent", "price": "Price", "quantity": "Quantity", "reason": "Reason", "role": "Role", "room": "Room",
-    "seats_max": "Seats, at most", "seats_min": "Seats, at least", "shape": "Shape", "starts_at": "Time",
-    "station": "Station", "tip": "Tip", "unit": "Unit", "username": "User name", "width": "Width, cm",
+    "amount": "Amount", "category": "Category", "contact": "Telephone or e-mail", "course": "Course",
+    "covers": "Guests", "description": "Description", "guest": "Name", "height": "Depth, cm",
+    "low_at": "Low-stock threshold", "method": "Payment method", "name": "Name", "name_en": "Name in English",
+    "new": "New password", "parts": "Number of parts", "percent": "Percentage", "price": "Price",
+    "quantity": "Quantity", "reason": "Reason", "role": "Role", "room": "Room", "seats_max": "Seats, maximum",
+    "seats_min": "Seats, minimum", "shape": "Shape", "starts_at": "Time", "station": "Station", "tip": "Tip",
+    "unit": "Unit", "username": "User name", "width": "Width, cm",
 }  # fmt: skip
 
 
@@ -41,7 +44,7 @@ def read_form(model: type[M], values: dict[str, Any]) -> M:
         return model.model_validate(values)
     except ValidationError as error:
         fields = {".".join(str(part) for part in entry["loc"]): _fault(entry) for entry in error.errors()}
-        raise Invalid(_("Some values are missing or wrong."), fields=fields) from error
+        raise Invalid(_("Some values are missing or invalid."), fields=fields) from error
 
 
 def _fault(entry: ErrorDetails) -> str:
@@ -49,8 +52,8 @@ def _fault(entry: ErrorDetails) -> str:
     names = [part for part in entry["loc"] if isinstance(part, str)]
     label = _(LABELS.get(names[-1], names[-1])) if names else ""
     if entry["type"] in {"missing", "string_too_short"} and not entry["input"]:
-        return _("{field}: this is needed.", field=label)
-    return _("{field}: this cannot be accepted.", field=label) if label else _("Some values are missing or wrong.")
+        return _("{field}: required.", field=label)
+    return _("{field}: invalid value.", field=label) if label else _("Some values are missing or invalid.")
 
 
 def first_time(session: Session, *, scope: str, content: BaseModel) -> bool:
@@ -75,13 +78,23 @@ def read_switch(form: Mapping[str, str], name: str) -> bool:
     """What a button that says ``1`` or ``0`` wants: sent twice it wants the same twice. Raises `Invalid`."""
     wanted = form.get(name, "")
     if wanted not in {"0", "1"}:
-        raise Invalid(_("Some values are missing or wrong."))
+        raise Invalid(_("Some values are missing or invalid."))
     return wanted == "1"
 
 
 def parse_cents(text: str) -> int:
-    """An amount as people type it, ``12,5`` or ``12.50``, as 1250. Raises `Invalid`."""
-    found = re.fullmatch(r"(\d{1,7})(?:[.,](\d{1,2}))?", text.replace("€", "").strip())
-    if found is None:
-        raise Invalid(_("The amounts must be numbers such as 12.50."))
-    return int(found[1]) * 100 + int((found[2] or "0").ljust(2, "0"))
+    """An amount as people type it or as a page shows it: ``12,5``, ``12.50``, ``1 245,00 €``. Raises `Invalid`."""
+    bare = "".join(text.replace("€", "").split())
+    if not re.fullmatch(r"[0-9.,]{1,15}", bare):
+        raise _no_amount()
+    # Telephones have one decimal separator, whatever the language: either is taken where it cannot group thousands.
+    plain = re.fullmatch(r"\d{1,7}([.,]\d{1,2})?", bare)
+    amount = Decimal(bare.replace(",", ".")) if plain is not None else parse_amount(text.replace("€", "").strip())
+    cents = None if amount is None else amount * 100
+    if cents is None or not 0 <= cents < 10**9 or cents != int(cents):
+        raise _no_amount()
+    return int(cents)
+
+
+def _no_amount() -> Invalid:
+    return Invalid(_("Enter an amount such as 12.50."))

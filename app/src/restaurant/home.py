@@ -33,14 +33,14 @@ def doors() -> list[Door]:
     """The parts of the house that the person signed in may enter."""
     every = (
         Door("floor.floor_page", _("Floor"), _("Tables, guests and their orders"), Permission.SEE_FLOOR),
-        Door("bookings.day_page", _("Bookings"), _("Who is expected, and who waits"), Permission.BOOK),
-        Door("kitchen.board_page", _("Kitchen"), _("What there is to cook, live"), Permission.COOK),
+        Door("bookings.day_page", _("Bookings"), _("Expected guests and the waiting list"), Permission.BOOK),
+        Door("kitchen.board_page", _("Kitchen"), _("Orders to prepare, live"), Permission.COOK),
         Door("cash.open_bills", _("Cash desk"), _("Bills, payments and receipts"), Permission.CASH),
         Door("closings.closings_page", _("Closings"), _("The day's closing (Z)"), Permission.CLOSE_DAY),
         Door("reports.report_page", _("Reports"), _("Sales, guests and turn time"), Permission.SEE_REPORTS),
-        Door("stock.stock_page", _("Stock"), _("Ingredients, deliveries and what is low"), Permission.MANAGE_STOCK),
-        Door("card.card_page", _("Menu"), _("What has run out"), Permission.EDIT_MENU),
-        Door("team.people_page", _("Team"), _("Who may sign in, and as what"), Permission.MANAGE_PEOPLE),
+        Door("stock.stock_page", _("Stock"), _("Ingredients, deliveries and low stock"), Permission.MANAGE_STOCK),
+        Door("card.card_page", _("Menu"), _("Dishes, prices and availability"), Permission.EDIT_MENU),
+        Door("team.people_page", _("Team"), _("Accounts and roles"), Permission.MANAGE_PEOPLE),
     )
     user = signed_in()
     return [door for door in every if user.may(door.permission)]

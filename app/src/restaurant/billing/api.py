@@ -63,12 +63,12 @@ def divide(bill: service.Bill, query: SplitQuery) -> list[tuple[str, int]]:
         return [(_("Seat {seat}", seat=seat), amount) for seat, amount in seat_shares(lines, bill.left).items()]
     wanted = {int(key) for key in (query.lines or "").split(",")}
     if wanted - {line.id for line in bill.order.lines}:
-        raise Invalid(_("There is no such line."), fields={"/lines": _("There is no such line.")})
+        raise Invalid(_("This line does not exist."), fields={"/lines": _("This line does not exist.")})
     weights = {True: 0, False: 0}
     for line in bill.order.lines:
         weights[line.id in wanted] += line.total
     parts = apportion(weights, bill.left)
-    return [(_("These lines"), parts[True]), (_("The rest"), parts[False])]
+    return [(_("Selected items"), parts[True]), (_("Remaining items"), parts[False])]
 
 
 @bills.operation("POST", "/orders/<uuid:reference>/bill", reply=BillView, refusals=_CONFLICT)

@@ -81,7 +81,7 @@ def present(session: Session, order: Order) -> None:
     if order.status in SETTLED:
         raise _settled()
     if any(line.status is LineStatus.HELD for line in order.lines):
-        raise Conflict(_("Some lines still wait to be sent: send or void them first."), code="lines-held")
+        raise Conflict(_("Some lines have not been sent yet: send or void them first."), code="lines-held")
     order.billed_at = now()
     order.due = read_bill(session, order).due
     session.flush()
@@ -183,7 +183,7 @@ def read_payment(session: Session, reference: uuid.UUID) -> Payment:
         .options(selectinload(Payment.receipts), joinedload(Payment.order))
     )
     if payment is None:
-        raise NotFound(_("There is no such payment."))
+        raise NotFound(_("This payment does not exist."))
     return payment
 
 
@@ -195,7 +195,7 @@ def read_receipt(session: Session, number: int) -> Receipt:
         options=[joinedload(Receipt.payment).joinedload(Payment.order).options(selectinload(Order.lines))],
     )
     if receipt is None:
-        raise NotFound(_("There is no such receipt."))
+        raise NotFound(_("This receipt does not exist."))
     return receipt
 
 
@@ -260,7 +260,7 @@ def read_closing(session: Session, number: int) -> Closing:
     """One closing. Raises `NotFound`."""
     closing = session.get(Closing, number)
     if closing is None:
-        raise NotFound(_("There is no such closing."))
+        raise NotFound(_("This closing does not exist."))
     return closing
 
 

@@ -139,7 +139,7 @@ def closings_page() -> str:
 def closing_page(number: int) -> str:
     """The report of one closing (Z), to print and keep."""
     with _database().reading() as session:
-        return render_template("billing/closing.html", closing=service.read_closing(session, number))
+        return render_template("billing/closing.html", closing=service.read_closing(session, number), Method=Method)
 
 
 @closing_pages.post("")

@@ -85,7 +85,7 @@ def read_table(session: Session, key: int) -> Table:
     """One table. Raises `NotFound`."""
     table = session.get(Table, key)
     if table is None:
-        raise NotFound(_("There is no such table."))
+        raise NotFound(_("This table does not exist."))
     return table
 
 
@@ -93,7 +93,7 @@ def read_room(session: Session, key: int) -> Room:
     """One room. Raises `NotFound`."""
     room = session.get(Room, key)
     if room is None:
-        raise NotFound(_("There is no such room."))
+        raise NotFound(_("This room does not exist."))
     return room
 
 
@@ -119,7 +119,7 @@ def remove_room(session: Session, room: Room) -> None:
     try:
         session.flush()
     except IntegrityError as error:
-        raise Conflict(_("Tables still stand in this room."), code="room-not-empty") from error
+        raise Conflict(_("This room still has tables."), code="room-not-empty") from error
 
 
 def remove_table(session: Session, table: Table) -> None:
@@ -129,7 +129,7 @@ def remove_table(session: Session, table: Table) -> None:
         session.flush()
     except IntegrityError as error:
         raise Conflict(
-            _("Orders, bookings or other tables name this table. Mark it as out of service instead."),
+            _("This table is used by orders, bookings or other tables. Mark it as out of service instead."),
             code="table-in-use",
         ) from error
 
@@ -158,7 +158,7 @@ def change_table(session: Session, table: Table, **changes: object) -> Table:
     for name, value in changes.items():
         setattr(table, name, value)
     if table.seats_min > table.seats_max:
-        detail = _("A table cannot have fewer seats at most than at least.")
+        detail = _("The maximum number of seats must not be less than the minimum.")
         raise Invalid(detail, code="seats", fields={"/seats_max": detail})
     _flush_name(session)
     return table
@@ -211,8 +211,10 @@ def _flush_name(session: Session) -> None:
         session,
         conflicts={
             ("uq_dining_table_name", "dining_table.name"): lambda: Conflict(
-                _("Another table has this name."), code="name-taken"
+                _("Another table already has this name."), code="name-taken"
             ),
-            ("uq_room_name", "room.name"): lambda: Conflict(_("Another room has this name."), code="name-taken"),
+            ("uq_room_name", "room.name"): lambda: Conflict(
+                _("Another room already has this name."), code="name-taken"
+            ),
         },
     )

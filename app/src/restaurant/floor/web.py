@@ -69,7 +69,7 @@ def seat_guests(table: int) -> Response:
             }
         )
     except ValidationError as error:
-        raise Invalid(_("Say how many guests there are (1 to 60).")) from error
+        raise Invalid(_("Enter the number of guests (1 to 60).")) from error
     database: Database = current_app.extensions["database"]
     with database.writing() as session:
         order = orders.open_table(
@@ -88,7 +88,7 @@ def set_condition(table: int) -> Response:
     """Mark a table as being cleaned, out of service or usable again."""
     wanted = request.form.get("condition", "")
     if wanted not in {condition.value for condition in Condition}:
-        raise Invalid(_("There is no such condition."))
+        raise Invalid(_("This condition does not exist."))
     database: Database = current_app.extensions["database"]
     with database.writing() as session:
         service.change_table(session, service.read_table(session, table), condition=Condition(wanted))

@@ -118,7 +118,7 @@ class Api(Blueprint):
 def require_version(thing: Versioned, version: int) -> None:
     """Raise `Stale` unless the client has seen the present state of `thing`."""
     if thing.version != version:
-        raise Stale(_("Somebody has changed this meanwhile. Load it again and repeat your change."))
+        raise Stale(_("Someone else has changed this in the meantime. Reload the page and make your change again."))
 
 
 def _view(operation: Operation) -> Callable[..., Response]:
@@ -203,4 +203,4 @@ def _read_query(model: type[BaseModel]) -> BaseModel:
 def _invalid(error: ValidationError) -> Invalid:
     problems = error.errors(include_url=False, include_input=False, include_context=False)
     fields = {"/" + "/".join(str(part) for part in entry["loc"]): entry["msg"] for entry in problems}
-    return Invalid(_("Some values are missing or wrong."), fields=fields)
+    return Invalid(_("Some values are missing or invalid."), fields=fields)

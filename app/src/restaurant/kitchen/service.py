@@ -74,7 +74,7 @@ def move_line(session: Session, key: int, status: LineStatus) -> Order:
     """Move a line of any order. Raises `NotFound`, or `Conflict` for a wrong step."""
     line = session.get(OrderLine, key, options=[joinedload(OrderLine.order)])
     if line is None:
-        raise NotFound(_("There is no such line."))
+        raise NotFound(_("This line does not exist."))
     order = orders.lock_order(session, line.order.reference)
     orders.move_line(session, order, orders.find_line(order, key), status)
     return order

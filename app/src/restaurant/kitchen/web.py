@@ -58,7 +58,7 @@ def move_line(line: int) -> Response:
     database: Database = current_app.extensions["database"]
     wanted = request.form.get("status", "")
     if wanted not in {status.value for status in LineStatus}:
-        raise NotFound(_("There is no such line."))
+        raise NotFound(_("This line does not exist."))
     with database.writing() as session:
         service.move_line(session, line, LineStatus(wanted))
     return redirect(url_for("kitchen.board_page", station=request.form.get("station") or None), code=303)
@@ -75,7 +75,7 @@ def stream() -> Response:
         changes = place.enter_context(hub.screen())
     except outbox.TooManyStreamsError as error:
         STREAMS_REFUSED.inc()
-        raise StreamsTaken(_("All live connections are taken.")) from error
+        raise StreamsTaken(_("The maximum number of live screens is already connected.")) from error
     with hub.database.reading() as session:
         current = outbox.last_event(session)
     STREAMS.inc()

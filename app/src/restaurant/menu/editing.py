@@ -23,7 +23,7 @@ def read_category(session: Session, key: int) -> Category:
     """One category. Raises `NotFound`."""
     category = session.get(Category, key)
     if category is None:
-        raise NotFound(_("There is no such heading."))
+        raise NotFound(_("This category does not exist."))
     return category
 
 
@@ -54,7 +54,7 @@ def change_category(session: Session, category: Category, change: CategoryChange
 def remove_category(session: Session, category: Category) -> None:
     """Take an empty category away. Raises `Conflict` when it has dishes, hidden ones included."""
     if session.scalar(select(Dish.id).where(Dish.category_id == category.id).limit(1)) is not None:
-        raise Conflict(_("This heading still has dishes, perhaps hidden ones."), code="category-not-empty")
+        raise Conflict(_("This category still has dishes, which may be hidden."), code="category-not-empty")
     session.delete(category)
     session.flush()
 
@@ -69,7 +69,7 @@ def find_dish(session: Session, key: int) -> Dish:
     """One dish, hidden or not. Raises `NotFound`."""
     dish = session.get(Dish, key)
     if dish is None:
-        raise NotFound(_("There is no such dish."))
+        raise NotFound(_("This dish does not exist."))
     return dish
 
 
@@ -123,7 +123,7 @@ def _place(others: Sequence[Category] | Sequence[Dish], moved: Category | Dish, 
 
 def _check_window(dish: Dish) -> None:
     if (dish.available_from is None) != (dish.available_until is None):
-        detail = _("Give both ends of the time at which the dish is served, or none.")
+        detail = _("Enter both the start and the end of the serving time, or neither.")
         raise Invalid(detail, code="half-window", fields={"/available_until": detail})
 
 
@@ -156,7 +156,7 @@ def _named(known: dict[int, T], key: int, pointer: str) -> T:
     # Taken out, so that one that is named twice is refused.
     found = known.pop(key, None)
     if found is None:
-        detail = _("This dish has no such option any more. Load it again and repeat your change.")
+        detail = _("This dish no longer has this option. Reload the page and make your change again.")
         raise Invalid(detail, code="unknown-option", fields={pointer: detail})
     return found
 
@@ -166,10 +166,10 @@ def _flush(session: Session) -> None:
         session,
         conflicts={
             ("uq_dish_category_id_name", "dish.category_id, dish.name"): lambda: Conflict(
-                _("Another dish has this name."), code="name-taken"
+                _("Another dish already has this name."), code="name-taken"
             ),
             ("uq_category_name", "category.name"): lambda: Conflict(
-                _("Another heading has this name."), code="name-taken"
+                _("Another category already has this name."), code="name-taken"
             ),
         },
     )

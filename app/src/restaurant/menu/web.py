@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from flask import Blueprint, current_app, redirect, render_template, request, url_for
@@ -14,7 +15,7 @@ from werkzeug.wrappers import Response
 from restaurant.database import Database
 from restaurant.forms import parse_cents, read_form, read_switch, read_version
 from restaurant.http.api import require_version
-from restaurant.i18n import current_locale, local
+from restaurant.i18n import current_locale, label, local
 from restaurant.menu import editing, service
 from restaurant.menu.models import Allergen, Course, Dish, Station
 from restaurant.menu.schemas import CategoryChange, CategoryView, DishChange, NewCategory, NewDish
@@ -28,6 +29,12 @@ _MINUTES_KEPT = 6
 _OPTION_FIELD = re.compile(r"group-(\d{1,2})-option-(\d{1,2})-name")
 _TEXTS = ("category", "name", "name_en", "description", "description_en", "vat_dine_in", "vat_take_away", "station",
           "course", "available_from", "available_until")  # fmt: skip
+
+
+@pages.app_template_filter("allergens")
+def list_allergens(allergens: Iterable[str]) -> str:
+    """``lait, œufs``."""
+    return ", ".join(label(Allergen(allergen)).lower() for allergen in allergens)
 
 
 def dishes_block(menu: service.Menu) -> Markup:

@@ -23,6 +23,7 @@ from restaurant.database import flush, on_commit
 from restaurant.errors import Conflict, Invalid, NotFound
 from restaurant.floor.models import Condition, Table
 from restaurant.i18n import gettext as _
+from restaurant.i18n import label
 from restaurant.kitchen import outbox
 from restaurant.menu.models import Allergen, Course, Dish, Option, Station
 from restaurant.menu.service import Menu, is_available, read_menu
@@ -160,7 +161,7 @@ def read_order(session: Session, reference: uuid.UUID) -> Order:
         .options(selectinload(Order.lines), joinedload(Order.table), joinedload(Order.server))
     )
     if order is None:
-        raise NotFound(_("There is no such order."))
+        raise NotFound(_("This order does not exist."))
     return order
 
 
@@ -174,7 +175,7 @@ def lock_order(session: Session, reference: uuid.UUID) -> Order:
         .execution_options(populate_existing=True)
     )
     if order is None:
-        raise NotFound(_("There is no such order."))
+        raise NotFound(_("This order does not exist."))
     return order
 
 
@@ -189,7 +190,7 @@ def find_line(order: Order, key: int) -> OrderLine:
     for line in order.lines:
         if line.id == key:
             return line
-    raise NotFound(_("There is no such line."))
+    raise NotFound(_("This line does not exist."))
 
 
 def open_orders(session: Session) -> Sequence[Order]:
@@ -231,7 +232,7 @@ def fire(session: Session, order: Order, *, course: Course | None) -> list[Order
     _unsettled(order)
     held = [line for line in order.lines if line.status is LineStatus.HELD and course in {None, line.course}]
     if not held:
-        raise Conflict(_("Nothing is waiting to be sent."), code="nothing-held")
+        raise Conflict(_("There is nothing to send."), code="nothing-held")
     _fire(session, held, read_menu(session))
     refresh(session, order)
     return held
@@ -241,7 +242,7 @@ def move_line(session: Session, order: Order, line: OrderLine, status: LineStatu
     """Move a line on (or back, a recall). Raises `Conflict` for a step the machine does not have."""
     if status not in MOVES[line.status] or status is LineStatus.VOIDED or line.status is LineStatus.HELD:
         raise Conflict(
-            _("A line that is “{old}” cannot become “{new}”.", old=_(line.status.label), new=_(status.label)),
+            _("A line that is “{old}” cannot become “{new}”.", old=label(line.status), new=label(status)),
             code="wrong-step",
         )
     if order.closed_at is not None:
@@ -431,7 +432,7 @@ def _chosen(placement: LinePlacement, dish: Dish, *, field: str) -> list[Option]
     wanted = Counter(placement.options)
     known = {option.id for group in dish.option_groups for option in group.options}
     if set(wanted) - known or any(count > 1 for count in wanted.values()):
-        detail = _("{dish} has no such option.", dish=dish.name)
+        detail = _("{dish} does not have this option.", dish=dish.name)
         raise Invalid(detail, code="unknown-option", fields={pointer: detail})
     chosen: list[Option] = []
     for group in dish.option_groups:

@@ -72,7 +72,7 @@ def add_lines(reference: uuid.UUID) -> Response:
             {"lines": [{**line, "seat": seat} for line in lines], "hold": "hold" in request.form}
         )
     except ValidationError as error:
-        raise Invalid(_("Some quantities are not acceptable (1 to 50 of each dish).")) from error
+        raise Invalid(_("Enter a quantity of 1 to 50 for each dish.")) from error
     with _writing() as session:
         claimed = idempotency.claim(
             session,
@@ -138,7 +138,7 @@ def describe_guests(reference: uuid.UUID) -> Response:
         order = service.lock_order(session, reference)
         # The order's version would count every dish that the kitchen moves meanwhile.
         if request.form.get("seen", "") != _known_of_guests(order):
-            raise Stale(_("Somebody has changed this meanwhile. Load it again and repeat your change."))
+            raise Stale(_("Someone else has changed this in the meantime. Reload the page and make your change again."))
         service.describe_guests(
             session, order, covers=guests.covers, guest=guests.guest, note=guests.note, allergies=guests.allergies
         )
@@ -161,7 +161,7 @@ def merge(reference: uuid.UUID) -> Response:
     try:
         into = uuid.UUID(request.form.get("into", ""))
     except ValueError as error:
-        raise Invalid(_("There is no such order.")) from error
+        raise Invalid(_("This order does not exist.")) from error
     with _writing() as session:
         order, target = service.lock_pair(session, reference, into)
         service.merge(session, order, target)

@@ -97,5 +97,5 @@ def _read_form() -> OrderPlacement:
         )
     except ValidationError as error:
         if any(problem["loc"][0] == "guest" for problem in error.errors()):
-            raise Invalid(_("Tell us your name, so that we can call you.")) from error
-        raise Invalid(_("Some quantities are not acceptable (1 to 50 of each dish).")) from error
+            raise Invalid(_("Please enter your name so that we can call you.")) from error
+        raise Invalid(_("Enter a quantity of 1 to 50 for each dish.")) from error

@@ -26,6 +26,7 @@ from restaurant.database import Database, flush
 from restaurant.errors import Conflict, NotFound, Problem
 from restaurant.http.paging import PageQuery, read_page
 from restaurant.i18n import gettext as _
+from restaurant.i18n import ngettext
 from restaurant.people.models import Approval, LoginAttempts, LoginSession, User
 from restaurant.people.permissions import Permission, Role
 from restaurant.types import now
@@ -117,7 +118,10 @@ def check_password(database: Database, *, username: str, password: str, address:
             blocked = max(filter(None, (blocked, _count_attempt(session, subject=subject))), default=None)
     if blocked is not None:
         seconds = ceil((blocked - now()).total_seconds())
-        raise TooManyAttempts(_("Too many attempts. Please wait {seconds} seconds.", seconds=seconds), seconds=seconds)
+        detail = ngettext(
+            "Too many attempts. Please wait {count} second.", "Too many attempts. Please wait {count} seconds.", seconds
+        )
+        raise TooManyAttempts(detail, seconds=seconds)
     with database.reading() as session:
         user = session.scalar(select(User).where(User.username == username, User.active))
     try:
@@ -204,7 +208,7 @@ def answer_for(session: Session, *, actor: User, permission: Permission, approva
 
 
 def _needs_approval() -> Refused:
-    return Refused(_("A manager has to confirm this."), code="approval-needed")
+    return Refused(_("A manager must approve this."), code="approval-needed")
 
 
 def purge(session: Session) -> None:
@@ -222,7 +226,7 @@ def read_person(session: Session, key: int) -> User:
     """One person. Raises `NotFound`."""
     user = session.get(User, key)
     if user is None:
-        raise NotFound(_("There is no such person."))
+        raise NotFound(_("This person does not exist."))
     return user
 
 

@@ -77,7 +77,7 @@ def change_password() -> Response:
     form = request.form
     change = read_form(PasswordChange, typed("current", "new"))
     if form.get("again", "") != form.get("new", ""):
-        raise Invalid(_("The new password was not typed the same way twice."))
+        raise Invalid(_("The two new passwords do not match."))
     signed = service.change_own_password(
         current_app.extensions["database"],
         signed_in(),
@@ -131,7 +131,7 @@ def set_access(person: int) -> Response:
     """Let a person in, or shut them out and end their sessions."""
     wanted = read_switch(request.form, "active")
     if signed_in().id == person:
-        raise Invalid(_("You cannot shut yourself out."))
+        raise Invalid(_("You cannot deactivate your own account."))
     with _database().writing() as session:
         service.change_person(session, service.read_person(session, person), active=wanted)
     return redirect("/equipe", code=303)

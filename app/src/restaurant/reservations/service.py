@@ -24,6 +24,7 @@ from restaurant.errors import Conflict, Invalid, NotFound
 from restaurant.floor.models import Condition, Table
 from restaurant.http.paging import PageQuery, read_page
 from restaurant.i18n import gettext as _
+from restaurant.i18n import label
 from restaurant.menu.models import Allergen
 from restaurant.metrics import BOOKED, BOOKINGS_REFUSED
 from restaurant.orders import service as orders
@@ -162,7 +163,7 @@ def read_booking(session: Session, reference: uuid.UUID) -> Booking:
         .options(selectinload(Booking.places).joinedload(BookedTable.table), joinedload(Booking.order))
     )
     if booking is None:
-        raise NotFound(_("There is no such booking."))
+        raise NotFound(_("This booking does not exist."))
     return booking
 
 
@@ -208,7 +209,7 @@ def cancel_by_guest(session: Session, booking: Booking, *, at: datetime, cutoff:
     """Cancel, which guests may until `cutoff` before the booking begins. Raises `Conflict` afterwards."""
     if booking.status is BookingStatus.CONFIRMED and at > booking.starts_at - cutoff:
         raise Conflict(
-            _("It is too late to cancel here. Please call us, so that we can give the table to somebody else."),
+            _("It is too late to cancel online. Please call us so that we can offer the table to someone else."),
             code="too-late-to-cancel",
         )
     move(session, booking, BookingStatus.CANCELLED)
@@ -318,9 +319,9 @@ def move_waiting(session: Session, key: int, status: WaitStatus) -> WaitEntry:
     """Call somebody, or take them off the list. Raises `NotFound`, or `Conflict` when they are off it already."""
     entry = session.get(WaitEntry, key, with_for_update=True)
     if entry is None:
-        raise NotFound(_("There is nobody like that on the waiting list."))
+        raise NotFound(_("This guest is not on the waiting list."))
     if entry.status in {WaitStatus.PLACED, WaitStatus.LEFT} or status is WaitStatus.WAITING:
-        raise Conflict(_("This cannot be done any more."), code="wrong-step")
+        raise Conflict(_("This is no longer possible."), code="wrong-step")
     entry.status = status
     session.flush()
     return entry
@@ -329,7 +330,7 @@ def move_waiting(session: Session, key: int, status: WaitStatus) -> WaitEntry:
 def _check_step(booking: Booking, status: BookingStatus) -> None:
     if status not in _MOVES[booking.status]:
         raise Conflict(
-            _("A booking that is “{old}” cannot become “{new}”.", old=_(booking.status.label), new=_(status.label)),
+            _("A booking that is “{old}” cannot become “{new}”.", old=label(booking.status), new=label(status)),
             code="wrong-step",
         )
 
@@ -350,7 +351,7 @@ def _take_slot(session: Session, starts_at: datetime, covers: int, *, most: int)
 
 def _full() -> Conflict:
     BOOKINGS_REFUSED.inc()
-    return Conflict(_("There is no table left at this time. Please choose another."), code="fully-booked")
+    return Conflict(_("No table is available at this time. Please choose another time."), code="fully-booked")
 
 
 def _usable_tables(session: Session) -> Sequence[Table]:

@@ -63,7 +63,7 @@ def book() -> Response:
             typed("starts_at", "covers", "guest", "contact", "note") | {"allergies": form.getlist("allergies")}
         )
     except ValidationError as error:
-        raise Invalid(_("Please give a time, a name, and a telephone number or e-mail address.")) from error
+        raise Invalid(_("Please enter a time, a name, and a telephone number or e-mail address.")) from error
     with _database().writing() as session:
         claimed = idempotency.claim(
             session,
@@ -111,7 +111,7 @@ def day_page() -> str:
         neighbours = (day - timedelta(days=1), day + timedelta(days=1))
         datetime.combine(neighbours[1], datetime.min.time(), settings.zone).timestamp()
     except (ValueError, OverflowError) as error:
-        raise NotFound(_("There is no such day.")) from error
+        raise NotFound(_("This day does not exist.")) from error
     with _database().reading() as session:
         bookings, _next = service.list_bookings(session, WHOLE, day=day, zone=settings.zone)
         waiting, _next = service.waiting_list(session, WHOLE)
@@ -130,7 +130,7 @@ def move(reference: uuid.UUID) -> Response:
     """Seat the guests of a booking, or take it off."""
     wanted = request.form.get("status", "")
     if wanted not in {status.value for status in BookingStatus}:
-        raise Invalid(_("Some values are missing or wrong."))
+        raise Invalid(_("Some values are missing or invalid."))
     with _database().writing() as session:
         booking = service.lock_booking(session, reference)
         day = local(booking.starts_at).date()
@@ -149,7 +149,7 @@ def join_waiting_list() -> Response:
     try:
         wanted = NewWait.model_validate(typed("guest", "contact", "covers", "quoted_minutes"))
     except ValidationError as error:
-        raise Invalid(_("A name, 1 to 20 guests and a wait of 0 to 240 minutes are needed.")) from error
+        raise Invalid(_("Enter a name, 1 to 20 guests and a wait of 0 to 240 minutes.")) from error
     with _database().writing() as session:
         if first_time(session, scope="web:waiting", content=wanted):
             service.join_waiting_list(session, **wanted.model_dump())
@@ -161,7 +161,7 @@ def move_waiting(entry: int) -> Response:
     """Call somebody, or take them off the list."""
     wanted = request.form.get("status", "")
     if wanted not in {status.value for status in WaitStatus}:
-        raise Invalid(_("Some values are missing or wrong."))
+        raise Invalid(_("Some values are missing or invalid."))
     with _database().writing() as session:
         service.move_waiting(session, entry, WaitStatus(wanted))
     return redirect(url_for("bookings.day_page"), code=303)

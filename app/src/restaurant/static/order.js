@@ -2,7 +2,7 @@
 const form = document.querySelector("form.menu");
 
 if (form) {
-  const money = new Intl.NumberFormat(form.dataset.locale === "en" ? "en-IE" : "fr-FR", {
+  const money = new Intl.NumberFormat(form.dataset.locale === "en" ? "en-GB" : "fr-FR", {
     style: "currency",
     currency: "EUR",
   });

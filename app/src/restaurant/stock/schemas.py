@@ -114,6 +114,6 @@ class Recipe(BaseModel):
         """Quantities by ingredient. Raises `Invalid` when one is named twice."""
         found = {entry.ingredient: entry.quantity for entry in self.items}
         if len(found) < len(self.items):
-            detail = _("An ingredient is named twice.")
+            detail = _("An ingredient is listed twice.")
             raise Invalid(detail, fields={"/items": detail})
         return found

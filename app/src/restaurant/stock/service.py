@@ -44,7 +44,7 @@ def consume(session: Session, needs: Sequence[Need], recipes: Mapping[int, Seque
     for ingredient, line, amount, name in sorted(amounts):
         if not _change(session, ingredient, -amount):
             STOCK_OUTS.inc()
-            raise Conflict(_("There is not enough left for {dish}.", dish=name), code="out-of-stock")
+            raise Conflict(_("Not enough in stock for {dish}.", dish=name), code="out-of-stock")
         session.add(Movement(ingredient_id=ingredient, delta=-amount, reason=MovementReason.SOLD, line_id=line))
     if amounts:
         session.flush()
@@ -83,7 +83,7 @@ def read_ingredient(session: Session, key: int) -> Ingredient:
     """One ingredient. Raises `NotFound`."""
     ingredient = session.get(Ingredient, key)
     if ingredient is None:
-        raise NotFound(_("There is no such ingredient."))
+        raise NotFound(_("This ingredient does not exist."))
     return ingredient
 
 
@@ -112,7 +112,7 @@ def adjust(session: Session, key: int, *, reason: MovementReason, quantity: int,
     """
     ingredient = session.get(Ingredient, key, with_for_update=True, populate_existing=True)
     if ingredient is None:
-        raise NotFound(_("There is no such ingredient."))
+        raise NotFound(_("This ingredient does not exist."))
     match reason:
         case MovementReason.COUNTED:
             delta = quantity - ingredient.quantity
@@ -121,7 +121,7 @@ def adjust(session: Session, key: int, *, reason: MovementReason, quantity: int,
         case _:
             delta = quantity
     if ingredient.quantity + delta < 0 or not _change(session, key, delta):
-        raise Conflict(_("There is less of it than that."), code="below-zero")
+        raise Conflict(_("There is not that much in stock."), code="below-zero")
     session.add(Movement(ingredient_id=key, delta=delta, reason=reason, by_id=by.id))
     session.flush()
     session.refresh(ingredient)
@@ -148,7 +148,7 @@ def write_recipe(session: Session, dish: Dish, quantities: dict[int, int]) -> No
     session.flush()
     known = set(session.scalars(select(Ingredient.id).where(Ingredient.id.in_(quantities))))
     if set(quantities) - known:
-        raise NotFound(_("There is no such ingredient."))
+        raise NotFound(_("This ingredient does not exist."))
     session.add_all(
         RecipeLine(dish_id=dish.id, ingredient_id=key, quantity=amount) for key, amount in quantities.items()
     )
@@ -162,7 +162,7 @@ def _flush_name(session: Session) -> None:
         session,
         conflicts={
             ("uq_ingredient_name", "ingredient.name"): lambda: Conflict(
-                _("Another ingredient has this name."), code="name-taken"
+                _("Another ingredient already has this name."), code="name-taken"
             )
         },
     )

@@ -12,6 +12,8 @@ from restaurant.forms import first_time, read_form, read_version, typed
 from restaurant.http.api import require_version
 from restaurant.http.guard import signed_in
 from restaurant.http.paging import WHOLE, PageQuery
+from restaurant.i18n import format_number, ngettext
+from restaurant.i18n import gettext as _
 from restaurant.menu.editing import find_dish
 from restaurant.stock import service
 from restaurant.stock.models import MovementReason, Unit
@@ -22,6 +24,18 @@ pages = Blueprint("stock", __name__, url_prefix="/stock")
 _ADJUSTMENTS = (MovementReason.DELIVERED, MovementReason.WASTED, MovementReason.COUNTED)
 #: Empty rows at the end of a recipe's form, and how many rows are read.
 _MORE_ROWS, _ROWS = 4, 60
+
+
+@pages.app_template_filter("measure")
+def format_measure(quantity: int, unit: Unit) -> str:
+    """``1 500 g``, ``3 pièces``."""
+    match unit:
+        case Unit.GRAM:
+            return _("{count} g", count=format_number(quantity))
+        case Unit.MILLILITRE:
+            return _("{count} ml", count=format_number(quantity))
+        case Unit.PIECE:
+            return ngettext("{count} piece", "{count} pieces", quantity)
 
 
 @pages.get("")
