@@ -296,4 +296,4 @@ def proof(session: nox.Session) -> None:
     """The proofs that take long: loads, faults, cold starts, medians: all, or those of the named files."""
     debian(session, "faketime")
     named = any(Path(argument.split("::")[0]).exists() for argument in session.posargs)
-    pytest(session, "-s", *([] if named else ["tests/proof"]))
+    pytest(session, "-s", *([] if named else ["tests/acceptance"]))

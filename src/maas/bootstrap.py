@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from maas import access, certificates, components, console, deploy, images, lab, paths, process
-from maas.bundle import Bundle, tools
-from maas.charts import rules
+from maas import components, console, lab, paths, process
+from maas.bundle import Bundle, restaurant_image, tools
+from maas.cluster import certificates, helm_release, tunnel
+from maas.cluster.smoke_tests import verify
+from maas.codegen import rules
 from maas.errors import ClusterError, PreflightError, UsageError
-from maas.hosts import ansible, hostkeys, inventory, lock, plan, preflight
-from maas.verify import verify
+from maas.hosts import ansible, inventory, known_hosts, lock, network_plan, preflight
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from maas.bundle.sources import Policy
-    from maas.cluster import Cluster
+    from maas.cluster.client import Cluster
     from maas.hosts.inventory import Host, Inventory
-    from maas.hosts.plan import Plan
+    from maas.hosts.network_plan import Plan
     from maas.hosts.preflight import HostFacts
 
 _PLAN = "plan.json"
@@ -86,7 +87,7 @@ def read_values(files: Sequence[Path]) -> dict[str, Any]:
             raise UsageError(f"the values file {file} cannot be read", context=str(error).splitlines()[:6]) from error
         if not isinstance(values, dict | None):
             raise UsageError(f"the values file {file} holds no map of values")
-        merged = deploy.merge(merged, values or {})
+        merged = helm_release.merge(merged, values or {})
     rules.refuse_broken(merged)
     return merged
 
@@ -145,7 +146,7 @@ def lab_hosts(
         for sentence in lab.plan_engine().sentences() or ["the Docker engine runs already"]:
             console.line(f"  {sentence}")
         console.line(f"  make the hosts {', '.join(lab.HOSTS)}, each in a network of its own, and bootstrap them")
-        images.show_plan(source, values=given)
+        restaurant_image.show_plan(source, values=given)
         console.line("nothing was changed (--dry-run)")
         return
     lab.prepare(assume_yes=yes)
@@ -160,7 +161,7 @@ def lab_hosts(
 
 def _bundle(directory: Path | None, *, source: Policy, yes: bool, values: Mapping[str, Any]) -> Bundle:
     """What comes to the hosts, and what installs the chart: made now, so that no host waits for it."""
-    bundle = images.make_bundle(directory, source=source, yes=yes, values=values)
+    bundle = restaurant_image.make_bundle(directory, source=source, yes=yes, values=values)
     tools.tool("helm")
     return bundle
 
@@ -176,7 +177,7 @@ def examine(read: Inventory, state: Path, *, without: Sequence[str] = ()) -> Exa
     absent = _left_out(read, state, without)
     present = read.model_copy(update={"hosts": tuple(host for host in read.hosts if host.name not in absent)})
     with console.phase("Host keys") as step:
-        pinned = hostkeys.pin(present, known_hosts=known)
+        pinned = known_hosts.pin(present, known_hosts=known)
         step.note(f"{len(pinned)} hosts, {sum(one.new for one in pinned)} new")
     for one in pinned:
         if one.new:
@@ -199,8 +200,8 @@ def examine(read: Inventory, state: Path, *, without: Sequence[str] = ()) -> Exa
     seen = {name: fact.model_dump(mode="json") for name, fact in everything.items()}
     paths.write_private(state / _FACTS, json.dumps(seen).encode())
     earlier = state / _PLAN
-    previous = plan.Plan.from_json(earlier.read_text(encoding="utf-8")) if earlier.exists() else None
-    made = plan.make(read, everything, previous=previous)
+    previous = network_plan.Plan.from_json(earlier.read_text(encoding="utf-8")) if earlier.exists() else None
+    made = network_plan.make(read, everything, previous=previous)
     return Examined(read, state, everything, made, frozenset(absent))
 
 
@@ -239,7 +240,7 @@ def bring_up(examined: Examined, bundle: Bundle, given: Mapping[str, Any], *, si
     """
     read, state, planned = examined.inventory, examined.state, examined.plan
     (state / _PLAN).write_text(planned.to_json(), encoding="utf-8")
-    values = deploy.merge(platform_values(planned, read), switched_off(bundle), given)
+    values = helm_release.merge(platform_values(planned, read), switched_off(bundle), given)
     count = len(read.hosts) - len(examined.without)
     with ThreadPoolExecutor(1) as beside:
         # Everything that a pod needs waits for the network, and that for the API alone: it comes while nodes join.
@@ -294,7 +295,7 @@ class _Reached:
     """
 
     cluster: Cluster
-    deployer: deploy.Deployer
+    deployer: helm_release.Deployer
     fresh: bool
 
 
@@ -302,20 +303,22 @@ def _reach(examined: Examined, values: dict[str, Any]) -> _Reached:
     """Open the way to the API, and begin the release with the pod network where there is none yet."""
     hub, planned = examined.inventory.control_plane, examined.plan
     ssh = examined.ssh(hub)
-    admin = process.run([*ssh, f"{access.AS_ROOT} cat /etc/kubernetes/admin.conf"]).stdout
-    reached = access.establish(examined.state, ssh=ssh, api=planned.control_plane_endpoint, admin=admin)
+    admin = process.run([*ssh, f"{tunnel.AS_ROOT} cat /etc/kubernetes/admin.conf"]).stdout
+    reached = tunnel.establish(examined.state, ssh=ssh, api=planned.control_plane_endpoint, admin=admin)
     cluster = replace(reached, absent=examined.without)
-    deployer = deploy.Deployer(cluster, helm=tools.tool("helm"), kubectl=tools.tool("kubectl"), values=values)
+    deployer = helm_release.Deployer(cluster, helm=tools.tool("helm"), kubectl=tools.tool("kubectl"), values=values)
     with console.phase("Pod network") as step:
         first = deployer.network()
-        step.note("there already" if first is None else f"release {deploy.RELEASE} revision {first.revision}")
+        step.note("there already" if first is None else f"release {helm_release.RELEASE} revision {first.revision}")
     return _Reached(cluster, deployer, fresh=first is not None)
 
 
 def _deploy(reached: _Reached) -> None:
     with console.phase("Chart") as step:
         deployed = reached.deployer.deploy(definitions=not reached.fresh)
-        step.note(f"release {deploy.RELEASE} revision {deployed.revision}{'' if deployed.changed else ', unchanged'}")
+        step.note(
+            f"release {helm_release.RELEASE} revision {deployed.revision}{'' if deployed.changed else ', unchanged'}"
+        )
 
 
 def platform_values(planned: Plan, read: Inventory) -> dict[str, Any]:
@@ -348,7 +351,7 @@ def switched_off(bundle: Bundle) -> dict[str, Any]:
         layer: Any = off
         for key in reversed(path):
             layer = {key: layer}
-        values = deploy.merge(values, layer)
+        values = helm_release.merge(values, layer)
         console.warn(
             f"{gone.name} {gone.version} is left out: {gone.reason} ({'.'.join(path)}: {str(on).lower()} brings it back)"
         )
@@ -393,12 +396,12 @@ def restaurant_url(name: str, cluster: Cluster) -> str | None:
         spec = cluster.core.read_namespaced_service(service, namespace).spec
     except ApiException:
         return None
-    return f"http://127.0.0.1:{access.forward(access.state_of(name), f'{spec.cluster_ip}:{spec.ports[0].port}')}"
+    return f"http://127.0.0.1:{tunnel.forward(tunnel.state_of(name), f'{spec.cluster_ip}:{spec.ports[0].port}')}"
 
 
 def status(name: str) -> None:
     """Hosts, nodes, workloads and addresses of a cluster."""
-    cluster = access.connect(name)
+    cluster = tunnel.connect(name)
     nodes = cluster.nodes()
     console.table(
         f"nodes of {name}",
@@ -436,7 +439,7 @@ def remove_lab(name: str | None) -> None:
     """Remove one lab, or all of them, and say what was removed."""
     for one in [name] if name is not None else lab.labs():
         with console.phase(f"Removing {one}") as step:
-            access.close(paths.states() / one)
+            tunnel.close(paths.states() / one)
             removed = lab.down(one)
             step.note(f"{len(removed)} things")
         for what in removed:
@@ -458,6 +461,6 @@ def reset(file: Path, *, dry_run: bool, yes: bool) -> None:
         if dry_run or not console.confirm("All data of the cluster is lost. Go on?", assume_yes=yes):
             console.line("nothing was changed")
             return
-        access.close(state)
+        tunnel.close(state)
         ansible.run("reset", inventory=read, plan=examined.plan, facts=examined.facts, state=state)
     console.line(f"keys and records stay in {shlex.quote(str(state))}; remove them when nothing will come back")

@@ -140,7 +140,7 @@ def revoke(
     yes: Yes = False,
 ) -> None:
     """Cut a node off: its VPN certificate is refused from now on, and its connection ended."""
-    from maas import certificates  # noqa: PLC0415
+    from maas.cluster import certificates  # noqa: PLC0415
 
     certificates.revoke(name, node, yes=yes)
 
@@ -153,10 +153,10 @@ def doctor(
     values: Annotated[list[Path] | None, typer.Option(help="Values with which it would be installed.")] = None,
 ) -> None:
     """What a cluster has that an installation has to know of; nothing is changed."""
-    from maas import access  # noqa: PLC0415
-    from maas import doctor as examination  # noqa: PLC0415
+    from maas.cluster import doctor as examination  # noqa: PLC0415
+    from maas.cluster import tunnel  # noqa: PLC0415
 
-    own = kubeconfig or access.connect(name).kubeconfig
+    own = kubeconfig or tunnel.connect(name).kubeconfig
     examination.doctor(own, values=values or [])
 
 
@@ -180,7 +180,7 @@ def credentials(
     token: Annotated[bool, typer.Option("--token", help="Print the token.")] = False,
 ) -> None:
     """A kubeconfig or a short-lived token; nothing secret is printed unless asked for."""
-    from maas import credentials as issue  # noqa: PLC0415
+    from maas.cluster import credentials as issue  # noqa: PLC0415
 
     if context.invoked_subcommand is None:
         grant = issue.Grant(role, namespace)
@@ -196,7 +196,7 @@ def take_back(
     namespace: Only = None,
 ) -> None:
     """Take back what was given: every token of a role, or without one all of them."""
-    from maas import credentials as issue  # noqa: PLC0415
+    from maas.cluster import credentials as issue  # noqa: PLC0415
 
     grant = None if role is None else issue.Grant(role, namespace)
     removed = issue.revoke(issue.reached(name, admin), grant)
@@ -206,9 +206,9 @@ def take_back(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def kubectl(context: typer.Context, *, name: Name = "lab") -> None:
     """The pinned kubectl, on a cluster: `maas kubectl get nodes`."""
-    from maas import access  # noqa: PLC0415
+    from maas.cluster import tunnel  # noqa: PLC0415
 
-    raise typer.Exit(access.kubectl(name, context.args))
+    raise typer.Exit(tunnel.kubectl(name, context.args))
 
 
 @app.command()
@@ -226,22 +226,23 @@ def bundle(
     yes: Yes = False,
 ) -> None:
     """Binaries and images of every component in one directory, ready to be carried to hosts without a network."""
-    from maas import bootstrap, images  # noqa: PLC0415
+    from maas import bootstrap  # noqa: PLC0415
+    from maas.bundle import restaurant_image  # noqa: PLC0415
 
     if listing:
-        images.show_plan(source, values=bootstrap.read_values(values or []))
+        restaurant_image.show_plan(source, values=bootstrap.read_values(values or []))
     elif only is not None:
-        images.make_image_bundle(directory, only, source=source, yes=yes)
+        restaurant_image.make_image_bundle(directory, only, source=source, yes=yes)
     else:
-        images.make_bundle(directory, source=source, yes=yes, values=bootstrap.read_values(values or []))
+        restaurant_image.make_bundle(directory, source=source, yes=yes, values=bootstrap.read_values(values or []))
 
 
 @app.command()
 def image(*, yes: Yes = False) -> None:
     """The image of the restaurant application, from app/Dockerfile."""
-    from maas import images  # noqa: PLC0415
+    from maas.bundle import restaurant_image  # noqa: PLC0415
 
-    images.show_restaurant(yes=yes)
+    restaurant_image.show_restaurant(yes=yes)
 
 
 @app.command()
@@ -261,7 +262,7 @@ def load(
     node: Annotated[str | None, typer.Option(help="The node to send from.")] = None,
 ) -> None:
     """Send guests to the restaurant from inside the cluster, and watch it scale."""
-    from maas.demo import load as guests  # noqa: PLC0415
+    from maas.loadtest import runner as guests  # noqa: PLC0415
 
     guests.report(name, profile=profile, rate=rate, seconds=seconds, orders=orders, seed=seed, node=node)
 
@@ -269,7 +270,7 @@ def load(
 @app.command()
 def queries(*, name: Name = "lab") -> None:
     """Run every query of the dashboards on a cluster: which are empty, broken or slow there?"""
-    from maas.charts import queries as dashboards  # noqa: PLC0415
+    from maas.dashboards import probe as dashboards  # noqa: PLC0415
 
     dashboards.report(name)
 
@@ -282,7 +283,7 @@ def pictures(
     directory: Annotated[Path, typer.Option(help="Where they go.")] = Path("docs/pictures"),
 ) -> None:
     """Draw dashboards from a cluster's data, for the documentation."""
-    from maas.demo import pictures as drawings  # noqa: PLC0415 - needs matplotlib, a tool of development
+    from maas.dashboards import draw as drawings  # noqa: PLC0415 - needs matplotlib, a tool of development
 
     drawings.draw(name, directory=directory, minutes=minutes)
 
@@ -295,9 +296,9 @@ def render(
     helm: Annotated[str, typer.Option(help="The major version of Helm: 3 or 4.")] = "4",
 ) -> None:
     """The manifests of the umbrella chart, on standard output."""
-    from maas.charts import commands  # noqa: PLC0415
+    from maas.commands import charts  # noqa: PLC0415
 
-    commands.render(values or [], kubernetes=kubernetes, helm=helm)
+    charts.render(values or [], kubernetes=kubernetes, helm=helm)
 
 
 @app.command()
@@ -349,10 +350,10 @@ def package(
     yes: Yes = False,
 ) -> None:
     """Everything of a release that can be built again byte for byte, from the commit of this checkout; unsigned."""
-    from maas.release import source  # noqa: PLC0415
+    from maas.release import checkout  # noqa: PLC0415
 
-    source.here()  # an installed package has no commit, and not the libraries that build one either
-    from maas.release import package as packaging  # noqa: PLC0415
+    checkout.here()  # an installed package has no commit, and not the libraries that build one either
+    from maas.release import build as packaging  # noqa: PLC0415
 
     if in_place and directory is not None:
         packaging.in_place(directory, yes=yes)
@@ -374,12 +375,12 @@ def release(
     yes: Yes = False,
 ) -> None:
     """Look at what stands against a release, build it from the commit alone, sign it, and publish it where asked."""
-    from maas.release import source  # noqa: PLC0415
+    from maas.release import checkout  # noqa: PLC0415
 
-    source.here()  # as for `package`
-    from maas.release import make  # noqa: PLC0415
+    checkout.here()  # as for `package`
+    from maas.release import pipeline  # noqa: PLC0415
 
-    make.release(wanted, sign=sign or [], passphrase=passphrase_file, targets=publish_ or [], yes=yes)
+    pipeline.release(wanted, sign=sign or [], passphrase=passphrase_file, targets=publish_ or [], yes=yes)
 
 
 @app.command()
@@ -446,17 +447,17 @@ def signing_key(
 @app.command()
 def lint() -> None:
     """Check the charts: helm lint, schemas, drift of what is generated."""
-    from maas.charts import commands  # noqa: PLC0415
+    from maas.commands import charts  # noqa: PLC0415
 
-    commands.lint()
+    charts.lint()
 
 
 @app.command()
 def generate() -> None:
     """Write all of the charts that is generated: CRDs, shared helpers, locks."""
-    from maas.charts import commands  # noqa: PLC0415
+    from maas.commands import charts  # noqa: PLC0415
 
-    commands.generate()
+    charts.generate()
 
 
 def main() -> None:

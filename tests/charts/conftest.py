@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.charts.helpers import PROFILES, Object, Rendered, of_profile
-from tests.control_plane import control_plane
+from tests.support.control_plane import control_plane
 
-from maas.charts import render
-from maas.charts.render import Request
-from maas.cluster import Cluster
+from maas.cluster.client import Cluster
+from maas.helm import render
+from maas.helm.render import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from maas.charts.helm import Major
+    from maas.helm.client import Major
 
 # Helm and the API server are programs in Go that live for seconds here: collecting their garbage as often as in a
 # service is a quarter of their time.

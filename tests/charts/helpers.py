@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from maas import process
-from maas.charts import render
-from maas.charts.helm import Helm
-from maas.charts.render import Request
+from maas.helm import render
+from maas.helm.client import Helm
+from maas.helm.render import Request
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from maas.charts.helm import Major
-    from maas.cluster import Cluster
+    from maas.cluster.client import Cluster
+    from maas.helm.client import Major
 
 Object = Mapping[str, Any]
 Values = Mapping[str, str]

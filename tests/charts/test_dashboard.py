@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.charts.helpers import Object, Rendered, containers, environment, of_profile, one, pod_spec
 
-from maas.charts import roles
+from maas.codegen import roles
 
 ENGINES = {"headlamp": "headlamp", "kubernetes-dashboard": "dashboards"}
 """Each engine with a profile that has it."""

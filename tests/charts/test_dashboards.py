@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from maas.charts import queries
+from maas.dashboards import probe
 
 if TYPE_CHECKING:
     from tests.charts.helpers import Object, Rendered
@@ -26,7 +26,7 @@ def test_every_dashboard_reaches_its_folder_as_it_was_written(rendered: Rendered
     assert set(found) == {"Kubernetes", "Resources", "Nodes", "Network", "Platform", "Restaurant"}
     texts = [text for entry in found.values() for text in entry["data"].values()]
     by_uid = {document["uid"]: document for document in map(json.loads, texts)}
-    assert by_uid == {document["uid"]: document for document in queries.dashboards()}
+    assert by_uid == {document["uid"]: document for document in probe.dashboards()}
 
 
 def test_kubectl_can_apply_each_of_them(rendered: Rendered) -> None:

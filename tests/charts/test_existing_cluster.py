@@ -9,14 +9,14 @@ import base64
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.charts import fake_cluster
-from tests.charts.fake_cluster import KINDS, FakeCluster, make
 from tests.charts.helpers import HELMS
+from tests.support import fake_cluster
+from tests.support.fake_cluster import KINDS, FakeCluster, make
 
 from maas import process
-from maas.charts import render
-from maas.charts.helm import Helm, Major
 from maas.errors import ProcessError
+from maas.helm import render
+from maas.helm.client import Helm, Major
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

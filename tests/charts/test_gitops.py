@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from maas.charts import render
-from maas.charts.render import Request
+from maas.helm import render
+from maas.helm.render import Request
 
 TEXT = (render.umbrella() / "docs" / "installing.md").read_text(encoding="utf-8")
 

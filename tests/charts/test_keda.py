@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.charts.helpers import Object, containers, environment, of_profile, one
 
-from maas.charts import render
+from maas.helm import render
 
 if TYPE_CHECKING:
     from tests.charts.helpers import Rendered

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from maas.bundle.cache import forget_old
-from maas.charts import render
-from maas.charts.helm import Helm
-from maas.charts.render import Request
 from maas.errors import ChartError
+from maas.helm import render
+from maas.helm.client import Helm
+from maas.helm.render import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

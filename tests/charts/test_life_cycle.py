@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from kubernetes import client
 from tests.charts.helpers import copied_umbrella, helm
-from tests.control_plane import control_plane
+from tests.support.control_plane import control_plane
 
-from maas import deploy
 from maas.bundle import tools
-from maas.charts import render
-from maas.cluster import Cluster
+from maas.cluster import helm_release
+from maas.cluster.client import Cluster
 from maas.errors import ProcessError
+from maas.helm import render
 from maas.process import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from maas.charts.helm import Major
+    from maas.helm.client import Major
 
 PREVIOUS = Path(__file__).parent / "previous" / "maas-0.1.0.tgz"
 IN_MAAS = ("--namespace", "maas", "--create-namespace")
@@ -79,7 +79,7 @@ def definitions(cluster: Cluster) -> None:
     for chart in render.subcharts():
         if (chart / "crds").is_dir():
             kubectl(cluster, "apply", "--server-side", "--force-conflicts", f"--filename={chart / 'crds'}")
-    cluster.wait_established(deploy.definitions())
+    cluster.wait_established(helm_release.definitions())
 
 
 def newer(directory: Path) -> Path:
@@ -113,13 +113,13 @@ def documented() -> set[str]:
 
 @pytest.fixture
 def major() -> Major:
-    """The Helm of this one; tests/proof has the same with both."""
+    """The Helm of this one; tests/acceptance has the same with both."""
     return "4"
 
 
 @pytest.fixture
 def options() -> tuple[str, ...]:
-    """Rules and dashboards are nine tenths of what the API server has to read; tests/proof has the same with them."""
+    """Rules and dashboards are nine tenths of what the API server has to read; tests/acceptance has the same with them."""
     return ("--set=kube-prometheus.dashboards.enabled=false", "--set=kube-prometheus.rules.enabled=false")
 
 

@@ -14,15 +14,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from tests.charts.fake_cluster import FakeCluster, make, serve
 from tests.charts.helpers import Object, containers, environment, of_profile, one, pod_spec
+from tests.support.fake_cluster import FakeCluster, make, serve
 
 from maas import process
 from maas.bundle import tools
-from maas.charts import checks, render
-from maas.charts.helm import Helm
-from maas.charts.render import Request
+from maas.codegen import lint
 from maas.errors import ChartError, ProcessError
+from maas.helm import render
+from maas.helm.client import Helm
+from maas.helm.render import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,7 +162,7 @@ def test_a_mirror_serves_what_the_operator_starts_too() -> None:
     found = [one(objects, kind, "maas")["spec"]["image"] for kind in ("Prometheus", "Alertmanager")]
     found.append(arguments(one(objects, "Deployment", "prometheus-operator"))["prometheus-config-reloader"])
     assert all(image.startswith("mirror.example.org:5000/") for image in found)
-    told = set(checks.images_of(list(objects)))
+    told = set(lint.images_of(list(objects)))
     assert told >= set(found)
 
 

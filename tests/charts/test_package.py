@@ -12,14 +12,15 @@ import pytest
 import yaml
 from tests.charts.helpers import HELMS, PROFILES
 
-from maas.charts import checks, generated, render
-from maas.charts.helm import Helm
-from maas.charts.render import Request
+from maas.codegen import lint, outputs
+from maas.helm import render
+from maas.helm.client import Helm
+from maas.helm.render import Request
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from maas.charts.helm import Major
+    from maas.helm.client import Major
 
 # The files of the root that belong to a chart; whatever else lies there must be in .helmignore.
 ROOT = {"Chart.yaml", "Chart.lock", "LICENSE", "README.md", "values.yaml", "values.schema.json"}
@@ -75,15 +76,15 @@ def test_every_chart_has_one_version_and_none_is_fetched() -> None:
 
 
 def test_the_lock_belongs_to_the_chart() -> None:
-    assert list(checks.lock()) == []
+    assert list(lint.lock()) == []
 
 
 def test_subcharts_have_the_umbrellas_helpers() -> None:
-    assert generated.drift() == []
+    assert outputs.drift() == []
 
 
 def test_images_are_those_of_the_lock_of_components() -> None:
-    assert list(checks.images()) == []
+    assert list(lint.images()) == []
 
 
 @pytest.mark.parametrize("name", sorted(PROFILES))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.charts.helpers import PROFILES, Object, of_profile, one, pod_labels, pod_spec, workloads
 
-from maas.charts import flows
+from maas.codegen import flows
 
 if TYPE_CHECKING:
     from tests.charts.helpers import Rendered

@@ -11,11 +11,12 @@ from jsonschema import Draft202012Validator
 from kubernetes_validate import ValidationError, utils
 from tests.charts.helpers import HELMS, PROFILES, Object, of_profile
 
-from maas.charts import render, schemas
-from maas.charts.render import Request
+from maas.codegen import schemas
+from maas.helm import render
+from maas.helm.render import Request
 
 if TYPE_CHECKING:
-    from maas.charts.helm import Major
+    from maas.helm.client import Major
 
 # Kinds of neither Kubernetes nor our definitions, whose schema is not at hand; they are off by default.
 FOREIGN_KINDS = {"HTTPRoute"}

@@ -16,19 +16,20 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from tests.charts.helpers import helm
 from yaml import safe_load
 
-from maas import credentials
 from maas.bundle import tools
-from maas.charts import render, roles
-from maas.charts.roles import Permission
-from maas.credentials import Grant
+from maas.cluster import credentials
+from maas.cluster.credentials import Grant
+from maas.codegen import roles
+from maas.codegen.roles import Permission
 from maas.errors import ClusterError
+from maas.helm import render
 from maas.process import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from maas.cluster import Cluster
+    from maas.cluster.client import Cluster
 
 pytestmark = [
     pytest.mark.xdist_group("api"),
@@ -166,7 +167,7 @@ def test_a_token_says_when_it_ends_and_what_was_taken_back_opens_nothing(release
 
 def test_a_token_opens_nothing_once_its_time_is_over(released: Cluster) -> None:
     # Nobody issues a token for less than ten minutes, so this one is made older: the same claims, signed with the same key.
-    # tests/proof/test_tokens.py waits.
+    # tests/acceptance/test_tokens.py waits.
     token = credentials.issue(released, Grant("viewer"), lasting=600)
     claims = json.loads(_decoded(token))
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from maas.charts import checks, commands, render, schemas
-from maas.charts.render import Request
+from maas.codegen import lint, schemas
+from maas.commands import charts
 from maas.errors import ChartError, UsageError
+from maas.helm import render
+from maas.helm.render import Request
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,7 +84,7 @@ def _references(node: object) -> list[str]:
 def test_an_image_is_known_whatever_registry_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
     pod = {"kind": "Pod", "spec": {"containers": [{"image": "mirror.example.org/calico/node:v0.0.1@sha256:aa"}]}}
     monkeypatch.setattr(render, "objects", lambda _request: (pod,))
-    faults = {fault.what for fault in checks.images()}
+    faults = {fault.what for fault in lint.images()}
     assert faults == {"mirror.example.org/calico/node:v0.0.1@sha256:aa is not in the lock of components"}
 
 
@@ -95,7 +97,7 @@ def test_kubeconform_names_the_profile_the_version_and_the_field(
     (chart / "ci").mkdir()
     for name, word in (("good", "hello"), ("bad", "[hello]")):
         (chart / "ci" / f"{name}-values.yaml").write_text(f"word: {word}\n", encoding="utf-8")
-    faults = list(checks.kubeconform())
+    faults = list(lint.kubeconform())
     assert [fault.where for fault in faults] == [
         f"ci/bad-values.yaml on {version}, ConfigMap/small" for version in render.KUBERNETES
     ]
@@ -110,7 +112,7 @@ def test_chart_testing_reads_descriptions_style_and_what_each_profile_makes(
     (chart / "ci").mkdir()
 
     def said() -> str:
-        return "; ".join(fault.what for fault in checks.chart_testing())
+        return "; ".join(fault.what for fault in lint.chart_testing())
 
     def says(words: str) -> bool:
         # It waits for a program before it has read all of its output, so that a line is lost now and then.
@@ -149,37 +151,37 @@ def test_a_finding_of_kube_score_needs_a_reason_and_a_reason_needs_a_finding(
     (chart / "ci").mkdir()
     (chart / "ci" / "small-values.yaml").touch()
     privileged = "The container is privileged"
-    found = {(what, of) for what, of in checks.findings_of(SCORED) if what != privileged}
+    found = {(what, of) for what, of in lint.findings_of(SCORED) if what != privileged}
     entries: list[dict[str, object]] = [{"finding": what, "of": [of], "why": "Because."} for what, of in found]
-    checks.accepted_in().write_text(json.dumps(entries), encoding="utf-8")
-    assert list(checks.kube_score()) == [checks.Fault("ci/small-values.yaml, Pod/small:one", privileged)]
+    lint.accepted_in().write_text(json.dumps(entries), encoding="utf-8")
+    assert list(lint.kube_score()) == [lint.Fault("ci/small-values.yaml, Pod/small:one", privileged)]
     entries.append({"finding": privileged, "of": ["Pod/*:one", "Pod/other"], "why": "Because."})
-    checks.accepted_in().write_text(json.dumps(entries), encoding="utf-8")
+    lint.accepted_in().write_text(json.dumps(entries), encoding="utf-8")
     gone = "Pod/other is not found any more: The container is privileged"
-    assert list(checks.kube_score()) == [checks.Fault("ci/kube-score.yaml", gone)]
+    assert list(lint.kube_score()) == [lint.Fault("ci/kube-score.yaml", gone)]
 
 
 def test_what_stays_of_kube_scores_findings_has_a_reason() -> None:
-    for entry in yaml.safe_load(checks.accepted_in().read_text(encoding="utf-8")):
+    for entry in yaml.safe_load(lint.accepted_in().read_text(encoding="utf-8")):
         assert entry.keys() == {"finding", "of", "why"}
         assert entry["why"].endswith(".")
 
 
 def test_lint_reports_every_fault_of_every_check_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {
-        "one": lambda: iter([checks.Fault("a.yaml", "is wrong"), checks.Fault("b.yaml", "is wrong too")]),
-        "two": lambda: iter([checks.Fault("c.yaml", "as well")]),
+        "one": lambda: iter([lint.Fault("a.yaml", "is wrong"), lint.Fault("b.yaml", "is wrong too")]),
+        "two": lambda: iter([lint.Fault("c.yaml", "as well")]),
         "three": lambda: iter(()),
     }
-    monkeypatch.setattr(checks, "CHECKS", found)
+    monkeypatch.setattr(lint, "CHECKS", found)
     with pytest.raises(ChartError, match="3 faults") as failed:
-        commands.lint()
+        charts.lint()
     assert failed.value.context == ("one: a.yaml: is wrong", "one: b.yaml: is wrong too", "two: c.yaml: as well")
 
 
 def test_rendering_for_people_refuses_what_it_has_not_got(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no Helm 5"):
-        commands.render([], kubernetes="1.37.0", helm="5")
+        charts.render([], kubernetes="1.37.0", helm="5")
     with pytest.raises(UsageError, match="missing") as refused:
-        commands.render([tmp_path / "nowhere.yaml"], kubernetes="1.37.0", helm="4")
+        charts.render([tmp_path / "nowhere.yaml"], kubernetes="1.37.0", helm="4")
     assert str(tmp_path / "nowhere.yaml") in refused.value.context

@@ -9,16 +9,17 @@ import pytest
 from jsonschema import Draft202012Validator
 from tests.charts.helpers import HELMS
 
-from maas.charts import render, values
-from maas.charts.render import Request
+from maas.codegen import values
 from maas.errors import ChartError
+from maas.helm import render
+from maas.helm.render import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from maas.charts.helm import Major
-    from maas.charts.values import Leaf
+    from maas.codegen.values import Leaf
+    from maas.helm.client import Major
 
 CHARTS = [render.umbrella(), *render.subcharts()]
 

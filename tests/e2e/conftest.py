@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from maas import access, console, paths
-from maas.demo import load as guests
+from maas import console, paths
+from maas.cluster import tunnel
+from maas.loadtest import runner as guests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TextIO
 
-    from maas.cluster import Cluster
+    from maas.cluster.client import Cluster
 
 NAME = "e2e"
 ROOT = Path(__file__).parents[2]
@@ -98,7 +99,7 @@ class Lab:
 
     @property
     def cluster(self) -> Cluster:
-        return access.connect(self.name)
+        return tunnel.connect(self.name)
 
     def on(self, host: str, *command: str, timeout: float = 60) -> str:
         """Run a command on a host of the lab and give its output."""

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-from maas.charts.queries import Prometheus
+from maas.dashboards.probe import Prometheus
 from maas.errors import MaasError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from maas.cluster import Cluster
+    from maas.cluster.client import Cluster
 
 NAMESPACE = "monitoring"
 POD = "prometheus-maas-0"

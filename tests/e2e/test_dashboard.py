@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from maas import components, console, process
 from maas.bundle import images, tools
-from maas.charts import render
-from maas.charts.render import Request
+from maas.helm import render
+from maas.helm.render import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

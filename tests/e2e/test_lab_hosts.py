@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from maas import lab
 from maas.errors import LabError
-from maas.lab import guest, reach
+from maas.lab import docker_host, isolation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,7 +142,7 @@ def relayed(state: LabState) -> bool:
     with contextlib.closing(docker.from_env()) as client:
         hub, *workers = [client.containers.get(host.container) for host in state.hosts]
         nodes = [(host.name, one, to) for host, one, to in zip(state.hosts[1:], workers, told, strict=True)]
-        return reach.prove_hub(hub, nodes, port=guest.HUB_PORT)
+        return isolation.prove_hub(hub, nodes, port=docker_host.HUB_PORT)
 
 
 def identities(state: LabState) -> list[str]:
@@ -226,8 +226,10 @@ def test_no_host_reaches_another_of_its_own_or_of_another_lab(one: LabState, bes
 def test_the_hubs_port_is_relayed_and_published_on_the_workers_gateways_alone(one: LabState, beside: LabState) -> None:
     assert relayed(one)
     assert relayed(beside)
-    listening = {line.split()[3] for line in output("ss", "-Huln", f"sport = :{guest.HUB_PORT}").splitlines()}
-    workers = {f"{host.gateway}:{guest.HUB_PORT}" for host in [*one.hosts, *beside.hosts] if host.role == "worker"}
+    listening = {line.split()[3] for line in output("ss", "-Huln", f"sport = :{docker_host.HUB_PORT}").splitlines()}
+    workers = {
+        f"{host.gateway}:{docker_host.HUB_PORT}" for host in [*one.hosts, *beside.hosts] if host.role == "worker"
+    }
     assert workers <= listening
     assert not {address for address in listening if address.startswith(("0.0.0.0", "*", "[::]"))}
 
@@ -235,20 +237,20 @@ def test_the_hubs_port_is_relayed_and_published_on_the_workers_gateways_alone(on
 def test_an_engine_that_forwards_between_its_networks_is_seen_and_cut(one: LabState) -> None:
     with contextlib.closing(docker.from_env()) as client:
         pair = {host.name: (client.containers.get(host.container), host.address) for host in one.hosts}
-        bridges = [guest.bridge_of(container) for container, _ in pair.values()]
+        bridges = [docker_host.bridge_of(container) for container, _ in pair.values()]
         ways = [["FORWARD", "-i", i, "-o", o, "-j", "ACCEPT"] for i, o in (bridges, reversed(bridges))]
         for way in ways:
             output("iptables", "-I", *way)
         try:
-            assert set(reach.crossings(pair)) == {("master", "node1"), ("node1", "master")}
-            reach.cut(NAME, bridges)
-            assert reach.crossings(pair) == []
-            assert reach.mend(NAME) == 2
-            assert reach.crossings(pair) != []
+            assert set(isolation.crossings(pair)) == {("master", "node1"), ("node1", "master")}
+            isolation.cut(NAME, bridges)
+            assert isolation.crossings(pair) == []
+            assert isolation.mend(NAME) == 2
+            assert isolation.crossings(pair) != []
         finally:
             for way in ways:
                 output("iptables", "-D", *way)
-    assert reach.mend(NAME) == 0
+    assert isolation.mend(NAME) == 0
 
 
 def test_a_second_up_finds_the_same_hosts_and_starts_stopped_ones(one: LabState, bundle: Path) -> None:

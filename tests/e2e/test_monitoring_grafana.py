@@ -15,8 +15,8 @@ import yaml
 
 from maas import components, console, process
 from maas.bundle import images, tools
-from maas.charts import render
-from maas.charts.helm import Helm
+from maas.helm import render
+from maas.helm.client import Helm
 
 from .metrics import NAMESPACE, Monitoring
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from maas import access, bootstrap
+from maas import bootstrap
 from maas.bundle import tools
-from maas.demo import load as guests
+from maas.cluster import tunnel
+from maas.loadtest import runner as guests
 
 from .conftest import VALUES, Lab, load, maas
 
@@ -304,5 +305,5 @@ def test_pods_of_a_dead_node_are_ready_elsewhere_in_90_seconds_and_no_order_is_l
 
 
 def test_access_opens_again_after_its_connection_has_gone(lab: Lab) -> None:
-    access.close(lab.state)
+    tunnel.close(lab.state)
     assert maas("status", "--name", lab.name).returncode == 0

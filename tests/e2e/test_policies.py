@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from maas.bundle import tools
-from maas.charts import flows
+from maas.codegen import flows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

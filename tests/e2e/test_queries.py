@@ -6,9 +6,10 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support import promql
 
-from maas.charts import promql, queries
-from maas.charts.queries import Answer, Prometheus, Query, Settings
+from maas.dashboards import probe
+from maas.dashboards.probe import Answer, Prometheus, Query, Settings
 from maas.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def prometheus(lab: Lab) -> Prometheus:
 
 @pytest.fixture(scope="module")
 def known() -> Settings:
-    return queries.settings()
+    return probe.settings()
 
 
 def settled(ask: Callable[[], list[Answer]], known: Settings) -> list[Answer]:
@@ -42,7 +43,7 @@ def settled(ask: Callable[[], list[Answer]], known: Settings) -> list[Answer]:
             if time.monotonic() > deadline:
                 raise
         else:
-            if not any(queries.judge(answer, known) for answer in answers) or time.monotonic() > deadline:
+            if not any(probe.judge(answer, known) for answer in answers) or time.monotonic() > deadline:
                 return answers
         time.sleep(10)
 
@@ -50,16 +51,16 @@ def settled(ask: Callable[[], list[Answer]], known: Settings) -> list[Answer]:
 def check(answers: list[Answer], known: Settings) -> None:
     """Nothing is broken, and nothing is empty without a reason; what is slow is named."""
     for answer in answers:
-        if answer.seconds > queries.SLOW:
+        if answer.seconds > probe.SLOW:
             print(f"slow: {answer.query.where}: {answer.seconds:.2f} s: {answer.query.expr}")
     seconds = sum(answer.seconds for answer in answers)
     print(f"{len(answers)} queries, {sum(a.series for a in answers)} series, {seconds:.1f} s in all")
-    faults = [fault for answer in answers if (fault := queries.judge(answer, known))]
+    faults = [fault for answer in answers if (fault := probe.judge(answer, known))]
     assert faults == [], "\n".join(faults)
 
 
 def test_every_query_of_every_dashboard_has_data_or_a_written_reason(prometheus: Prometheus, known: Settings) -> None:
-    dashboards = queries.dashboards()
+    dashboards = probe.dashboards()
     check(
         settled(lambda: [a for one in dashboards for a in prometheus.dashboard(one, known.choices)], known),
         known,
@@ -77,7 +78,7 @@ def test_every_rule_is_evaluated_and_what_it_compares_has_data(prometheus: Prome
 
     def sources() -> list[Answer]:
         # What is rare has no series while all is well; then what it is read from must be there.
-        rare = [answer.query for answer in prometheus.ask_all(parts) if queries.judge(answer, known)]
+        rare = [answer.query for answer in prometheus.ask_all(parts) if probe.judge(answer, known)]
         print(f"{len(rules)} rules of {len(parts)} parts, {len(rare)} of them rare")
         return prometheus.ask_all(
             [Query(query.where, source) for query in rare for source in sorted(promql.sources(query.expr))]
@@ -89,9 +90,9 @@ def test_every_rule_is_evaluated_and_what_it_compares_has_data(prometheus: Prome
 
 def test_every_metric_that_is_read_exists(prometheus: Prometheus, known: Settings) -> None:
     read = {name: f"rule {rule['name']}" for rule in prometheus.rules() for name in promql.metrics(rule["query"])}
-    for dashboard in queries.dashboards():
+    for dashboard in probe.dashboards():
         values = dict.fromkeys((variable["name"] for variable in dashboard["templating"]["list"]), "x")
-        for query in queries.panels(dashboard, values):
+        for query in probe.panels(dashboard, values):
             read |= dict.fromkeys(promql.metrics(query.expr), query.where)
     there = prometheus.names()
     missing = [

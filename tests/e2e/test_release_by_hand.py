@@ -8,7 +8,7 @@ import pytest
 
 from maas import console
 from maas.bundle import tools
-from maas.hosts import plan
+from maas.hosts import network_plan
 
 from .conftest import ROOT, Lab, maas
 from .test_platform import orders
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(4800)]
 
 
 def test_plain_helm_uninstalls_and_installs_the_chart_by_hand(lab: Lab) -> None:
-    planned = plan.Plan.from_json((lab.state / "plan.json").read_text())
+    planned = network_plan.Plan.from_json((lab.state / "plan.json").read_text())
     environment = {"KUBECONFIG": str(lab.cluster.kubeconfig), "HOME": str(lab.state)}
     helm = str(tools.tool("helm"))
 

@@ -11,8 +11,9 @@ import yaml
 
 from maas import paths, process
 from maas.bundle import tools
-from maas.charts import render, rules
-from maas.charts.render import Request
+from maas.codegen import rules
+from maas.helm import render
+from maas.helm.render import Request
 
 HERE = Path(__file__).parent
 FILES = sorted(HERE.glob("*_test.yaml"))

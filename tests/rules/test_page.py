@@ -6,7 +6,7 @@ import re
 
 from tests.rules.conftest import CHART, RUNBOOKS
 
-from maas.charts import alerts, rules
+from maas.codegen import alerts, rules
 
 PAGE = alerts.document(rules.load(CHART))
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from tests.rules.conftest import ALONE, CHART, FILES, HERE, RUNBOOKS, cases, groups, parsed, run
+from tests.support import promql
 
-from maas.charts import promql, render, rules
-from maas.charts.render import Request
+from maas.codegen import rules
 from maas.errors import ChartError
+from maas.helm import render
+from maas.helm.render import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from maas.bundle.build import Row, build, plan
 from maas.bundle.images import base
-from maas.bundle.make import Row, build, plan
 from maas.bundle.manifest import Bundle, Item, Manifest
 
 __all__ = ["Bundle", "Item", "Manifest", "Row", "base", "build", "plan"]

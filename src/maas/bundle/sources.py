@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, assert_never
 
 from maas import components
-from maas.bundle import debian, download, golang, images, registry
+from maas.bundle import debian, download, golang, images, pull
 from maas.bundle.manifest import Origin
 from maas.components import Binary, Download, GoBuild, Image, ImageBuild, Pull, Tool
 from maas.errors import BundleError
@@ -71,8 +71,8 @@ class Source:
         match self.way:
             case Download() as published:
                 return download.find(self.name, published)
-            case Pull() as pull:
-                return registry.find(self.name, self.reference, pull)
+            case Pull() as wanted:
+                return pull.find(self.name, self.reference, wanted)
             case GoBuild(package=package):
                 return golang.find(self.component, package)
             case ImageBuild() as recipe:
@@ -88,7 +88,7 @@ class Source:
             case Download(url=url):
                 download.reach(url)
             case Pull():
-                registry.reach(self.reference)
+                pull.reach(self.reference)
             case GoBuild():
                 golang.version(self.component.name)
             case ImageBuild() as recipe:
@@ -106,9 +106,9 @@ class Source:
         match self.way:
             case Download() as published:
                 download.fetch(self.name, published, phase=phase)
-            case Pull() as pull:
-                registry.reach(self.reference)
-                registry.fetch(self.name, self.reference, pull, crane=_crane(phase), phase=phase)
+            case Pull() as wanted:
+                pull.reach(self.reference)
+                pull.fetch(self.name, self.reference, wanted, crane=_crane(phase), phase=phase)
             case GoBuild(package=package):
                 golang.build(self.component, [package], phase=phase)
             case ImageBuild() as recipe:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from maas import console, paths, process
 from maas.errors import HostsError, ProcessError
 from maas.hosts import journal, pki
-from maas.hosts.variables import ansible_inventory
+from maas.hosts.ansible_inventory import ansible_inventory
 from maas.paths import write_private
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from maas.bundle import Bundle
     from maas.hosts.inventory import Inventory
-    from maas.hosts.plan import Plan
+    from maas.hosts.network_plan import Plan
     from maas.hosts.preflight import HostFacts
 
 Playbook = Literal["site", "reset"]

@@ -20,14 +20,14 @@ from pydantic import BaseModel, ConfigDict
 
 from maas import paths
 from maas.errors import InventoryError
-from maas.hosts._document import Document
+from maas.hosts._located_yaml import Document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jsonschema import ValidationError
 
-    from maas.hosts._document import Place
+    from maas.hosts._located_yaml import Place
 
 # kube-controller-manager cuts a /24 for each node out of the pods' network, at most 2^16 of them.
 _PODS_PER_NODE_PREFIX = 24

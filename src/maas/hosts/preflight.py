@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from maas import paths, process
 from maas.errors import MaasError, PreflightError, ProcessTimeoutError
-from maas.hosts import _probe
+from maas.hosts import _facts_script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -269,7 +269,7 @@ def _look(inventory: Inventory, host: Host, options: list[str]) -> HostFacts | s
         "packages": _PACKAGES,
         "hub": inventory.hub_of(host).endpoint if host.role == "worker" else None,
     }
-    source = resources.files("maas.hosts").joinpath("_probe.py").read_text(encoding="utf-8")
+    source = resources.files("maas.hosts").joinpath("_facts_script.py").read_text(encoding="utf-8")
     program = f"{source}\nmain(json.loads({json.dumps(parameters)!r}))\n"
     target = ["-p", str(host.port), "-l", host.user, host.address]
     try:
@@ -281,12 +281,12 @@ def _look(inventory: Inventory, host: Host, options: list[str]) -> HostFacts | s
     now = time.time()
     if done.returncode == _NO_PYTHON:
         return "python3 is missing; on the host run: apt-get install python3"
-    line = next((line for line in done.stdout.splitlines() if line.startswith(_probe.MARK)), None)
+    line = next((line for line in done.stdout.splitlines() if line.startswith(_facts_script.MARK)), None)
     if done.returncode != 0 or line is None:
         said = done.stderr.strip().splitlines()
         return said[-1] if said else f"ssh ended with status {done.returncode} and said nothing"
     try:
-        answer: dict[str, Any] = json.loads(line.removeprefix(_probe.MARK))
+        answer: dict[str, Any] = json.loads(line.removeprefix(_facts_script.MARK))
         offset = answer.pop("time") - now
         return HostFacts.model_validate({**answer, "clock_offset": offset})
     except (ValueError, KeyError, TypeError) as error:

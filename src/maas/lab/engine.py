@@ -22,7 +22,7 @@ import requests
 
 from maas import paths, process
 from maas.errors import LabError
-from maas.lab import traces
+from maas.lab import host_state
 
 if TYPE_CHECKING:
     import subprocess
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
     from docker import DockerClient
 
-_BEFORE = traces.ENGINE_NOTE
+_BEFORE = host_state.ENGINE_NOTE
 """There when the lab itself started the engine."""
-_PIDFILE = traces.RUN / "dockerd.pid"
-_LOG = traces.RUN / "dockerd.log"
+_PIDFILE = host_state.RUN / "dockerd.pid"
+_LOG = host_state.RUN / "dockerd.log"
 
 _DATA_ROOT = Path("/var/lib/docker")
 _DISKS = frozenset({"ext2/ext3", "xfs", "btrfs"})
@@ -214,7 +214,7 @@ def plan(facts: Facts) -> Plan:
 @contextlib.contextmanager
 def lock() -> Iterator[None]:
     """One at a time: starting and stopping the engine, and choosing networks, concern every lab of the machine."""
-    directory = traces.RUN if os.geteuid() == 0 else Path(tempfile.gettempdir()) / f"maas-{os.geteuid()}"
+    directory = host_state.RUN if os.geteuid() == 0 else Path(tempfile.gettempdir()) / f"maas-{os.geteuid()}"
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "lab.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -288,12 +288,12 @@ def ensure(decided: Plan) -> DockerClient:
         if decided.install:
             _install(decided.install)
         return _usable(_connect())
-    traces.RUN.mkdir(parents=True, exist_ok=True)
+    host_state.RUN.mkdir(parents=True, exist_ok=True)
     # What the firewall was like can be told only by its own tools, and installing an engine may start it.
     tools = tuple(package for package in decided.install if package in _FIREWALL)
     if tools:
         _install(tools)
-    before = traces.observe()
+    before = host_state.observe()
     if decided.install:
         _install(decided.install)
     try:
@@ -378,7 +378,7 @@ def release(client: DockerClient) -> list[str]:
         process.run(["systemctl", "stop", "docker.socket", "docker.service"])
     said = [
         "the Docker engine, which `up` had started",
-        *traces.put_back(traces.Traces.load(_BEFORE.read_text(encoding="utf-8"))),
+        *host_state.put_back(host_state.Traces.load(_BEFORE.read_text(encoding="utf-8"))),
     ]
     _BEFORE.unlink()
     return said

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from maas import console, paths
 from maas.errors import LabError
-from maas.lab import engine, guest, image, keys, networks, reach, settings, traces
+from maas.lab import container_options, docker_host, engine, host_state, image, isolation, networks, ssh_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -115,21 +115,21 @@ def up(
         with console.phase("Image of a host") as phase:
             reference = image.ensure(client, minimal=minimal, note=phase.note)
             phase.note(reference)
-        chosen = settings.decide(settings.observe())
+        chosen = container_options.decide(container_options.observe())
         for reason in chosen.reasons:
             console.line(f"  {reason}")
         if os.geteuid() == 0:
-            traces.note_settings(chosen.sysctls)
-        key = keys.opener(directory)
+            host_state.note_settings(chosen.sysctls)
+        key = ssh_key.opener(directory)
         with console.phase("Hosts") as phase:
-            found = {container.labels[guest.HOST]: container for container in _containers(client, name)}
+            found = {container.labels[docker_host.HOST]: container for container in _containers(client, name)}
             _agrees(name, found, hosts=hosts, bundle=bundle)
             places = _places(client, name, hosts)
             missing = [host for host in hosts if host not in found]
-            run = guest.Maker(client, name, reference, chosen, bundle.resolve(), places, hosts[0])
+            run = docker_host.Maker(client, name, reference, chosen, bundle.resolve(), places, hosts[0])
             with ThreadPoolExecutor() as pool:
                 found |= dict(zip(missing, pool.map(run.create, missing), strict=True))
-                list(pool.map(lambda host: guest.boot(found[host], key), hosts))
+                list(pool.map(lambda host: docker_host.boot(found[host], key), hosts))
             _prove(name, [found[host] for host in hosts])
             phase.note(", ".join(hosts))
         state = _look(client, name, reasons=chosen.reasons)
@@ -192,9 +192,13 @@ def _engine(*, minimal: bool, assume_yes: bool) -> DockerClient:
 
 
 def _containers(client: DockerClient, name: str) -> list[Container]:
-    found: list[Container] = client.containers.list(all=True, filters={"label": f"{guest.LABEL}={name}"})
+    found: list[Container] = client.containers.list(all=True, filters={"label": f"{docker_host.LABEL}={name}"})
     return sorted(
-        found, key=lambda container: (container.labels[guest.ROLE] != "control-plane", container.labels[guest.HOST])
+        found,
+        key=lambda container: (
+            container.labels[docker_host.ROLE] != "control-plane",
+            container.labels[docker_host.HOST],
+        ),
     )
 
 
@@ -204,7 +208,7 @@ def _agrees(name: str, found: dict[str, Container], *, hosts: Sequence[str], bun
         mount["Source"]
         for one in found.values()
         for mount in one.attrs["Mounts"]
-        if mount["Destination"] == guest.BUNDLE
+        if mount["Destination"] == docker_host.BUNDLE
     }
     other = sorted(sources - {str(bundle.resolve())})
     if extra or other:
@@ -217,40 +221,44 @@ def _agrees(name: str, found: dict[str, Container], *, hosts: Sequence[str], bun
         )
 
 
-def _places(client: DockerClient, name: str, hosts: Sequence[str]) -> dict[str, guest.Place]:
+def _places(client: DockerClient, name: str, hosts: Sequence[str]) -> dict[str, docker_host.Place]:
     """Where each host is, after making the networks that are missing."""
-    found = {network.name: network for network in client.networks.list(filters={"label": f"{guest.LABEL}={name}"})}
-    missing = [full for host in hosts if (full := guest.full_name(name, host)) not in found]
+    found = {
+        network.name: network for network in client.networks.list(filters={"label": f"{docker_host.LABEL}={name}"})
+    }
+    missing = [full for host in hosts if (full := docker_host.full_name(name, host)) not in found]
     subnets = networks.pick(networks.taken(client), count=len(missing))
     for full, subnet in zip(missing, subnets, strict=True):
         found[full] = client.networks.create(
             full,
             driver="bridge",
-            labels={guest.LABEL: name},
+            labels={docker_host.LABEL: name},
             ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=str(subnet), gateway=str(subnet[1]))]),
         )
         found[full].reload()
     places = {}
     for host in hosts:
-        network = found[guest.full_name(name, host)]
+        network = found[docker_host.full_name(name, host)]
         subnet = IPv4Network(network.attrs["IPAM"]["Config"][0]["Subnet"])
-        places[host] = guest.Place(network, address=str(subnet[_PLACE]), gateway=str(subnet[1]))
+        places[host] = docker_host.Place(network, address=str(subnet[_PLACE]), gateway=str(subnet[1]))
     return places
 
 
 def _prove(name: str, containers: Sequence[Container]) -> None:
     """Show that the hosts are cut off from each other and that every node reaches the hub."""
-    hosts = {container.labels[guest.HOST]: (container, guest.address_of(container)) for container in containers}
+    hosts = {
+        container.labels[docker_host.HOST]: (container, docker_host.address_of(container)) for container in containers
+    }
     hub, *nodes = containers
-    told = [(node.labels[guest.HOST], node, guest.gateway_of(node)) for node in nodes]
+    told = [(node.labels[docker_host.HOST], node, docker_host.gateway_of(node)) for node in nodes]
     with ThreadPoolExecutor(1) as beside:
-        reached = beside.submit(reach.prove_hub, hub, told, port=guest.HUB_PORT)
-        crossings = reach.crossings(hosts)
+        reached = beside.submit(isolation.prove_hub, hub, told, port=docker_host.HUB_PORT)
+        crossings = isolation.crossings(hosts)
     reached.result()
     if crossings:
         # An engine that manages no firewall (`iptables: false`) forwards between its bridges.
-        reach.cut(name, [guest.bridge_of(container) for container in containers])
-        if pairs := reach.crossings(hosts):
+        isolation.cut(name, [docker_host.bridge_of(container) for container in containers])
+        if pairs := isolation.crossings(hosts):
             raise LabError(
                 "the hosts reach each other's networks, and are meant to meet through the VPN alone",
                 context=[f"{one} reaches {other}" for one, other in pairs],
@@ -265,14 +273,14 @@ def _look(client: DockerClient, name: str, *, reasons: tuple[str, ...] = ()) -> 
         container.reload()
         runs = container.status == "running"
         return Host(
-            name=container.labels[guest.HOST],
-            role=container.labels[guest.ROLE],
-            address=guest.address_of(container),
-            gateway=guest.gateway_of(container),
+            name=container.labels[docker_host.HOST],
+            role=container.labels[docker_host.ROLE],
+            address=docker_host.address_of(container),
+            gateway=docker_host.gateway_of(container),
             container=str(container.name),
-            fingerprint=container.labels[guest.FINGERPRINT],
+            fingerprint=container.labels[docker_host.FINGERPRINT],
             state=container.status,
-            system=guest.systemctl(container, "is-system-running") if runs else "",
+            system=docker_host.systemctl(container, "is-system-running") if runs else "",
         )
 
     with ThreadPoolExecutor() as pool:
@@ -292,26 +300,28 @@ def _write_inventory(state: LabState) -> None:
             "key": str(state.key),
             "role": host.role,
             "fingerprint": host.fingerprint,
-            "bundle": guest.BUNDLE,
+            "bundle": docker_host.BUNDLE,
         }
         if host is not hub:
             # No route leads from this host to the hub's own address; its gateway relays the one port.
-            entry["hub"] = {"endpoint": host.gateway, "port": guest.HUB_PORT}
+            entry["hub"] = {"endpoint": host.gateway, "port": docker_host.HUB_PORT}
         hosts.append(entry)
     writer = YAML()
     writer.width = 120
     with state.inventory.open("w", encoding="utf-8") as file:
         file.write(f"# Throw-away hosts on this machine; removed by: {paths.command('down', '--name', state.name)}\n")
         writer.dump(
-            {"cluster": state.name, "hub": {"endpoint": hub.address, "port": guest.HUB_PORT}, "hosts": hosts},
+            {"cluster": state.name, "hub": {"endpoint": hub.address, "port": docker_host.HUB_PORT}, "hosts": hosts},
             file,
         )
 
 
 def _labs(client: DockerClient) -> list[str]:
-    found = client.containers.list(all=True, filters={"label": guest.LABEL})
-    rest = client.networks.list(filters={"label": guest.LABEL})
-    return sorted({one.labels[guest.LABEL] for one in found} | {one.attrs["Labels"][guest.LABEL] for one in rest})
+    found = client.containers.list(all=True, filters={"label": docker_host.LABEL})
+    rest = client.networks.list(filters={"label": docker_host.LABEL})
+    return sorted(
+        {one.labels[docker_host.LABEL] for one in found} | {one.attrs["Labels"][docker_host.LABEL] for one in rest}
+    )
 
 
 def labs() -> list[str]:
@@ -349,7 +359,7 @@ def status(name: str) -> LabState:
 
 
 def _one(client: DockerClient, name: str, host: str) -> Container:
-    found = {container.labels[guest.HOST]: container for container in _containers(client, name)}
+    found = {container.labels[docker_host.HOST]: container for container in _containers(client, name)}
     if host not in found:
         raise LabError(f"the lab {name} has no host {host}", context=(f"it has {', '.join(found)}",))
     return found[host]
@@ -376,7 +386,7 @@ def start(name: str, host: str) -> None:
     with _known(name) as client:
         container = _one(client, name, host)
         container.start()
-        guest.wait(container)
+        docker_host.wait(container)
 
 
 def down(name: str) -> list[str]:
@@ -396,16 +406,16 @@ def down(name: str) -> list[str]:
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda container: container.remove(v=True, force=True), containers))
         removed += [f"container {container.name} with its volumes" for container in containers]
-        for network in client.networks.list(filters={"label": f"{guest.LABEL}={name}"}):
+        for network in client.networks.list(filters={"label": f"{docker_host.LABEL}={name}"}):
             network.remove()
             removed.append(f"network {network.name}")
-        if count := reach.mend(name):
+        if count := isolation.mend(name):
             removed.append(f"{count} firewall rules between its networks")
         directory = paths.states() / name
         if (directory / _MARK).exists():
             shutil.rmtree(directory)
             removed.append(f"state directory {directory}")
         if not _labs(client):
-            removed += traces.restore_settings()
+            removed += host_state.restore_settings()
             removed += engine.release(client)
     return removed

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from maas.bundle import cache
-from maas.charts import render
-from maas.charts.helm import Helm
+from maas.helm import render
+from maas.helm.client import Helm
 from maas.release import changelog, images, signing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from maas.release.source import Source
+    from maas.release.checkout import Source
 
 _SKIPPED = shutil.ignore_patterns(".git", "__pycache__", ".*_cache", ".nox", "dist")
 

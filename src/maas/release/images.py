@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from maas import components, console, images, paths
-from maas.charts import render
-from maas.charts.render import Request
+from maas import components, console, paths
+from maas.bundle import restaurant_image
 from maas.components import Image
 from maas.errors import ReleaseError
+from maas.helm import render
+from maas.helm.render import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -134,7 +135,7 @@ def _images() -> list[Image]:
 
 def _known() -> Iterator[str]:
     yield from (item.reference for item in _images())
-    yield images.reference()
+    yield restaurant_image.reference()
 
 
 def _path(reference: str) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from maas.release.source import Source
+    from maas.release.checkout import Source
 
 FILE = "provenance.intoto.json"
 PAYLOAD = "application/vnd.in-toto+json"

@@ -7,7 +7,7 @@ from pathlib import Path
 from maas import console
 from maas.bundle import cache
 from maas.errors import ReleaseError, VerificationError
-from maas.release import checksums, provenance, registry, repository, signing
+from maas.release import checksums, oci, provenance, repository, signing
 
 
 def refusals(target: str, version: str) -> list[str]:
@@ -16,8 +16,8 @@ def refusals(target: str, version: str) -> list[str]:
     Raises:
         UsageError: The target is none.
     """
-    if target.startswith(registry.SCHEME):
-        return registry.refusals(target, version)
+    if target.startswith(oci.SCHEME):
+        return oci.refusals(target, version)
     return repository.refusals(Path(target), version)
 
 
@@ -35,9 +35,9 @@ def to(release: Path, target: str) -> None:
     with console.phase(f"Publish to {target}") as step:
         version = _whole(release)
         metadata = release / repository.METADATA
-        if target.startswith(registry.SCHEME):
+        if target.startswith(oci.SCHEME):
             image = next(release.glob("*.oci.tar"))
-            said = registry.publish(release, target, version, image=image, metadata=metadata)
+            said = oci.publish(release, target, version, image=image, metadata=metadata)
             for line in said:
                 console.line(f"  {line}")
             step.note(f"{len(said)} artifacts")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from cyclonedx.model.license import License
 
-    from maas.release.source import Source
+    from maas.release.checkout import Source
 
 SUFFIX = ".cdx.json"
 _PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)", re.MULTILINE)

@@ -17,10 +17,10 @@ from urllib.parse import urljoin
 
 import httpx
 
-from maas import console, images, paths
-from maas.bundle import cache
+from maas import console, paths
+from maas.bundle import cache, restaurant_image
 from maas.errors import ReleaseError, UsageError, VerificationError
-from maas.release import application, checksums, prov, provenance, registry, repository, signing
+from maas.release import app_image, checksums, helm_provenance, oci, provenance, repository, signing
 from maas.release.signing import Trust
 from maas.release.version import Version
 
@@ -130,7 +130,7 @@ def _files(subject: Subject) -> str:
         elif cache.sha256(file) != digest:
             changed.append(f"{name} was changed")
     known = {checksums.FILE, *subject.sums}
-    known |= {f"{name}{suffix}" for name in known for suffix in (signing.ASC, signing.BUNDLE, prov.SUFFIX)}
+    known |= {f"{name}{suffix}" for name in known for suffix in (signing.ASC, signing.BUNDLE, helm_provenance.SUFFIX)}
     extra = [
         f"{path.name} is not in {checksums.FILE}" for path in subject.directory.iterdir() if path.name not in known
     ]
@@ -178,15 +178,15 @@ def _charts(subject: Subject) -> str:
         packed = repository.chart(archive)
         if packed.described.get("version") != subject.version:
             raise VerificationError(f"{name} says that it is version {packed.described.get('version')}")
-        if subject.trust.openpgp and archive.with_name(name + prov.SUFFIX).is_file():
-            prov.verify(archive, subject.trust)
+        if subject.trust.openpgp and archive.with_name(name + helm_provenance.SUFFIX).is_file():
+            helm_provenance.verify(archive, subject.trust)
             proven += 1
     return f"{len(archives)} archives, {proven} with provenance for `helm --verify`"
 
 
 def _image(subject: Subject) -> str:
     listed = (subject.directory / "images.txt").read_text(encoding="utf-8").splitlines()
-    name = images.reference().rpartition(":")[0]
+    name = restaurant_image.reference().rpartition(":")[0]
     ours = [line.partition("@")[2] for line in listed if line.startswith(f"{name}:{subject.version}@")]
     about = provenance.subjects(subject.statement).get(f"{name}:{subject.version}")
     if len(ours) != 1 or ours[0] != f"sha256:{about}":
@@ -194,11 +194,11 @@ def _image(subject: Subject) -> str:
     if subject.place is None:
         archive = next(name for name in subject.sums if name.endswith(".oci.tar"))
         try:
-            found: str | None = application.digest(subject.directory / archive)
+            found: str | None = app_image.digest(subject.directory / archive)
         except ReleaseError as error:
             raise VerificationError(error.message, context=error.context) from error
     else:
-        found = registry.image_digest(subject.place, subject.version)
+        found = oci.image_digest(subject.place, subject.version)
     if found != ours[0]:
         raise VerificationError("the image of the restaurant is another one", context=[f"{found}, not {ours[0]}"])
     return f"{name}@{found}"
@@ -242,8 +242,8 @@ def opened(where: str, trust: Trust, version: str | None) -> Iterator[Subject]:
         VerificationError: It does not have what a release has.
     """
     with cache.scratch() as scratch:
-        if where.startswith(registry.SCHEME):
-            found, place = registry.fetch(where, scratch)
+        if where.startswith(oci.SCHEME):
+            found, place = oci.fetch(where, scratch)
             yield Subject(where, scratch, found, trust, place=place)
         elif where.startswith(("http://", "https://")):
             yield _download(where.rstrip("/") + "/", scratch, trust, version)
@@ -303,7 +303,11 @@ def _download(address: str, directory: Path, trust: Trust, version: str | None) 
             for name in sums:
                 _get(client, base, name, directory)
             for name in (checksums.FILE, *sums):
-                for suffix in (signing.ASC, signing.BUNDLE, *((prov.SUFFIX,) if name.endswith(".tgz") else ())):
+                for suffix in (
+                    signing.ASC,
+                    signing.BUNDLE,
+                    *((helm_provenance.SUFFIX,) if name.endswith(".tgz") else ()),
+                ):
                     if name in {checksums.FILE, provenance.FILE} or name.endswith((".tgz", _BILL)):
                         _get(client, base, f"{name}{suffix}", directory, optional=True)
     except httpx.HTTPError as error:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maas import console, paths
-from maas.charts.helm import Helm
 from maas.errors import ReleaseError, UsageError
+from maas.helm.client import Helm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

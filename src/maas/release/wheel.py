@@ -10,7 +10,7 @@ from maas import process
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from maas.release.source import Source
+    from maas.release.checkout import Source
 
 
 def build(source: Source, directory: Path) -> None:

@@ -10,8 +10,8 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
-from maas import components, images, paths, process
-from maas.bundle import tools
+from maas import components, paths, process
+from maas.bundle import restaurant_image, tools
 from maas.components import Image, Packages
 from maas.errors import MaasError
 
@@ -54,11 +54,11 @@ def test_a_build_module_requires_the_version_that_the_lock_names(component: comp
 def test_what_only_few_want_is_made_for_those_who_switch_it_on_alone() -> None:
     costly = {"keda", "keda-metrics-apiserver"}
     everything = {item.name for _, item in components.load().items()}
-    assert {*images.wanted({})} == everything - costly
-    assert {*images.wanted({"kube-prometheus": {"keda": {"enabled": True}}})} == everything
+    assert {*restaurant_image.wanted({})} == everything - costly
+    assert {*restaurant_image.wanted({"kube-prometheus": {"keda": {"enabled": True}}})} == everything
     without: list[Any] = [{"keda": {"enabled": False}}, {"keda": {}}, {}, None]
     for monitoring in without:
-        assert not costly & {*images.wanted({"kube-prometheus": monitoring})}
+        assert not costly & {*restaurant_image.wanted({"kube-prometheus": monitoring})}
 
 
 def test_a_condition_of_an_image_is_a_value_of_the_chart_that_is_off_by_default() -> None:

@@ -12,11 +12,12 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models import prometheus as prometheus_models
 from grafana_foundation_sdk.models import units
+from tests.support import promql
 
 from maas import process
 from maas.bundle import tools
-from maas.charts import promql, queries, render
-from maas.charts.dashboards import collection, document
+from maas.dashboards import model, probe, registry
+from maas.helm import render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     Document = Mapping[str, Any]
 
 DOCUMENTS = {
-    str(file.relative_to(collection.directory())): json.loads(file.read_text(encoding="utf-8"))
-    for file in sorted(collection.directory().rglob("*.json"))
+    str(file.relative_to(registry.directory())): json.loads(file.read_text(encoding="utf-8"))
+    for file in sorted(registry.directory().rglob("*.json"))
 }
 UNITS = {value for name, value in vars(units).items() if isinstance(value, str) and not name.startswith("_")}
 VARIABLE = re.compile(r"\$\{?(\w+)")
@@ -91,13 +92,13 @@ def test_every_subject_has_its_dashboard() -> None:
 
 
 def test_files_are_as_the_code_says() -> None:
-    assert collection.drift() == []
+    assert registry.drift() == []
 
 
 def test_a_changed_a_missing_and_a_foreign_file_are_drift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collection, "directory", lambda: tmp_path)
-    assert len(collection.write()) == len(collection.DASHBOARDS)
-    assert collection.drift() == []
+    monkeypatch.setattr(registry, "directory", lambda: tmp_path)
+    assert len(registry.write()) == len(registry.DASHBOARDS)
+    assert registry.drift() == []
     changed, missing, foreign = (
         tmp_path / "kubernetes" / "etcd.json",
         tmp_path / "nodes" / "node.json",
@@ -106,10 +107,10 @@ def test_a_changed_a_missing_and_a_foreign_file_are_drift(tmp_path: Path, monkey
     changed.write_text("{}")
     missing.unlink()
     foreign.write_text("{}")
-    assert set(collection.drift()) == {changed, missing, foreign}
-    collection.write()
+    assert set(registry.drift()) == {changed, missing, foreign}
+    registry.write()
     assert not foreign.exists()
-    assert collection.drift() == []
+    assert registry.drift() == []
 
 
 def test_grafanas_own_types_read_it_and_write_the_same(dashboard: Document) -> None:
@@ -259,7 +260,7 @@ def test_no_query_breaks_when_an_exporter_is_replaced(dashboard: Document) -> No
 
 def filled(expr: str) -> str:
     """An expression with some value in the place of each variable."""
-    return queries.interpolate(expr, dict.fromkeys(VARIABLE.findall(expr), "x") | {"__rate_interval": "5m"})
+    return probe.interpolate(expr, dict.fromkeys(VARIABLE.findall(expr), "x") | {"__rate_interval": "5m"})
 
 
 def test_links_lead_to_dashboards_that_know_the_variables(dashboard: Document) -> None:
@@ -278,21 +279,21 @@ def test_links_lead_to_dashboards_that_know_the_variables(dashboard: Document) -
 
 
 def test_each_folder_is_one_click_away(dashboard: Document) -> None:
-    assert [link["tags"] for link in dashboard["links"]] == [["maas", folder] for folder in document.FOLDERS]
+    assert [link["tags"] for link in dashboard["links"]] == [["maas", folder] for folder in model.FOLDERS]
     assert all(link["keepTime"] and link["includeVars"] for link in dashboard["links"])
 
 
 def test_the_chart_and_the_code_know_the_same_folders() -> None:
     template = render.umbrella() / "charts" / "kube-prometheus" / "templates" / "dashboards" / "_folders.tpl"
     pairs = re.findall(r"^(\w+): (\w+)$", template.read_text(encoding="utf-8"), re.MULTILINE)
-    assert dict(pairs) == document.FOLDERS
+    assert dict(pairs) == model.FOLDERS
 
 
 def test_folders_fit_into_a_configmap_that_is_applied_by_kubectl() -> None:
     """`kubectl apply` keeps a copy of the object, with every quote escaped, in an annotation of at most 256 KiB."""
-    sizes = dict.fromkeys(document.FOLDERS, 0)
+    sizes = dict.fromkeys(model.FOLDERS, 0)
     for path in DOCUMENTS:
-        text = json.dumps((collection.directory() / path).read_text(encoding="utf-8"))
+        text = json.dumps((registry.directory() / path).read_text(encoding="utf-8"))
         sizes[path.partition("/")[0]] += len(text.encode())
     assert max(sizes.values()) < 250_000, sizes
 

@@ -10,7 +10,7 @@ import pytest
 from maas import paths
 from maas.errors import LabError
 from maas.hosts import inventory
-from maas.lab import Host, LabState, hosts, keys
+from maas.lab import Host, LabState, hosts, ssh_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ def states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_inventory_of_a_lab_is_one_that_bootstrap_accepts(states: Path) -> None:
     directory = paths.state("t")
-    key = keys.opener(directory)
+    key = ssh_key.opener(directory)
     state = LabState("t", directory, directory / "hosts.yaml", key, (HOST, NODE))
     hosts._write_inventory(state)
     read = inventory.load(states / "t" / "hosts.yaml")
@@ -61,21 +61,21 @@ def test_the_inventory_of_a_lab_is_one_that_bootstrap_accepts(states: Path) -> N
 
 def test_the_key_of_a_lab_is_made_once_and_is_for_its_owner_only() -> None:
     directory = paths.state("t")
-    key = keys.opener(directory)
+    key = ssh_key.opener(directory)
     content = key.read_bytes()
-    assert keys.opener(directory) == key
+    assert ssh_key.opener(directory) == key
     assert key.read_bytes() == content
     assert key.stat().st_mode & 0o777 == 0o600
     assert key.parent.stat().st_mode & 0o777 == 0o700
 
 
 def test_fingerprints_are_those_that_openssh_shows(tmp_path: Path) -> None:
-    _, public = keys.new()
+    _, public = ssh_key.new()
     (tmp_path / "key.pub").write_text(public, encoding="ascii")
     shown = subprocess.run(
         ["ssh-keygen", "-lf", str(tmp_path / "key.pub")], capture_output=True, text=True, check=True
     ).stdout
-    assert keys.fingerprint(public) == shown.split()[1]
+    assert ssh_key.fingerprint(public) == shown.split()[1]
 
 
 @pytest.mark.parametrize(

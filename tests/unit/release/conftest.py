@@ -14,17 +14,17 @@ import yaml
 from cyclonedx.model.component import ComponentType
 from packageurl import PackageURL
 
-from maas import images, process
-from maas.bundle import cache, oci
-from maas.release import application, checksums, make, prov, provenance, repository, sbom, signing
-from maas.release.source import Source
+from maas import process
+from maas.bundle import cache, oci, restaurant_image
+from maas.release import app_image, checksums, helm_provenance, pipeline, provenance, repository, sbom, signing
+from maas.release.checkout import Source
 from maas.release.version import Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 EPOCH = 1_790_000_000
-IMAGE = images.reference().rpartition(":")[0]
+IMAGE = restaurant_image.reference().rpartition(":")[0]
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,9 @@ class Maker:
         umbrella = chart(directory, "maas", version, extra={"maas/values.yaml": note.encode(), **(extra or {})})
         with cache.scratch() as scratch:
             layer = oci.write_layer([oci.Entry("/note", content=f"{version} {note}".encode())], scratch)
-            archive = directory / application.name(source)
+            archive = directory / app_image.name(source)
             oci.write_image(archive, [layer], oci.Settings(), reference=f"{IMAGE}:{version}")
-        digest = application.digest(archive)
+        digest = app_image.digest(archive)
         (directory / "images.txt").write_text(f"{IMAGE}:{version}@{digest}\n")
         (directory / "NOTES.md").write_text(f"## {version}\n")
         (directory / repository.METADATA).write_text("owners: []\n")
@@ -122,10 +122,10 @@ class Maker:
         source = Source(directory, "c0ffee" * 6 + "beef", EPOCH, Version.parse(version), "https://maas.example/maas")
         for name in (provenance.FILE, checksums.FILE):
             (directory / name).unlink(missing_ok=True)
-        suffixes = (signing.ASC, signing.BUNDLE, prov.SUFFIX)
+        suffixes = (signing.ASC, signing.BUNDLE, helm_provenance.SUFFIX)
         files = [file for file in directory.iterdir() if not file.name.endswith(suffixes)]
         subjects = {file.name: cache.sha256(file) for file in files}
-        image = digest or application.digest(next(directory.glob("*.oci.tar")))
+        image = digest or app_image.digest(next(directory.glob("*.oci.tar")))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(provenance, "_LOCKS", ())
             statement = provenance.write(
@@ -144,7 +144,7 @@ class Maker:
     ) -> Path:
         """A signed release."""
         self.unsigned(directory, version, note=note, extra=extra)
-        make.sign_all(directory, signers or [self.keys.pair])
+        pipeline.sign_all(directory, signers or [self.keys.pair])
         return directory
 
 

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from tests import loopback
-from tests.control_plane import free_port
+from tests.support import loopback
+from tests.support.control_plane import free_port
 
 from maas import process
 from maas.bundle import tools
 from maas.errors import ReleaseError, UsageError, VerificationError
-from maas.release import checksums, make, publish, registry, repository, serve
+from maas.release import checksums, oci, pipeline, publish, repository, serve
 from maas.release.verify import verify
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def test_a_release_goes_to_a_registry_comes_back_and_is_verified(
     made: Made, keys: Keys, server: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     release, target = made(tmp_path / "one"), f"oci://{server}/whole"
-    make.sign_all(release, [keys.gpg])
+    pipeline.sign_all(release, [keys.gpg])
     publish.to(release, target)
     before = digest(f"{server}/whole/charts/maas:0.1.0")
     publish.to(release, target)
@@ -206,7 +206,7 @@ def test_a_release_goes_to_a_registry_comes_back_and_is_verified(
     for reference in (f"{target}/charts/maas:0.1.0", f"{target}/charts/maas@{before}"):
         verify(reference, keys=keys.public, identity=None, issuer=None, version=None)
     assert "whole and signed" in capfd.readouterr().err
-    assert before == registry.chart_layout(release / "maas-0.1.0.tgz", tmp_path / "layout")
+    assert before == oci.chart_layout(release / "maas-0.1.0.tgz", tmp_path / "layout")
     assert publish.refusals(target, "0.1.0") == [f"{target} has 0.1.0 already; a published version never changes"]
     assert publish.refusals(target, "0.2.0") == []
 
@@ -224,7 +224,7 @@ def test_the_umbrella_comes_last_so_that_an_interrupted_push_is_not_seen(
     made: Made, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release, target = made(tmp_path / "one"), f"oci://{server}/interrupted"
-    real, left = registry._push, 4
+    real, left = oci._push, 4
 
     def stopping(*arguments: Path | str, **options: bool) -> str:
         nonlocal left
@@ -233,7 +233,7 @@ def test_the_umbrella_comes_last_so_that_an_interrupted_push_is_not_seen(
             raise Interrupted
         return real(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(registry, "_push", stopping)
+    monkeypatch.setattr(oci, "_push", stopping)
     with pytest.raises(Interrupted):
         publish.to(release, target)
     assert publish.refusals(target, "0.1.0") == []  # no umbrella yet, so the version is not there
@@ -257,7 +257,7 @@ def test_an_image_that_was_exchanged_in_the_registry_is_found(
 
 def test_a_place_that_is_none_and_a_registry_that_is_silent_are_said() -> None:
     with pytest.raises(UsageError, match="names no place in a registry"):
-        registry.location("oci://registry")
+        oci.location("oci://registry")
     port = free_port()
     (said,) = publish.refusals(f"oci://127.0.0.1:{port}/maas", "0.1.0")
     assert "does not say what it has" in said

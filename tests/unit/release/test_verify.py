@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maas.errors import UsageError, VerificationError
-from maas.release import checksums, make, prov, provenance, repository, serve, signing
+from maas.release import checksums, helm_provenance, pipeline, provenance, repository, serve, signing
 from maas.release.verify import CHECKS, verify
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def test_a_release_that_somebody_else_signed_whole_is_found(
 ) -> None:
     flip(release / WHEEL)
     reseal(release)
-    make.sign_all(release, [foreign.pair])
+    pipeline.sign_all(release, [foreign.pair])
     with pytest.raises(VerificationError, match=r"signature SHA256SUMS\.sigstore\.json does not hold"):
         check(release)
 
@@ -114,7 +114,7 @@ def test_a_statement_about_another_digest_is_found(release: Path, maker: Maker, 
             subject["digest"]["sha256"] = hashlib.sha256(b"another chart").hexdigest()
     (release / provenance.FILE).write_text(json.dumps(statement))
     reseal(release)
-    make.sign_all(release, [maker.keys.pair])
+    pipeline.sign_all(release, [maker.keys.pair])
     with pytest.raises(VerificationError, match="about another release") as raised:
         check(release)
     assert f"about another {CHART}" in raised.value.context[0]
@@ -134,7 +134,7 @@ def test_the_statement_of_another_release_is_found(
 def test_a_bill_of_something_else_is_found(release: Path, maker: Maker, check: Callable[..., str]) -> None:
     shutil.copy(release / f"{IMAGE}.cdx.json", release / f"{CHART}.cdx.json")
     maker.seal(release, "0.1.0")
-    make.sign_all(release, [maker.keys.pair])
+    pipeline.sign_all(release, [maker.keys.pair])
     with pytest.raises(VerificationError, match="is the bill of something else"):
         check(release)
 
@@ -170,7 +170,10 @@ def test_openpgp_alone_is_enough_and_looks_at_helms_provenance_too(
 ) -> None:
     directory = maker.release(tmp_path / "release", signers=[keys.gpg])
     assert "3 with provenance" in check(directory, believed=[keys.public[0]])
-    shutil.copy(directory / f"restaurant-0.1.0.tgz{prov.SUFFIX}", directory / f"calico-0.1.0.tgz{prov.SUFFIX}")
+    shutil.copy(
+        directory / f"restaurant-0.1.0.tgz{helm_provenance.SUFFIX}",
+        directory / f"calico-0.1.0.tgz{helm_provenance.SUFFIX}",
+    )
     with pytest.raises(VerificationError, match="is about another archive"):
         check(directory, believed=[keys.public[0]])
 

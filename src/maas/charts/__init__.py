@@ -1,1 +1,0 @@
-"""The charts: how they are rendered, what of them is generated, and what is checked."""

@@ -1,0 +1,1 @@
+"""A running cluster: its API, the tunnel to it, its Helm release, credentials, certificates and checks."""

@@ -1,0 +1,1 @@
+"""The commands of `maas`: each runs the stages of one task and presents their results."""

@@ -1,0 +1,62 @@
+"""The commands of the charts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast, get_args
+
+from ruamel.yaml import YAML
+
+from maas import console
+from maas.codegen import lint as checks
+from maas.codegen import outputs, rules
+from maas.errors import ChartError, UsageError
+from maas.helm import render as rendering
+from maas.helm.client import Major
+from maas.helm.render import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+def render(values: Sequence[Path], *, kubernetes: str, helm: str) -> None:
+    """Write the umbrella's manifests to standard output.
+
+    Raises:
+        UsageError: A file is missing, or there is no such Helm.
+        ChartError: The chart refuses the values, or rules in them cannot be evaluated.
+    """
+    if helm not in get_args(Major):
+        raise UsageError(f"there is no Helm {helm} here", hint="give --helm 3 or --helm 4")
+    if missing := [str(file) for file in values if not file.is_file()]:
+        raise UsageError("a file of values is missing", context=missing)
+    request = Request(rendering.umbrella(), values=tuple(values), kubernetes=kubernetes, helm=cast("Major", helm))
+    text = rendering.render_anew(request)
+    for file in values:
+        rules.refuse_broken(YAML(typ="safe").load(file) or {})
+    console.data(text)
+
+
+def lint() -> None:
+    """Run every check of the charts.
+
+    Raises:
+        ChartError: One or more of them found something.
+    """
+    found: list[str] = []
+    for name, check in checks.CHECKS.items():
+        with console.phase(name) as step:
+            faults = [f"{name}: {fault.where}: {fault.what}" for fault in check()]
+            step.note(f"{len(faults)} faults" if faults else "")
+        found += faults
+    if found:
+        raise ChartError(f"the charts have {len(found)} faults", context=found)
+
+
+def generate() -> None:
+    """Write all of the charts that is generated, and say what changed."""
+    with console.phase("Generate") as step:
+        changed = outputs.write()
+        step.note(f"{len(changed)} files changed")
+    for file in changed:
+        console.line(f"  {file.relative_to(rendering.umbrella())}")

@@ -1,0 +1,316 @@
+"""The hosts below the nodes, as node-exporter sees them."""
+
+from __future__ import annotations
+
+from maas.dashboards import shared_panels
+from maas.dashboards.model import PREFIX, Dashboard, Variable
+from maas.dashboards.panels import ANY_IS_BAD, UTILISATION, Column, Link, Panel, Query, Row, Steps, lines, number, table
+
+_HOST = Variable("node", "Node", 'label_values(node_uname_info{cluster=~"$cluster", job="node-exporter"}, node)')
+
+_ONE = 'cluster=~"$cluster", job="node-exporter", node="$node"'
+_FILES = f'{_ONE}, fstype!="", mountpoint!=""'
+_ALL = 'cluster=~"$cluster", job="node-exporter"'
+
+_SATURATED = Steps("green", ((1, "orange"), (2, "red")))
+"""Work per core: above one, something waits."""
+
+
+def _traffic(direction: str, what: str) -> str:
+    return f'rate(node_network_{direction}_{what}_total{{{_ONE}, device!="lo"}}[$__rate_interval])'
+
+
+NODE = Dashboard(
+    folder="nodes",
+    name="node",
+    title="Node exporter / Nodes",
+    description="What does one host do with its cores, memory, disks and network?",
+    variables=(_HOST,),
+    content=(
+        Row("Now"),
+        number(
+            "CPU used",
+            "Share of all cores in use.",
+            "percentunit",
+            Query(f'1 - avg(rate(node_cpu_seconds_total{{{_ONE}, mode="idle"}}[$__rate_interval]))'),
+            steps=UTILISATION,
+            decimals=1,
+        ),
+        number(
+            "Load per core",
+            "Processes that run or wait, over one minute, for each core.",
+            "short",
+            Query(f'sum(node_load1{{{_ONE}}}) / count(count by (cpu) (node_cpu_seconds_total{{{_ONE}, mode="idle"}}))'),
+            steps=_SATURATED,
+            decimals=2,
+        ),
+        number(
+            "Memory used",
+            "Share of memory that is not available to a new process.",
+            "percentunit",
+            Query(f"1 - sum(node_memory_MemAvailable_bytes{{{_ONE}}}) / sum(node_memory_MemTotal_bytes{{{_ONE}}})"),
+            steps=UTILISATION,
+            decimals=1,
+        ),
+        number(
+            "Fullest file system",
+            "Share of space used on the fullest file system.",
+            "percentunit",
+            Query(f"max(1 - node_filesystem_avail_bytes{{{_FILES}}} / node_filesystem_size_bytes{{{_FILES}}})"),
+            steps=UTILISATION,
+            decimals=1,
+        ),
+        number(
+            "Up since",
+            "Time since the host was started.",
+            "s",
+            Query(f"time() - max(node_boot_time_seconds{{{_ONE}}})"),
+        ),
+        number(
+            "Clock error",
+            "The most that the kernel says its clock may be off; certificates and etcd suffer from large ones.",
+            "s",
+            Query(f"max(abs(node_timex_offset_seconds{{{_ONE}}}))"),
+            steps=Steps("green", ((0.05, "orange"), (0.5, "red"))),
+        ),
+        Row("CPU"),
+        lines(
+            "CPU by use",
+            "Share of all cores, by what they do: user, system, waiting for disks (iowait), taken by the hypervisor (steal).",
+            "percentunit",
+            Query(
+                f'sum by (mode) (rate(node_cpu_seconds_total{{{_ONE}, mode!="idle"}}[$__rate_interval]))'
+                f' / ignoring (mode) group_left () count(count by (cpu) (node_cpu_seconds_total{{{_ONE}, mode="idle"}}))',
+                "{{mode}}",
+            ),
+            stack=True,
+            most=1,
+        ),
+        lines(
+            "Load",
+            "Processes that run or wait, averaged over 1, 5 and 15 minutes, and the cores there are.",
+            "short",
+            Query(f"node_load1{{{_ONE}}}", "1 minute"),
+            Query(f"node_load5{{{_ONE}}}", "5 minutes"),
+            Query(f"node_load15{{{_ONE}}}", "15 minutes"),
+            Query(f'count(count by (cpu) (node_cpu_seconds_total{{{_ONE}, mode="idle"}}))', "cores"),
+        ),
+        Row("Memory"),
+        lines(
+            "Memory by use",
+            "What the host's memory holds: processes, files (given back when needed), nothing.",
+            "bytes",
+            Query(
+                f"node_memory_MemTotal_bytes{{{_ONE}}} - node_memory_MemFree_bytes{{{_ONE}}}"
+                f" - node_memory_Buffers_bytes{{{_ONE}}} - node_memory_Cached_bytes{{{_ONE}}}",
+                "processes",
+            ),
+            Query(f"node_memory_Buffers_bytes{{{_ONE}}} + node_memory_Cached_bytes{{{_ONE}}}", "files"),
+            Query(f"node_memory_MemFree_bytes{{{_ONE}}}", "free"),
+            stack=True,
+        ),
+        lines(
+            "Pages from disk",
+            "Pages per second that had to be read from disk because they were not in memory; many mean too little memory.",
+            "ops",
+            Query(f"rate(node_vmstat_pgmajfault{{{_ONE}}}[$__rate_interval])", "major faults"),
+        ),
+        Row("Disks"),
+        lines(
+            "Bytes",
+            "Bytes per second read and written, by disk.",
+            "Bps",
+            Query(f"rate(node_disk_read_bytes_total{{{_ONE}}}[$__rate_interval])", "{{device}} read"),
+            Query(f"rate(node_disk_written_bytes_total{{{_ONE}}}[$__rate_interval])", "{{device}} written"),
+        ),
+        lines(
+            "Busy",
+            "Share of time in which a disk had something to do.",
+            "percentunit",
+            Query(f"rate(node_disk_io_time_seconds_total{{{_ONE}}}[$__rate_interval])", "{{device}}"),
+            steps=UTILISATION,
+            most=1,
+        ),
+        table(
+            "File systems",
+            "Every file system: its size, and the shares of space and inodes that are used.",
+            {"mountpoint": "Mounted on", "fstype": "Kind"},
+            Column("Size", f"max by (mountpoint, fstype) (node_filesystem_size_bytes{{{_FILES}}})", "bytes"),
+            Column(
+                "Used",
+                "max by (mountpoint, fstype) "
+                f"(1 - node_filesystem_avail_bytes{{{_FILES}}} / node_filesystem_size_bytes{{{_FILES}}})",
+                "percentunit",
+                UTILISATION,
+            ),
+            Column(
+                "Inodes used",
+                "max by (mountpoint, fstype) "
+                f"(1 - node_filesystem_files_free{{{_FILES}}} / node_filesystem_files{{{_FILES}}})",
+                "percentunit",
+                UTILISATION,
+            ),
+            height=7,
+        ),
+        Row("Network"),
+        lines(
+            "In",
+            "Bits per second received, by device.",
+            "bps",
+            Query(f"{_traffic('receive', 'bytes')} * 8", "{{device}}"),
+        ),
+        lines(
+            "Out",
+            "Bits per second sent, by device.",
+            "bps",
+            Query(f"{_traffic('transmit', 'bytes')} * 8", "{{device}}"),
+        ),
+        lines(
+            "Damaged and dropped",
+            "Packets per second that a device could not take or send, by device.",
+            "pps",
+            Query(f"{_traffic('receive', 'errs')} + {_traffic('transmit', 'errs')}", "{{device}} errors"),
+            Query(f"{_traffic('receive', 'drop')} + {_traffic('transmit', 'drop')}", "{{device}} drops"),
+            steps=ANY_IS_BAD,
+        ),
+        lines(
+            "Tracked connections",
+            "Share of the kernel's table of connections that is taken; when it is full, new connections are dropped.",
+            "percentunit",
+            Query(f"node_nf_conntrack_entries{{{_ONE}}} / node_nf_conntrack_entries_limit{{{_ONE}}}", "connections"),
+            steps=UTILISATION,
+            most=1,
+        ),
+        *shared_panels.process('job="node-exporter", node="$node"'),
+    ),
+)
+
+
+def _use(node: str, by: str, legend: str) -> tuple[Row | Panel, ...]:
+    """Utilisation, saturation and errors of every resource, from the recorded series."""
+    where = f"{_ALL}{node}"
+
+    def each(record: str, *, aggregate: str = "sum") -> str:
+        return f"{aggregate} by ({by}) ({record}{{{where}}})"
+
+    return (
+        Row("CPU"),
+        lines(
+            "CPU: utilisation",
+            "Share of the cores in use.",
+            "percentunit",
+            Query(each("instance:node_cpu_utilisation:rate5m", aggregate="avg"), legend),
+            steps=UTILISATION,
+            most=1,
+        ),
+        lines(
+            "CPU: saturation",
+            "Processes that run or wait, for each core; above one, some wait.",
+            "short",
+            Query(each("instance:node_load1_per_cpu:ratio", aggregate="avg"), legend),
+            steps=_SATURATED,
+        ),
+        Row("Memory"),
+        lines(
+            "Memory: utilisation",
+            "Share of memory that is not available to a new process.",
+            "percentunit",
+            Query(each("instance:node_memory_utilisation:ratio", aggregate="avg"), legend),
+            steps=UTILISATION,
+            most=1,
+        ),
+        lines(
+            "Memory: saturation",
+            "Pages per second read from disk because they were not in memory.",
+            "ops",
+            Query(each("instance:node_vmstat_pgmajfault:rate5m"), legend),
+        ),
+        Row("Network"),
+        lines(
+            "Network: utilisation",
+            "Bytes per second in and out, over all devices but the loopback.",
+            "Bps",
+            Query(each("instance:node_network_receive_bytes_excluding_lo:rate5m"), f"{legend} in"),
+            Query(each("instance:node_network_transmit_bytes_excluding_lo:rate5m"), f"{legend} out"),
+        ),
+        lines(
+            "Network: saturation",
+            "Packets per second that were dropped, in and out, over all devices but the loopback.",
+            "pps",
+            Query(each("instance:node_network_receive_drop_excluding_lo:rate5m"), f"{legend} in"),
+            Query(each("instance:node_network_transmit_drop_excluding_lo:rate5m"), f"{legend} out"),
+            steps=ANY_IS_BAD,
+        ),
+        Row("Disks"),
+        lines(
+            "Disks: utilisation",
+            "Share of time in which a disk had something to do, the busiest of them.",
+            "percentunit",
+            Query(each("instance_device:node_disk_io_time_seconds:rate5m", aggregate="max"), legend),
+            steps=UTILISATION,
+            most=1,
+        ),
+        lines(
+            "Disks: saturation",
+            "Requests that wait for a disk, the longest queue.",
+            "short",
+            Query(each("instance_device:node_disk_io_time_weighted_seconds:rate5m", aggregate="max"), legend),
+            steps=_SATURATED,
+        ),
+        lines(
+            "File systems: utilisation",
+            "Share of space used on the fullest file system.",
+            "percentunit",
+            Query(
+                f'max by ({by}) (1 - node_filesystem_avail_bytes{{{where}, fstype!="", mountpoint!=""}}'
+                f' / node_filesystem_size_bytes{{{where}, fstype!="", mountpoint!=""}})',
+                legend,
+            ),
+            steps=UTILISATION,
+            most=1,
+            width=24,
+        ),
+    )
+
+
+USE_NODE = Dashboard(
+    folder="nodes",
+    name="use-node",
+    title="USE method / Node",
+    description="Utilisation, saturation and errors of one host's resources: which is the narrowest?",
+    variables=(_HOST,),
+    content=_use(', node="$node"', "node", "{{node}}"),
+)
+
+USE_CLUSTER = Dashboard(
+    folder="nodes",
+    name="use-cluster",
+    title="USE method / Cluster",
+    description="Utilisation, saturation and errors of all hosts side by side: which one stands out?",
+    content=(
+        table(
+            "Hosts",
+            "Every host and how full each of its resources is.",
+            {"node": "Node"},
+            Column("Cores", f"sum by (node) (instance:node_num_cpu:sum{{{_ALL}}})"),
+            Column(
+                "CPU", f"avg by (node) (instance:node_cpu_utilisation:rate5m{{{_ALL}}})", "percentunit", UTILISATION
+            ),
+            Column(
+                "Load per core", f"avg by (node) (instance:node_load1_per_cpu:ratio{{{_ALL}}})", "short", _SATURATED
+            ),
+            Column(
+                "Memory",
+                f"avg by (node) (instance:node_memory_utilisation:ratio{{{_ALL}}})",
+                "percentunit",
+                UTILISATION,
+            ),
+            Column("Memory there is", f"sum by (node) (node_memory_MemTotal_bytes{{{_ALL}}})", "bytes"),
+            links={"Node": Link(f"{PREFIX}use-node", {"node": "Node"}), "CPU": Link(f"{PREFIX}node", {"node": "Node"})},
+            height=7,
+        ),
+        *_use("", "node", "{{node}}"),
+    ),
+)
+
+DASHBOARDS = (NODE, USE_NODE, USE_CLUSTER)

@@ -1,0 +1,609 @@
+"""The platform as a whole: what a person looks at first, how full it is, how it scales, and how it survives."""
+
+from __future__ import annotations
+
+from maas.dashboards.model import NODE, PREFIX, Dashboard, Variable
+from maas.dashboards.panels import (
+    ANY_IS_BAD,
+    AVAILABILITY,
+    UTILISATION,
+    Column,
+    Link,
+    Query,
+    Row,
+    Steps,
+    latency,
+    lines,
+    number,
+    states,
+    table,
+)
+
+_READY = 'kube_node_status_condition{cluster=~"$cluster", condition="Ready", status="true"'
+_CPU = "node_namespace_pod_container:container_cpu_usage_seconds_total:sum_rate5m"
+_MEMORY = "node_namespace_pod_container:container_memory_working_set_bytes"
+
+
+def _allocatable(resource: str, by: str = "") -> str:
+    grouped = f" by ({by})" if by else ""
+    return f'sum{grouped} (kube_node_status_allocatable{{cluster=~"$cluster", job="kube-state-metrics", resource="{resource}"}})'
+
+
+def _requested(resource: str, by: str = "") -> str:
+    grouped = f" by ({by})" if by else ""
+    # Pods that wait for a node have requests, too, and an empty label `node`.
+    return f'sum{grouped} (cluster:namespace:pod_{resource}:active:kube_pod_container_resource_requests{{cluster=~"$cluster", node!=""}})'
+
+
+def _used(metric: str, by: str = "") -> str:
+    grouped = f" by ({by})" if by else ""
+    return f'sum{grouped} ({metric}{{cluster=~"$cluster", container!=""}})'
+
+
+_NOT_READY = f"count({_READY}}} == 0) or vector(0)"
+
+OVERVIEW = Dashboard(
+    folder="platform",
+    name="overview",
+    title="Overview",
+    description="Is the platform well? If not, which dashboard says more?",
+    content=(
+        Row("Now"),
+        number(
+            "Nodes ready",
+            "Nodes that take pods.",
+            "short",
+            Query(f"sum({_READY}}})"),
+            steps=Steps("red", ((1, "green"),)),
+            width=3,
+        ),
+        number(
+            "Nodes not ready",
+            "Nodes that do not answer or are not well.",
+            "short",
+            Query(_NOT_READY),
+            steps=ANY_IS_BAD,
+            width=3,
+        ),
+        number(
+            "Alerts",
+            "Alerts that fire, without Watchdog, which always does.",
+            "short",
+            Query('count(ALERTS{cluster=~"$cluster", alertstate="firing", severity=~"critical|warning"}) or vector(0)'),
+            steps=ANY_IS_BAD,
+            width=3,
+        ),
+        number(
+            "Targets down",
+            "Targets that Prometheus does not reach.",
+            "short",
+            Query('count(up{cluster=~"$cluster"} == 0) or vector(0)'),
+            steps=ANY_IS_BAD,
+            width=3,
+        ),
+        number(
+            "Pods not ready",
+            "Pods that should be ready and are not.",
+            "short",
+            Query(
+                'sum(kube_pod_status_ready{cluster=~"$cluster", condition="false"} * on (cluster, namespace, pod) group_left () max by (cluster, namespace, pod) (kube_pod_status_phase{cluster=~"$cluster", phase=~"Pending|Running|Unknown"} == 1)) or vector(0)'
+            ),
+            steps=Steps("green", ((1, "orange"), (5, "red"))),
+            width=3,
+        ),
+        number(
+            "Hosts in the VPN",
+            "Hosts that are connected to the private network.",
+            "short",
+            Query('count(max by (peer) (openvpn_peer_connected{cluster=~"$cluster"}) == 1)'),
+            steps=Steps("red", ((1, "green"),)),
+            width=3,
+        ),
+        number(
+            "API, 30 days",
+            "Share of requests to the API server answered well in 30 days.",
+            "percentunit",
+            Query('apiserver_request:availability30d{cluster=~"$cluster", verb="all"}'),
+            steps=AVAILABILITY,
+            decimals=2,
+            width=3,
+        ),
+        number(
+            "Orders",
+            "Orders at the restaurant in the last hour.",
+            "short",
+            Query('sum(increase(restaurant_orders_total{cluster=~"$cluster", job="restaurant"}[1h]))'),
+            decimals=0,
+            width=3,
+        ),
+        Row("Alerts and nodes"),
+        table(
+            "Firing alerts",
+            "What fires now; each alert's runbook says what to do.",
+            {"alertname": "Alert", "severity": "Severity", "namespace": "Namespace"},
+            Column(
+                "Alerts", 'count by (alertname, severity, namespace) (ALERTS{cluster=~"$cluster", alertstate="firing"})'
+            ),
+            width=12,
+        ),
+        table(
+            "Nodes",
+            "Every node: whether it is ready, and how full.",
+            {"node": "Node"},
+            Column("Ready", f"max by (node) ({_READY}}})", "bool_yes_no", Steps("red", ((1, "green"),))),
+            Column("Pods", 'sum by (node) (kubelet_running_pods{cluster=~"$cluster", job="kubelet"})'),
+            Column(
+                "CPU used",
+                'max by (node) (node:node_cpu_utilization:ratio_rate5m{cluster=~"$cluster"})',
+                "percentunit",
+                UTILISATION,
+            ),
+            Column(
+                "Memory used",
+                'avg by (node) (instance:node_memory_utilisation:ratio{cluster=~"$cluster"})',
+                "percentunit",
+                UTILISATION,
+            ),
+            links={
+                "Node": Link(f"{PREFIX}node", {"node": "Node"}),
+                "Pods": Link(f"{PREFIX}node-pods", {"node": "Node"}),
+            },
+            width=12,
+        ),
+        Row("Use"),
+        lines(
+            "CPU",
+            "Cores that pods use, asked for, and may have.",
+            "short",
+            Query(_used(_CPU), "used"),
+            Query(_requested("cpu"), "requested"),
+            Query(_allocatable("cpu"), "there is"),
+            width=8,
+        ),
+        lines(
+            "Memory",
+            "Bytes that pods use, asked for, and may have.",
+            "bytes",
+            Query(_used(_MEMORY), "used"),
+            Query(_requested("memory"), "requested"),
+            Query(_allocatable("memory"), "there is"),
+            width=8,
+        ),
+        lines(
+            "Restaurant",
+            "Requests per second and pods of the restaurant.",
+            "short",
+            Query(
+                'sum(rate(restaurant_http_requests_total{cluster=~"$cluster", job="restaurant"}[$__rate_interval]))',
+                "requests per second",
+            ),
+            Query('count(up{cluster=~"$cluster", job="restaurant"} == 1)', "pods"),
+            width=8,
+        ),
+    ),
+)
+
+_HPA = 'cluster=~"$cluster", job="kube-state-metrics", namespace=~"$namespace", horizontalpodautoscaler=~"$autoscaler"'
+
+
+def _replicas(metric: str) -> str:
+    return f"max by (namespace, horizontalpodautoscaler) (kube_horizontalpodautoscaler_{metric}{{{_HPA}}})"
+
+
+AUTOSCALERS = Dashboard(
+    folder="platform",
+    name="autoscalers",
+    title="Autoscalers",
+    description="What do the HorizontalPodAutoscalers want, what do they have, and which are at their limit?",
+    variables=(
+        Variable(
+            "namespace",
+            "Namespace",
+            'label_values(kube_horizontalpodautoscaler_info{cluster=~"$cluster"}, namespace)',
+            several=True,
+        ),
+        Variable(
+            "autoscaler",
+            "Autoscaler",
+            'label_values(kube_horizontalpodautoscaler_info{cluster=~"$cluster", namespace=~"$namespace"}, horizontalpodautoscaler)',
+            several=True,
+        ),
+    ),
+    content=(
+        Row("Now"),
+        number(
+            "Autoscalers",
+            "Autoscalers of the cluster.",
+            "short",
+            Query(f"count(kube_horizontalpodautoscaler_info{{{_HPA}}})"),
+        ),
+        number("Pods", "Pods under autoscalers.", "short", Query(f"sum({_replicas('status_current_replicas')})")),
+        number(
+            "Pods to come",
+            "Pods that autoscalers want and that are not there yet.",
+            "short",
+            Query(
+                f"sum(clamp_min({_replicas('status_desired_replicas')} - {_replicas('status_current_replicas')}, 0))"
+            ),
+            steps=Steps("green", ((1, "orange"), (10, "red"))),
+        ),
+        number(
+            "At the limit",
+            "Autoscalers that run as many pods as they may.",
+            "short",
+            Query(f"count({_replicas('status_current_replicas')} >= {_replicas('spec_max_replicas')}) or vector(0)"),
+            steps=Steps("green", ((1, "orange"),)),
+        ),
+        number(
+            "Blind",
+            "Autoscalers that get no metrics and so cannot decide.",
+            "short",
+            Query(
+                f'count(kube_horizontalpodautoscaler_status_condition{{{_HPA}, condition="ScalingActive", status="false"}} == 1) or vector(0)'
+            ),
+            steps=ANY_IS_BAD,
+        ),
+        number(
+            "Changes",
+            "Changes of the wanted number of pods in the last hour.",
+            "short",
+            Query(f"sum(changes(kube_horizontalpodautoscaler_status_desired_replicas{{{_HPA}}}[1h]))"),
+            decimals=0,
+        ),
+        Row("Autoscalers"),
+        table(
+            "Autoscalers",
+            "Every autoscaler: the pods it has and wants, between least and most.",
+            {"namespace": "Namespace", "horizontalpodautoscaler": "Autoscaler"},
+            Column("Pods", _replicas("status_current_replicas")),
+            Column("Wanted", _replicas("status_desired_replicas")),
+            Column("Least", _replicas("spec_min_replicas")),
+            Column("Most", _replicas("spec_max_replicas")),
+            Column(
+                "Of most",
+                f"{_replicas('status_current_replicas')} / {_replicas('spec_max_replicas')}",
+                "percentunit",
+                UTILISATION,
+            ),
+            height=6,
+        ),
+        lines(
+            "Pods",
+            "Pods that there are, that are wanted, and the bounds.",
+            "short",
+            Query(_replicas("status_current_replicas"), "{{horizontalpodautoscaler}} is"),
+            Query(_replicas("status_desired_replicas"), "{{horizontalpodautoscaler}} wanted"),
+            Query(_replicas("spec_max_replicas"), "{{horizontalpodautoscaler}} most"),
+            stairs=True,
+        ),
+        lines(
+            "Metric against target",
+            "The metric an autoscaler looks at, as a share of its target; it acts when this is 10 % away from 100 %.",
+            "percentunit",
+            Query(
+                # One series each, also while kube-state-metrics is replaced and two of it tell the same.
+                f"max by (namespace, horizontalpodautoscaler, metric_name) (max by (cluster, namespace, horizontalpodautoscaler, metric_name, metric_target_type) (kube_horizontalpodautoscaler_status_target_metric{{{_HPA}}}) / max by (cluster, namespace, horizontalpodautoscaler, metric_name, metric_target_type) (kube_horizontalpodautoscaler_spec_target_metric{{{_HPA}}}))",
+                "{{horizontalpodautoscaler}} {{metric_name}}",
+            ),
+            steps=Steps("green", ((1.1, "orange"), (2, "red"))),
+        ),
+    ),
+)
+
+_APP = 'cluster=~"$cluster", namespace="$namespace", container="$container"'
+
+
+def _room(resource: str) -> str:
+    """How many more pods of the application each node would take, as far as one resource goes."""
+    return (
+        f"floor(clamp_min({_allocatable(resource, 'node')} - {_requested(resource, 'node')}, 0)"
+        f' / scalar(max(kube_pod_container_resource_requests{{{_APP}, resource="{resource}"}})))'
+    )
+
+
+CAPACITY = Dashboard(
+    folder="platform",
+    name="capacity",
+    title="Capacity",
+    description="How full is the cluster, what does one pod of an application cost, and how many more would fit?",
+    since="now-6h",
+    variables=(
+        Variable(
+            "namespace",
+            "Namespace",
+            'label_values(kube_pod_container_resource_requests{cluster=~"$cluster", resource="cpu"}, namespace)',
+        ),
+        Variable(
+            "container",
+            "Container",
+            'label_values(kube_pod_container_resource_requests{cluster=~"$cluster", resource="cpu", namespace="$namespace"}, container)',
+        ),
+    ),
+    content=(
+        Row("Cluster"),
+        number(
+            "CPU requested",
+            "Requests as a share of the cores that pods may have.",
+            "percentunit",
+            Query(f"{_requested('cpu')} / {_allocatable('cpu')}"),
+            steps=UTILISATION,
+            decimals=1,
+        ),
+        number(
+            "CPU used",
+            "Use as a share of the cores that pods may have.",
+            "percentunit",
+            Query(f"{_used(_CPU)} / {_allocatable('cpu')}"),
+            steps=UTILISATION,
+            decimals=1,
+        ),
+        number(
+            "Memory requested",
+            "Requests as a share of the memory that pods may have.",
+            "percentunit",
+            Query(f"{_requested('memory')} / {_allocatable('memory')}"),
+            steps=UTILISATION,
+            decimals=1,
+        ),
+        number(
+            "Memory used",
+            "Use as a share of the memory that pods may have.",
+            "percentunit",
+            Query(f"{_used(_MEMORY)} / {_allocatable('memory')}"),
+            steps=UTILISATION,
+            decimals=1,
+        ),
+        number(
+            "Places taken",
+            "Pods as a share of the most that all nodes take.",
+            "percentunit",
+            Query(f'sum(kubelet_running_pods{{cluster=~"$cluster", job="kubelet"}}) / {_allocatable("pods")}'),
+            steps=UTILISATION,
+            decimals=1,
+        ),
+        number(
+            "Without a node",
+            "CPU requests as a share of what is left when the largest node is lost; above 100 % some pods have no place then.",
+            "percentunit",
+            Query(f"{_requested('cpu')} / ({_allocatable('cpu')} - max({_allocatable('cpu', 'node')}))"),
+            steps=Steps("green", ((0.9, "orange"), (1, "red"))),
+            decimals=1,
+        ),
+        lines(
+            "CPU",
+            "Cores: used, asked for, and there.",
+            "short",
+            Query(_used(_CPU), "used"),
+            Query(_requested("cpu"), "requested"),
+            Query(_allocatable("cpu"), "there is"),
+            width=8,
+        ),
+        lines(
+            "Memory",
+            "Bytes: used, asked for, and there.",
+            "bytes",
+            Query(_used(_MEMORY), "used"),
+            Query(_requested("memory"), "requested"),
+            Query(_allocatable("memory"), "there is"),
+            width=8,
+        ),
+        lines(
+            "Pods",
+            "Pods that run, and the places there are.",
+            "short",
+            Query('sum(kubelet_running_pods{cluster=~"$cluster", job="kubelet"})', "running"),
+            Query(_allocatable("pods"), "places"),
+            stairs=True,
+            width=8,
+        ),
+        lines(
+            "CPU requested, by node",
+            "Share of each node's cores that pods asked for.",
+            "percentunit",
+            Query(f"{_requested('cpu', 'node')} / {_allocatable('cpu', 'node')}", "{{node}}"),
+            steps=UTILISATION,
+        ),
+        lines(
+            "Memory requested, by node",
+            "Share of each node's memory that pods asked for.",
+            "percentunit",
+            Query(f"{_requested('memory', 'node')} / {_allocatable('memory', 'node')}", "{{node}}"),
+            steps=UTILISATION,
+        ),
+        Row("Application"),
+        number(
+            "Pods",
+            "Pods of the application that run.",
+            "short",
+            Query(f"count(kube_pod_container_status_running{{{_APP}}} == 1)"),
+        ),
+        number(
+            "CPU of a pod", "Cores that one pod uses on average.", "short", Query(f"avg({_CPU}{{{_APP}}})"), decimals=3
+        ),
+        number("Memory of a pod", "Memory that one pod uses on average.", "bytes", Query(f"avg({_MEMORY}{{{_APP}}})")),
+        number(
+            "CPU of request",
+            "What pods use as a share of what they asked for.",
+            "percentunit",
+            Query(f'sum({_CPU}{{{_APP}}}) / sum(kube_pod_container_resource_requests{{{_APP}, resource="cpu"}})'),
+            steps=Steps("green", ((1, "orange"), (3, "red"))),
+            decimals=0,
+        ),
+        number(
+            "More pods by CPU",
+            "Pods that would still fit into the cluster, as far as CPU requests go.",
+            "short",
+            Query(f"sum({_room('cpu')})"),
+            steps=Steps("red", ((1, "orange"), (5, "green"))),
+        ),
+        number(
+            "More pods by memory",
+            "Pods that would still fit into the cluster, as far as memory requests go.",
+            "short",
+            Query(f"sum({_room('memory')})"),
+            steps=Steps("red", ((1, "orange"), (5, "green"))),
+        ),
+        lines(
+            "CPU of each pod",
+            "Cores that each pod uses.",
+            "short",
+            Query(f"sum by (pod) ({_CPU}{{{_APP}}})", "{{pod}}"),
+            stack=True,
+            width=8,
+        ),
+        lines(
+            "Memory of each pod",
+            "Bytes that each pod uses.",
+            "bytes",
+            Query(f"sum by (pod) ({_MEMORY}{{{_APP}}})", "{{pod}}"),
+            stack=True,
+            width=8,
+        ),
+        lines(
+            "Room",
+            "Pods that would still fit on each node, by CPU requests.",
+            "short",
+            Query(_room("cpu"), "{{node}}"),
+            stack=True,
+            stairs=True,
+            width=8,
+        ),
+    ),
+)
+
+_READINESS: dict[float, tuple[str, str]] = {0: ("not ready", "red"), 1: ("ready", "green")}
+
+NODE_LOSS = Dashboard(
+    folder="platform",
+    name="node-loss",
+    title="Node loss",
+    description="A node is gone: when was it noticed, where did its pods go, how long did it take, and did guests notice?",
+    variables=(NODE,),
+    content=(
+        Row("Now"),
+        number(
+            "Nodes not ready", "Nodes that do not answer or are not well.", "short", Query(_NOT_READY), steps=ANY_IS_BAD
+        ),
+        number(
+            "Pods without a place",
+            "Pods that wait for a node.",
+            "short",
+            Query('sum(kube_pod_status_phase{cluster=~"$cluster", phase="Pending"})'),
+            steps=ANY_IS_BAD,
+        ),
+        number(
+            "Replicas missing",
+            "Pods that Deployments want and that are not available.",
+            "short",
+            Query('sum(kube_deployment_status_replicas_unavailable{cluster=~"$cluster"})'),
+            steps=ANY_IS_BAD,
+        ),
+        number(
+            "Pods moved",
+            "Pods that began in the last 15 minutes.",
+            "short",
+            Query('count(time() - kube_pod_start_time{cluster=~"$cluster"} < 900) or vector(0)'),
+        ),
+        number(
+            "Last pod ready after",
+            "Time from the start to readiness of the slowest pod of the last 15 minutes.",
+            "s",
+            Query(
+                'max((min by (cluster, namespace, pod, uid) (min_over_time(kube_pod_status_ready_time{cluster=~"$cluster"}[15m])) - min by (cluster, namespace, pod, uid) (kube_pod_start_time{cluster=~"$cluster"})) and on (cluster, namespace, pod, uid) (time() - kube_pod_start_time{cluster=~"$cluster"} < 900)) or vector(0)'
+            ),
+            steps=latency(60, 90),
+        ),
+        number(
+            "Hosts in the VPN",
+            "Hosts that are connected to the private network; a node without it is lost as well.",
+            "short",
+            Query('count(max by (peer) (openvpn_peer_connected{cluster=~"$cluster"}) == 1)'),
+            steps=Steps("red", ((1, "green"),)),
+        ),
+        Row("What happened"),
+        states(
+            "Nodes",
+            "When the control plane took each node for ready.",
+            Query(
+                'max by (node) (kube_node_status_condition{cluster=~"$cluster", node=~"$node", condition="Ready", status="true"})',
+                "{{node}}",
+            ),
+            words=_READINESS,
+            height=6,
+        ),
+        states(
+            "Connections to the VPN",
+            "When each host was connected to the hub.",
+            Query('max by (peer) (openvpn_peer_connected{cluster=~"$cluster"})', "{{peer}}"),
+            words={0: ("away", "red"), 1: ("connected", "green")},
+            height=6,
+        ),
+        lines(
+            "Pods by node",
+            "Pods that are ready, by node: those of a lost one come up on the others.",
+            "short",
+            Query(
+                'sum by (node) (kube_pod_status_ready{cluster=~"$cluster", condition="true"} * on (cluster, namespace, pod) group_left (node) max by (cluster, namespace, pod, node) (kube_pod_info{cluster=~"$cluster", node=~"$node"}))',
+                "{{node}}",
+            ),
+            stack=True,
+            stairs=True,
+            width=8,
+        ),
+        lines(
+            "Replicas missing",
+            "Pods that Deployments want and that are not available, by Deployment.",
+            "short",
+            Query(
+                'sum by (namespace, deployment) (kube_deployment_status_replicas_unavailable{cluster=~"$cluster"}) > 0 or sum(0 * kube_deployment_status_replicas_unavailable{cluster=~"$cluster"})',
+                "{{namespace}}/{{deployment}}",
+            ),
+            stack=True,
+            stairs=True,
+            width=8,
+        ),
+        lines(
+            "Pods by phase",
+            "Pending: waits for a node or an image; Unknown: its node does not answer.",
+            "short",
+            Query('sum by (phase) (kube_pod_status_phase{cluster=~"$cluster", phase!="Succeeded"})', "{{phase}}"),
+            stairs=True,
+            width=8,
+        ),
+        Row("What guests noticed"),
+        lines(
+            "Requests",
+            "Requests per second that the restaurant answered.",
+            "reqps",
+            Query(
+                'sum(rate(restaurant_http_requests_total{cluster=~"$cluster", job="restaurant"}[$__rate_interval]))',
+                "answered",
+            ),
+            width=8,
+        ),
+        lines(
+            "Failed requests",
+            "Share of requests that the restaurant answered with an error of its own.",
+            "percentunit",
+            Query(
+                '(sum(rate(restaurant_http_requests_total{cluster=~"$cluster", job="restaurant", status=~"5.."}[$__rate_interval])) or vector(0)) / sum(rate(restaurant_http_requests_total{cluster=~"$cluster", job="restaurant"}[$__rate_interval]))',
+                "failed",
+            ),
+            steps=Steps("green", ((0.005, "orange"), (0.05, "red"))),
+            width=8,
+        ),
+        lines(
+            "Time to answer, 95th percentile",
+            "Seconds within which 95 of 100 requests are answered.",
+            "s",
+            Query(
+                'histogram_quantile(0.95, sum by (le) (rate(restaurant_http_request_duration_seconds_bucket{cluster=~"$cluster", job="restaurant"}[$__rate_interval])))',
+                "95 %",
+            ),
+            steps=latency(0.5, 1),
+            width=8,
+        ),
+    ),
+)
+
+DASHBOARDS = (OVERVIEW, AUTOSCALERS, CAPACITY, NODE_LOSS)

@@ -1,0 +1,1 @@
+"""The charts as Helm sees them: the pinned client, rendering, and values files."""

@@ -1,0 +1,1 @@
+"""The load test: guests for the restaurant, sent from inside the cluster."""

@@ -1,0 +1,163 @@
+"""Everything of a release that can be built again byte for byte."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from cyclonedx.model.component import ComponentType
+from packageurl import PackageURL
+
+from maas import components, console, process
+from maas.bundle import cache
+from maas.errors import ReleaseError
+from maas.release import app_image, changelog, charts, checksums, images, provenance, repository, sbom, wheel
+from maas.release.checkout import Source, checkout, here
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOTES = "NOTES.md"
+
+
+def expected(source: Source) -> list[str]:
+    """The names of all files that a release has before it is signed, in order."""
+    version = source.version
+    made = [f"{name}-{version}.tgz" for name in charts.names(source.root)]
+    described = [app_image.name(source), wheel.names(source)[0], made[0]]
+    named = [f"{name}{sbom.SUFFIX}" for name in described]
+    others = [images.FILE, NOTES, provenance.FILE, checksums.FILE, repository.METADATA]
+    return sorted([*made, *wheel.names(source), app_image.name(source), *named, *others])
+
+
+def commit(directory: Path | None, *, yes: bool) -> Path:
+    """Build the commit that this checkout stands on, in a clone of it: what is not committed cannot slip in.
+
+    Args:
+        directory: Where the files go; must be empty. Without one, dist/VERSION of the checkout.
+        yes: Do not ask before installing or starting a container engine.
+
+    Raises:
+        UsageError: This is no checkout.
+        ReleaseError: The directory has files, or what was built is not what was expected.
+    """
+    source = here()
+    output = directory if directory is not None else source.root / "dist" / str(source.version)
+    output.mkdir(parents=True, exist_ok=True)
+    if any(output.iterdir()):
+        raise ReleaseError(f"{output} is not empty", command=f"rm -r {output}")
+    with checkout(source) as tree:
+        # The clone's own code builds the clone's content: this checkout's changes to the tool stay out as well.
+        argv: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "maas",
+            "package",
+            "--in-place",
+            "--directory",
+            output.resolve(),
+        ]
+        environment = {"PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+        status = process.foreground(argv + (["--yes"] if yes else []), env=environment)
+    if status != 0:
+        raise ReleaseError(f"{source.commit[:12]} could not be built", hint="what failed is said above")
+    made = sorted(file.name for file in output.iterdir())
+    if made != (wanted := expected(source)):
+        raise ReleaseError(
+            "what was built is not what a release has",
+            context=[
+                *(f"missing: {name}" for name in sorted(set(wanted) - set(made))),
+                *(f"unexpected: {name}" for name in sorted(set(made) - set(wanted))),
+            ],
+        )
+    return output
+
+
+def in_place(output: Path, *, yes: bool) -> None:
+    """Build the files of this checkout, which is a clone made for it.
+
+    Raises:
+        MaasError: Something cannot be built.
+    """
+    source = here()
+    with console.phase("Images that the chart can start") as step:
+        references = images.started()
+        step.note(str(len(references)))
+    if untried := images.untried():
+        console.warn(f"no profile of ci/ starts {', '.join(untried)}")
+    with console.phase("Image of the restaurant, reproducible") as step:
+        image = app_image.build(source, output, yes=yes)
+        step.note(image.digest)
+    listed = images.lines(references, {image.reference: image.digest})
+    (output / images.FILE).write_text(listed, encoding="utf-8")
+    with console.phase("Charts") as step:
+        archives = charts.package(source, output, listed=listed.splitlines())
+        step.note(", ".join(archive.name for archive in archives))
+    with console.phase("Wheel and source distribution") as step:
+        wheel.build(source, output)
+        step.note(", ".join(wheel.names(source)))
+    with console.phase("Bills of materials") as step:
+        step.note(", ".join(file.name for file in _bills(source, output, image, archives, references)))
+    (output / NOTES).write_text(changelog.notes(source.root, source.version), encoding="utf-8")
+    shutil.copyfile(source.root / "release" / repository.METADATA, output / repository.METADATA)
+    with console.phase("Provenance and checksums") as step:
+        subjects = {file.name: cache.sha256(file) for file in output.iterdir()}
+        subjects[image.reference] = image.digest.removeprefix("sha256:")
+        provenance.write(source, output, subjects, _materials())
+        sums = checksums.write(output, [file.name for file in output.iterdir()])
+        step.note(f"{checksums.FILE} {cache.sha256(sums)}")
+
+
+def summary(directory: Path, signatures: dict[str, str], *, began: float) -> None:
+    """Show every file of a release with its size, digest and signature."""
+    rows = [
+        (file.name, f"{file.stat().st_size:,}", cache.sha256(file)[:16], signatures.get(file.name, ""))
+        for file in sorted(directory.iterdir())
+    ]
+    console.table(f"{directory}", ("file", "bytes", "sha256", "signed"), rows)
+    console.line(f"{len(rows)} files in {console.elapsed(time.monotonic() - began)}")
+
+
+def show(directory: Path | None, *, yes: bool) -> None:
+    """Build, and show what was built.
+
+    Raises:
+        MaasError: Something cannot be built.
+    """
+    began = time.monotonic()
+    output = commit(directory, yes=yes)
+    summary(output, {}, began=began)
+
+
+def _bills(
+    source: Source, output: Path, image: app_image.Archive, archives: list[Path], references: list[str]
+) -> list[Path]:
+    version, listed = str(source.version), (output / images.FILE).read_text(encoding="utf-8").splitlines()
+    *subcharts, umbrella = archives
+    licences = {reference: images.licence(reference) for reference in references}
+    chart = [*sbom.charts(subcharts, version), *sbom.started(listed, licences)]
+    package = output / wheel.names(source)[0]
+    repository_name = image.reference.rpartition(":")[0]
+    container = PackageURL("oci", None, "restaurant", image.digest, {"repository_url": repository_name, "tag": version})
+    return [
+        sbom.write(source, image.path, ComponentType.CONTAINER, container, sbom.inside(image.packages)),
+        sbom.write(
+            source,
+            package,
+            ComponentType.APPLICATION,
+            PackageURL("pypi", None, "maas", source.version.python),
+            sbom.pinned(source.root / "requirements" / "maas.txt"),
+        ),
+        sbom.write(source, umbrella, ComponentType.APPLICATION, PackageURL("helm", None, "maas", version), chart),
+    ]
+
+
+def _materials() -> dict[str, str]:
+    """What the tools that build came from, where the lock knows its digest."""
+    return {
+        item.download.url: item.download.sha256
+        for component, item in components.load().items()
+        if component.name in {"helm", "crane"} and isinstance(item, components.Tool) and item.download
+    }

@@ -1,0 +1,84 @@
+"""A node that is cut off, one that is down while work goes on, and certificates that are renewed: on a lab of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.acceptance import labs
+from tests.acceptance.labs import maas
+
+from maas import lab, paths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from maas.cluster.client import Cluster
+
+ROOT = Path(__file__).parents[2]
+NAME = "lost"
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
+
+
+def on(host: str, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    words = ["docker", "exec", f"maas-{NAME}-{host}", *command]
+    return subprocess.run(words, capture_output=True, text=True, timeout=300, check=check)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with labs.lab(NAME) as found:
+        yield found
+
+
+def ready(cluster: Cluster, name: str) -> bool:
+    return next(node for node in cluster.nodes() if node.name == name).ready
+
+
+def test_a_revoked_node_is_cut_off_at_once_and_the_others_are_not(cluster: Cluster) -> None:
+    before = on("master", "grep", "^CLIENT_LIST.node1", "/run/openvpn-server/maas.status").stdout.split("\t")[7]
+    assert "node2 is cut off" in maas("revoke", "--name", NAME, "--node", "node2", "--yes").stderr
+    assert on("node2", "ping", "-c1", "-W2", "10.90.0.1", check=False).returncode != 0
+    deadline = time.monotonic() + 120
+    while ready(cluster, "node2"):
+        assert time.monotonic() < deadline, "a node without a VPN stays Ready"
+        time.sleep(1)
+    assert ready(cluster, "node1")
+    after = on("master", "grep", "^CLIENT_LIST.node1", "/run/openvpn-server/maas.status").stdout.split("\t")[7]
+    assert after == before, "node1 kept its connection"
+
+
+@pytest.mark.usefixtures("cluster")
+def test_work_goes_on_while_a_worker_is_down() -> None:
+    lab.kill(NAME, "node2")
+    inventory = str(paths.state(NAME) / "hosts.yaml")
+    said = maas("bootstrap", "--inventory", inventory, "--yes", status=1).stderr
+    assert "--without node2" in said
+    # Whether or not the database's volume is on it.
+    assert "Ready  2 of 2 nodes" in maas("bootstrap", "--inventory", inventory, "--without", "node2", "--yes").stderr
+
+
+def test_a_node_that_is_back_gets_new_keys(cluster: Cluster) -> None:
+    maas("up", "--name", NAME, "--yes")
+    assert ready(cluster, "node2")
+    assert "0 changed tasks on the hosts" in maas("up", "--name", NAME, "--yes").stderr
+
+
+def test_renewed_certificates_are_those_that_the_programs_show(cluster: Cluster) -> None:
+    show = "import ssl; print(ssl.get_server_certificate(('10.90.0.1', {})))"
+    ports = (6443, 10257, 10259)
+    before = [on("master", "python3", "-c", show.format(port)).stdout for port in ports]
+    on("master", "/usr/local/lib/maas/renew", "--now")
+    deadline = time.monotonic() + 60
+    while [on("master", "python3", "-c", show.format(port), check=False).stdout for port in ports] == before:
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    after = [on("master", "python3", "-c", show.format(port)).stdout for port in ports]
+    assert not set(before) & set(after)
+    # The administrator's certificate is another one now; the next run brings it.
+    maas("up", "--name", NAME, "--yes")
+    assert all(node.ready for node in cluster.nodes())

@@ -1,0 +1,56 @@
+"""A kubeconfig that `maas credentials` wrote, until its end: the API server's own clock, and ten minutes of waiting."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.charts.helpers import helm
+from tests.support.control_plane import control_plane
+
+from maas.bundle import tools
+from maas.cluster import credentials
+from maas.cluster.client import Cluster
+from maas.cluster.credentials import Grant
+from maas.helm import render
+from maas.process import run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.timeout(1200)
+
+LASTING = 600
+"""Seconds; the API server issues none for less."""
+
+LENIENCY = 60 + 10
+"""Seconds: it lets clocks differ by a minute, and remembers for ten seconds what it thought of a token."""
+
+
+def test_a_kubeconfig_works_for_its_ten_minutes_and_then_no_more(tmp_path: Path) -> None:
+    with control_plane(tmp_path) as administrator:
+        cluster = Cluster(administrator)
+        chart = render.umbrella() / "charts" / "dashboard"
+        helm(cluster, "4", "install", "maas", chart, "--namespace=maas", "--create-namespace", "--set=engine=none")
+        file = tmp_path / "viewer"
+        began = time.time()
+        credentials.credentials("shop", Grant("viewer"), ttl="10m", kubeconfig=file, token=False, admin=administrator)
+
+        def refusal() -> str:
+            """What kubectl says against it; empty while it works."""
+            argv: list[str | Path] = [tools.tool("kubectl"), "--kubeconfig", file, "get", "pods", "--all-namespaces"]
+            done = run(argv, check=False, timeout=60)
+            return done.stderr if done.returncode else ""
+
+        print()
+        while not (said := refusal()):
+            lived = time.time() - began
+            assert lived < LASTING + LENIENCY + 15, "it still works"
+            time.sleep(60 if lived < LASTING - 70 else 5)
+        lived = time.time() - began
+        print(
+            f"the kubeconfig worked for {lived - 5:.0f} s at least and was refused after {lived:.0f} s: {said.strip()}"
+        )
+        assert lived >= LASTING
+        assert "Unauthorized" in said or "must be logged in" in said

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+import yaml
+from tests.unit.ansible.conftest import CONTENT
+from tests.unit.hosts.conftest import facts_of
+
+from maas.bundle import Bundle, Manifest
+from maas.errors import BundleError
+from maas.hosts import network_plan, pki
+from maas.hosts.ansible_inventory import ansible_inventory
+from maas.hosts.inventory import Host, Hub, Inventory
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROGRAMS = ("kubelet", "kubeadm", "kubectl", "containerd", "containerd-shim-runc-v2", "ctr", "crictl")
+IMAGES = {
+    "kube-apiserver": "control-plane",
+    "kube-proxy": "node",
+    "pause": "node",
+    "coredns": "workload",
+    "restaurant": "workload",
+    "busybox": "workload",
+    "local-path-provisioner": "workload",
+}
+INVENTORY = Inventory(
+    file=Path("/hosts.yaml"),
+    cluster="shop",
+    hub=Hub(endpoint="vpn.example.org"),
+    hosts=(
+        Host(name="master", address="203.0.113.10", role="control-plane"),
+        Host(name="node1", address="203.0.113.11", role="worker", user="admin", port=2222, labels={"site": "paris"}),
+    ),
+)
+
+
+def item(name: str, kind: str, on: str, path: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "version": "v1.37.2",
+        "licence": "Apache-2.0",
+        "kind": kind,
+        "path": path,
+        "sha256": "0" * 64,
+        "size": 1,
+        "origin": {"source": "build", "from": "a module"},
+        "on": on,
+        "key": "k",
+        **({"reference": f"registry.example.org/{name}:v1"} if kind == "image" else {}),
+    }
+
+
+def bundle_of(tmp_path: Path, *, without: str = "") -> Bundle:
+    items = [item(name, "binary", "node", f"bin/{name}") for name in PROGRAMS if name != without]
+    items += [item("cni-bridge", "binary", "node", "cni/bridge")]
+    items += [item(name, "image", on, f"images/{name}.tar") for name, on in IMAGES.items()]
+    items += [item("socat", "packages", "node", "packages/debian-bookworm/socat_1_amd64.deb")]
+    manifest = Manifest.model_validate({"schema": 1, "items": items})
+    (tmp_path / "manifest.json").write_text(manifest.text())
+    return Bundle.load(tmp_path)
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+    def make(inventory: Inventory = INVENTORY, *, without: str = "", **changes: Any) -> dict[str, Any]:
+        facts = {host.name: facts_of(**changes) for host in inventory.hosts}
+        planned = network_plan.make(inventory, facts)
+        keys = pki.ensure(tmp_path / "pki", "shop", list(planned.hosts), hub=planned.hub)
+        content = ansible_inventory(
+            inventory,
+            plan=planned,
+            facts=facts,
+            bundle=bundle_of(tmp_path, without=without),
+            pki=keys,
+            known_hosts=tmp_path / "known hosts",
+        )
+        # What Ansible gets is what survives JSON.
+        return cast("dict[str, Any]", json.loads(json.dumps(content)))
+
+    return make
+
+
+def host_of(content: Mapping[str, Any], name: str) -> dict[str, Any]:
+    for group in content["all"]["children"].values():
+        if name in group["hosts"]:
+            return cast("dict[str, Any]", group["hosts"][name])
+    raise AssertionError(name)
+
+
+def test_the_variables_are_those_that_the_roles_describe(made: Any) -> None:
+    specs = yaml.safe_load((CONTENT / "roles" / "base" / "meta" / "argument_specs.yml").read_text())
+    options = specs["argument_specs"]["main"]["options"]
+    content = made()
+    assert set(content["all"]["vars"]["cluster"]) == set(options["cluster"]["options"])
+    for name in ("master", "node1"):
+        assert set(host_of(content, name)["node"]) == set(options["node"]["options"])
+
+
+@pytest.mark.parametrize(("role", "name"), [("openvpn_hub", "master"), ("openvpn_node", "node1")])
+def test_the_keys_are_those_that_the_roles_describe(made: Any, role: str, name: str) -> None:
+    specs = yaml.safe_load((CONTENT / "roles" / role / "meta" / "argument_specs.yml").read_text())
+    described = specs["argument_specs"]["main"]["options"]["vpn"]["options"]
+    assert set(host_of(made(), name)["vpn"]) == set(described)
+
+
+def test_no_host_gets_the_key_of_another_or_of_the_authority(made: Any, tmp_path: Path) -> None:
+    content = made()
+    authority = (tmp_path / "pki" / "ca.key").read_text()
+    assert authority not in json.dumps(content)
+    keys = {name: host_of(content, name)["vpn"]["key"] for name in ("master", "node1")}
+    assert len(set(keys.values())) == 2
+    assert keys["node1"] not in json.dumps(host_of(content, "master"))
+
+
+def test_a_revoked_certificate_reaches_the_hub(made: Any, tmp_path: Path) -> None:
+    made()
+    serial = pki.revoke(tmp_path / "pki", "node1")
+    assert host_of(made(), "master")["vpn"]["revoked"] == {str(serial): ""}
+
+
+def test_ssh_is_held_to_the_pinned_keys(made: Any) -> None:
+    host = host_of(made(), "node1")
+    assert "StrictHostKeyChecking=yes" in host["ansible_ssh_args"]
+    assert "known hosts" in host["ansible_ssh_args"]
+    assert (host["ansible_port"], host["ansible_user"], host["ansible_become"]) == (2222, "admin", True)
+    assert not host_of(made(), "master")["ansible_become"]
+
+
+def test_images_come_in_the_order_of_need(made: Any) -> None:
+    content = made()
+    assert host_of(content, "master")["node"]["images"] == {
+        "control-plane": ["images/pause.tar", "images/kube-apiserver.tar"],
+        "node": ["images/pause.tar", "images/kube-proxy.tar"],
+        "workload": ["images/busybox.tar"],
+    }
+    worker = host_of(content, "node1")["node"]["images"]
+    assert list(worker) == ["node", "workload"]
+    # Those that the cluster is verified with come before the others.
+    names = ("coredns", "busybox", "local-path-provisioner", "restaurant")
+    assert worker["workload"] == [f"images/{name}.tar" for name in names]
+
+
+def test_kubectl_is_on_the_control_plane_alone(made: Any) -> None:
+    content = made()
+    programs = {
+        name: [entry["dest"] for entry in host_of(content, name)["node"]["programs"]["kubernetes"]]
+        for name in ("master", "node1")
+    }
+    assert "/usr/local/bin/kubectl" in programs["master"]
+    assert "/usr/local/bin/kubectl" not in programs["node1"]
+
+
+def test_a_bundle_is_carried_unless_the_host_has_it(made: Any, tmp_path: Path) -> None:
+    carried = Host(name="node1", address="203.0.113.11", role="worker", bundle=Path("/mnt/bundle"))
+    content = made(INVENTORY.model_copy(update={"hosts": (INVENTORY.hosts[0], carried)}))
+    assert host_of(content, "node1")["node"]["bundle"] == "/mnt/bundle"
+    assert host_of(content, "node1")["node"]["bundle_source"] is None
+    assert host_of(content, "master")["node"]["bundle_source"] == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("facts", "ignored"),
+    [
+        ({}, []),
+        ({"cgroup_version": 1}, ["SystemVerification"]),
+        ({"container": "docker"}, ["SystemVerification"]),
+    ],
+)
+def test_kubeadm_looks_at_everything_on_an_ordinary_machine(
+    made: Any, facts: dict[str, Any], ignored: list[str]
+) -> None:
+    assert host_of(made(**facts), "master")["node"]["ignore_preflight"] == ignored
+
+
+def test_a_bundle_without_a_program_is_refused(made: Any) -> None:
+    with pytest.raises(BundleError, match="has no ctr"):
+        made(without="ctr")
+
+
+def test_a_host_that_lacks_packages_needs_those_of_its_release(made: Any) -> None:
+    content = made(packages_missing=("socat",))
+    assert host_of(content, "node1")["node"]["packages"] == ["packages/debian-bookworm/socat_1_amd64.deb"]
+    with pytest.raises(BundleError, match="no packages for"):
+        made(packages_missing=("socat",), codename="trixie")

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import base64
+import stat
+from pathlib import Path
+
+import pytest
+
+from maas import process
+from maas.errors import HostKeyError
+from maas.hosts.inventory import Host, Hub, Inventory
+from maas.hosts.known_hosts import HostKey, pin
+
+# A program in place of ssh-keyscan: what it says of a port is a file beside it.
+SCANNER = """\
+#!/bin/sh
+while [ "$1" != -p ]; do shift; done
+cat "${0%/*}/port-$2" 2>/dev/null
+"""
+
+
+def key(kind: str, number: int) -> HostKey:
+    return HostKey(kind, base64.b64encode(f"{kind} {number}".encode()).decode())
+
+
+ED, ED2, RSA = key("ssh-ed25519", 1), key("ssh-ed25519", 2), key("ssh-rsa", 1)
+
+
+class Network:
+    """Hosts and the keys they show."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.known_hosts = directory / "known_hosts"
+
+    def shows(self, **hosts: list[HostKey]) -> None:
+        for name, port, address in (("master", 22, "10.0.0.1"), ("node1", 2222, "[10.0.0.1]:2222")):
+            lines = [f"{address} {key.kind} {key.data}\n" for key in hosts.get(name, ())]
+            text = "".join([f"# {address} SSH-2.0-OpenSSH_9.2\n", *lines])
+            (self._directory / f"port-{port}").write_text(text)
+
+
+@pytest.fixture
+def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Network:
+    scanner = tmp_path / "ssh-keyscan"
+    scanner.write_text(SCANNER)
+    scanner.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    return Network(tmp_path)
+
+
+def inventory(**fingerprints: str) -> Inventory:
+    hosts = (
+        Host(name="master", address="10.0.0.1", role="control-plane", fingerprint=fingerprints.get("master")),
+        Host(name="node1", address="10.0.0.1", port=2222, role="worker", fingerprint=fingerprints.get("node1")),
+    )
+    return Inventory(file=Path("/hosts.yaml"), cluster="shop", hub=Hub(endpoint="10.0.0.1"), hosts=hosts)
+
+
+def test_the_fingerprint_is_the_one_that_ssh_prints(tmp_path: Path) -> None:
+    process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "id"])
+    kind, data = (tmp_path / "id.pub").read_text().split()[:2]
+    printed = process.run(["ssh-keygen", "-l", "-f", tmp_path / "id.pub"]).stdout
+    assert HostKey(kind, data).fingerprint in printed.split()
+
+
+def test_the_best_key_of_each_host_is_pinned_when_first_seen(network: Network) -> None:
+    network.shows(master=[RSA, ED], node1=[ED2])
+    pinned = pin(inventory(), known_hosts=network.known_hosts)
+    assert [(p.host, p.key, p.new) for p in pinned] == [("master", ED, True), ("node1", ED2, True)]
+    assert network.known_hosts.read_text().splitlines() == [
+        f"10.0.0.1 {ED.kind} {ED.data}",
+        f"[10.0.0.1]:2222 {ED2.kind} {ED2.data}",
+    ]
+    assert stat.S_IMODE(network.known_hosts.stat().st_mode) == 0o600
+
+
+def test_a_second_run_finds_the_same_keys_and_writes_nothing(network: Network) -> None:
+    network.shows(master=[ED], node1=[ED2])
+    pin(inventory(), known_hosts=network.known_hosts)
+    before = network.known_hosts.stat()
+    pinned = pin(inventory(), known_hosts=network.known_hosts)
+    assert [p.new for p in pinned] == [False, False]
+    assert network.known_hosts.stat().st_ino == before.st_ino
+
+
+def test_a_changed_key_is_refused_with_both_fingerprints_and_the_way_to_accept_it(network: Network) -> None:
+    network.shows(master=[ED], node1=[ED2])
+    pin(inventory(), known_hosts=network.known_hosts)
+    kept = network.known_hosts.read_text()
+    network.shows(master=[ED], node1=[ED, RSA])
+    with pytest.raises(HostKeyError, match="the ssh host key of node1 is not the expected one") as caught:
+        pin(inventory(), known_hosts=network.known_hosts)
+    assert ED2.fingerprint in caught.value.context[0]
+    assert ED.fingerprint in caught.value.context[0]
+    assert network.known_hosts.read_text() == kept
+    assert caught.value.command == f"ssh-keygen -f {network.known_hosts} -R '[10.0.0.1]:2222'"
+    process.run(["sh", "-c", caught.value.command])
+    assert [p.new for p in pin(inventory(), known_hosts=network.known_hosts)] == [False, True]
+
+
+def test_a_pinned_key_stays_when_the_host_gets_a_better_one_beside_it(network: Network) -> None:
+    network.shows(master=[RSA], node1=[ED2])
+    pin(inventory(), known_hosts=network.known_hosts)
+    network.shows(master=[ED, RSA], node1=[ED2])
+    assert pin(inventory(), known_hosts=network.known_hosts)[0].key == RSA
+
+
+def test_a_fingerprint_of_the_inventory_must_match(network: Network) -> None:
+    network.shows(master=[ED, RSA], node1=[ED2])
+    with pytest.raises(HostKeyError) as caught:
+        pin(inventory(node1=ED.fingerprint), known_hosts=network.known_hosts)
+    assert caught.value.context == (
+        f"node1: the inventory gives {ED.fingerprint}, the host shows {ED2.fingerprint} (ssh-ed25519)",
+    )
+    assert not network.known_hosts.exists()
+    pinned = pin(inventory(master=RSA.fingerprint), known_hosts=network.known_hosts)
+    assert pinned[0].key == RSA
+
+
+def test_a_fingerprint_of_the_inventory_replaces_an_earlier_pin(network: Network) -> None:
+    network.shows(master=[ED], node1=[ED2])
+    pin(inventory(), known_hosts=network.known_hosts)
+    network.shows(master=[RSA], node1=[ED2])
+    pinned = pin(inventory(master=RSA.fingerprint), known_hosts=network.known_hosts)
+    assert (pinned[0].key, pinned[0].new) == (RSA, True)
+    assert ED.data not in network.known_hosts.read_text()
+
+
+def test_hosts_that_do_not_answer_are_all_named(network: Network) -> None:
+    network.shows()
+    with pytest.raises(HostKeyError, match="no ssh server answers on master, node1") as caught:
+        pin(inventory(), known_hosts=network.known_hosts)
+    assert caught.value.context == ("master: 10.0.0.1 port 22", "node1: 10.0.0.1 port 2222")

@@ -1,0 +1,79 @@
+"""What a load tells is heard to its end."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from urllib3.exceptions import ProtocolError
+
+from maas.errors import ClusterError
+from maas.loadtest import runner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LINES = [b'{"second": 1}\n', b'{"second": 2}\n{"sec', b'ond": 3}\n', b'{"orders": []}\n']
+
+
+class Answer:
+    """A log as it comes over a connection, which stays open until it is closed."""
+
+    def __init__(self, content: list[bytes | Exception]) -> None:
+        self.content = content
+        self.closed = False
+
+    def stream(self) -> Iterator[bytes]:
+        for chunk in self.content:
+            if isinstance(chunk, Exception):
+                raise chunk
+            yield chunk
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def cluster(*answers: Answer, phases: list[str]) -> Any:
+    given, left = iter(answers), iter(phases)
+    core = SimpleNamespace(
+        read_namespaced_pod_log=lambda *_, **__: next(given),
+        read_namespaced_pod=lambda *_: SimpleNamespace(status=SimpleNamespace(phase=next(left))),
+    )
+    return SimpleNamespace(core=core)
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr("time.sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+
+
+def test_a_stream_that_breaks_off_is_opened_again_and_nothing_is_told_twice() -> None:
+    broken = cluster(Answer([*LINES[:2], ProtocolError("gone")]), Answer([*LINES]), phases=["Running", "Succeeded"])
+    assert list(runner._log(broken, "load")) == [
+        '{"second": 1}',
+        '{"second": 2}',
+        '{"second": 3}',
+        '{"orders": []}',
+    ]
+
+
+def test_the_connection_ends_with_the_last_line_that_is_read() -> None:
+    answer = Answer([*LINES, b'{"more": 1}\n'])
+    for line in runner._log(cluster(answer, phases=["Running"]), "load"):
+        if "orders" in line:
+            break
+    assert answer.closed
+
+
+def test_a_load_that_says_nothing_for_a_minute_is_given_up() -> None:
+    silent = cluster(*[Answer([ProtocolError("gone")])] * 100, phases=["Running"] * 100)
+    assert list(runner._log(silent, "load")) == []
+
+
+def test_a_load_that_stops_says_why() -> None:
+    stopped = cluster(Answer([b"Traceback (most recent call last):\n"]), phases=["Failed"])
+    with pytest.raises(ClusterError, match="the load stopped"):
+        list(runner._log(stopped, "load"))
