@@ -19,19 +19,19 @@ HERE = Path(__file__).parent
 FILES = sorted(HERE.glob("*_test.yaml"))
 CHART = render.umbrella() / "charts" / "kube-prometheus"
 ALONE = (("rules.enabled", "true"), ("dashboards.enabled", "false"))
-"""Dashboards are most of the chart's text, and none of these tests is about them."""
+"""Without the dashboards, which are most of the chart's text and not tested here."""
 RUNBOOKS = paths.content() / "docs" / "runbooks"
 
 
 @lru_cache
 def groups() -> dict[str, list[dict[str, Any]]]:
-    """The rule groups of the chart with everything on, by file, as Prometheus gets them."""
+    """Return the rule groups of the chart with everything enabled, by file, as Prometheus loads them."""
     return rules.rendered(render.objects(Request(CHART, settings=ALONE)))
 
 
 @dataclass(frozen=True)
 class Case:
-    """One question of a file of tests to an alert, and the labels that are expected of what fires."""
+    """A case of a test file: an alert, and the labels of the instances that are expected to fire."""
 
     alert: str
     fires: tuple[dict[str, str], ...]
@@ -44,7 +44,7 @@ def parsed(file: Path) -> dict[str, Any]:
 
 
 def cases() -> list[Case]:
-    """Every question that any file of tests asks of an alert."""
+    """Return the cases of all test files."""
     return [
         Case(question["alertname"], tuple(fired["exp_labels"] for fired in question.get("exp_alerts", [])))
         for file in FILES
@@ -54,11 +54,11 @@ def cases() -> list[Case]:
 
 
 def run(file: Path, scratch: Path) -> str:
-    """What promtool says of a file of tests; nothing when all is as expected, also from an earlier run."""
+    """Run promtool on a test file and return its complaints; a run that passed before is not repeated."""
     promtool = tools.tool("promtool")
     total = hashlib.sha256(str(promtool.parent.name).encode() + file.read_bytes())
     for name in parsed(file)["rule_files"]:
-        # Of the texts only the labels are tested, elsewhere: promtool would want every text again in every case.
+        # Annotations are tested elsewhere; with them, promtool would require every text again in every case.
         bare = [
             {**group, "rules": [{k: v for k, v in rule.items() if k != "annotations"} for rule in group["rules"]]}
             for group in groups()[name.removesuffix(".yaml")]

@@ -1,4 +1,4 @@
-"""The page that lists all alerts says what they are, when they fire, and what changes them."""
+"""docs/alerts.md lists every alert with its meaning, its duration and the values that change it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def row(name: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_a_row_has_severity_duration_meaning_and_thresholds_with_their_units() -> None:
+def test_a_row_has_severity_duration_summary_and_thresholds_with_units() -> None:
     link, severity, after, says, thresholds = row("CalicoDataplaneSlow")
     assert link == "[CalicoDataplaneSlow](runbooks/CalicoDataplaneSlow.md)"
     assert (severity, after) == ("warning", "15m")
-    assert says == "Calico takes long to apply changes to a node's network."
+    assert says == "Calico is slow to program the network of a node."
     assert thresholds == "`calicoApplyTime` (10s)"
     assert row("NodeMemoryHighUtilization")[-1] == "`nodeMemoryPercent` (90 %)"
     assert row("OpenVpnPeerFlapping")[2] == "at once"

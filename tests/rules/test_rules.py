@@ -1,4 +1,4 @@
-"""Every alert fires when it should and keeps still when it should; every recorded number is right."""
+"""Every alert fires when it should and only then, every record has the right value, and every text is usable."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 SOURCES = rules.load(CHART)
 HEADINGS = ["Confirm", "Fix", "Silence"]
+PAGES = sorted(set(RUNBOOKS.glob("*.md")) - {RUNBOOKS / "README.md"})
 
 
 def rendered(kind: str) -> Iterator[dict[str, Any]]:
-    """The rules of a kind, `alert` or `record`, of the whole chart."""
+    """Yield the chart's rules of a kind, `alert` or `record`."""
     for found in groups().values():
         for group in found:
             yield from (rule for rule in group["rules"] if kind in rule)
@@ -39,7 +40,7 @@ def test_rules_behave_as_their_tests_say(file: Path, tmp_path: Path) -> None:
     assert not said, said
 
 
-def test_promtool_has_nothing_against_the_rules() -> None:
+def test_promtool_accepts_the_rules() -> None:
     assert list(rules.broken({name: {"groups": found} for name, found in groups().items()})) == []
 
 
@@ -47,28 +48,27 @@ def test_every_file_of_rules_has_tests() -> None:
     assert {name.removesuffix(".yaml") for file in FILES for name in parsed(file)["rule_files"]} == groups().keys()
 
 
-def test_names_are_those_that_runbooks_and_dashboards_elsewhere_know() -> None:
+def test_the_names_of_the_community_are_kept() -> None:
     assert names("alert-names.txt") <= {rule["alert"] for rule in rendered("alert")}
     assert names("record-names.txt") <= {rule["record"] for rule in rendered("record")}
 
 
-def test_every_alert_is_seen_firing_and_keeping_still() -> None:
+def test_every_alert_has_a_case_that_fires_and_one_that_does_not() -> None:
     wanted = {(rule["alert"], rule["labels"]["severity"]) for rule in rendered("alert")}
     fired = {(case.alert, labels.get("severity")) for case in cases() for labels in case.fires}
-    assert wanted - fired == set(), "never seen firing"
-    # A case in which one severity fires and the other does not shows the other keeping still.
-    still = {
+    assert wanted - fired == set(), "no case in which it fires"
+    # A case in which one severity fires and another does not counts as a quiet case of the other.
+    quiet = {
         (name, severity)
         for case in cases()
         for name, severity in wanted
         if name == case.alert and severity not in {labels.get("severity") for labels in case.fires}
     }
-    # What always fires is never still.
-    assert wanted - still == {("Watchdog", "none")}
-    assert {case.alert for case in cases()} <= {name for name, _ in wanted}, "tests of alerts that there are not"
+    assert wanted - quiet == {("Watchdog", "none")}, "no case in which it does not fire"
+    assert {case.alert for case in cases()} <= {name for name, _ in wanted}, "cases for alerts that do not exist"
 
 
-def test_every_recorded_number_is_checked() -> None:
+def test_every_record_has_a_case() -> None:
     asked = " ".join(
         question["expr"]
         for file in FILES
@@ -80,13 +80,13 @@ def test_every_recorded_number_is_checked() -> None:
     assert {rule["record"] for rule in rendered("record")} - checked == set()
 
 
-def test_no_rule_breaks_when_an_exporter_is_replaced() -> None:
+def test_no_rule_fails_while_an_exporter_is_replaced() -> None:
     found = [rule for kind in ("alert", "record") for rule in rendered(kind) if promql.ambiguous(rule["expr"])]
     assert found == []
 
 
-def test_what_is_recorded_is_evaluated_before_who_reads_it(file: Path) -> None:
-    """promtool takes groups in any order unless it is told one, and a test near its limit then fails now and then."""
+def test_records_are_evaluated_before_the_rules_that_read_them(file: Path) -> None:
+    """promtool evaluates groups in any order without `group_eval_order`, which makes cases near a threshold flaky."""
     tested = parsed(file)
     order = tested.get("group_eval_order", [])
     found = [group for name in tested["rule_files"] for group in groups()[name.removesuffix(".yaml")]]
@@ -97,19 +97,19 @@ def test_what_is_recorded_is_evaluated_before_who_reads_it(file: Path) -> None:
         assert not before or before <= set(order[: order.index(group["name"])])
 
 
-def test_texts_use_labels_that_the_alert_has() -> None:
+def test_texts_use_only_labels_of_their_alert() -> None:
     labels: dict[str, list[set[str]]] = {}
     for case in cases():
         labels.setdefault(case.alert, []).extend(set(fired) for fired in case.fires)
     for rule in rendered("alert"):
         texts = rule["annotations"]["summary"] + rule["annotations"]["description"]
-        # What stands behind `with` may be missing.
+        # A label tested by `with` may be missing.
         certain = set(re.findall(r"\$labels\.(\w+)", texts)) - set(re.findall(r"with \$labels\.(\w+)", texts))
         for of_case in labels[rule["alert"]]:
             assert certain <= of_case, f"{rule['alert']}: {certain - of_case}"
 
 
-def test_every_alert_says_what_happened_and_where_help_is() -> None:
+def test_every_alert_has_a_summary_a_description_and_a_runbook() -> None:
     for rule in rendered("alert"):
         annotations = rule["annotations"]
         assert annotations["summary"].endswith("."), rule["alert"]
@@ -119,22 +119,49 @@ def test_every_alert_says_what_happened_and_where_help_is() -> None:
         assert rule["labels"]["severity"] in {"critical", "warning", "info", "none"}
 
 
+def test_durations_in_descriptions_are_those_of_the_rules() -> None:
+    """"for more than 15 minutes" in a description means `for: 15m`."""
+    for rule in rendered("alert"):
+        for number, unit in re.findall(r"more than (\d+) (minute|hour|day)s?\b", rule["annotations"]["description"]):
+            assert f"{number}{unit[0]}" == rule.get("for"), rule["alert"]
+
+
 def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
-    pages = {file.stem for file in RUNBOOKS.glob("*.md")} - {"README"}
-    assert pages == {rule["alert"] for rule in rendered("alert")}
+    assert {page.stem for page in PAGES} == {rule["alert"] for rule in rendered("alert")}
 
 
-@pytest.mark.parametrize("page", sorted(RUNBOOKS.glob("[!R]*.md")), ids=lambda page: str(page.stem))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.stem))
 def test_a_runbook_says_how_to_confirm_to_fix_and_to_silence(page: Path) -> None:
     lines = page.read_text(encoding="utf-8").splitlines()
     assert lines[0] == f"# {page.stem}"
-    assert lines[2], "the first paragraph says what it means"
+    assert lines[2], "the first paragraph describes the alert"
     assert [line.removeprefix("## ") for line in lines if line.startswith("## ")] == HEADINGS
     assert len(" ".join(lines).split()) >= 50
     assert max(map(len, lines)) <= 120
 
 
-def test_what_switches_a_group_is_a_value() -> None:
+def test_the_index_of_runbooks_lists_the_alerts_of_every_file_of_rules() -> None:
+    index = (RUNBOOKS / "README.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^### .*\(`(\S+)\.yaml`\)\n((?:(?!^#).*\n)*)", index, flags=re.MULTILINE)
+    listed = {name: re.findall(r"\[(\w+)\]\(\1\.md\)", links) for name, links in sections}
+    alerts_of = {
+        file.name: list(dict.fromkeys(alert.alert for group in file.groups for alert in group.alerts))
+        for file in SOURCES
+    }
+    assert listed == {name: found for name, found in alerts_of.items() if found}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.stem))
+def test_a_runbook_names_only_alerts_and_thresholds_that_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    known = {rule["alert"] for rule in rendered("alert")}
+    thresholds = {name for source in SOURCES for name in source.thresholds}
+    assert set(re.findall(r"rules\.thresholds\.(\w+)", text)) <= thresholds
+    assert set(re.findall(r"rules\.alerts\.(\w+)", text)) <= known
+    assert set(re.findall(r"\]\((\w+)\.md\)", text)) <= known
+
+
+def test_the_condition_of_a_group_is_a_value() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
     for when in {one.when for source in SOURCES for group in source.groups for one in (group, *group.rules)}:
         at = values
@@ -144,7 +171,7 @@ def test_what_switches_a_group_is_a_value() -> None:
 
 
 def alerts(**settings: str) -> dict[str, dict[str, Any]]:
-    """The alerts with some values, by name."""
+    """Return the alerts that the chart renders with some values, by name."""
     pairs = dict(ALONE) | {path.replace("__", "."): value for path, value in settings.items()}
     found = rules.rendered(render.objects(Request(CHART, settings=tuple(pairs.items()))))
     return {
@@ -152,7 +179,7 @@ def alerts(**settings: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def test_an_alert_can_be_switched_off_and_its_neighbours_stay() -> None:
+def test_an_alert_can_be_disabled_alone() -> None:
     found = alerts(rules__alerts="""{"KubeJobFailed": {"enabled": false}}""")
     assert "KubeJobFailed" not in found
     assert "KubeJobNotCompleted" in found
@@ -165,13 +192,13 @@ def test_an_alert_can_have_another_duration_severity_and_labels() -> None:
     assert rule["labels"] == {"severity": "critical", "team": "shop"}
 
 
-def test_a_group_can_be_switched_off() -> None:
+def test_a_group_can_be_disabled() -> None:
     found = alerts(rules__groups='{"kubernetes-apps": false}')
     assert "KubeJobFailed" not in found
     assert "KubeCPUOvercommit" in found
 
 
-def test_nothing_is_missed_that_is_not_collected() -> None:
+def test_alerts_on_absent_targets_need_the_scrape() -> None:
     assert "KubeletDown" not in alerts(scrapes__kubelet__enabled="false")
     assert "KubeSchedulerDown" not in alerts(scrapes__kubeScheduler="false")
 
@@ -183,24 +210,24 @@ def test_a_threshold_reaches_the_expression_and_the_text() -> None:
     assert "2000000000" in many["expr"]
 
 
-def test_runbooks_may_be_elsewhere() -> None:
+def test_runbooks_can_be_hosted_elsewhere() -> None:
     found = alerts(rules__runbookUrl='"https://wiki.example.org/{alert}?from=alert"')
     assert found["KubeJobFailed"]["annotations"]["runbook_url"] == "https://wiki.example.org/KubeJobFailed?from=alert"
 
 
-def test_nothing_is_left_of_the_sources_own_words() -> None:
+def test_the_syntax_of_the_sources_is_not_rendered() -> None:
     assert not re.search(r"\$\{|\bwhen: |thresholds:", yaml.safe_dump(groups()))
 
 
 OWN = '{"shop": {"groups": [{"name": "shop", "rules": [%s]}]}}'
 
 
-def test_rules_of_the_user_come_beside_ours() -> None:
+def test_rules_of_the_user_are_added() -> None:
     own = OWN % '{"alert": "ShopClosed", "expr": "absent(up{job=\\"shop\\"})"}'
     assert "ShopClosed" in alerts(rules__additional=own)
 
 
-def test_a_broken_expression_of_the_user_is_refused_and_named() -> None:
+def test_an_invalid_expression_of_the_user_is_rejected_by_name() -> None:
     own = yaml.safe_load(OWN % '{"alert": "ShopClosed", "expr": "sum(by"}')
     with pytest.raises(ChartError) as refused:
         rules.refuse_broken({"kube-prometheus": {"rules": {"additional": own}}})
@@ -211,7 +238,7 @@ def test_a_broken_expression_of_the_user_is_refused_and_named() -> None:
 
 
 @pytest.mark.parametrize("values", [{}, {"kube-prometheus": None}, {"kube-prometheus": {"rules": {"additional": [1]}}}])
-def test_values_without_rules_of_the_user_are_left_to_the_schema(values: dict[str, Any]) -> None:
+def test_values_without_valid_rules_of_the_user_are_left_to_the_schema(values: dict[str, Any]) -> None:
     rules.refuse_broken(values)
 
 
@@ -233,13 +260,13 @@ def test_values_without_rules_of_the_user_are_left_to_the_schema(values: dict[st
         ("rules.runbookUrl", '"https://wiki.example.org/"', "runbookUrl"),
     ],
 )
-def test_a_value_that_means_nothing_is_refused_and_named(path: str, value: str, complaint: str) -> None:
+def test_an_invalid_value_is_rejected_by_name(path: str, value: str, complaint: str) -> None:
     with pytest.raises(ChartError) as refused:
         render.render(Request(CHART, settings=((path, value),)))
     assert complaint in "\n".join(refused.value.context)
 
 
-def test_a_file_of_rules_with_an_unknown_word_or_threshold_is_refused(tmp_path: Path) -> None:
+def test_a_file_of_rules_with_an_unknown_key_or_threshold_is_rejected(tmp_path: Path) -> None:
     directory = tmp_path / "files" / "rules"
     directory.mkdir(parents=True)
     (directory / "a.yaml").write_text("groups: [{name: a, rules: [{record: b, expr: 'c > ${d}'}]}]", encoding="utf-8")
