@@ -120,7 +120,7 @@ def test_every_alert_has_a_summary_a_description_and_a_runbook() -> None:
 
 
 def test_durations_in_descriptions_are_those_of_the_rules() -> None:
-    """"for more than 15 minutes" in a description means `for: 15m`."""
+    """A description that says "for more than 15 minutes" belongs to a rule with `for: 15m`."""
     for rule in rendered("alert"):
         for number, unit in re.findall(r"more than (\d+) (minute|hour|day)s?\b", rule["annotations"]["description"]):
             assert f"{number}{unit[0]}" == rule.get("for"), rule["alert"]
