@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from maas import components, console, lab, paths, process
+from maas import components, console, files, lab, paths, process
 from maas.bundle import Bundle, restaurant_image, tools
 from maas.cluster import certificates, helm_release, tunnel
 from maas.cluster.smoke_tests import verify
@@ -198,7 +198,7 @@ def examine(read: Inventory, state: Path, *, without: Sequence[str] = ()) -> Exa
         )
     everything = absent | facts
     seen = {name: fact.model_dump(mode="json") for name, fact in everything.items()}
-    paths.write_private(state / _FACTS, json.dumps(seen).encode())
+    files.write_private(state / _FACTS, json.dumps(seen).encode())
     earlier = state / _PLAN
     previous = network_plan.Plan.from_json(earlier.read_text(encoding="utf-8")) if earlier.exists() else None
     made = network_plan.make(read, everything, previous=previous)

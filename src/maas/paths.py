@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 _PRIVATE = 0o700
-_PRIVATE_FILE = 0o600
 
 
 def content() -> Path:
@@ -52,14 +51,3 @@ def state(cluster: str) -> Path:
     path.mkdir(exist_ok=True, mode=_PRIVATE)
     path.chmod(_PRIVATE)
     return path
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner may read; others see the old content or the new one, never a part."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _PRIVATE_FILE), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from maas import components, console
+from maas import components, console, files
 from maas.bundle import cache, debian, sources
 from maas.bundle.manifest import FILE, Bundle, Item, Manifest, Origin, Unavailable, describe, write
 from maas.components import Binary, Image, Packages, Tool
@@ -137,7 +137,7 @@ class _Target:
         before = self.old.get(str(fields["path"]))
         if before and before.key == fields["key"] and path.is_file() and path.stat().st_size == before.size:
             return Item.model_validate({**fields, "sha256": before.sha256, "size": before.size})
-        cache.place(source, path, mode=0o755 if fields["kind"] == "binary" else 0o644)
+        files.copy(source, path, mode=0o755 if fields["kind"] == "binary" else 0o644)
         return describe(path, **fields)
 
 

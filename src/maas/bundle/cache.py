@@ -7,19 +7,18 @@ interrupted run leaves nothing half made and the next one goes on where it stopp
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import hashlib
 import json
-import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maas import console, paths
+from maas import console, files, paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 _WEEK = 7 * 24 * 3600
 
@@ -77,36 +76,19 @@ def forget_old(directory: Path) -> None:
 
     Whoever asks for one touches it. The newest file is the clock, since that of the process may be another.
     """
-    files = {}
+    times = {}
     for file in directory.iterdir():
         with contextlib.suppress(FileNotFoundError):
-            files[file] = file.stat().st_mtime
-    newest = max(files.values(), default=0.0)
-    for file, touched in files.items():
+            times[file] = file.stat().st_mtime
+    newest = max(times.values(), default=0.0)
+    for file, touched in times.items():
         if touched < newest - _WEEK:
             file.unlink(missing_ok=True)
 
 
-def place(source: Path, target: Path, *, mode: int) -> None:
-    """Copy a file to its place by one rename; never a link, so that a damaged bundle cannot damage the cache."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.new")
-    shutil.copyfile(source, temporary)
-    temporary.chmod(mode)
-    temporary.replace(target)
-
-
-@contextlib.contextmanager
-def lock(name: str) -> Iterator[None]:
-    """Let one process at a time do the work of this name; a second one says that it waits, and waits."""
-    path = paths.cache() / f"{name}.lock"
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            console.line(f"waiting for another run that holds {path}")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def lock(name: str) -> AbstractContextManager[None]:
+    """Hold a lock of the cache until the end of the block; wait for it, with a line that says so."""
+    return files.lock(paths.cache() / f"{name}.lock", command=f"work on the {name}", on_wait=console.line)
 
 
 def _entry(name: str, digest: str) -> Path:

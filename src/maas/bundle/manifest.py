@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from maas import files
 from maas.bundle import cache, oci
 from maas.components import ARCHITECTURE, On, Sha256
 from maas.errors import BundleError
@@ -179,7 +180,7 @@ class Bundle:
         path = f"images/{name}.tar"
         with cache.scratch() as scratch:
             oci.convert(archive, scratch / "image.tar", reference=reference)
-            cache.place(scratch / "image.tar", self.directory / path, mode=0o644)
+            files.copy(scratch / "image.tar", self.directory / path)
         item = describe(
             self.directory / path,
             name=name,
@@ -201,9 +202,7 @@ def write(directory: Path, manifest: Manifest) -> Bundle:
     path = directory / FILE
     content = manifest.text().encode()
     if not path.exists() or path.read_bytes() != content:
-        temporary = path.with_name(".manifest.new")
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        files.write(path, content)
     bundle = Bundle(directory, manifest, hashlib.sha256(content).hexdigest())
     for extra in bundle.files() - {FILE, *(item.path for item in manifest.items)}:
         (directory / extra).unlink()

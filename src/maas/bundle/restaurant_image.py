@@ -16,7 +16,7 @@ import docker.errors
 from ruamel.yaml import YAML
 
 from maas import bundle as bundles
-from maas import components, console, lab, paths, process
+from maas import components, console, files, lab, paths, process
 from maas.bundle import Bundle, cache
 from maas.errors import BundleError, UsageError
 
@@ -116,11 +116,8 @@ def _build(client: DockerClient, kept: Path, step: Phase) -> None:
         ) from error
     step.note("saving")
     kept.parent.mkdir(parents=True, exist_ok=True)
-    fresh = kept.with_suffix(".part")
-    with fresh.open("wb") as file:
-        for chunk in image.save(named=reference()):
-            file.write(chunk)
-    fresh.replace(kept)
+    with files.replacing(kept) as fresh, fresh.open("wb") as file:
+        file.writelines(image.save(named=reference()))
     cache.forget_old(kept.parent)
     for leftover in former - {str(image.id)}:
         with contextlib.suppress(docker.errors.APIError):  # a container of somebody may run it

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 
-from maas import console, paths
+from maas import console, files, paths
 from maas.cluster import tunnel
 from maas.cluster.client import Cluster
 from maas.cluster.helm_release import RELEASE
@@ -105,7 +105,7 @@ def credentials(
         console.data(issued)
         return
     text = wrap(cluster, token=issued, cluster_name=name, user=grant.account)
-    paths.write_private(kubeconfig, text.encode())
+    files.write_private(kubeconfig, text.encode())
     console.line(f"{kubeconfig} gives {grant} for {ttl}; it holds a secret and only you can read it")
 
 

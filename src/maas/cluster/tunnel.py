@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
-from maas import paths, process
+from maas import files, paths, process
 from maas.cluster.client import Cluster
 from maas.errors import ClusterError, ProcessError, UsageError
 
@@ -66,7 +66,7 @@ def _load(state: Path) -> Access:
 
 
 def _save(state: Path, access: Access) -> None:
-    paths.write_private(state / _FILE, access.model_dump_json(indent=1).encode())
+    files.write_private(state / _FILE, access.model_dump_json(indent=1).encode())
 
 
 def _lead(state: Path, access: Access) -> None:
@@ -151,7 +151,7 @@ def establish(state: Path, *, ssh: Sequence[str], api: str, admin: str) -> Clust
     file = state / "kubeconfig"
     text = io.BytesIO()
     YAML().dump(config, text)
-    paths.write_private(file, text.getvalue())
+    files.write_private(file, text.getvalue())
     return Cluster(file)
 
 

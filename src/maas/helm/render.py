@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 import zstandard
 
-from maas import paths
+from maas import files, paths
 from maas.bundle import cache
 from maas.helm.client import Helm, Major
 
@@ -142,9 +142,6 @@ def _kept(request: Request, form: str, make: Callable[[Request], str]) -> str:
         kept.touch()
         return zstandard.decompress(kept.read_bytes()).decode()
     text = make(request)
-    # Written beside its place first: another process may be reading.
-    fresh = kept.with_suffix(f".{hashlib.sha256(text.encode()).hexdigest()[:8]}")
-    fresh.write_bytes(zstandard.compress(text.encode()))
-    fresh.replace(kept)
+    files.write(kept, zstandard.compress(text.encode()))
     cache.forget_old(directory)
     return text

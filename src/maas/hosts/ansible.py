@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from maas import console, paths, process
 from maas.errors import HostsError, ProcessError
+from maas.files import write_private
 from maas.hosts import journal, pki
 from maas.hosts.ansible_inventory import ansible_inventory
-from maas.paths import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

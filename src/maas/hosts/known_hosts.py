@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from maas import process
 from maas.errors import HostKeyError, ProcessTimeoutError
-from maas.paths import write_private
+from maas.files import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -29,8 +29,8 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from maas.errors import PkiError
+from maas.files import write_private
 from maas.hosts.tls_crypt import ServerKey
-from maas.paths import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

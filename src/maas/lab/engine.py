@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import select
 import shutil
@@ -20,7 +19,7 @@ import docker
 import docker.errors
 import requests
 
-from maas import paths, process
+from maas import console, files, paths, process
 from maas.errors import LabError
 from maas.lab import host_state
 
@@ -216,8 +215,7 @@ def lock() -> Iterator[None]:
     """One at a time: starting and stopping the engine, and choosing networks, concern every lab of the machine."""
     directory = host_state.RUN if os.geteuid() == 0 else Path(tempfile.gettempdir()) / f"maas-{os.geteuid()}"
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / "lab.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with files.lock(directory / "lab.lock", command="work on the lab's engine", on_wait=console.line):
         yield
 
 

@@ -10,9 +10,6 @@ it or nothing.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
 import shutil
 import tarfile
 import zlib
@@ -22,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from maas import console
+from maas import console, files
 from maas.bundle import cache
 from maas.errors import ReleaseError, UsageError, VerificationError
 from maas.release import checksums
@@ -164,7 +161,7 @@ def publish(release: Path, root: Path, version: str, *, metadata: Path) -> str:
         VerificationError: The index or an archive is none.
     """
     root.mkdir(parents=True, exist_ok=True)
-    with _locked(root):
+    with files.lock(root / _LOCK, command=f"publication of {version}", on_wait=console.line):
         published, target = _index(root), root / version
         known = {str(entry["version"]) for listed in published.values() for entry in listed}
         _look_back(root, known, version)
@@ -181,12 +178,12 @@ def publish(release: Path, root: Path, version: str, *, metadata: Path) -> str:
             _compare(release, target)
         else:
             _place(release, target)
-        _write(root / METADATA, metadata.read_text(encoding="utf-8"))
+        _write_changed(root / METADATA, metadata.read_text(encoding="utf-8"))
         if version in known:
             return "is published already"
         for name, entry in fresh.items():
             published.setdefault(name, []).append(entry)
-        _write(root / FILE, text(published))
+        _write_changed(root / FILE, text(published))
     return f"{len(fresh)} charts, {len(known) + 1} versions in the index"
 
 
@@ -231,41 +228,11 @@ def _place(release: Path, target: Path) -> None:
     shutil.rmtree(part, ignore_errors=True)  # of an interrupted run; nobody reads it
     part.mkdir()
     for file in sorted(release.iterdir()):
-        shutil.copyfile(file, part / file.name)
-        (part / file.name).chmod(0o644)
+        files.copy(file, part / file.name)
     part.chmod(0o755)
-    _sync(part)
     part.rename(target)
-    _sync(target.parent)
 
 
-def _write(file: Path, content: str) -> None:
-    if file.exists() and file.read_text(encoding="utf-8") == content:
-        return
-    fresh = file.with_name(f".{file.name}.new")
-    fresh.write_text(content, encoding="utf-8")
-    fresh.chmod(0o644)
-    fresh.replace(file)
-    _sync(file.parent)
-
-
-def _sync(directory: Path) -> None:
-    for path in (*directory.glob("*"), directory):
-        if path.is_dir() and path != directory:
-            continue
-        number = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
-
-
-@contextlib.contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    with (root / _LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            console.line(f"waiting for another run that publishes to {root}")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _write_changed(file: Path, content: str) -> None:
+    if not file.exists() or file.read_text(encoding="utf-8") != content:
+        files.write(file, content)

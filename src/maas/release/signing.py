@@ -24,7 +24,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from maas import paths, process
+from maas import files, paths, process
 from maas.errors import ProcessError, ReleaseError, UsageError, VerificationError
 from maas.release import provenance
 
@@ -218,7 +218,7 @@ def generate(directory: Path, *, passphrase: Path) -> tuple[Path, Path]:
     text = base64.encodebytes(json.dumps(kept).encode()).decode().replace("\n", "")
     body = "\n".join(text[at : at + 64] for at in range(0, len(text), 64))
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    paths.write_private(private, f"-----BEGIN {_SECRET}-----\n{body}\n-----END {_SECRET}-----\n".encode())
+    files.write_private(private, f"-----BEGIN {_SECRET}-----\n{body}\n-----END {_SECRET}-----\n".encode())
     encoding, form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     public.write_bytes(key.public_key().public_bytes(encoding, form))
     return private, public

@@ -17,7 +17,7 @@ from urllib.parse import urljoin
 
 import httpx
 
-from maas import console, paths
+from maas import console, files, paths
 from maas.bundle import cache, restaurant_image
 from maas.errors import ReleaseError, UsageError, VerificationError
 from maas.release import app_image, checksums, helm_provenance, oci, provenance, repository, signing
@@ -349,4 +349,4 @@ def _look_back(subject: Subject) -> None:
             hint=f"somebody keeps newer versions from you; if that is right, remove {kept}",
         )
     kept.parent.mkdir(exist_ok=True, mode=0o700)
-    paths.write_private(kept, json.dumps({"where": subject.where, "seen": now}).encode())
+    files.write_private(kept, json.dumps({"where": subject.where, "seen": now}).encode())

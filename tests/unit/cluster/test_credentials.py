@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from maas import paths
+from maas import files, paths
 from maas.cluster import credentials, tunnel
 from maas.cluster.credentials import Grant
 from maas.errors import UsageError
@@ -53,7 +53,7 @@ def test_a_private_file_is_private_and_replaces_the_old_one_whole(tmp_path: Path
     file = tmp_path / "kubeconfig"
     file.write_text("old")
     file.chmod(0o644)
-    paths.write_private(file, b"new")
+    files.write_private(file, b"new")
     assert file.read_text() == "new"
     assert file.stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == [file]
