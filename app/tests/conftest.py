@@ -24,20 +24,21 @@ from restaurant.people import service as people
 from restaurant.people.models import LoginSession, User
 from restaurant.people.permissions import Role
 from restaurant.settings import Settings
+from support import make_settings
 
 # What whoever runs the tests has set for a service of their own is not for the ones started here.
 for _name in [name for name in os.environ if name.startswith("RESTAURANT_")]:
     del os.environ[_name]
 
-#: What passwords are kept with. Tests have hundreds of people, whose passwords nobody is after.
-HASHER = people._HASHER
-people._HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
-SECRET = "a key for tests, which is long enough to be taken"
-
-
-def make_settings(url: str, **values: object) -> Settings:
-    return Settings.model_validate({"database_url": url, "secret_key": SECRET, "database_pool_size": 10, **values})
+@pytest.fixture(scope="session", autouse=True)
+def real_hasher() -> Iterator[PasswordHasher]:
+    """What passwords are really hashed with: tests have hundreds of people, so they get a cheap hash instead."""
+    real = people.HASHER
+    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(people, "HASHER", cheap)
+        yield real
 
 
 def _prepare(settings: Settings) -> None:

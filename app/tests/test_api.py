@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from flask.testing import FlaskClient
 
-COMMITTED = Path(__file__).parent.parent / "openapi.json"
+from support import COMMITTED
 
 
 def test_the_committed_document_is_the_served_one(client: FlaskClient) -> None:

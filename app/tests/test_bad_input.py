@@ -24,7 +24,7 @@ from restaurant.http.api import Api, Operation
 from restaurant.http.guard import Guard
 from restaurant.people.permissions import Access, Role
 from restaurant.types import LARGEST
-from test_evening import add, post, seat
+from support import add, post, seat
 
 SignIn = Callable[[Role], FlaskClient]
 Values = dict[str, str]
@@ -128,9 +128,9 @@ FORMS: dict[str, Values] = {
     "account.change_password": {
         "current": "none at all", "new": "une autre phrase longue", "again": "une autre phrase longue",
     },
-    "door.sign_in": {"username": "lea", "password": "une phrase assez longue"},
+    "sessions.sign_in": {"username": "lea", "password": "une phrase assez longue"},
     "kitchen.move_line": {"status": "preparing"},
-    "door.sign_out": {},
+    "sessions.sign_out": {},
     "team.add_person": {"username": "sam", "name": "Sam", "role": "kitchen"},
     "team.change_person": {"version": "1", "name": "Léa B.", "role": "host"},
     "team.set_access": {"active": "0"},
@@ -186,7 +186,7 @@ OPTIONAL = {
     "plan.add_table": {"shape", "seats_min", "width", "height"},
 }
 #: Forms that do something anew each time they are sent, and what they do it to is no document of the house.
-AGAIN = {"team.give_password", "door.sign_in", "account.change_password"}
+AGAIN = {"team.give_password", "sessions.sign_in", "account.change_password"}
 REFUSED = {400, 401, 403, 404, 405, 409, 412, 413, 415, 422, 428}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,7 +17,6 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from conftest import SECRET
 from restaurant.app import create_app
 from restaurant.billing import journal
 from restaurant.billing.split import apportion, equal_shares, seat_shares
@@ -26,10 +24,8 @@ from restaurant.cli import main
 from restaurant.database import Database
 from restaurant.people.permissions import Role
 from restaurant.settings import Settings
-from test_evening import add, post, seat, state
+from support import EGGS, SECRET, STEW, WINE, SignIn, add, billed, pay, post, seat, state
 
-SignIn = Callable[[Role], FlaskClient]
-EGGS, STEW, WINE = 2, 7, 20
 cents = st.integers(0, 10**7)
 
 
@@ -73,19 +69,6 @@ def server(sign_in: SignIn) -> FlaskClient:
 @pytest.fixture
 def manager(sign_in: SignIn) -> FlaskClient:
     return sign_in(Role.MANAGER)
-
-
-def billed(client: FlaskClient, *dishes: int, table: int = 1) -> str:
-    """The reference of an order whose bill is presented."""
-    order: str = seat(client, table)["reference"]
-    add(client, order, *(dishes or (EGGS, STEW, WINE)))
-    reply = post(client, f"/orders/{order}/bill", None)
-    assert reply.status_code == 200, reply.text
-    return order
-
-
-def pay(client: FlaskClient, order: str, amount: int, **changes: object) -> Any:
-    return post(client, f"/orders/{order}/payments", {"amount": amount, "method": "card", **changes})
 
 
 def bill(client: FlaskClient, order: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,9 +24,8 @@ from restaurant.floor.models import Condition, Table
 from restaurant.people.permissions import Role
 from restaurant.reservations.models import BookedTable
 from restaurant.settings import Settings
-from test_evening import seat, state
+from support import SignIn, seat, state
 
-SignIn = Callable[[Role], FlaskClient]
 MORNING = datetime(2026, 4, 3, 8, tzinfo=UTC)
 
 

@@ -15,11 +15,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from conftest import make_settings
 from restaurant.database import Database
 from restaurant.people import service as people
 from restaurant.people.permissions import Role
-from test_service import serving
+from support import make_settings, serving
 
 pytestmark = pytest.mark.browser
 

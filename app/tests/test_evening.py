@@ -7,13 +7,10 @@ import re
 import socket
 import threading
 import time
-import uuid
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 import time_machine
@@ -23,19 +20,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restaurant.database import Database
-from restaurant.orders.machine import MOVES, status_of
 from restaurant.orders.models import LineStatus, OrderStatus
+from restaurant.orders.state_machine import MOVES, status_of
 from restaurant.people import service as people
 from restaurant.people.permissions import Role
 from restaurant.settings import Settings
-from test_service import serving
-
-SignIn = Callable[[Role], FlaskClient]
-EGGS, SNAILS, STEW, TATIN = 2, 4, 7, 14
-
-
-def post(client: FlaskClient, path: str, body: object, **headers: str) -> Any:
-    return client.post(f"/api/v1{path}", json=body, headers={"Idempotency-Key": uuid.uuid4().hex, **headers})
+from support import EGGS, SNAILS, STEW, TATIN, SignIn, add, post, seat, serving, state
 
 
 @pytest.fixture
@@ -51,26 +41,6 @@ def manager(sign_in: SignIn) -> FlaskClient:
 @pytest.fixture
 def cook(sign_in: SignIn) -> FlaskClient:
     return sign_in(Role.KITCHEN)
-
-
-def seat(client: FlaskClient, table: int = 1, **changes: object) -> dict[str, Any]:
-    reply = post(client, "/seatings", {"table": table, "covers": 2, **changes})
-    assert reply.status_code == 201, reply.text
-    found: dict[str, Any] = reply.get_json()
-    return found
-
-
-def add(client: FlaskClient, order: str, *dishes: int, hold: bool = False, **line: object) -> dict[str, Any]:
-    body = {"lines": [{"dish": dish, **line} for dish in dishes], "hold": hold}
-    reply = post(client, f"/orders/{order}/lines", body)
-    assert reply.status_code == 201, reply.text
-    found: dict[str, Any] = reply.get_json()
-    return found
-
-
-def state(client: FlaskClient, table: int) -> str:
-    rooms = client.get("/api/v1/floor").get_json()["rooms"]
-    return next(str(entry["state"]) for room in rooms for entry in room["tables"] if entry["id"] == table)
 
 
 def test_a_dinner_goes_from_seating_to_served_course_by_course(server: FlaskClient, cook: FlaskClient) -> None:

@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.schemas import BaseSchema
 from schemathesis.specs.openapi import checks
 
-from conftest import make_settings
 from postgresql import Cluster
 from restaurant.app import create_app
 from restaurant.database import Database
@@ -22,7 +21,7 @@ from restaurant.floor.service import seed_floor
 from restaurant.menu.service import seed_menu
 from restaurant.people.models import LoginSession, User
 from restaurant.people.permissions import Role
-from test_api import COMMITTED
+from support import COMMITTED, make_settings
 
 OPERATIONS = [
     (path, method)

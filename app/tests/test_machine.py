@@ -14,7 +14,6 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, 
 from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 
-from conftest import make_settings
 from restaurant.billing import journal
 from restaurant.billing import service as billing
 from restaurant.billing.models import Method, Payment, Receipt
@@ -22,12 +21,13 @@ from restaurant.database import Database
 from restaurant.errors import Problem
 from restaurant.floor.models import Table
 from restaurant.orders import service as orders
-from restaurant.orders.machine import status_of
 from restaurant.orders.models import LineStatus, Order, OrderStatus
 from restaurant.orders.schemas import LinePlacement
+from restaurant.orders.state_machine import status_of
 from restaurant.people import service as people
 from restaurant.people.permissions import Role
 from restaurant.types import now
+from support import make_settings
 
 
 class Evening(RuleBasedStateMachine):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,11 +9,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from restaurant.people.permissions import Role
-from test_orders import order
-from test_orders import post as place
+from support import SignIn, order_body, place
 
-SignIn = Callable[[Role], FlaskClient]
-EGGS, STEAK = 2, 6
+STEAK = 6
 DISH = {
     "category": 1,
     "name": "Velouté de potimarron",
@@ -47,7 +44,7 @@ def test_a_dish_is_added_ordered_with_its_option_changed_and_hidden(manager: Fla
     dish = added.get_json()
     option = dish["option_groups"][0]["options"][0]["id"]
     assert on_menu(client, DISH["name"]) is not None
-    placed = place(client, order(lines=[{"dish": dish["id"], "options": [option]}])).get_json()
+    placed = place(client, order_body(lines=[{"dish": dish["id"], "options": [option]}])).get_json()
     assert placed["total"] == 840
     changed = patch(manager, dish, price=820, available_from="11:30:00", available_until="15:00:00").get_json()
     assert (changed["price"], changed["available_from"]) == (820, "11:30:00")
@@ -55,7 +52,7 @@ def test_a_dish_is_added_ordered_with_its_option_changed_and_hidden(manager: Fla
     assert open_all_day["available_until"] is None
     assert patch(manager, open_all_day, archived=True).status_code == 200
     assert on_menu(client, DISH["name"]) is None
-    assert place(client, order(lines=[{"dish": dish["id"]}]), key="k2").status_code == 422
+    assert place(client, order_body(lines=[{"dish": dish["id"]}]), key="k2").status_code == 422
     hidden = [entry for entry in manager.get("/api/v1/dishes?limit=100").get_json()["items"] if entry["archived"]]
     assert [entry["id"] for entry in hidden] == [dish["id"]]
     assert patch(manager, hidden[0], archived=False).status_code == 200

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 from flask import Flask
@@ -14,20 +13,11 @@ from sqlalchemy import func, select
 
 from restaurant.database import Database
 from restaurant.orders.models import Order
+from support import EGGS, order_body, place
 
-EGGS = 2
 STEAK = 6
 CROQUE = 11
 BRUNCH = 24
-
-
-def order(**changes: Any) -> dict[str, Any]:
-    return {"guest": "Ana", "lines": [{"dish": EGGS, "quantity": 2}], **changes}
-
-
-def post(client: FlaskClient, body: object, *, key: str | None = "k1") -> Any:
-    headers = {} if key is None else {"Idempotency-Key": key}
-    return client.post("/api/v1/orders", json=body, headers=headers)
 
 
 def count(database: Database) -> int:
@@ -44,7 +34,7 @@ def options_of(client: FlaskClient, dish: int) -> list[list[int]]:
 def test_an_order_is_placed_priced_and_can_be_read_again(client: FlaskClient) -> None:
     cooking, side = options_of(client, STEAK)
     line = {"dish": STEAK, "quantity": 2, "options": [cooking[0], side[2]], "note": "sans sel"}
-    placed = post(client, order(lines=[line, {"dish": EGGS}]))
+    placed = place(client, order_body(lines=[line, {"dish": EGGS}]))
     assert placed.status_code == 201
     reply = placed.get_json()
     assert [entry["total"] for entry in reply["lines"]] == [2 * (2490 + 200), 620]
@@ -57,7 +47,7 @@ def test_an_order_is_placed_priced_and_can_be_read_again(client: FlaskClient) ->
 
 
 def test_the_same_key_and_body_place_one_order_and_get_the_same_reply(client: FlaskClient, database: Database) -> None:
-    first, second = post(client, order()), post(client, order())
+    first, second = place(client, order_body()), place(client, order_body())
     assert (first.status_code, second.status_code) == (201, 201)
     assert first.data == second.data
     assert second.headers["Idempotent-Replayed"] == "true"
@@ -65,27 +55,27 @@ def test_the_same_key_and_body_place_one_order_and_get_the_same_reply(client: Fl
 
 
 def test_the_same_key_with_another_body_is_refused(client: FlaskClient, database: Database) -> None:
-    post(client, order())
-    refused = post(client, order(guest="Léo"))
+    place(client, order_body())
+    refused = place(client, order_body(guest="Léo"))
     assert refused.status_code == 422
     assert refused.get_json()["type"] == "urn:restaurant:problem:idempotency-key-reused"
     assert count(database) == 1
 
 
 def test_many_posts_at_once_with_one_key_place_one_order(app: Flask, database: Database) -> None:
-    def place(_number: int) -> tuple[int, bytes]:
-        reply = post(app.test_client(), order())
+    def send(_number: int) -> tuple[int, bytes]:
+        reply = place(app.test_client(), order_body())
         return reply.status_code, reply.data
 
     with ThreadPoolExecutor(8) as pool:
-        replies = set(pool.map(place, range(24)))
+        replies = set(pool.map(send, range(24)))
     assert len(replies) == 1
     assert count(database) == 1
 
 
 def test_a_refused_order_may_be_corrected_under_the_same_key(client: FlaskClient, database: Database) -> None:
-    assert post(client, order(lines=[{"dish": 999}])).status_code == 422
-    assert post(client, order()).status_code == 201
+    assert place(client, order_body(lines=[{"dish": 999}])).status_code == 422
+    assert place(client, order_body()).status_code == 201
     assert count(database) == 1
 
 
@@ -93,28 +83,28 @@ def test_a_refused_order_may_be_corrected_under_the_same_key(client: FlaskClient
     ("body", "pointer"),
     [
         ({}, "/guest"),
-        (order(guest=""), "/guest"),
-        (order(guest="x" * 81), "/guest"),
-        (order(guest="a\x00b"), "/guest"),
-        (order(lines=[]), "/lines"),
-        (order(lines=[{"dish": EGGS}] * 61), "/lines"),
-        (order(lines=[{"dish": EGGS, "quantity": 0}]), "/lines/0/quantity"),
-        (order(lines=[{"dish": EGGS, "quantity": 51}]), "/lines/0/quantity"),
-        (order(lines=[{"dish": EGGS, "quantity": 1.5}]), "/lines/0/quantity"),
-        (order(lines=[{"dish": 2**63}]), "/lines/0/dish"),
-        (order(lines=[{"dish": 999}]), "/lines/0/dish"),
-        (order(lines=[{"dish": EGGS, "price": 1}]), "/lines/0/price"),
-        (order(lines=[{"dish": EGGS, "options": [1]}]), "/lines/0/options"),
-        (order(lines=[{"dish": STEAK}]), "/lines/0/options"),
-        (order(kind="dine_in"), "/kind"),
-        (order(status="paid"), "/status"),
+        (order_body(guest=""), "/guest"),
+        (order_body(guest="x" * 81), "/guest"),
+        (order_body(guest="a\x00b"), "/guest"),
+        (order_body(lines=[]), "/lines"),
+        (order_body(lines=[{"dish": EGGS}] * 61), "/lines"),
+        (order_body(lines=[{"dish": EGGS, "quantity": 0}]), "/lines/0/quantity"),
+        (order_body(lines=[{"dish": EGGS, "quantity": 51}]), "/lines/0/quantity"),
+        (order_body(lines=[{"dish": EGGS, "quantity": 1.5}]), "/lines/0/quantity"),
+        (order_body(lines=[{"dish": 2**63}]), "/lines/0/dish"),
+        (order_body(lines=[{"dish": 999}]), "/lines/0/dish"),
+        (order_body(lines=[{"dish": EGGS, "price": 1}]), "/lines/0/price"),
+        (order_body(lines=[{"dish": EGGS, "options": [1]}]), "/lines/0/options"),
+        (order_body(lines=[{"dish": STEAK}]), "/lines/0/options"),
+        (order_body(kind="dine_in"), "/kind"),
+        (order_body(status="paid"), "/status"),
         ([], "/"),
     ],
 )
 def test_a_wrong_order_is_refused_with_the_place_of_the_fault(
     client: FlaskClient, database: Database, body: object, pointer: str
 ) -> None:
-    refused = post(client, body)
+    refused = place(client, body)
     assert refused.status_code == 422
     assert refused.content_type == "application/problem+json"
     assert pointer in [fault["pointer"] for fault in refused.get_json()["errors"]]
@@ -124,7 +114,7 @@ def test_a_wrong_order_is_refused_with_the_place_of_the_fault(
 def test_too_many_or_repeated_options_are_refused(client: FlaskClient) -> None:
     (extras,) = options_of(client, CROQUE)
     for chosen in (extras, [extras[0], extras[0]]):
-        refused = post(client, order(lines=[{"dish": CROQUE, "options": chosen}]))
+        refused = place(client, order_body(lines=[{"dish": CROQUE, "options": chosen}]))
         assert refused.status_code == 422
 
 
@@ -149,7 +139,7 @@ def test_a_body_that_is_not_acceptable_json_is_refused(
 
 @pytest.mark.parametrize("key", [None, "", "x" * 101, "clé"])
 def test_an_order_without_a_usable_key_is_refused(client: FlaskClient, key: str | None) -> None:
-    reply = post(client, order(), key=key)
+    reply = place(client, order_body(), key=key)
     assert reply.status_code == 400
     assert reply.get_json()["type"] == "urn:restaurant:problem:idempotency-key-missing"
 
@@ -238,7 +228,7 @@ def test_characters_no_database_holds_are_refused_wherever_they_come(client: Fla
 
 
 def test_a_guests_text_is_shown_as_text(client: FlaskClient) -> None:
-    reference = post(client, order(guest="<script>alert(1)</script>")).get_json()["reference"]
+    reference = place(client, order_body(guest="<script>alert(1)</script>")).get_json()["reference"]
     page = client.get(f"/commandes/{reference}").text
     assert "<script>alert" not in page
     assert "&lt;script&gt;" in page
@@ -248,11 +238,11 @@ def test_a_dish_outside_its_hours_cannot_be_ordered(client: FlaskClient, app: Fl
     import time_machine
 
     with time_machine.travel("2026-04-03T18:00:00Z", tick=False):
-        refused = post(client, order(lines=[{"dish": BRUNCH}]))
+        refused = place(client, order_body(lines=[{"dish": BRUNCH}]))
         assert refused.status_code == 409
         assert refused.get_json()["type"] == "urn:restaurant:problem:dish-unavailable"
     with time_machine.travel("2026-04-03T08:00:00Z", tick=False):
-        assert post(client, order(lines=[{"dish": BRUNCH}])).status_code == 201
+        assert place(client, order_body(lines=[{"dish": BRUNCH}])).status_code == 201
 
 
 def test_problem_details_carry_the_id_of_the_request(client: FlaskClient) -> None:

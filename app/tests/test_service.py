@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
+import multiprocessing
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +24,13 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import event, inspect
 
-from conftest import SECRET, make_settings
 from restaurant.app import create_app
 from restaurant.cli import main
 from restaurant.database import HEAD, Database, alembic_config
 from restaurant.lifecycle import Lifecycle
 from restaurant.menu.service import seed_menu
 from restaurant.settings import Settings, SettingsError
+from support import SECRET, get, make_settings, serving
 
 
 def test_settings_name_every_missing_or_wrong_variable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +54,7 @@ def test_stays_that_are_none_are_refused(monkeypatch: pytest.MonkeyPatch, stays:
 
 
 def test_a_dish_is_soon_late_before_it_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RESTAURANT_KITCHEN_SOON_MINUTES", "20")
+    monkeypatch.setenv("RESTAURANT_KITCHEN_WARNING_MINUTES", "20")
     with pytest.raises(SettingsError, match="must be less than RESTAURANT_KITCHEN_LATE_MINUTES"):
         Settings.load()
 
@@ -95,16 +93,26 @@ def test_secrets_come_from_files_and_are_not_shown(tmp_path: Path) -> None:
         Settings(database_url="sqlite://", secret_key_file=tmp_path / "missing")
 
 
-def test_forty_processes_that_start_together_migrate_once(empty_settings: Settings) -> None:
-    def start(_number: int) -> bool:
-        database = Database(empty_settings)
-        database.migrate()
-        ready = database.at_head()
-        database.engine.dispose()
-        return ready
+def migrate_together(url: str, start: Barrier, done: SimpleQueue[tuple[bool, bool]]) -> None:
+    """What each process of the following test does."""
+    with Database(make_settings(url)) as database:
+        start.wait(120)
+        done.put((database.migrate(), database.at_head()))
 
-    with ThreadPoolExecutor(10) as pool:
-        assert all(pool.map(start, range(40)))
+
+def test_of_processes_that_start_together_one_migrates_and_the_others_wait(empty_settings: Settings) -> None:
+    count = 4
+    context = multiprocessing.get_context("spawn")
+    start, done = context.Barrier(count), context.SimpleQueue()
+    arguments = (empty_settings.database_url, start, done)
+    processes = [context.Process(target=migrate_together, args=arguments) for _ in range(count)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(180)
+    assert [process.exitcode for process in processes] == [0] * count
+    migrated, ready = zip(*(done.get() for _ in range(count)), strict=True)
+    assert (sorted(migrated), set(ready)) == ([False, False, False, True], {True})
 
 
 def test_models_and_migrations_agree(settings: Settings) -> None:
@@ -210,7 +218,7 @@ def test_seed_fills_an_empty_menu_once(tmp_path: Path, monkeypatch: pytest.Monke
     runner = CliRunner()
     assert runner.invoke(main, ["migrate"]).exit_code == 0
     assert "24 dishes added" in runner.invoke(main, ["seed", "--profile", "bistro"]).output
-    assert "no dish added" in runner.invoke(main, ["seed"]).output
+    assert "no dishes added" in runner.invoke(main, ["seed"]).output
 
 
 def test_wrong_settings_are_one_readable_message(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,57 +227,6 @@ def test_wrong_settings_are_one_readable_message(monkeypatch: pytest.MonkeyPatch
     assert result.exit_code == 1
     assert "RESTAURANT_DATABASE_URL: not a database URL" in result.output
     assert "Traceback" not in result.output
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def get(port: int, path: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("GET", path)
-        reply = connection.getresponse()
-        return reply.status, reply.read()
-    finally:
-        connection.close()
-
-
-@contextmanager
-def serving(settings: Settings, log: Path, **environment: str) -> Iterator[tuple[subprocess.Popen[bytes], int, int]]:
-    """The real command in a process of its own: yields it with its port and its probes' port."""
-    port, probes = free_port(), free_port()
-    variables = {
-        **os.environ,
-        "RESTAURANT_DATABASE_URL": settings.database_url,
-        "RESTAURANT_SECRET_KEY": SECRET,
-        "RESTAURANT_LISTEN": f"127.0.0.1:{port}",
-        "RESTAURANT_PROBES_LISTEN": f"127.0.0.1:{probes}",
-        **environment,
-    }
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "restaurant", "serve"], env=variables, stdout=output, stderr=output
-        )
-    try:
-        deadline = time.monotonic() + 180
-        while True:
-            try:
-                if get(probes, "/readyz")[0] == 200:
-                    break
-            except OSError:
-                pass
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.05)
-        yield process, port, probes
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
 
 
 def test_no_request_fails_while_the_service_drains_and_stops(settings: Settings, tmp_path: Path) -> None:
@@ -343,7 +300,7 @@ def test_metrics_name_routes_by_template_and_probes_have_their_own_port(settings
 def test_faults_befall_requests_only_where_they_are_allowed(settings: Settings, tmp_path: Path) -> None:
     with serving(settings, tmp_path / "off") as (_process, _port, probes):
         assert get(probes, "/faults?unready=1")[0] == 404
-    with serving(settings, tmp_path / "on", RESTAURANT_FAULTS="true") as (_process, port, probes):
+    with serving(settings, tmp_path / "on", RESTAURANT_FAULT_INJECTION="true") as (_process, port, probes):
         assert get(probes, "/faults?error=1&slow=0.2&slow_database=0.2&unready=1")[0] == 200
         start = time.monotonic()
         assert get(port, "/")[0] == 500
@@ -383,3 +340,22 @@ def test_connections_over_which_nothing_comes_take_no_thread(settings: Settings,
         began = time.monotonic()
         assert get(port, "/")[0] == 200
         assert time.monotonic() - began < 3, "a thread waits five seconds for each of them"
+
+
+@pytest.mark.parametrize(
+    ("former", "name", "value"),
+    [
+        ("STREAMS", "max_streams", "3"),
+        ("KITCHEN_SOON_MINUTES", "kitchen_warning_minutes", "7"),
+        ("FAULTS", "fault_injection", "true"),
+    ],
+)
+def test_a_renamed_variable_is_still_read_under_its_former_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, former: str, name: str, value: str
+) -> None:
+    monkeypatch.setenv("RESTAURANT_DATABASE_URL", f"sqlite:///{tmp_path / 'r.sqlite3'}")
+    monkeypatch.setenv(f"RESTAURANT_{former}", value)
+    assert str(getattr(Settings.load(), name)).lower() == value
+    monkeypatch.setenv(f"RESTAURANT_{name.upper()}", "nonsense")
+    with pytest.raises(SettingsError, match=f"^RESTAURANT_{name.upper()}: "):
+        Settings.load()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import uuid
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -18,12 +17,7 @@ from werkzeug.test import TestResponse
 from restaurant.database import Database
 from restaurant.people.permissions import Role
 from restaurant.stock.models import Ingredient, Movement
-from test_billing import billed, pay
-from test_evening import add, post, seat
-from test_orders import order as order_body
-
-SignIn = Callable[[Role], FlaskClient]
-EGGS = 2
+from support import EGGS, SignIn, add, billed, order_body, pay, post, seat
 
 
 @pytest.fixture

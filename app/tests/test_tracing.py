@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from restaurant import tracing
 from restaurant.app import create_app
 from restaurant.settings import Settings
-from test_orders import order, post
+from support import order_body, place
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -23,9 +23,9 @@ def test_a_request_is_a_span_of_its_callers_trace_and_its_statements_are_spans_i
     client = app.test_client()
     assert client.get("/").status_code == 200
     client.environ_base["HTTP_TRACEPARENT"] = PARENT
-    assert post(client, order(guest="Secret Name")).status_code == 201
+    assert place(client, order_body(guest="Secret Name")).status_code == 201
     client.environ_base["HTTP_TRACEPARENT"] = PARENT
-    assert post(client, order(lines=[{"dish": 999}]), key="k2").status_code == 422
+    assert place(client, order_body(lines=[{"dish": 999}]), key="k2").status_code == 422
     provider.force_flush()
     spans = found.get_finished_spans()
     requests = [span for span in spans if span.name == "POST /api/v1/orders"]

@@ -197,15 +197,15 @@ def test_an_external_servers_limit_is_counted_against_when_it_is_known() -> None
 
 
 def test_kitchen_screens_that_would_hold_every_thread_are_refused_with_the_sum() -> None:
-    message = refusal("4", restaurant__settings__streams=8)
+    message = refusal("4", restaurant__settings__maxStreams=8)
     assert "8 streams >= 8 threads" in message
-    assert "restaurant.settings.streams: 4" in message
+    assert "restaurant.settings.maxStreams: 4" in message
     assert "restaurant.settings.threads: 16" in message
 
 
-def test_a_dish_is_not_late_before_it_is_soon_late() -> None:
-    message = refusal("4", restaurant__settings__kitchenSoonMinutes=20)
-    assert "after 20 minutes, and after 20" in message
+def test_the_kitchens_late_threshold_must_be_above_its_warning_threshold() -> None:
+    message = refusal("4", restaurant__settings__kitchenWarningMinutes=20)
+    assert "(20 minutes) must be greater than its warning threshold (20 minutes)" in message
     assert "restaurant.settings.kitchenLateMinutes: 40" in message
 
 

@@ -11,7 +11,7 @@ from restaurant import errors, home, i18n, logs, metrics
 from restaurant.billing import api as billing_api
 from restaurant.billing.web import cash_desk, closing_pages
 from restaurant.database import Database
-from restaurant.faults import FaultSwitch
+from restaurant.fault_injection import FaultSwitch
 from restaurant.floor import api as floor_api
 from restaurant.floor.web import floor, plan
 from restaurant.http import assets, openapi, security
@@ -24,11 +24,11 @@ from restaurant.menu import api as menu_api
 from restaurant.menu.web import pages as card_pages
 from restaurant.orders.api import api as orders_api
 from restaurant.orders.api import seating_api, service_api
-from restaurant.orders.service_web import pages as service_pages
+from restaurant.orders.staff_web import pages as service_pages
 from restaurant.orders.web import web as orders_web
 from restaurant.people import api as people_api
 from restaurant.people.permissions import Access, Permission
-from restaurant.people.web import account, door, team
+from restaurant.people.web import account, sessions, team
 from restaurant.reports.api import api as reports_api
 from restaurant.reports.web import pages as report_pages
 from restaurant.reservations import api as booking_api
@@ -71,7 +71,7 @@ def create_app(settings: Settings) -> Flask:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
 
-    switch = FaultSwitch() if settings.faults else None
+    switch = FaultSwitch() if settings.fault_injection else None
     database = connect(app, settings, switch)
 
     app.url_map.converters["key"] = KeyConverter
@@ -123,7 +123,7 @@ def register_blueprints(app: Flask) -> None:
     guard.register(card_pages, read=Permission.EDIT_MENU, write=Permission.EDIT_MENU)
     guard.register(kitchen, read=Permission.COOK, write=Permission.COOK)
     guard.register(orders_web, read=Access.PUBLIC, write=Access.PUBLIC)
-    guard.register(door, read=Access.PUBLIC, write=Access.PUBLIC)
+    guard.register(sessions, read=Access.PUBLIC, write=Access.PUBLIC)
     guard.register(account, read=Access.SIGNED_IN, write=Access.SIGNED_IN)
     guard.register(team, read=Permission.MANAGE_PEOPLE, write=Permission.MANAGE_PEOPLE)
     guard.register(home.home, read=Access.SIGNED_IN, write=Access.SIGNED_IN)

@@ -34,23 +34,23 @@ P = ParamSpec("P")
 @click.group()
 @click.version_option(__version__, prog_name="restaurant")
 def main() -> None:
-    """Gestion Restaurant: the service of one restaurant. Settings come from RESTAURANT_* variables."""
+    """Gestion Restaurant, a web application for one restaurant. Settings are RESTAURANT_* environment variables."""
 
 
 def _with_settings(command: Callable[Concatenate[Settings, P], None]) -> Callable[P, None]:
-    """Run `command` with the settings of the environment, and its known failures as one readable message."""
+    """Run `command` with the settings of the environment; known failures become one readable message."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             settings = Settings.load()
         except SettingsError as error:
-            raise click.ClickException(f"the settings are not complete:\n{error}") from error
+            raise click.ClickException(f"invalid settings:\n{error}") from error
         logs.configure(level=settings.log_level, log_format=settings.log_format)
         try:
             command(settings, *args, **kwargs)
         except OperationalError as error:
-            raise click.ClickException(f"the database does not answer: {error.orig}") from error
+            raise click.ClickException(f"the database is not available: {error.orig}") from error
 
     return run
 
@@ -58,7 +58,7 @@ def _with_settings(command: Callable[Concatenate[Settings, P], None]) -> Callabl
 @main.command()
 @_with_settings
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM. With SQLite the schema is brought up to date first."""
+    """Serve until SIGTERM. With SQLite, migrate the schema first."""
     from restaurant.server import Server
 
     if settings.sqlite_file() is not None:
@@ -81,7 +81,7 @@ def migrate(settings: Settings) -> None:
 @click.option("--profile", type=click.Choice(["bistro"]), default="bistro", show_default=True)
 @_with_settings
 def seed(settings: Settings, profile: str) -> None:
-    """Fill an empty menu and an empty floor with an example restaurant's; what is there is left alone."""
+    """Add an example menu and floor to an empty database. Existing data is not changed."""
     with (
         Database(settings) as database,
         database.migration_lock() as connection,
@@ -89,15 +89,15 @@ def seed(settings: Settings, profile: str) -> None:
         session.begin(),
     ):
         dishes, tables = seed_menu(session, profile=profile), seed_floor(session)
-    click.echo(f"{dishes} dishes added" if dishes else "the menu is not empty: no dish added")
-    click.echo(f"{tables} tables added" if tables else "the floor is not empty: no table added")
+    click.echo(f"{dishes} dishes added" if dishes else "the menu is not empty: no dishes added")
+    click.echo(f"{tables} tables added" if tables else "the floor is not empty: no tables added")
 
 
 @main.command("create-admin")
 @click.option("--username", default="admin", show_default=True)
 @_with_settings
 def create_admin(settings: Settings, username: str) -> None:
-    """Add an administrator, or give an existing person that role again, and show a new random password once."""
+    """Add an administrator, or restore the role of an existing person, and print a new random password once."""
     password = secrets.token_urlsafe(15)
     with Database(settings) as database, database.writing() as session:
         found = session.scalar(select(User).where(User.username == username))
@@ -105,7 +105,7 @@ def create_admin(settings: Settings, username: str) -> None:
             people.add_person(session, username=username, name=username, role=Role.ADMIN, password=password)
         else:
             people.change_person(session, found, role=Role.ADMIN, active=True, password=password)
-    click.echo(f"user name: {username}\npassword:  {password}\nIt is shown this once.")
+    click.echo(f"user name: {username}\npassword:  {password}\nIt is not shown again.")
 
 
 @main.command()
@@ -136,12 +136,12 @@ def close_day(settings: Settings) -> None:
 @main.command("verify-journal")
 @_with_settings
 def verify_journal(settings: Settings) -> None:
-    """Check the chain of the journal, the receipts and the closings; exits 1 when anything is wrong."""
+    """Verify the journal's chain, the receipts and the closings. Exits with 1 and lists what is wrong."""
     with Database(settings) as database, database.snapshot() as session:
         count, faults = journal.verify(session)
     if faults:
         raise click.ClickException("\n".join(faults))
-    click.echo(f"{count} entries, all as they were recorded")
+    click.echo(f"{count} entries verified")
 
 
 @main.command()
@@ -149,7 +149,7 @@ def verify_journal(settings: Settings) -> None:
 @click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="Day after the last one.")
 @_with_settings
 def export(settings: Settings, since: datetime | None, until: datetime | None) -> None:
-    """Print the journal, one JSON object a line, for the archive or the tax office."""
+    """Print the journal, one JSON object per line, for the archive or the tax office."""
     start, end = (day.replace(tzinfo=settings.zone) if day is not None else None for day in (since, until))
     with Database(settings) as database, database.snapshot() as session:
         for entry in journal.entries(session, since=start, until=end):

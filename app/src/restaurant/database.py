@@ -55,7 +55,7 @@ _ON_COMMIT = "on_commit"
 
 
 class Base(DeclarativeBase):
-    """Root of all models. Constraints have predictable names so that errors can be told apart."""
+    """Root of all models. Constraints have predictable names so that errors can be distinguished."""
 
     metadata = MetaData(
         naming_convention={
@@ -142,8 +142,11 @@ class Database:
         with self.engine.connect() as connection:
             return _revision(connection) == HEAD
 
-    def migrate(self) -> None:
-        """Bring the schema to this code's version. Processes that start together do it once, in turn."""
+    def migrate(self) -> bool:
+        """Bring the schema to this code's version, and return whether there was anything to do.
+
+        Processes that start together take turns, so one of them migrates.
+        """
         from alembic import command
 
         with self.migration_lock() as connection:
@@ -154,6 +157,7 @@ class Database:
             connection.rollback()
             command.upgrade(config, "head")
             log.info("schema is up to date", revision=_revision(connection), before=before)
+            return before != HEAD
 
     @contextmanager
     def migration_lock(self) -> Iterator[Connection]:
@@ -177,7 +181,7 @@ class Database:
 
 
 def alembic_config() -> Config:
-    """Alembic's configuration: the scripts lie in the package, so there is no ini file to ship."""
+    """Alembic's configuration: the scripts are in the package, so there is no ini file to ship."""
     from alembic.config import Config
 
     config = Config()
@@ -267,7 +271,7 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -
 
 
 def _check_rested(engine: Engine) -> None:
-    """Ask a connection that has rested whether it is alive; SQLAlchemy's own pre-ping asks at every checkout."""
+    """Ping a connection that was idle for a while; SQLAlchemy's own pre-ping does so at every checkout."""
 
     @event.listens_for(engine, "checkin")
     def rest(_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
@@ -281,15 +285,15 @@ def _check_rested(engine: Engine) -> None:
         try:
             engine.dialect.do_ping(connection)
         except engine.dialect.loaded_dbapi.Error as error:
-            # The pool throws away what it had of this server and connects anew.
+            # The pool discards its connections to this server and reconnects.
             raise InvalidatePoolError from error
 
 
 def _remember_addresses(engine: Engine, host: str) -> None:
-    """Connect to where the server was found last while its name is not found.
+    """Connect to the last known addresses of the server while its name cannot be resolved.
 
-    When a node dies, some questions go on to the name server that died with it until the cluster has noticed; whoever
-    asks for a page meanwhile must not be told that the database is away.
+    When a node fails, some DNS queries go to the name server that failed with it until the cluster notices; requests in
+    the meantime must not fail.
     """
     known: list[str] = []
 

@@ -1,6 +1,6 @@
-"""What the service refuses, as exceptions every layer may raise, and how they are answered.
+"""Refusals, as exceptions that every layer may raise, and their responses.
 
-The API answers RFC 9457 problem details, pages answer a page; the decision is made here, once.
+The API responds with RFC 9457 problem details, pages with a page; that is decided here alone.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def problem_response(status: int, *, code: str, detail: str, fields: dict[str, s
 def _answer(status: int, *, code: str, detail: str, fields: dict[str, str] | None = None) -> Response:
     if wants_problem_json():
         return problem_response(status, code=code, detail=detail, fields=fields)
-    # The page must not ask the database who is signed in: that may be what failed.
+    # The page must not query the signed-in user: the database may be what failed.
     g.setdefault("user", None)
     page = render_template("problem.html", status=status, detail=detail, fields=fields or {})
     return Response(page, status=status, content_type="text/html; charset=utf-8")

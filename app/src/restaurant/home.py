@@ -1,4 +1,4 @@
-"""The first page of whoever is signed in: the parts of the house open to them."""
+"""The navigation, and the start page of a signed-in person: the parts of the app that their role may use."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ home = Blueprint("home", __name__)
 
 
 @dataclass(frozen=True)
-class Door:
-    """A way to a part of the house."""
+class NavigationItem:
+    """A link to a part of the app."""
 
     endpoint: str
     label: str
@@ -25,33 +25,34 @@ class Door:
 
     @property
     def address(self) -> str:
-        """Where it leads."""
+        """The path of its page."""
         return url_for(self.endpoint)
 
 
-def doors() -> list[Door]:
-    """The parts of the house that the person signed in may enter."""
-    every = (
-        Door("floor.floor_page", _("Floor"), _("Tables, guests and their orders"), Permission.SEE_FLOOR),
-        Door("bookings.day_page", _("Bookings"), _("Expected guests and the waiting list"), Permission.BOOK),
-        Door("kitchen.board_page", _("Kitchen"), _("Orders to prepare, live"), Permission.COOK),
-        Door("cash.open_bills", _("Cash desk"), _("Bills, payments and receipts"), Permission.CASH),
-        Door("closings.closings_page", _("Closings"), _("The day's closing (Z)"), Permission.CLOSE_DAY),
-        Door("reports.report_page", _("Reports"), _("Sales, guests and turn time"), Permission.SEE_REPORTS),
-        Door("stock.stock_page", _("Stock"), _("Ingredients, deliveries and low stock"), Permission.MANAGE_STOCK),
-        Door("card.card_page", _("Menu"), _("Dishes, prices and availability"), Permission.EDIT_MENU),
-        Door("team.people_page", _("Team"), _("Accounts and roles"), Permission.MANAGE_PEOPLE),
+def navigation() -> list[NavigationItem]:
+    """The parts of the app that the signed-in person may use."""
+    item = NavigationItem
+    items = (
+        item("floor.floor_page", _("Floor"), _("Tables, guests and their orders"), Permission.SEE_FLOOR),
+        item("bookings.day_page", _("Bookings"), _("Expected guests and the waiting list"), Permission.BOOK),
+        item("kitchen.board_page", _("Kitchen"), _("Orders to prepare, live"), Permission.COOK),
+        item("cash.open_bills", _("Cash desk"), _("Bills, payments and receipts"), Permission.CASH),
+        item("closings.closings_page", _("Closings"), _("The day's closing (Z)"), Permission.CLOSE_DAY),
+        item("reports.report_page", _("Reports"), _("Sales, guests and turn time"), Permission.SEE_REPORTS),
+        item("stock.stock_page", _("Stock"), _("Ingredients, deliveries and low stock"), Permission.MANAGE_STOCK),
+        item("card.card_page", _("Menu"), _("Dishes, prices and availability"), Permission.EDIT_MENU),
+        item("team.people_page", _("Team"), _("Accounts and roles"), Permission.MANAGE_PEOPLE),
     )
     user = signed_in()
-    return [door for door in every if user.may(door.permission)]
+    return [entry for entry in items if user.may(entry.permission)]
 
 
 @home.get("/accueil")
 def first_page() -> str:
-    """Tiles to everything this person may do."""
+    """Tiles for everything this person may do."""
     return render_template("home.html")
 
 
 def register(app: Flask) -> None:
-    """Give templates the navigation and the choices they name."""
-    app.jinja_env.globals.update(doors=doors, Permission=Permission, TableState=TableState)
+    """Give templates the navigation and the choices they use."""
+    app.jinja_env.globals.update(navigation=navigation, Permission=Permission, TableState=TableState)

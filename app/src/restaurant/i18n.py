@@ -44,9 +44,12 @@ def catalog(locale: str) -> catalogs.NullTranslations:
 
 
 def current_locale() -> str:
-    """The language of this request: what the user chose, what the browser prefers, else French."""
+    """The language of this request: what the user chose, what the browser prefers, else French.
+
+    Commands, which have no request, are English.
+    """
     if not has_request_context():
-        return LOCALES[0]
+        return "en"
     if "locale" not in g:
         chosen = request.args.get("lang") or request.cookies.get(COOKIE)
         g.locale = chosen if chosen in LOCALES else _preferred()

@@ -1,4 +1,4 @@
-"""Whether this process should get requests: draining, and readiness with its cached look at the database."""
+"""Whether this process should receive requests: draining, and readiness with a cached check of the database."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from restaurant.database import Database
-from restaurant.faults import FaultSwitch
+from restaurant.fault_injection import FaultSwitch
 
 log = structlog.get_logger()
 
-#: How long an answer of the database stays good for readiness, in seconds.
+#: Seconds for which the database's answer is cached.
 READY_FRESH = 2.0
 
 
@@ -31,24 +31,24 @@ class Lifecycle:
     _migrated: bool = False
 
     def drain(self) -> None:
-        """Stop being ready; whoever streams sees `draining` and ends its stream."""
+        """Stop being ready; open streams see `draining` and end."""
         if not self.draining.is_set():
             self.draining.set()
             log.info("draining")
 
     def problem(self) -> str | None:
-        """Why this process is not ready, or None. Asks the database at most every `READY_FRESH` seconds."""
+        """Why this process is not ready, or None. Queries the database at most every `READY_FRESH` seconds."""
         if self.draining.is_set():
             return "draining"
         if self.switch is not None and self.switch.faults.unready:
             return "fault: unready"
         with self._lock:
             if time.monotonic() - self._checked_at >= READY_FRESH:
-                self._problem = self._look()
+                self._problem = self._check()
                 self._checked_at = time.monotonic()
             return self._problem
 
-    def _look(self) -> str | None:
+    def _check(self) -> str | None:
         try:
             if self._migrated:
                 self.database.ping()

@@ -52,7 +52,7 @@ def configure(*, level: str, log_format: str) -> None:
 
 
 class GunicornLogger:
-    """What gunicorn asks of a logger class, answered by `logging`; requests are logged by the application."""
+    """gunicorn's logger class, on top of `logging`; the application itself logs requests."""
 
     def __init__(self, _config: object) -> None:
         self.error_log = logging.getLogger("gunicorn")

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from restaurant.faults import Faults
+from restaurant.fault_injection import Faults
 from restaurant.lifecycle import Lifecycle
 
 
@@ -55,7 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
                 try:
                     faults = Faults.parse(self.path.partition("?")[2])
                 except ValueError:
-                    self._answer(422, {"status": "ask for slow, slow_database, error or unready"})
+                    self._answer(422, {"status": "supported faults: slow, slow_database, error, unready"})
                     return
                 self.server.lifecycle.switch.faults = faults
                 self._answer(200, {"status": repr(faults)})

@@ -1,6 +1,6 @@
-"""gunicorn: one process with threads, its probes beside it, and an orderly end.
+"""gunicorn: one process with threads, a probe server beside it, and a graceful shutdown.
 
-One process per pod keeps the metrics whole and makes a pod's CPU use mean what the autoscaler thinks it means
+One process per pod keeps the metrics whole and makes a pod's CPU usage meaningful to the autoscaler
 (the interpreter uses one core). The worker is never recycled after a number of requests: with a single worker
 that would be a pause in service.
 """
@@ -21,7 +21,7 @@ from sqlalchemy.pool import QueuePool
 from restaurant import __version__, logs
 from restaurant.app import create_app
 from restaurant.database import Database
-from restaurant.house import HouseCollector
+from restaurant.gauges import GaugeCollector
 from restaurant.lifecycle import Lifecycle
 from restaurant.metrics import BUILD, BUSY, POOL_SIZE, POOL_USED, SATURATION, STREAMS_CAPACITY, THREADS
 from restaurant.probes import ProbeServer
@@ -29,7 +29,7 @@ from restaurant.settings import Settings
 
 log = structlog.get_logger()
 
-#: How long a new connection may be silent before it is taken all the same.
+#: Seconds after which a new connection without a request is accepted all the same.
 _SILENT_SECONDS = 60
 
 
@@ -51,7 +51,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no type inf
             "keepalive": settings.keepalive_seconds,
             "graceful_timeout": settings.grace_seconds,
             "timeout": 60,
-            # The heartbeat file must not lie on a disk, and the root file system is read-only.
+            # The heartbeat file must be in memory, and the root file system is read-only.
             "worker_tmp_dir": "/dev/shm",  # noqa: S108
             "control_socket_disable": True,
             "logger_class": logs.GunicornLogger,
@@ -67,18 +67,18 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no type inf
 
 
 def _take_only_requests(arbiter: Any) -> None:
-    """Have the kernel keep a new connection until something comes over it.
+    """Let the kernel hold a new connection until it has data.
 
-    gunicorn gives a thread to each new connection at once, and browsers open some that they may need later: eight of
-    them would take all threads of a pod for five seconds.
+    gunicorn assigns a thread to each new connection, and browsers open some in advance: eight of them would use all
+    threads of a pod for five seconds.
     """
     for listener in arbiter.LISTENERS:
         listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _SILENT_SECONDS)
 
 
 def _worker_started(worker: Any) -> None:
-    # What has been made until now stays until the end. Without this the garbage collector looks through all of it from
-    # time to time, for which every request waits (about 0.1 s, several times a minute under load).
+    # Objects created so far live as long as the process. Otherwise each full garbage collection scans them, and every
+    # request waits for it (about 0.1 s, several times a minute under load).
     gc.freeze()
     app: Flask = worker.wsgi
     settings: Settings = app.extensions["settings"]
@@ -92,7 +92,7 @@ def _worker_started(worker: Any) -> None:
     POOL_USED.set_function(pool.checkedout)
     STREAMS_CAPACITY.set(app.extensions["hub"].capacity)
     BUILD.info({"version": __version__})
-    HouseCollector(database, late=settings.patience.late).start()
+    GaugeCollector(database, late=settings.kitchen_thresholds.late).start()
     host, _, port = settings.probes_listen.rpartition(":")
     ProbeServer((host, int(port)), lifecycle, drain_seconds=settings.drain_seconds).start()
 

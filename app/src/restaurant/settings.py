@@ -1,4 +1,4 @@
-"""Settings of the service, read once from the environment and from secret files.
+"""Settings, read once from the environment and from secret files.
 
 Every variable starts with ``RESTAURANT_``. No name ends in ``_PORT`` or ``_HOST``: Kubernetes sets such
 variables itself for a Service called ``restaurant`` or ``restaurant-database``.
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -27,8 +27,11 @@ WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 SECRET_KEY_MINIMUM = 32
 
 
+_PREFIX = "RESTAURANT_"
+
+
 class SettingsError(Exception):
-    """The environment does not describe a service that can run. The message lists every problem."""
+    """The settings are invalid. The message lists every problem."""
 
 
 def _default_database_url() -> str:
@@ -41,6 +44,11 @@ def _read_secret(path: Path) -> SecretStr:
         return SecretStr(path.read_text(encoding="utf-8").strip())
     except OSError as error:
         raise ValueError(f"cannot read the secret file {path}: {error.strerror}") from error
+
+
+def _renamed(name: str, former: str) -> AliasChoices:
+    """A variable that had another name, which is still read when the new one is not set."""
+    return AliasChoices(f"{_PREFIX}{name}".upper(), f"{_PREFIX}{former}".upper())
 
 
 @dataclass(frozen=True)
@@ -64,10 +72,10 @@ class Opening:
 
 
 @dataclass(frozen=True)
-class Patience:
-    """After how long a dish that was sent to the kitchen is shown as soon late, and as late."""
+class KitchenThresholds:
+    """After how long a dish that was sent to the kitchen is shown as almost late, and as late."""
 
-    soon: timedelta
+    warning: timedelta
     late: timedelta
 
 
@@ -109,68 +117,72 @@ def _stays(text: str) -> tuple[tuple[float, timedelta], ...]:
 
 
 class Settings(BaseSettings):
-    """What the operator decides. `Settings.load` reports all problems at once."""
+    """The operator's settings. `Settings.load` reports all problems at once."""
 
-    model_config = SettingsConfigDict(env_prefix="RESTAURANT_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX, extra="ignore", frozen=True, validate_by_name=True, validate_by_alias=True
+    )
 
     database_url: str = Field(default_factory=_default_database_url)
     """`sqlite:///FILE` or `postgresql://USER@HOST:PORT/NAME`; the password may come from a file."""
     database_password_file: Path | None = None
     database_pool_size: int = Field(default=2, ge=1, le=100)
-    """Connections this process may hold; there is no overflow, so pods x this is what the server sees."""
+    """Maximum number of connections of this process; there is no overflow, so the database sees pods x this."""
 
     secret_key: SecretStr | None = None
     secret_key_file: Path | None = None
     secret_key_fallbacks_file: Path | None = None
-    """Retired signing keys, one a line: cookies signed with them stay valid."""
+    """Retired signing keys, one per line: cookies signed with them stay valid."""
 
     listen: str = "0.0.0.0:8080"
     probes_listen: str = "0.0.0.0:9797"
     threads: int = Field(default=8, ge=2, le=256)
-    streams: int | None = Field(default=None, ge=1, le=255)
-    """Kitchen screens connected at the same time; half of the threads without it. Each holds a thread."""
+    max_streams: int | None = Field(default=None, ge=1, le=255, validation_alias=_renamed("max_streams", "streams"))
+    """Maximum number of live kitchen screens; by default half of the threads. Each uses a thread."""
     drain_seconds: float = Field(default=8.0, ge=0, le=300)
-    """How long `/drain` keeps serving, so that load balancers stop sending before the process stops."""
+    """Seconds for which `/drain` keeps serving, so that load balancers stop sending before the process stops."""
     grace_seconds: int = Field(default=20, ge=1, le=300)
-    """How long requests in flight may take after SIGTERM."""
+    """Seconds that requests in flight have after SIGTERM."""
     keepalive_seconds: int = Field(default=75, ge=0, le=3600)
     trusted_proxies: int = Field(default=0, ge=0, le=10)
     https: bool = False
-    """True when users come by HTTPS: cookies become Secure and HSTS is sent."""
+    """Whether users connect by HTTPS: cookies are Secure and HSTS is sent."""
 
     cancellation_minutes: int = Field(default=120, ge=0, le=10_080)
-    """Until how long before their table guests may cancel by themselves; afterwards they call the house."""
+    """Guests may cancel online until this many minutes before their booking."""
 
     booking_times: str = "12:00-13:45,19:00-22:00"
-    """First and last time at which a booking may begin, service by service."""
+    """First and last start time of bookings, for each service."""
     booking_covers: int = Field(default=20, ge=1, le=1000)
-    """Guests who may begin within a quarter of an hour: what the kitchen can start with at once."""
+    """Maximum number of guests whose bookings start within the same 15 minutes."""
     booking_stays: str = "2:90,4:105,6:120,150"
-    """For how many minutes a party holds its table: of up to 2, of up to 4, of up to 6, of more."""
+    """Minutes for which a party keeps its table, by party size."""
     closed_days: str = ""
     """Days of the week without bookings, such as `sun,mon`."""
 
-    kitchen_soon_minutes: int = Field(default=10, ge=1, le=240)
-    """After how many minutes a dish in the kitchen is shown as soon late."""
+    kitchen_warning_minutes: int = Field(
+        default=10, ge=1, le=240, validation_alias=_renamed("kitchen_warning_minutes", "kitchen_soon_minutes")
+    )
+    """Minutes in the kitchen after which a dish is shown as almost late."""
     kitchen_late_minutes: int = Field(default=20, ge=1, le=240)
-    """After how many minutes it is late: in the kitchen, on the floor's plan and for the alert."""
+    """Minutes after which it is late: on the kitchen screen, on the floor plan and for the alert."""
 
     name: str = Field(default="Gestion Restaurant", min_length=1, max_length=120)
     address: str = Field(default="", max_length=300)
-    """Where the restaurant is; printed on receipts, like `registration`."""
+    """Address printed on receipts, like `registration`."""
     registration: str = Field(default="", max_length=120)
-    """The numbers that tax law wants on a receipt, such as SIRET and VAT."""
+    """Registration numbers that tax law requires on a receipt, such as SIRET and VAT."""
     timezone: str = "Europe/Paris"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "text"] = "json"
 
     traces_endpoint: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
-    """Where traces go by OTLP over HTTP, such as http://collector:4318/v1/traces; nothing is traced without it."""
+    """OTLP endpoint over HTTP, such as http://collector:4318/v1/traces; without it nothing is traced."""
     traces_ratio: float = Field(default=0.1, ge=0, le=1)
-    """The share of requests that are traced, unless who calls has decided."""
+    """Ratio of requests that are traced, unless the caller's `traceparent` decides."""
 
-    faults: bool = False
-    """Whether faults may be switched on at the probes' port, to see how the platform copes."""
+    fault_injection: bool = Field(default=False, validation_alias=_renamed("fault_injection", "faults"))
+    """Allow fault injection on the probe port."""
 
     _signing_keys: tuple[str, ...] = PrivateAttr(default=())
 
@@ -191,7 +203,7 @@ class Settings(BaseSettings):
         try:
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"{value} is no time zone; use a name such as Europe/Paris") from error
+            raise ValueError(f"{value} is not a time zone; use a name such as Europe/Paris") from error
         return value
 
     @field_validator("booking_times")
@@ -222,18 +234,18 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _leave_threads_to_pages(self) -> Self:
-        if self.streams is not None and self.streams >= self.threads:
+        if self.max_streams is not None and self.max_streams >= self.threads:
             raise ValueError(
-                f"RESTAURANT_STREAMS ({self.streams}) kitchen screens would hold all of RESTAURANT_THREADS "
-                f"({self.threads}), and no page could be answered: at most {self.threads - 1}"
+                f"RESTAURANT_MAX_STREAMS ({self.max_streams}) must be less than RESTAURANT_THREADS ({self.threads}): "
+                "each live screen uses a thread"
             )
         return self
 
     @model_validator(mode="after")
     def _soon_before_late(self) -> Self:
-        if self.kitchen_soon_minutes >= self.kitchen_late_minutes:
+        if self.kitchen_warning_minutes >= self.kitchen_late_minutes:
             raise ValueError(
-                f"RESTAURANT_KITCHEN_SOON_MINUTES ({self.kitchen_soon_minutes}) must be less than "
+                f"RESTAURANT_KITCHEN_WARNING_MINUTES ({self.kitchen_warning_minutes}) must be less than "
                 f"RESTAURANT_KITCHEN_LATE_MINUTES ({self.kitchen_late_minutes})"
             )
         return self
@@ -264,19 +276,19 @@ class Settings(BaseSettings):
         except ValidationError as error:
             lines = []
             for problem in error.errors(include_url=False, include_input=False):
-                where = "_".join(str(part) for part in problem["loc"]).upper()
+                where = "_".join(str(part) for part in problem["loc"]).upper().removeprefix(_PREFIX)
                 message = problem["msg"].removeprefix("Value error, ")
-                lines.append(f"RESTAURANT_{where}: {message}" if where else message)
+                lines.append(f"{_PREFIX}{where}: {message}" if where else message)
             raise SettingsError("\n".join(lines)) from error
 
     @property
     def signing_keys(self) -> tuple[str, ...]:
-        """The current key for cookies first, then the retired ones."""
+        """The current signing key first, then the retired ones."""
         return self._signing_keys
 
     @property
     def opening(self) -> Opening:
-        """When guests may come."""
+        """When guests may book."""
         return Opening(
             zone=self.zone,
             services=_services(self.booking_times),
@@ -286,10 +298,11 @@ class Settings(BaseSettings):
         )
 
     @property
-    def patience(self) -> Patience:
-        """How long the kitchen may take."""
-        return Patience(
-            soon=timedelta(minutes=self.kitchen_soon_minutes), late=timedelta(minutes=self.kitchen_late_minutes)
+    def kitchen_thresholds(self) -> KitchenThresholds:
+        """The kitchen's thresholds."""
+        return KitchenThresholds(
+            warning=timedelta(minutes=self.kitchen_warning_minutes),
+            late=timedelta(minutes=self.kitchen_late_minutes),
         )
 
     @property
@@ -299,12 +312,12 @@ class Settings(BaseSettings):
 
     @property
     def stream_capacity(self) -> int:
-        """Kitchen screens that may be connected; the other threads stay free for pages."""
-        return self.streams if self.streams is not None else self.threads // 2
+        """Maximum number of live kitchen screens; the other threads are left for pages."""
+        return self.max_streams if self.max_streams is not None else self.threads // 2
 
     @property
     def zone(self) -> ZoneInfo:
-        """The restaurant's own time zone: its day begins and ends there."""
+        """The restaurant's time zone."""
         return ZoneInfo(self.timezone)
 
     def sqlite_file(self) -> Path | None:

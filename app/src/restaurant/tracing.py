@@ -1,4 +1,4 @@
-"""Traces by OpenTelemetry: a span for each request, and one for each statement in it. Loaded only when asked for.
+"""OpenTelemetry traces: a span for each request and one for each statement. Loaded only when an endpoint is set.
 
 Made by hand: the ready-made instrumentations of Flask and SQLAlchemy are betas, and two spans need no more than this.
 """
@@ -24,7 +24,7 @@ from restaurant.metrics import route_template
 def register(
     app: Flask, engine: Engine, *, endpoint: str, ratio: float, exporter: SpanExporter | None = None
 ) -> TracerProvider:
-    """Trace every request of `app` and what it asks the database, and send the spans to `endpoint`."""
+    """Trace every request of `app` and its database statements, and send the spans to `endpoint`."""
     provider = TracerProvider(
         resource=Resource.create({"service.name": "restaurant", "service.version": __version__}),
         sampler=ParentBased(TraceIdRatioBased(ratio)),

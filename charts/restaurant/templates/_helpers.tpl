@@ -62,9 +62,9 @@
   value: {{ .logLevel }}
 - name: RESTAURANT_THREADS
   value: {{ .threads | quote }}
-{{- if .streams }}
-- name: RESTAURANT_STREAMS
-  value: {{ .streams | quote }}
+{{- if .maxStreams }}
+- name: RESTAURANT_MAX_STREAMS
+  value: {{ .maxStreams | quote }}
 {{- end }}
 {{- with .address }}
 - name: RESTAURANT_ADDRESS
@@ -80,8 +80,8 @@
   value: {{ .bookingCovers | quote }}
 - name: RESTAURANT_BOOKING_STAYS
   value: {{ .bookingStays | quote }}
-- name: RESTAURANT_KITCHEN_SOON_MINUTES
-  value: {{ .kitchenSoonMinutes | quote }}
+- name: RESTAURANT_KITCHEN_WARNING_MINUTES
+  value: {{ .kitchenWarningMinutes | quote }}
 - name: RESTAURANT_KITCHEN_LATE_MINUTES
   value: {{ .kitchenLateMinutes | quote }}
 {{- with .closedDays }}
@@ -105,8 +105,8 @@
 - name: RESTAURANT_TRACES_RATIO
   value: {{ $.Values.tracing.ratio | quote }}
 {{- end }}
-{{- if .Values.faults }}
-- name: RESTAURANT_FAULTS
+{{- if .Values.faultInjection.enabled }}
+- name: RESTAURANT_FAULT_INJECTION
   value: "true"
 {{- end }}
 {{- end -}}

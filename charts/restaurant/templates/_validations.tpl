@@ -32,11 +32,11 @@
 {{- end -}}
 
 {{- with .Values.settings -}}
-{{- if ge (int .streams) (int .threads) -}}
-{{- fail (printf "\n\nKitchen screens could hold every thread of a pod, and no page would be answered:\n\n    %d streams >= %d threads\n\nSet:\n\n    %s: %d\n\nor give the pods more threads:\n\n    %s: %d\n" (int .streams) (int .threads) (include "maas.valuePath" (dict "context" $root "path" "settings.streams")) (div (int .threads) 2) (include "maas.valuePath" (dict "context" $root "path" "settings.threads")) (mul (int .streams) 2)) -}}
+{{- if ge (int .maxStreams) (int .threads) -}}
+{{- fail (printf "\n\nKitchen screens could use every thread of a pod and leave none for pages:\n\n    %d streams >= %d threads\n\nSet:\n\n    %s: %d\n\nor give the pods more threads:\n\n    %s: %d\n" (int .maxStreams) (int .threads) (include "maas.valuePath" (dict "context" $root "path" "settings.maxStreams")) (div (int .threads) 2) (include "maas.valuePath" (dict "context" $root "path" "settings.threads")) (mul (int .maxStreams) 2)) -}}
 {{- end -}}
-{{- if ge (int .kitchenSoonMinutes) (int .kitchenLateMinutes) -}}
-{{- fail (printf "\n\nA dish would be late before it is soon late: after %d minutes, and after %d.\nSet:\n\n    %s: %d\n" (int .kitchenLateMinutes) (int .kitchenSoonMinutes) (include "maas.valuePath" (dict "context" $root "path" "settings.kitchenLateMinutes")) (min 240 (mul (int .kitchenSoonMinutes) 2))) -}}
+{{- if ge (int .kitchenWarningMinutes) (int .kitchenLateMinutes) -}}
+{{- fail (printf "\n\nThe late threshold of the kitchen (%d minutes) must be greater than its warning threshold (%d minutes).\nSet:\n\n    %s: %d\n" (int .kitchenLateMinutes) (int .kitchenWarningMinutes) (include "maas.valuePath" (dict "context" $root "path" "settings.kitchenLateMinutes")) (min 240 (mul (int .kitchenWarningMinutes) 2))) -}}
 {{- end -}}
 {{- end -}}
 

@@ -23,8 +23,8 @@ from restaurant.kitchen import outbox
 from restaurant.metrics import count_payment
 from restaurant.money import tax_in
 from restaurant.orders import service as orders
-from restaurant.orders.machine import SETTLED
 from restaurant.orders.models import LineStatus, Order, OrderStatus
+from restaurant.orders.state_machine import SETTLED
 from restaurant.people import service as people
 from restaurant.people.models import User
 from restaurant.types import now

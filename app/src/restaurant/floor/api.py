@@ -1,4 +1,4 @@
-"""The floor over REST: `plan` is for whoever seats guests, `edit` changes what stands where."""
+"""The floor over REST: `plan` is for those who seat guests, `edit` for those who change the floor plan."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def join_table(session: Session, *, table: int, body: TableJoin) -> TableView:
 
 def _floor(session: Session) -> list[tuple[Room, list[service.Seat]]]:
     settings: Settings = current_app.extensions["settings"]
-    return service.read_floor(session, at=now(), late=settings.patience.late)
+    return service.read_floor(session, at=now(), late=settings.kitchen_thresholds.late)
 
 
 def _rooms(session: Session) -> list[RoomView]:

@@ -53,7 +53,7 @@ class RoomView(BaseModel):
 
 
 class FloorView(BaseModel):
-    """The whole house."""
+    """All rooms and their tables."""
 
     rooms: list[RoomView]
 

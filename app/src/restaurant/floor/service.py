@@ -107,14 +107,14 @@ def add_room(session: Session, *, name: str) -> Room:
 
 
 def rename_room(session: Session, room: Room, *, name: str) -> Room:
-    """Give a room another name. Raises `Conflict` when it is taken."""
+    """Rename a room. Raises `Conflict` when it is taken."""
     room.name = name
     _flush_name(session)
     return room
 
 
 def remove_room(session: Session, room: Room) -> None:
-    """Take an empty room away. Raises `Conflict` when tables stand in it."""
+    """Delete an empty room. Raises `Conflict` when it has tables."""
     session.delete(room)
     try:
         session.flush()
@@ -123,7 +123,7 @@ def remove_room(session: Session, room: Room) -> None:
 
 
 def remove_table(session: Session, table: Table) -> None:
-    """Take a table away. Raises `Conflict` when orders, bookings or tables pushed to it name it."""
+    """Delete a table. Raises `Conflict` when orders, bookings or joined tables refer to it."""
     session.delete(table)
     try:
         session.flush()
@@ -151,7 +151,8 @@ def add_table(
 def change_table(session: Session, table: Table, **changes: object) -> Table:
     """Set attributes of a table.
 
-    Raises `Conflict` for a name that is taken, `Invalid` for fewer seats at most than at least, `NotFound` for a room.
+    Raises `Conflict` for a name that is taken, `Invalid` when the maximum of seats is below the minimum, `NotFound` for
+    an unknown room.
     """
     if "room" in changes:
         table.room_id = read_room(session, int(str(changes.pop("room")))).id
@@ -165,11 +166,11 @@ def change_table(session: Session, table: Table, **changes: object) -> Table:
 
 
 def join_tables(session: Session, table: Table, into: Table | None) -> Table:
-    """Push a table to another one (its guests are that one's), or apart again.
+    """Join a table to another one, whose order it then shares, or separate it again.
 
-    Raises `Conflict` when the table has guests of its own, is itself joined by others, or the other is joined away.
+    Raises `Conflict` when the table has an open order or tables joined to it, or the other is itself joined to one.
     """
-    # In the order of their keys, as everybody takes tables who changes who sits where.
+    # Locked in the order of their keys, as everywhere, so that two transactions cannot wait for each other.
     for entry in sorted([table] if into is None else {table, into}, key=lambda entry: entry.id):
         session.refresh(entry, with_for_update=True)
     if into is not None:
@@ -183,7 +184,7 @@ def join_tables(session: Session, table: Table, into: Table | None) -> Table:
 
 
 def seed_floor(session: Session) -> int:
-    """Put an example floor into a house that has none; returns how many tables were added."""
+    """Add an example floor to an empty database, and return how many tables were added."""
     if session.scalar(select(func.count()).select_from(Room)):
         return 0
     dining, terrace = Room(name="Salle", position=0), Room(name="Terrasse", position=1)

@@ -172,4 +172,4 @@ def _back_to_plan() -> Response:
 
 def _late() -> timedelta:
     settings: Settings = current_app.extensions["settings"]
-    return settings.patience.late
+    return settings.kitchen_thresholds.late

@@ -1,4 +1,4 @@
-"""Operations of the REST API: one declaration says how a request is read, what it may answer, and runs it.
+"""Operations of the REST API: one declaration defines a request, its responses and the function that handles it.
 
 The same declaration is the source of the OpenAPI document, so the two cannot drift apart.
 """
@@ -28,7 +28,7 @@ KEY_LENGTH = 100
 
 
 class PreconditionRequired(Problem):
-    """An edit without `If-Match` could undo somebody else's."""
+    """An edit without `If-Match` could overwrite someone else's."""
 
     status = HTTPStatus.PRECONDITION_REQUIRED
     code = "if-match-missing"

@@ -1,4 +1,4 @@
-"""Static files under addresses that change with their content, so that browsers may keep them for ever."""
+"""Static files under addresses that change with their content, so that browsers may cache them without limit."""
 
 from __future__ import annotations
 

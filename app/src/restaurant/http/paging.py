@@ -1,4 +1,4 @@
-"""Lists in pages: what a client may ask for, and reading one page."""
+"""Pagination of lists."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PageView(BaseModel):
     next: int | None
 
 
-#: For screens, which show lists that a house keeps short anyway as a whole.
+#: For pages that show a whole list, which is short in a restaurant.
 WHOLE = PageQuery.model_construct(page=1, limit=1000)
 
 

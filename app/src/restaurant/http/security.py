@@ -1,4 +1,4 @@
-"""Headers every answer carries, and the refusal of requests that another site makes a browser send."""
+"""Security headers, and protection against cross-site requests."""
 
 from __future__ import annotations
 

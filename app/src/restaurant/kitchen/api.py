@@ -59,7 +59,7 @@ class BoardQuery(BaseModel):
 def read_tickets(session: Session, *, query: BoardQuery) -> BoardView:
     """Read what there is to cook."""
     settings: Settings = current_app.extensions["settings"]
-    board = service.read_board(session, station=query.station, at=now(), patience=settings.patience)
+    board = service.read_board(session, station=query.station, at=now(), thresholds=settings.kitchen_thresholds)
     return BoardView(
         tickets=[
             TicketView(

@@ -1,4 +1,4 @@
-"""The outbox: a row for every change the kitchen's screens have to show, written with the change itself."""
+"""The outbox: a row for every change that kitchen screens must show, written in the same transaction."""
 
 from __future__ import annotations
 

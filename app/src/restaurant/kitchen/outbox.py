@@ -1,7 +1,7 @@
-"""Writing events, and telling this process's open screens about new ones.
+"""Writing events, and notifying the connected screens of this process.
 
-Identifiers are given before transactions commit, so a smaller one may appear after a larger one. Each look therefore
-reaches `WINDOW` identifiers back, and what was already told is remembered.
+Identifiers are assigned before transactions commit, so a smaller one may appear after a larger one. Each read therefore
+goes `WINDOW` identifiers back, and remembers which events were already sent.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from restaurant.kitchen.models import Event
 from restaurant.types import now
 
 WINDOW = 100
-#: Seconds between two looks at the outbox.
+#: Seconds between two reads of the outbox.
 PERIOD = 1.0
 KEPT = timedelta(hours=6)
 
@@ -39,16 +39,16 @@ def last_event(session: Session) -> int:
 
 
 def purge(session: Session) -> None:
-    """Forget events that no screen can ask for any more."""
+    """Delete events that no screen can resume from."""
     session.execute(delete(Event).where(Event.created_at < now() - KEPT))
 
 
 class TooManyStreamsError(Exception):
-    """Another stream would take a thread that pages need."""
+    """The maximum number of streams is connected: another would use a thread that pages need."""
 
 
 class Hub:
-    """Looks at the outbox once a second for all screens of this process, while there are any."""
+    """Reads the outbox once a second for all screens of this process, while any is connected."""
 
     def __init__(self, database: Database, *, capacity: int) -> None:
         self.database = database
@@ -64,7 +64,7 @@ class Hub:
 
     @contextmanager
     def screen(self) -> Iterator[queue.SimpleQueue[int]]:
-        """A queue of new events' identifiers. Raises `TooManyStreamsError` when all places are taken."""
+        """A queue of new events' identifiers. Raises `TooManyStreamsError` when the maximum is connected."""
         place: queue.SimpleQueue[int] = queue.SimpleQueue()
         with self._lock:
             if len(self._screens) >= self.capacity:
@@ -80,7 +80,7 @@ class Hub:
                 self._screens.discard(place)
 
     def _watch(self) -> None:
-        told: set[int] = set()
+        sent: set[int] = set()
         last: int | None = None
         pause = threading.Event()
         while True:
@@ -88,11 +88,11 @@ class Hub:
                 with self.database.reading() as session:
                     if last is None:
                         last = last_event(session)
-                        told = set(session.scalars(select(Event.id).where(Event.id > last - WINDOW)))
-                    fresh = set(session.scalars(select(Event.id).where(Event.id > last - WINDOW))) - told
+                        sent = set(session.scalars(select(Event.id).where(Event.id > last - WINDOW)))
+                    fresh = set(session.scalars(select(Event.id).where(Event.id > last - WINDOW))) - sent
                 if fresh:
                     last = max(last, *fresh)
-                    told = {number for number in told | fresh if number > last - WINDOW}
+                    sent = {number for number in sent | fresh if number > last - WINDOW}
                     with self._lock:
                         for screen in self._screens:
                             screen.put(last)

@@ -16,7 +16,7 @@ from restaurant.i18n import gettext as _
 from restaurant.menu.models import Station
 from restaurant.orders import service as orders
 from restaurant.orders.models import LineStatus, Order, OrderLine
-from restaurant.settings import Patience
+from restaurant.settings import KitchenThresholds
 
 TO_COOK = (LineStatus.FIRED, LineStatus.PREPARING)
 SHOWN = (*TO_COOK, LineStatus.READY)
@@ -49,7 +49,7 @@ class Board:
     all_day: Sequence[tuple[str, int]]
 
 
-def read_board(session: Session, *, station: Station | None, at: datetime, patience: Patience) -> Board:
+def read_board(session: Session, *, station: Station | None, at: datetime, thresholds: KitchenThresholds) -> Board:
     """The board of one station, or of all, at the instant `at`."""
     wanted = [OrderLine.status.in_(SHOWN)] + ([OrderLine.station == station] if station is not None else [])
     lines = session.scalars(
@@ -62,7 +62,7 @@ def read_board(session: Session, *, station: Station | None, at: datetime, patie
     by_order: dict[int, list[OrderLine]] = {}
     for line in lines:
         by_order.setdefault(line.order_id, []).append(line)
-    tickets = [_ticket(entries, at=at, patience=patience) for entries in by_order.values()]
+    tickets = [_ticket(entries, at=at, thresholds=thresholds) for entries in by_order.values()]
     count: Counter[str] = Counter()
     for line in lines:
         if line.status in TO_COOK:
@@ -80,10 +80,12 @@ def move_line(session: Session, key: int, status: LineStatus) -> Order:
     return order
 
 
-def _ticket(lines: Sequence[OrderLine], *, at: datetime, patience: Patience) -> Ticket:
+def _ticket(lines: Sequence[OrderLine], *, at: datetime, thresholds: KitchenThresholds) -> Ticket:
     since = min(line.fired_at for line in lines if line.fired_at is not None)
     waited = at - since if any(line.status in TO_COOK for line in lines) else timedelta()
-    urgency = Urgency.LATE if waited >= patience.late else Urgency.SOON if waited >= patience.soon else Urgency.FRESH
+    urgency = (
+        Urgency.LATE if waited >= thresholds.late else Urgency.SOON if waited >= thresholds.warning else Urgency.FRESH
+    )
     return Ticket(
         order=lines[0].order,
         lines=lines,

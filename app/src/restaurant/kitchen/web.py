@@ -1,7 +1,7 @@
-"""The kitchen's screen, and the stream that tells it when to look again.
+"""The kitchen screen, and the stream that notifies it of changes.
 
-The stream carries no state, only "something changed": a screen that hears it fetches its board anew. So a screen that
-comes back, on this pod or another, cannot be wrong for longer than one look.
+The stream carries no state, only "something changed": the screen then fetches the board again. So a screen that
+reconnects, to this pod or another, is up to date after one request.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from restaurant.types import now
 
 kitchen = Blueprint("kitchen", __name__)
 
-#: A stream ends by itself after this many seconds, so that screens spread over pods that have come since.
+#: A stream ends after this many seconds, so that screens spread over pods that were added since.
 STREAM_SECONDS = 55.0
 _STILL_HERE_SECONDS = 15.0
 
 
 class StreamsTaken(Problem):
-    """All places for streams are taken; the screen asks again every few seconds instead."""
+    """The maximum number of streams is connected; the screen polls every few seconds instead."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     code = "streams-taken"
@@ -54,7 +54,7 @@ def board() -> str:
 
 @kitchen.post("/cuisine/lignes/<key:line>")
 def move_line(line: int) -> Response:
-    """Move a line on or back, and show the board again."""
+    """Move a line forward or back, and show the board again."""
     database: Database = current_app.extensions["database"]
     wanted = request.form.get("status", "")
     if wanted not in {status.value for status in LineStatus}:
@@ -82,7 +82,7 @@ def stream() -> Response:
     place.callback(STREAMS.dec)
 
     def events() -> Iterator[str]:
-        # Whoever resumes may have missed something; whoever is new has just loaded the page.
+        # A screen that resumes may have missed a change; a new one has just loaded the page.
         yield f"retry: 1000\nid: {current}\nevent: {'change' if resumed else 'hello'}\ndata:\n\n"
         end = time.monotonic() + STREAM_SECONDS
         spoken = time.monotonic()
@@ -108,5 +108,5 @@ def _board() -> dict[str, object]:
     database: Database = current_app.extensions["database"]
     settings: Settings = current_app.extensions["settings"]
     with database.reading() as session:
-        board = service.read_board(session, station=station, at=now(), patience=settings.patience)
+        board = service.read_board(session, station=station, at=now(), thresholds=settings.kitchen_thresholds)
     return {"board": board, "station": station, "stations": list(Station), "Status": LineStatus}

@@ -31,7 +31,7 @@ class Allergen(Labelled):
 
 
 class Station(Labelled):
-    """Where in the house a dish is prepared."""
+    """The station that prepares a dish."""
 
     COLD = "cold"
     HOT = "hot"
@@ -49,7 +49,7 @@ class Course(Labelled):
 
 
 class Revision(Base):
-    """How often the menu has changed. Triggers of the database count, so every writer is seen, whoever it is."""
+    """The number of changes of the menu. Database triggers count them, so no writer is missed."""
 
     __tablename__ = "revision"
 
@@ -118,7 +118,7 @@ class DishAllergen(Base):
 
 
 class OptionGroup(Base):
-    """A question asked about a dish (cooking, side), answered with `minimum` to `maximum` of its options."""
+    """A group of options of a dish (cooking, side), of which `minimum` to `maximum` are chosen."""
 
     __tablename__ = "option_group"
     __table_args__ = (

@@ -27,7 +27,7 @@ class OptionView(BaseModel):
 
 
 class OptionGroupView(BaseModel):
-    """A question asked about a dish."""
+    """A group of options of a dish."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -230,7 +230,7 @@ class DishChange(BaseModel):
 
 
 class DishEntry(DishView):
-    """A dish as the house sees it, hidden ones included."""
+    """A dish as the staff sees it, including hidden ones."""
 
     category_id: int
     archived: bool

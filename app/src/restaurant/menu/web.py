@@ -1,4 +1,4 @@
-"""The house's pages of the menu: what has run out, and the editor of dishes and headings."""
+"""The staff's pages of the menu: availability, and the editor of dishes and categories."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def dishes_block(menu: service.Menu) -> Markup:
 
 @pages.get("")
 def card_page() -> str:
-    """Every dish by heading, with a switch for what has run out and ways to change everything."""
+    """Every dish by category, with its availability and links to edit it."""
     with _database().reading() as session:
         return render_template("menu/card.html", categories=service.read_menu(session).categories)
 
 
 @pages.post("/plats/<key:dish>/rupture")
 def set_out_of_stock(dish: int) -> Response:
-    """Take a dish off for now, or put it on again."""
+    """Mark a dish as sold out, or as available again."""
     wanted = read_switch(request.form, "out_of_stock")
     with _database().writing() as session:
         found = service.read_dish(session, dish)
@@ -107,7 +107,7 @@ def dish_page(dish: int) -> str:
 
 @pages.post("/plats/<key:dish>")
 def change_dish(dish: int) -> Response:
-    """Write the form's dish, unless somebody else has changed it meanwhile."""
+    """Write the form's dish, unless someone else has changed it in the meantime."""
     change = read_form(DishChange, _dish_values(request.form))
     with _database().writing() as session:
         found = editing.find_dish(session, dish)
@@ -193,7 +193,7 @@ def _dish_values(form: MultiDict[str, str]) -> dict[str, Any]:
                 "price": parse_cents(form.get(f"{option}-price") or "0"),
             }
         )
-    # A group without a name is one that is taken away.
+    # A group without a name is removed.
     values["option_groups"] = [entry for _number, entry in sorted(groups.items()) if entry["name"].strip()]
     return values
 

@@ -48,7 +48,7 @@ _CONFLICT = (HTTPStatus.CONFLICT,)
     refusals=(HTTPStatus.CONFLICT,),
 )
 def place_order(session: Session, *, body: OrderPlacement) -> OrderView:
-    """Place an order to take away."""
+    """Place a take-away order."""
     settings: Settings = current_app.extensions["settings"]
     return service.place_order(session, body, at=now(), zone=settings.zone)
 

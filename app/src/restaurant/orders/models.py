@@ -24,7 +24,7 @@ class OrderKind(Labelled):
 
 
 class OrderStatus(Labelled):
-    """Where an order stands; a function of its lines and its bill, see `machine`."""
+    """The state of an order: a function of its lines and its bill, see `state_machine`."""
 
     DRAFT = "draft"
     SENT = "sent"
@@ -38,7 +38,7 @@ class OrderStatus(Labelled):
 
 
 class LineStatus(Labelled):
-    """Where one line stands in the kitchen."""
+    """The state of a line in the kitchen."""
 
     HELD = "held"
     FIRED = "fired"
@@ -60,7 +60,7 @@ class Order(Base):
 
     __tablename__ = "orders"
     __table_args__ = (
-        # One open order per table, whoever asks at the same time.
+        # One open order per table, also when two requests arrive at the same time.
         Index(
             "uq_orders_open_table",
             "table_id",

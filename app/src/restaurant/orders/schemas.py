@@ -27,7 +27,7 @@ class LinePlacement(BaseModel):
 
 
 class OrderPlacement(BaseModel):
-    """An order by a guest, to take away. It goes to the kitchen at once."""
+    """A guest's take-away order. It is sent to the kitchen immediately."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -1,7 +1,8 @@
 """Placing orders and everything that happens to them until they are paid.
 
 Functions that change an order take one that was read by `lock_order`: two people who change the same order do so one
-after the other, and each change ends with the order's status worked out anew (`machine`) and an event for the kitchen.
+after the other, and each change ends by updating the order's status (`state_machine`) and recording an event for the
+kitchen.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from restaurant.kitchen import outbox
 from restaurant.menu.models import Allergen, Course, Dish, Option, Station
 from restaurant.menu.service import Menu, is_available, read_menu
 from restaurant.metrics import COVERS, count_order
-from restaurant.orders.machine import MOVES, SETTLED, status_of
 from restaurant.orders.models import ChosenOption, LineStatus, Order, OrderKind, OrderLine, OrderStatus
 from restaurant.orders.schemas import LinePlacement, LineView, OrderPlacement, OrderView
+from restaurant.orders.state_machine import MOVES, SETTLED, status_of
 from restaurant.people.models import User
 from restaurant.reservations.models import BESIDE, BookedTable
 from restaurant.stock import service as stock
@@ -47,7 +48,7 @@ WITH placed AS (
     INSERT INTO orders (reference, kind, status, covers, allergies, guest, note, opened_at, due, paid, version)
     VALUES (%(reference)s, %(kind)s, %(status)s, 0, '[]', %(guest)s, %(note)s, %(at)s, 0, 0, 1)
     RETURNING id
-), told AS (
+), recorded AS (
     INSERT INTO event (order_id, created_at) SELECT id, %(at)s FROM placed
 ), written AS (
     INSERT INTO order_line (order_id, dish_id, name, name_en, quantity, unit_price, vat_rate, station, course, seat,
@@ -147,7 +148,7 @@ def open_table(
 
 
 def keep_free(session: Session, table: Table) -> None:
-    """Nobody is seated at `table` until this unit of work ends. Raises `Conflict` when somebody sits there already."""
+    """Lock `table` so that no one is seated there meanwhile. Raises `Conflict` when it has guests."""
     _usable(session, table)
     if session.scalar(select(Order.id).where(Order.table_id == table.id, Order.closed_at.is_(None))) is not None:
         raise _taken()
@@ -166,7 +167,7 @@ def read_order(session: Session, reference: uuid.UUID) -> Order:
 
 
 def lock_order(session: Session, reference: uuid.UUID) -> Order:
-    """As `read_order`, and nobody else changes the order until this unit of work ends."""
+    """As `read_order`, and lock the order until this unit of work ends."""
     order = session.scalar(
         select(Order)
         .where(Order.reference == reference)
@@ -256,7 +257,7 @@ def move_line(session: Session, order: Order, line: OrderLine, status: LineStatu
 
 
 def void_line(session: Session, order: Order, line: OrderLine, *, reason: str, by: User) -> None:
-    """Take a line off the order; `by` answers for it. Raises `Conflict` when it is voided or the order settled."""
+    """Void a line; `by` is responsible for it. Raises `Conflict` when it is voided or the order settled."""
     _unsettled(order)
     if line.status is LineStatus.VOIDED:
         raise Conflict(_("This line is already voided."), code="wrong-step")
@@ -297,7 +298,7 @@ def merge(session: Session, order: Order, target: Order) -> None:
 
 
 def cancel(session: Session, order: Order, *, reason: str, by: User) -> None:
-    """Void all lines and end the order; `by` answers for it. Raises `Conflict` once it is billed."""
+    """Void all lines and end the order; `by` is responsible for it. Raises `Conflict` once it is billed."""
     _unsettled(order)
     for line in order.lines:
         if line.status is LineStatus.FIRED:
@@ -325,7 +326,7 @@ def _unsettled(order: Order) -> None:
 
 
 def _usable(session: Session, table: Table) -> None:
-    # Whoever seats guests at a table, pushes it to another one or gives it to a large party does so in turn.
+    # Seating guests at a table, joining it to another one and giving it to a large party exclude each other.
     session.refresh(table, with_for_update=True)
     if table.condition is not Condition.USABLE or table.merged_into_id is not None:
         raise Conflict(_("Table {table} cannot be used now.", table=table.name), code="table-unusable")
@@ -353,7 +354,7 @@ def _fire(session: Session, lines: Sequence[OrderLine], menu: Menu) -> None:
 
 
 def refresh(session: Session, order: Order) -> None:
-    """Work the status out anew after a change, count the change and tell the kitchen."""
+    """Update the status after a change, increment the version and notify the kitchen."""
     order.status = status_of(
         (line.status for line in order.lines), billed=order.billed_at is not None, paid=order.paid_at is not None
     )

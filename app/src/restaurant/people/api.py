@@ -66,7 +66,7 @@ def close_session(session: Session) -> None:
     refusals=(HTTPStatus.TOO_MANY_REQUESTS,),
 )
 def give_approval(_session: Session, *, body: ApprovalRequest) -> ApprovalView:
-    """Confirm, as a manager on somebody else's device, one action that needs a permission."""
+    """Approve, as a manager on someone else's device, one action that needs a permission."""
     return ApprovalView(
         approval=service.give_approval(
             current_app.extensions["database"],

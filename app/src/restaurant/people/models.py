@@ -1,4 +1,4 @@
-"""People of the house, their sessions and the attempts to sign in."""
+"""Staff, their sessions and sign-in attempts."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class LoginAttempts(Base):
 
 
 class Approval(Base):
-    """A manager's confirmation of one action, given on somebody else's device; used once, soon."""
+    """A manager's approval of one action, given on someone else's device; valid once, for a short time."""
 
     __tablename__ = "approval"
 

@@ -8,7 +8,7 @@ from restaurant.types import Labelled
 
 
 class Role(Labelled):
-    """What a person does in the house."""
+    """A person's job."""
 
     ADMIN = "admin"
     MANAGER = "manager"
@@ -44,7 +44,7 @@ class Access(Enum):
     PUBLIC = auto()
     """Anybody, signed in or not."""
     SIGNED_IN = auto()
-    """Every member of the house."""
+    """Every signed-in person."""
 
 
 Rule = Permission | Access

@@ -19,7 +19,7 @@ from restaurant.people.models import User
 from restaurant.people.permissions import Role
 from restaurant.people.schemas import NewPerson, PasswordChange, PersonChange
 
-door = Blueprint("door", __name__)
+sessions = Blueprint("sessions", __name__)
 account = Blueprint("account", __name__, url_prefix="/compte")
 team = Blueprint("team", __name__)
 
@@ -29,13 +29,13 @@ def safe_target(target: str) -> str:
     return target if target.startswith("/") and not target.startswith(("//", "/\\")) else "/accueil"
 
 
-@door.get("/connexion")
+@sessions.get("/connexion")
 def sign_in_page() -> str:
     """The form to sign in."""
     return render_template("people/sign_in.html", target=request.args.get("retour", ""), problem=None)
 
 
-@door.post("/connexion")
+@sessions.post("/connexion")
 def sign_in() -> Response:
     """Sign in and go where one wanted to go."""
     target = request.form.get("retour", "")
@@ -52,7 +52,7 @@ def sign_in() -> Response:
     return _signed_in(redirect(safe_target(target), code=303), signed)
 
 
-@door.post("/deconnexion")
+@sessions.post("/deconnexion")
 def sign_out() -> Response:
     """End this session."""
     database: Database = current_app.extensions["database"]
@@ -67,13 +67,13 @@ def sign_out() -> Response:
 
 @account.get("")
 def account_page() -> str:
-    """Who one is here, and a form for a new password."""
+    """The signed-in person's account, and a form to change the password."""
     return render_template("people/account.html", least=service.PASSWORD_MINIMUM)
 
 
 @account.post("")
 def change_password() -> Response:
-    """Give oneself a new password, and stay signed in on this device alone."""
+    """Change one's own password, and stay signed in on this device only."""
     form = request.form
     change = read_form(PasswordChange, typed("current", "new"))
     if form.get("again", "") != form.get("new", ""):
@@ -108,7 +108,7 @@ def add_person() -> str:
 
 @team.post("/equipe/<key:person>/mot-de-passe")
 def give_password(person: int) -> str:
-    """Give somebody a new random password, shown once; their sessions end."""
+    """Set a new random password, which is shown once; the person's sessions end."""
     password = secrets.token_urlsafe(12)
     with _database().writing() as session:
         user = service.change_person(session, service.read_person(session, person), password=password)
@@ -117,7 +117,7 @@ def give_password(person: int) -> str:
 
 @team.post("/equipe/<key:person>")
 def change_person(person: int) -> Response:
-    """Give somebody another name or role."""
+    """Change a person's name or role."""
     change = read_form(PersonChange, typed("name", "role"))
     with _database().writing() as session:
         user = service.read_person(session, person)
@@ -128,7 +128,7 @@ def change_person(person: int) -> Response:
 
 @team.post("/equipe/<key:person>/acces")
 def set_access(person: int) -> Response:
-    """Let a person in, or shut them out and end their sessions."""
+    """Activate a person's account, or deactivate it and end their sessions."""
     wanted = read_switch(request.form, "active")
     if signed_in().id == person:
         raise Invalid(_("You cannot deactivate your own account."))

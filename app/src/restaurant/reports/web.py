@@ -39,7 +39,7 @@ def report_csv(part: str) -> Response:
     if part not in parts:
         raise NotFound(_("This report does not exist."))
     text = io.StringIO()
-    # Without the mark Excel takes UTF-8 for a code page; where the comma is the decimal separator, it splits at ";".
+    # Excel needs the byte order mark to read UTF-8; where the comma is the decimal separator, it splits at ";".
     text.write("\N{BYTE ORDER MARK}")
     writer = csv.writer(text, delimiter=";" if current_locale() == "fr" else ",")
     writer.writerow([_headings()[part], _("Count"), _("Total, €")])

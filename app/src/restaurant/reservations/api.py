@@ -1,4 +1,4 @@
-"""Bookings over REST: `guests` is open to everybody, `desk` to whoever takes bookings."""
+"""Bookings over REST: `guests` is public, `desk` is for those who take bookings."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _CONFLICT = (HTTPStatus.CONFLICT,)
 
 @guests.operation("GET", "/availability", query=AvailabilityQuery, reply=AvailabilityView)
 def read_availability(session: Session, *, query: AvailabilityQuery) -> AvailabilityView:
-    """Read when a table can be had on a day."""
+    """List the available times of a day."""
     settings: Settings = current_app.extensions["settings"]
     slots = service.availability(session, day=query.day, covers=query.covers, opening=settings.opening)
     return AvailabilityView(slots=slots)
@@ -66,7 +66,7 @@ def read_booking(session: Session, *, reference: uuid.UUID) -> BookingView:
 
 @guests.operation("POST", "/bookings/<uuid:reference>/cancel", reply=BookingView, refusals=_CONFLICT)
 def cancel_booking(session: Session, *, reference: uuid.UUID) -> BookingView:
-    """Cancel a booking; whoever knows its reference may."""
+    """Cancel a booking; knowing its reference is enough."""
     settings: Settings = current_app.extensions["settings"]
     booking = service.lock_booking(session, reference)
     service.cancel_by_guest(session, booking, at=now(), cutoff=settings.cancellation)
@@ -83,7 +83,7 @@ def list_bookings(session: Session, *, query: DayQuery) -> BookingsView:
 
 @desk.operation("POST", "/bookings/<uuid:reference>/move", body=BookingMove, reply=BookingView, refusals=_CONFLICT)
 def move_booking(session: Session, *, reference: uuid.UUID, body: BookingMove) -> BookingView:
-    """Seat the guests of a booking, complete or cancel it, or mark that nobody came."""
+    """Seat the guests of a booking, complete or cancel it, or mark it as a no-show."""
     booking = service.lock_booking(session, reference)
     if body.status is BookingStatus.ARRIVED:
         service.arrive(session, booking, server=signed_in())
@@ -109,11 +109,11 @@ def read_expected_wait(session: Session, *, query: WaitQuery) -> ExpectedWait:
 
 @desk.operation("POST", "/waiting-list", body=NewWait, reply=WaitView, status=HTTPStatus.CREATED, idempotent=True)
 def join_waiting_list(session: Session, *, body: NewWait) -> WaitView:
-    """Put somebody on the waiting list."""
+    """Add a guest to the waiting list."""
     return WaitView.model_validate(service.join_waiting_list(session, **body.model_dump()))
 
 
 @desk.operation("POST", "/waiting-list/<key:entry>/move", body=WaitMove, reply=WaitView, refusals=_CONFLICT)
 def move_waiting(session: Session, *, entry: int, body: WaitMove) -> WaitView:
-    """Call somebody who waits, or take them off the list."""
+    """Call a guest, or remove them from the list."""
     return WaitView.model_validate(service.move_waiting(session, entry, body.status))

@@ -25,7 +25,7 @@ class BookingStatus(Labelled):
 
 
 class WaitStatus(Labelled):
-    """Where somebody on the waiting list stands."""
+    """The state of an entry of the waiting list."""
 
     WAITING = "waiting"
     CALLED = "called"

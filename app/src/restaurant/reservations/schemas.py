@@ -34,7 +34,7 @@ class AvailabilityQuery(BaseModel):
 
 
 class AvailabilityView(BaseModel):
-    """When a table can be had, as far as can be seen now."""
+    """The times at which a table is available now."""
 
     slots: list[datetime]
 
@@ -94,7 +94,7 @@ class BookingMove(BaseModel):
 
 
 class NewWait(BaseModel):
-    """Somebody for the waiting list, with the wait they were told."""
+    """A guest for the waiting list, with the wait they were quoted."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -125,7 +125,7 @@ class WaitsView(PageView):
 
 
 class WaitMove(BaseModel):
-    """Call somebody, or take them off the list."""
+    """Call a guest, or remove them from the list."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -141,6 +141,6 @@ class WaitQuery(BaseModel):
 
 
 class ExpectedWait(BaseModel):
-    """Minutes until a table that fits is expected to be free; null when no table of the house can be foreseen."""
+    """Minutes until a table that fits is expected to be free; null when it cannot be predicted."""
 
     minutes: int | None

@@ -168,7 +168,7 @@ def read_booking(session: Session, reference: uuid.UUID) -> Booking:
 
 
 def lock_booking(session: Session, reference: uuid.UUID) -> Booking:
-    """As `read_booking`, and nobody else changes it until this unit of work ends."""
+    """As `read_booking`, and lock it until this unit of work ends."""
     session.execute(select(Booking.id).where(Booking.reference == reference).with_for_update())
     return read_booking(session, reference)
 
@@ -258,7 +258,7 @@ def sat_beside(session: Session) -> dict[int, int]:
 
 
 def join_waiting_list(session: Session, *, guest: str, contact: str, covers: int, quoted_minutes: int) -> WaitEntry:
-    """Put somebody on the waiting list."""
+    """Add a guest to the waiting list."""
     entry = WaitEntry(guest=guest, contact=contact, covers=covers, quoted_minutes=quoted_minutes)
     session.add(entry)
     session.flush()
@@ -316,7 +316,7 @@ def _free_from(start: datetime, held: Sequence[BookedTable], duration: timedelta
 
 
 def move_waiting(session: Session, key: int, status: WaitStatus) -> WaitEntry:
-    """Call somebody, or take them off the list. Raises `NotFound`, or `Conflict` when they are off it already."""
+    """Call a guest, or remove them from the list. Raises `NotFound`, or `Conflict` when they are no longer on it."""
     entry = session.get(WaitEntry, key, with_for_update=True)
     if entry is None:
         raise NotFound(_("This guest is not on the waiting list."))
@@ -379,7 +379,7 @@ def _choices(tables: Sequence[Table], covers: int) -> Iterator[list[Table]]:
 
 
 def _hold(session: Session, booking: Booking, tables: Sequence[Table]) -> bool:
-    """Hold tables, always in the order of their keys; False when somebody else holds one of them meanwhile."""
+    """Hold tables, always in the order of their keys; False when another booking holds one of them."""
     try:
         with session.begin_nested():
             for table in sorted(tables, key=lambda entry: entry.id):

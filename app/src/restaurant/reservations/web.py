@@ -1,4 +1,4 @@
-"""Pages: booking for guests, and the day's bookings with the waiting list for the house."""
+"""Pages: booking for guests, and the day's bookings with the waiting list for the staff."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def move(reference: uuid.UUID) -> Response:
 
 @desk.post("/attente")
 def join_waiting_list() -> Response:
-    """Put somebody on the waiting list."""
+    """Add a guest to the waiting list."""
     try:
         wanted = NewWait.model_validate(typed("guest", "contact", "covers", "quoted_minutes"))
     except ValidationError as error:
@@ -158,7 +158,7 @@ def join_waiting_list() -> Response:
 
 @desk.post("/attente/<key:entry>")
 def move_waiting(entry: int) -> Response:
-    """Call somebody, or take them off the list."""
+    """Call a guest, or remove them from the list."""
     wanted = request.form.get("status", "")
     if wanted not in {status.value for status in WaitStatus}:
         raise Invalid(_("Some values are missing or invalid."))

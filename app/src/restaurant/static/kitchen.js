@@ -1,5 +1,5 @@
-// Keeps the board fresh: told by server-sent events, or by asking every three seconds when no stream can be had.
-// Every way of hearing about a change ends in the same look at the board, so nothing heard twice does harm.
+// Keeps the board up to date by server-sent events, or by polling every three seconds when no stream is available.
+// Every notification leads to the same request for the board, so a duplicate does no harm.
 const board = document.querySelector("#board");
 const light = document.querySelector(".live");
 const POLL = 3000;

@@ -57,7 +57,7 @@ class IngredientChange(BaseModel):
 
 
 class MovementView(BaseModel):
-    """A change of a stock, and whose it was; nobody's when a dish was sold."""
+    """A change of a stock, and who made it; no one when a dish was sold."""
 
     model_config = ConfigDict(from_attributes=True)
 

@@ -51,7 +51,7 @@ def consume(session: Session, needs: Sequence[Need], recipes: Mapping[int, Seque
 
 
 def give_back(session: Session, line: OrderLine) -> None:
-    """Put back what a line had taken, for nobody had begun to cook it."""
+    """Return the ingredients of a line whose preparation had not started."""
     taken: Counter[int] = Counter()
     for movement in session.scalars(select(Movement).where(Movement.line_id == line.id)):
         taken[movement.ingredient_id] -= movement.delta

@@ -1,4 +1,4 @@
-"""The gauges of how the house stands."""
+"""The gauges of the restaurant's state, and saturation."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import time_machine
 from flask.testing import FlaskClient
 
 from restaurant.database import Database
-from restaurant.house import House, HouseCollector, read_house
+from restaurant.gauges import GaugeCollector, Gauges, read_gauges
 from restaurant.metrics import Busy
 from restaurant.people.permissions import Role
 from restaurant.settings import Settings
-from test_evening import EGGS, add, post, seat
+from support import EGGS, add, post, seat
 
 LATE = timedelta(minutes=20)
 
 
-def test_the_house_counts_its_guests_tickets_and_what_is_late(
+def test_the_gauges_count_guests_tickets_and_what_is_late(
     sign_in: Callable[[Role], FlaskClient], database: Database
 ) -> None:
     server, manager = sign_in(Role.SERVER), sign_in(Role.MANAGER)
@@ -28,24 +28,24 @@ def test_the_house_counts_its_guests_tickets_and_what_is_late(
     order = seat(server)["reference"]
     line = add(server, order, EGGS)["lines"][0]["id"]
     with database.reading() as session:
-        assert read_house(session, late=LATE) == House(
+        assert read_gauges(session, late=LATE) == Gauges(
             tickets_open=1, tickets_late=0, orders_open=1, guests_present=2, stock_low=1
         )
         with time_machine.travel(datetime.now(UTC) + timedelta(minutes=21)):
-            assert read_house(session, late=LATE).tickets_late == 1
+            assert read_gauges(session, late=LATE).tickets_late == 1
     post(server, f"/orders/{order}/lines/{line}/move", {"status": "ready"})
     with database.reading() as session:
-        assert read_house(session, late=LATE).tickets_open == 0
+        assert read_gauges(session, late=LATE).tickets_open == 0
 
 
 def test_the_gauges_are_absent_while_the_database_does_not_answer(settings: Settings) -> None:
     database = Database(settings)
-    collector = HouseCollector(database, late=LATE)
-    collector.look()
+    collector = GaugeCollector(database, late=LATE)
+    collector.read()
     assert {metric.name for metric in collector.collect()} >= {"restaurant_tickets_late", "restaurant_orders_open"}
     broken: Any = Database(settings.model_copy(update={"database_url": "postgresql://nobody@/nothing?host=/nowhere"}))
     collector._database = broken
-    collector.look()
+    collector.read()
     assert list(collector.collect()) == []
     database.engine.dispose()
 

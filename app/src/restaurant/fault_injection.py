@@ -1,7 +1,8 @@
-"""Faults on request, to see probes, retries and the autoscaler at work. Impossible unless RESTAURANT_FAULTS is true.
+"""Fault injection, to test probes, retries and the autoscaler. Disabled unless RESTAURANT_FAULT_INJECTION is true.
 
-They are set on the probes' port, so that no guest can: ``GET /faults?slow=0.5&error=0.1&slow_database=0.2&unready=1``;
-what is not named is off, so ``GET /faults`` ends them all.
+Faults are set on the probe port, which guests cannot reach:
+``GET /faults?slow=0.5&error=0.1&slow_database=0.2&unready=1``. Faults that are not named are off, so ``GET /faults``
+turns them all off.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from restaurant.database import Database
 
 
 class Faults(BaseModel):
-    """What goes wrong in this process: seconds of delay, the share of requests that fail, and readiness."""
+    """The faults of this process: seconds of delay, the ratio of requests that fail, and readiness."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -30,21 +31,21 @@ class Faults(BaseModel):
 
     @classmethod
     def parse(cls, query: str) -> Faults:
-        """The faults that a query string asks for. Raises `ValueError`."""
+        """The faults that a query string names. Raises `ValueError`."""
         return cls.model_validate(dict(parse_qsl(query)))
 
 
 class FaultSwitch:
-    """The faults that are on now."""
+    """Holds the faults that are on."""
 
     def __init__(self) -> None:
         self.faults = Faults()
 
     def register(self, app: Flask, database: Database) -> None:
-        """Let the faults befall every request of `app`."""
+        """Apply the faults to every request of `app`."""
 
         @app.before_request
-        def go_wrong() -> None:
+        def inject() -> None:
             faults = self.faults
             if faults.slow:
                 time.sleep(faults.slow)

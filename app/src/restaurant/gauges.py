@@ -1,7 +1,8 @@
-"""How the house stands, as gauges: what waits in the kitchen, who sits at the tables, what runs low.
+"""Gauges of the restaurant's state: tickets in the kitchen, guests at the tables, ingredients that are low.
 
-It is the database's answer, so every pod shows the same numbers: take the maximum over pods, never the sum. A thread
-asks every few seconds, never a scrape; while the database does not answer, the gauges are absent rather than wrong.
+They are read from the database, so every pod exports the same values: take the maximum over pods, never the sum. A
+thread reads them every few seconds, so a scrape costs no query; while the database does not answer, the gauges are
+absent rather than wrong.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from restaurant.orders.models import Order, OrderLine
 from restaurant.stock.models import Ingredient
 from restaurant.types import now
 
-#: Seconds between two looks.
+#: Seconds between two reads.
 PERIOD = 15.0
 
 
 @dataclass(frozen=True)
-class House:
-    """The house at one moment."""
+class Gauges:
+    """The values at one moment."""
 
     tickets_open: int
     tickets_late: int
@@ -39,29 +40,29 @@ class House:
 
 
 _HELP = {
-    "tickets_open": "Orders with something to cook.",
-    "tickets_late": "Orders whose oldest dish has waited for the kitchen too long.",
+    "tickets_open": "Orders with dishes to prepare.",
+    "tickets_late": "Orders whose oldest unprepared dish is late.",
     "orders_open": "Orders that are not closed.",
     "guests_present": "Guests at the tables.",
-    "stock_low": "Ingredients at or below the mark from which they are to be bought.",
+    "stock_low": "Ingredients at or below their low-stock threshold.",
 }
 
 
-def read_house(session: Session, *, late: timedelta) -> House:
-    """The house now; what has been in the kitchen for `late` is late."""
+def read_gauges(session: Session, *, late: timedelta) -> Gauges:
+    """The values now; a dish that has been in the kitchen for `late` is late."""
     waiting = (
         select(func.min(OrderLine.fired_at).label("since"))
         .where(OrderLine.status.in_(TO_COOK))
         .group_by(OrderLine.order_id)
         .subquery()
     )
-    kept_waiting = func.count().filter(waiting.c.since <= now() - late)
-    tickets = session.execute(select(func.count(), kept_waiting).select_from(waiting)).one()
+    late_tickets = func.count().filter(waiting.c.since <= now() - late)
+    tickets = session.execute(select(func.count(), late_tickets).select_from(waiting)).one()
     orders = session.execute(
         select(func.count(), func.coalesce(func.sum(Order.covers), 0)).where(Order.closed_at.is_(None))
     ).one()
     low = session.scalar(select(func.count()).where(Ingredient.quantity <= Ingredient.low_at))
-    return House(
+    return Gauges(
         tickets_open=tickets[0],
         tickets_late=tickets[1],
         orders_open=orders[0],
@@ -70,29 +71,29 @@ def read_house(session: Session, *, late: timedelta) -> House:
     )
 
 
-class HouseCollector(Collector):
-    """The last look at the house, for one process."""
+class GaugeCollector(Collector):
+    """The values of the last read, for one process."""
 
     def __init__(self, database: Database, *, late: timedelta) -> None:
         self._database = database
         self._late = late
-        self._seen: House | None = None
+        self._seen: Gauges | None = None
 
     def start(self) -> None:
-        """Show the gauges, and look from now on in a thread that does not keep the process alive."""
+        """Export the gauges, and read them from now on in a thread that does not keep the process alive."""
         REGISTRY.register(self)
-        threading.Thread(target=self._watch, name="house", daemon=True).start()
+        threading.Thread(target=self._watch, name="gauges", daemon=True).start()
 
-    def look(self) -> None:
-        """Look once."""
+    def read(self) -> None:
+        """Read the values once."""
         try:
             with self._database.reading() as session:
-                self._seen = read_house(session, late=self._late)
+                self._seen = read_gauges(session, late=self._late)
         except SQLAlchemyError:
             self._seen = None
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The gauges, none when the last look failed."""
+        """The gauges, or none when the last read failed."""
         seen = self._seen
         if seen is not None:
             for name, text in _HELP.items():
@@ -101,5 +102,5 @@ class HouseCollector(Collector):
     def _watch(self) -> None:
         pause = threading.Event()
         while True:
-            self.look()
+            self.read()
             pause.wait(PERIOD)

@@ -1,4 +1,4 @@
-"""The two machines of an order: how its lines move, and its status as a function of lines and bill."""
+"""The two state machines of an order: how its lines move, and its status as a function of lines and bill."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from restaurant.orders.models import LineStatus, OrderStatus
 
 _S = LineStatus
 
-#: From where a line may go where. Backwards steps are the kitchen's recall.
+#: The transitions of a line. Steps back are the kitchen's recall.
 MOVES: dict[LineStatus, frozenset[LineStatus]] = {
     _S.HELD: frozenset({_S.FIRED, _S.VOIDED}),
     _S.FIRED: frozenset({_S.PREPARING, _S.READY, _S.VOIDED}),

@@ -1,4 +1,4 @@
-"""The server's page of one order: what was ordered, and everything one can do to it."""
+"""The staff's page of one order, with every action on it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from restaurant.menu import service as menu
 from restaurant.menu.models import Allergen, Course
 from restaurant.menu.web import dishes_block
 from restaurant.orders import service
-from restaurant.orders.machine import SETTLED
 from restaurant.orders.models import LineStatus, Order
 from restaurant.orders.schemas import Firing, Guests, LinesPlacement, Reason
+from restaurant.orders.state_machine import SETTLED
 from restaurant.orders.web import read_lines
 from restaurant.people.permissions import Permission
 from restaurant.people.service import answer_for, give_approval
@@ -43,7 +43,7 @@ def order_page(reference: uuid.UUID) -> str:
     settings: Settings = current_app.extensions["settings"]
     with database.reading() as session:
         order = service.read_order(session, reference)
-        floor = read_floor(session, at=now(), late=settings.patience.late)
+        floor = read_floor(session, at=now(), late=settings.kitchen_thresholds.late)
         seats = [seat for _room, seats in floor for seat in seats]
         dishes = dishes_block(menu.read_menu(session))
         return render_template(
@@ -169,7 +169,7 @@ def merge(reference: uuid.UUID) -> Response:
 
 
 def _known_of_guests(order: Order) -> str:
-    """A digest of what is known about the guests, for a form that must not undo what somebody else wrote."""
+    """A digest of what is known about the guests, for a form that must not overwrite someone else's change."""
     known = (order.covers, order.guest, order.note, sorted(order.allergies))
     return hashlib.sha256(repr(known).encode()).hexdigest()[:16]
 

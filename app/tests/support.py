@@ -1,0 +1,128 @@
+"""What several test modules need: settings, a running service, and the acts of an evening over REST."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flask.testing import FlaskClient
+
+from restaurant.people.permissions import Role
+from restaurant.settings import Settings
+
+SignIn = Callable[[Role], FlaskClient]
+
+COMMITTED = Path(__file__).parent.parent / "openapi.json"
+SECRET = "a key for tests, which is long enough to be taken"
+#: Dishes of the example menu.
+EGGS, SNAILS, STEW, TATIN, WINE = 2, 4, 7, 14, 20
+
+
+def make_settings(url: str, **values: object) -> Settings:
+    return Settings.model_validate({"database_url": url, "secret_key": SECRET, "database_pool_size": 10, **values})
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def get(port: int, path: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path)
+        reply = connection.getresponse()
+        return reply.status, reply.read()
+    finally:
+        connection.close()
+
+
+@contextmanager
+def serving(settings: Settings, log: Path, **environment: str) -> Iterator[tuple[subprocess.Popen[bytes], int, int]]:
+    """The real command in a process of its own: yields it with its port and its probes' port."""
+    port, probes = free_port(), free_port()
+    variables = {
+        **os.environ,
+        "RESTAURANT_DATABASE_URL": settings.database_url,
+        "RESTAURANT_SECRET_KEY": SECRET,
+        "RESTAURANT_LISTEN": f"127.0.0.1:{port}",
+        "RESTAURANT_PROBES_LISTEN": f"127.0.0.1:{probes}",
+        **environment,
+    }
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "restaurant", "serve"], env=variables, stdout=output, stderr=output
+        )
+    try:
+        deadline = time.monotonic() + 180
+        while True:
+            try:
+                if get(probes, "/readyz")[0] == 200:
+                    break
+            except OSError:
+                pass
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        yield process, port, probes
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def post(client: FlaskClient, path: str, body: object, **headers: str) -> Any:
+    return client.post(f"/api/v1{path}", json=body, headers={"Idempotency-Key": uuid.uuid4().hex, **headers})
+
+
+def order_body(**changes: Any) -> dict[str, Any]:
+    return {"guest": "Ana", "lines": [{"dish": EGGS, "quantity": 2}], **changes}
+
+
+def place(client: FlaskClient, body: object, *, key: str | None = "k1") -> Any:
+    headers = {} if key is None else {"Idempotency-Key": key}
+    return client.post("/api/v1/orders", json=body, headers=headers)
+
+
+def seat(client: FlaskClient, table: int = 1, **changes: object) -> dict[str, Any]:
+    reply = post(client, "/seatings", {"table": table, "covers": 2, **changes})
+    assert reply.status_code == 201, reply.text
+    found: dict[str, Any] = reply.get_json()
+    return found
+
+
+def add(client: FlaskClient, order: str, *dishes: int, hold: bool = False, **line: object) -> dict[str, Any]:
+    body = {"lines": [{"dish": dish, **line} for dish in dishes], "hold": hold}
+    reply = post(client, f"/orders/{order}/lines", body)
+    assert reply.status_code == 201, reply.text
+    found: dict[str, Any] = reply.get_json()
+    return found
+
+
+def state(client: FlaskClient, table: int) -> str:
+    rooms = client.get("/api/v1/floor").get_json()["rooms"]
+    return next(str(entry["state"]) for room in rooms for entry in room["tables"] if entry["id"] == table)
+
+
+def billed(client: FlaskClient, *dishes: int, table: int = 1) -> str:
+    """The reference of an order whose bill is presented."""
+    order: str = seat(client, table)["reference"]
+    add(client, order, *(dishes or (EGGS, STEW, WINE)))
+    reply = post(client, f"/orders/{order}/bill", None)
+    assert reply.status_code == 200, reply.text
+    return order
+
+
+def pay(client: FlaskClient, order: str, amount: int, **changes: object) -> Any:
+    return post(client, f"/orders/{order}/payments", {"amount": amount, "method": "card", **changes})
