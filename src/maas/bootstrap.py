@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -19,23 +21,23 @@ from maas.cluster import certificates, helm_release, tunnel
 from maas.cluster.smoke_tests import verify
 from maas.codegen import rules
 from maas.errors import ClusterError, PreflightError, UsageError
-from maas.hosts import ansible, inventory, known_hosts, lock, network_plan, preflight
+from maas.hosts import ansible, inventory, known_hosts, lock, network_plan, pki, preflight
+from maas.hosts import ssh as host_ssh
+from maas.hosts.ansible_inventory import ansible_inventory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from concurrent.futures import Future
-    from pathlib import Path
+    from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import Executor, Future
 
     from maas.bundle.sources import Policy
     from maas.cluster.client import Cluster
     from maas.hosts.inventory import Host, Inventory
+    from maas.hosts.known_hosts import Trusted
     from maas.hosts.network_plan import Plan
     from maas.hosts.preflight import HostFacts
 
 _PLAN = "plan.json"
 _FACTS = "facts.json"
-_API_UP = "Control plane started"
-"""The play of site.yml at whose end the API answers."""
 _SWITCHES: dict[str, tuple[tuple[str, ...], object, object]] = {
     "grafana": (("kube-prometheus", "grafana", "enabled"), False, True),
     # The roles of the dashboard's chart stay: access is given with them.
@@ -43,32 +45,42 @@ _SWITCHES: dict[str, tuple[tuple[str, ...], object, object]] = {
 }
 """The value that turns each component off whose image a bundle may lack: where it is, and what it is off and on."""
 
+T = TypeVar("T")
+
 _RESTAURANT = ("restaurant", "restaurant")
 """Namespace and name of the application's Service."""
 
 
 @dataclass(frozen=True)
 class Examined:
-    """What is known before anything is touched.
+    """The result of the checks that precede every change. Nothing of it is written before `save`.
 
     Attributes:
         inventory: All hosts of the cluster.
-        state: The cluster's state directory.
-        facts: What each host is; of those that are left out, what they were.
+        state: The cluster's state directory, which need not exist yet.
+        keys: The ssh host key to trust of each host that is present.
+        facts: The facts of each host; of hosts that are left out, their last known ones.
         plan: The plan for all hosts.
         without: Names of the hosts that are left out this time.
     """
 
     inventory: Inventory
     state: Path
+    keys: tuple[Trusted, ...]
     facts: dict[str, HostFacts]
     plan: Plan
     without: frozenset[str] = frozenset()
 
+    def save(self) -> None:
+        """Pin the hosts' keys and store their facts in the state directory."""
+        known_hosts.pin(self.inventory, self.keys, known_hosts=self.state / ansible.KNOWN_HOSTS)
+        facts = {name: fact.model_dump(mode="json") for name, fact in self.facts.items()}
+        files.write_private(self.state / _FACTS, json.dumps(facts).encode())
+
     def ssh(self, host: Host) -> list[str]:
         """The words of an ssh command to a host, the destination last."""
-        known, control = self.state / "known_hosts", preflight.control_path(self.inventory.cluster)
-        options = preflight.ssh_options(known_hosts=known, control_path=control, key=host.key)
+        known, control = self.state / ansible.KNOWN_HOSTS, host_ssh.control_path(self.inventory.cluster)
+        options = host_ssh.options(known_hosts=known, control_path=control, key=host.key)
         return ["ssh", *options, "-p", str(host.port), "-l", host.user, host.address]
 
 
@@ -118,17 +130,19 @@ def hosts(
     """
     given = read_values(values)
     read = inventory.load(file)
+    if dry_run:
+        show(examine(read, paths.state_path(read.cluster), without=without))
+        console.line("nothing was changed (--dry-run)")
+        return
     state = paths.state(read.cluster)
     with lock.hold(state, command=f"bootstrap of {read.cluster}"):
         examined = examine(read, state, without=without)
         show(examined)
-        if dry_run:
-            console.line("nothing was changed (--dry-run)")
-            return
         count = len(read.hosts) - len(examined.without)
         if not console.confirm(f"Make these {count} hosts the cluster {read.cluster}?", assume_yes=yes):
             console.line("nothing was changed")
             return
+        examined.save()
         bundle = _bundle(directory, source=source, yes=yes, values=given)
         bring_up(examined, bundle, given, since=time.monotonic())
 
@@ -156,6 +170,7 @@ def lab_hosts(
     with lock.hold(made.directory, command=f"up of the lab {name}"):
         examined = examine(inventory.load(made.inventory), made.directory)
         show(examined)
+        examined.save()
         bring_up(examined, bundle, given, since=booted)
 
 
@@ -167,23 +182,24 @@ def _bundle(directory: Path | None, *, source: Policy, yes: bool, values: Mappin
 
 
 def examine(read: Inventory, state: Path, *, without: Sequence[str] = ()) -> Examined:
-    """Pin the hosts' keys, look at the hosts, and plan.
+    """Scan the hosts' keys, run the preflight checks, and compute the plan. Writes nothing.
 
     Raises:
         HostKeyError: A host shows another key than the pinned or given one, or does not answer.
         PreflightError: Something about the hosts stands against a cluster, or they cannot be left out.
     """
-    known = state / "known_hosts"
     absent = _left_out(read, state, without)
     present = read.model_copy(update={"hosts": tuple(host for host in read.hosts if host.name not in absent)})
     with console.phase("Host keys") as step:
-        pinned = known_hosts.pin(present, known_hosts=known)
-        step.note(f"{len(pinned)} hosts, {sum(one.new for one in pinned)} new")
-    for one in pinned:
+        keys = known_hosts.scan(present, known_hosts=state / ansible.KNOWN_HOSTS)
+        step.note(f"{len(keys)} hosts, {sum(one.new for one in keys)} new")
+    for one in keys:
         if one.new:
             console.line(f"  {one.host}  {one.key.fingerprint}  {one.reason}")
-    with console.phase("Preflight") as step:
-        facts = preflight.examine(present, known_hosts=known, control_path=preflight.control_path(read.cluster))
+    with console.phase("Preflight") as step, tempfile.TemporaryDirectory(prefix="maas-") as scratch:
+        trusted = Path(scratch) / ansible.KNOWN_HOSTS
+        known_hosts.pin(present, keys, known_hosts=trusted)
+        facts = preflight.examine(present, known_hosts=trusted)
         problems = preflight.check(present, facts)
         against = [problem for problem in problems if problem.severity == "error"]
         step.note(f"{len(facts)} hosts, {len(against)} errors, {len(problems) - len(against)} warnings")
@@ -197,12 +213,10 @@ def examine(read: Inventory, state: Path, *, without: Sequence[str] = ()) -> Exa
             hint="nothing was changed on any host; mend what is listed, then run the same command again",
         )
     everything = absent | facts
-    seen = {name: fact.model_dump(mode="json") for name, fact in everything.items()}
-    files.write_private(state / _FACTS, json.dumps(seen).encode())
     earlier = state / _PLAN
     previous = network_plan.Plan.from_json(earlier.read_text(encoding="utf-8")) if earlier.exists() else None
     made = network_plan.make(read, everything, previous=previous)
-    return Examined(read, state, everything, made, frozenset(absent))
+    return Examined(read, state, keys, everything, made, frozenset(absent))
 
 
 def _left_out(read: Inventory, state: Path, names: Sequence[str]) -> dict[str, HostFacts]:
@@ -242,24 +256,36 @@ def bring_up(examined: Examined, bundle: Bundle, given: Mapping[str, Any], *, si
     (state / _PLAN).write_text(planned.to_json(), encoding="utf-8")
     values = helm_release.merge(platform_values(planned, read), switched_off(bundle), given)
     count = len(read.hosts) - len(examined.without)
-    with ThreadPoolExecutor(1) as beside:
-        # Everything that a pod needs waits for the network, and that for the API alone: it comes while nodes join.
-        network: list[Future[_Reached]] = []
+    with console.phase("VPN keys"):
+        keys = pki.ensure(state / "pki", planned.cluster, list(planned.hosts), hub=planned.hub)
+    with ThreadPoolExecutor(1) as executor:
+        # Pods need the network, and the network needs only the API: install it while the workers join.
+        network = Background(executor, lambda: _reach(examined, values))
+
+        def install_network(phase: ansible.PhaseEnd) -> None:
+            if phase.title == ansible.CONTROL_PLANE_STARTED and not phase.failures:
+                network.start()
+
         result = ansible.run(
             "site",
-            inventory=read,
-            plan=planned,
-            facts=examined.facts,
-            bundle=bundle,
+            inventory=ansible_inventory(
+                read,
+                plan=planned,
+                facts=examined.facts,
+                bundle=bundle,
+                pki=keys,
+                known_hosts=state / ansible.KNOWN_HOSTS,
+            ),
             state=state,
+            retry=paths.command("bootstrap", f"--inventory {read.file}"),
             without=examined.without,
-            after={_API_UP: lambda: network.append(beside.submit(_reach, examined, values))},
+            on_phase_end=install_network,
         )
-        reached = network[0].result()
+        reached = network.result()
         cluster = reached.cluster
         with console.phase("Nodes ready") as step:
             cluster.wait_nodes(count, step=step)
-        chart: list[Future[None]] = []
+        chart = Background(executor, lambda: _deploy(reached))
         with console.phase("Verify") as step:
             proofs = verify(
                 cluster,
@@ -269,19 +295,41 @@ def bring_up(examined: Examined, bundle: Bundle, given: Mapping[str, Any], *, si
                 pod_mtu=planned.pod_mtu,
                 image=components.load().image("busybox").reference,
                 step=step,
-                meanwhile=lambda: chart.append(beside.submit(_deploy, reached)),
+                meanwhile=chart.start,
             )
         taken = console.elapsed(time.monotonic() - since)
         for proof in proofs:
             console.line(f"  {proof.what}: {proof.how}")
         console.line(f"{result.changed} changed tasks on the hosts; from hosts to a verified cluster {taken}")
-        chart[0].result()
+        chart.result()
     with console.phase("Ready") as step:
         later = cluster.wait_ready(nodes=count, step=step)
     if later:
         console.warn(f"until {', '.join(sorted(examined.without))} is back: {', '.join(later)}")
     console.line(f"from hosts to everything Ready {console.elapsed(time.monotonic() - since)}")
     summary(read.cluster, cluster)
+
+
+class Background(Generic[T]):
+    """A function that runs beside the caller from `start` on."""
+
+    def __init__(self, executor: Executor, function: Callable[[], T]) -> None:
+        self._executor = executor
+        self._function = function
+        self._future: Future[T] | None = None
+
+    def start(self) -> None:
+        """Start the function; it runs only once."""
+        self._submit()
+
+    def result(self) -> T:
+        """Wait for the function and return its result; start it first if nothing has."""
+        return self._submit().result()
+
+    def _submit(self) -> Future[T]:
+        if self._future is None:
+            self._future = self._executor.submit(self._function)
+        return self._future
 
 
 @dataclass(frozen=True)
@@ -453,14 +501,28 @@ def reset(file: Path, *, dry_run: bool, yes: bool) -> None:
         MaasError: Something stands against it.
     """
     read = inventory.load(file)
+    names = ", ".join(host.name for host in read.hosts)
+    removes = f"Removes Kubernetes, its volumes, the VPN and every file that bootstrap installed from {names}"
+    if dry_run:
+        examine(read, paths.state_path(read.cluster))
+        console.line(removes)
+        console.line("nothing was changed (--dry-run)")
+        return
     state = paths.state(read.cluster)
     with lock.hold(state, command=f"reset of {read.cluster}"):
         examined = examine(read, state)
-        names = ", ".join(host.name for host in read.hosts)
-        console.line(f"Kubernetes, its volumes, the VPN and every file that bootstrap put there leave {names}")
-        if dry_run or not console.confirm("All data of the cluster is lost. Go on?", assume_yes=yes):
+        console.line(removes)
+        if not console.confirm("All data of the cluster will be lost. Continue?", assume_yes=yes):
             console.line("nothing was changed")
             return
+        examined.save()
         tunnel.close(state)
-        ansible.run("reset", inventory=read, plan=examined.plan, facts=examined.facts, state=state)
+        ansible.run(
+            "reset",
+            inventory=ansible_inventory(
+                read, plan=examined.plan, facts=examined.facts, known_hosts=state / ansible.KNOWN_HOSTS
+            ),
+            state=state,
+            retry=paths.command("reset", f"--inventory {read.file}"),
+        )
     console.line(f"keys and records stay in {shlex.quote(str(state))}; remove them when nothing will come back")

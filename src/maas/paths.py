@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 from pathlib import Path
+
+from maas.errors import MaasError
 
 _PRIVATE = 0o700
 
@@ -35,6 +39,38 @@ def cache() -> Path:
     """What can be made again: built components, bundles, tools. Shared by every checkout of this user."""
     path = _xdg("XDG_CACHE_HOME", ".cache")
     path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def state_path(cluster: str) -> Path:
+    """Return where the state directory of a cluster is, whether it exists or not; creates nothing."""
+    return _xdg("XDG_STATE_HOME", ".local/state") / cluster
+
+
+def runtime(name: str) -> Path:
+    """Create a private directory for sockets and locks and return it.
+
+    It is short enough for Unix sockets: in XDG_RUNTIME_DIR, or in /tmp, where others can create files too.
+
+    Args:
+        name: Part of its name.
+
+    Raises:
+        MaasError: The directory belongs to another user, or others can access it.
+    """
+    base = Path(os.environ.get("XDG_RUNTIME_DIR", ""))
+    if not (base.is_absolute() and base.is_dir()):
+        base = Path("/tmp")  # noqa: S108 - checked below
+    path = base / f"maas-{os.getuid()}-{name}"
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=_PRIVATE)
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise MaasError(
+            f"{path} is not a private directory of your user",
+            hint="its sockets would give other users access to the cluster; check who created it, then remove it",
+            command=f"ls -ld {path}",
+        )
     return path
 
 

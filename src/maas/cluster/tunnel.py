@@ -10,11 +10,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import os
 import socket
 import subprocess
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -26,6 +23,7 @@ from maas.errors import ClusterError, ProcessError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 _FILE = "access.json"
 _OPEN_SECONDS = 20
@@ -55,10 +53,8 @@ def _free_port() -> int:
 
 
 def _socket(state: Path) -> Path:
-    # A Unix socket's path may have 104 bytes at most; a state directory may lie deeper than that.
-    base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"maas-{os.getuid()}"
-    base.mkdir(mode=0o700, exist_ok=True)
-    return base / f"{hashlib.sha256(str(state).encode()).hexdigest()[:16]}.access"
+    # The path of a Unix socket has at most 104 bytes; that of a state directory can be longer.
+    return paths.runtime("tunnels") / f"{hashlib.sha256(str(state).encode()).hexdigest()[:16]}.access"
 
 
 def _load(state: Path) -> Access:

@@ -1,10 +1,10 @@
-"""Drives Ansible: from validated models to a run of a playbook, with one line per phase on the terminal.
+"""Run a playbook with Ansible and show its phases, one line each on the terminal.
 
-In the cluster's state directory a run leaves
+A run leaves in the cluster's state directory
 
-    ansible/inventory.json    all that Ansible was told, private keys among it (0600)
-    log/PLAYBOOK-TIME.log     everything that Ansible said
-    journal.jsonl             how each phase ended on each host
+    ansible/inventory.json    the inventory that Ansible was given, with private keys (0600)
+    log/PLAYBOOK-TIME.log     Ansible's output
+    journal.jsonl             the outcome of each phase on each host
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from maas import console, paths, process
 from maas.errors import HostsError, ProcessError
 from maas.files import write_private
-from maas.hosts import journal, pki
-from maas.hosts.ansible_inventory import ansible_inventory
+from maas.hosts import journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -30,29 +29,18 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
 
-    from maas.bundle import Bundle
-    from maas.hosts.inventory import Inventory
-    from maas.hosts.network_plan import Plan
-    from maas.hosts.preflight import HostFacts
-
 Playbook = Literal["site", "reset"]
 
 KNOWN_HOSTS = "known_hosts"
 JOURNAL = "journal.jsonl"
-
-
-@dataclass(frozen=True)
-class Change:
-    """Something that a task did, or in a dry run would do, on a host."""
-
-    host: str
-    task: str
-    what: str
+CONTROL_PLANE_STARTED = "Control plane started"
+"""The phase of the playbook `site` after which the Kubernetes API answers."""
+_LOG_LINES = 12
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A task that did not end well on a host."""
+    """A task that failed on a host."""
 
     host: str
     phase: str
@@ -62,144 +50,141 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Result:
-    """How a run ended.
+class PhaseEnd:
+    """The end of a phase on all its hosts.
 
     Attributes:
-        changed: Tasks that changed something, over all hosts.
-        ok: Tasks that had nothing to change.
-        seconds: How long each phase took, by its title.
-        changes: What was changed, where the task tells it.
-        log: The file with everything that Ansible said.
+        title: Its title, the name of the play.
+        failures: The tasks that failed in it.
+    """
+
+    title: str
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of a run in which nothing failed.
+
+    Attributes:
+        changed: Number of tasks that changed something, over all hosts.
+        log: The file with Ansible's output.
     """
 
     changed: int
-    ok: int
-    seconds: dict[str, float]
-    changes: tuple[Change, ...]
     log: Path
 
 
 def run(
     playbook: Playbook,
     *,
-    inventory: Inventory,
-    plan: Plan,
-    facts: Mapping[str, HostFacts],
-    bundle: Bundle | None = None,
+    inventory: Mapping[str, Any],
     state: Path,
-    check: bool = False,
+    retry: str,
     without: Collection[str] = (),
-    after: Mapping[str, Callable[[], None]] | None = None,
+    on_phase_end: Callable[[PhaseEnd], None] | None = None,
 ) -> Result:
-    """Run a playbook on all hosts of the inventory.
-
-    A host that fails or cannot be reached does not stop the others.
+    """Run a playbook on the hosts of an inventory. A host that fails does not stop the others.
 
     Args:
-        playbook: `site` sets hosts up, `reset` takes away what that put there.
-        inventory: The hosts.
-        plan: Their network plan.
-        facts: What preflight found.
-        bundle: Where programs and images come from; `reset` needs none.
-        state: The cluster's state directory, with the pinned host keys.
-        check: Say what would be changed, and change nothing.
-        without: Hosts that nothing is done to, though the others know of them.
-        after: What to call when the phase of a title has ended well on all its hosts, while the next one runs. It must
-            not take long.
+        playbook: `site` sets hosts up, `reset` removes what `site` installed.
+        inventory: The inventory in Ansible's form, see `maas.hosts.ansible_inventory`.
+        state: The cluster's state directory.
+        retry: The command that runs the playbook again, for errors.
+        without: Hosts of the inventory that the playbook does not run on.
+        on_phase_end: Called at the end of each phase, while the next phase runs already. It must return quickly.
 
     Raises:
-        HostsError: At least one host failed or could not be reached.
-        BundleError: The bundle lacks something that hosts need.
+        HostsError: A host failed or was unreachable.
     """
-    keys = pki.ensure(state / "pki", plan.cluster, list(plan.hosts), hub=plan.hub)
-    content = ansible_inventory(
-        inventory, plan=plan, facts=facts, bundle=bundle, pki=keys, known_hosts=state / KNOWN_HOSTS
-    )
-    own = state / "ansible"
-    logs = state / "log"
+    own, logs = state / "ansible", state / "log"
     for directory in (own, logs):
         directory.mkdir(mode=0o700, exist_ok=True)
     hosts = own / "inventory.json"
-    write_private(hosts, json.dumps(content, indent=1).encode())
+    write_private(hosts, json.dumps(inventory, indent=1).encode())
     events = own / "events.jsonl"
     write_private(events, b"")
     log = logs / f"{playbook}-{datetime.now(UTC):%Y%m%dT%H%M%S}.log"
     log.touch(mode=0o600)
 
-    content_directory = paths.content() / "hack" / "ansible"
-    command: list[str | Path] = [sys.executable, "-P", "-m", "ansible", "playbook", "--inventory", hosts]
-    command += [content_directory / f"{playbook}.yml", *(["--check"] if check else [])]
-    if without:
-        command += ["--limit", ":".join(["all", *(f"!{name}" for name in sorted(without))])]
-    view = _View(playbook, inputs=_digests(content), after=after or {})
+    inputs = _digests(inventory)
+    progress = _Progress(playbook, inputs=inputs, on_phase_end=on_phase_end)
+    completed = False
     with events.open(encoding="utf-8") as source, contextlib.suppress(ProcessError):
         try:
             for _ in process.lines(
-                command,
-                env={
-                    "ANSIBLE_CONFIG": str(content_directory / "ansible.cfg"),
-                    "ANSIBLE_HOME": str(own),
-                    "ANSIBLE_FORKS": str(len(inventory.hosts)),
-                    "ANSIBLE_NOCOLOR": "1",
-                    "MAAS_EVENTS": str(events),
-                },
+                _command(playbook, hosts=hosts, without=without),
+                env=_environment(events, forks=len(inputs)),
                 log=log,
             ):
-                view.read(source)
-            view.ended_well = True
+                progress.read(source)
+            completed = True
         finally:
-            view.read(source)
-            view.close()
-            if not check:
-                journal.record(state / JOURNAL, view.entries)
-    again = paths.command("bootstrap" if playbook == "site" else playbook, f"--inventory {inventory.file}")
-    if view.failures or not view.ended_well:
-        raise _error(view, log, again)
-    if check and view.changes:
-        console.table(
-            "dry run", ("host", "what would be done"), [(change.host, change.what) for change in view.changes]
-        )
-    elif check:
-        console.line("nothing would be changed")
-    return Result(view.changed, view.ok, view.seconds, tuple(view.changes), log)
+            progress.read(source)
+            progress.close()
+            journal.record(state / JOURNAL, progress.entries)
+    if progress.failures:
+        raise _failed(progress.failures, log, retry)
+    if not completed:
+        tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
+        raise HostsError("Ansible failed before it ran a task", context=[*tail, f"log: {log}"], command=retry)
+    return Result(progress.changed, log)
 
 
-def _clock(event: Mapping[str, Any]) -> float:
-    """When an event happened, on the monotonic clock; it may have been read a little later."""
+def _content() -> Path:
+    return paths.content() / "hack" / "ansible"
+
+
+def _command(playbook: Playbook, *, hosts: Path, without: Collection[str]) -> list[str | Path]:
+    command: list[str | Path] = [sys.executable, "-P", "-m", "ansible", "playbook", "--inventory", hosts]
+    command.append(_content() / f"{playbook}.yml")
+    if without:
+        command += ["--limit", ":".join(["all", *(f"!{name}" for name in sorted(without))])]
+    return command
+
+
+def _environment(events: Path, *, forks: int) -> dict[str, str]:
+    return {
+        "ANSIBLE_CONFIG": str(_content() / "ansible.cfg"),
+        "ANSIBLE_HOME": str(events.parent),
+        "ANSIBLE_FORKS": str(forks),
+        "ANSIBLE_NOCOLOR": "1",
+        "MAAS_EVENTS": str(events),
+    }
+
+
+def _time(event: Mapping[str, Any]) -> float:
+    """Return when an event happened, on the monotonic clock; it may have been read a little later."""
     return float(event["time"]) - time.time() + time.monotonic()
 
 
-def _digests(content: Mapping[str, Any]) -> dict[str, str]:
-    """For each host, the digest of all that it is to be set up with."""
-    shared = content["all"]["vars"]
+def _digests(inventory: Mapping[str, Any]) -> dict[str, str]:
+    """Return for each host the digest of its variables."""
+    shared = inventory["all"]["vars"]
     return {
         name: hashlib.sha256(json.dumps([shared, own], sort_keys=True).encode()).hexdigest()
-        for group in content["all"]["children"].values()
+        for group in inventory["all"]["children"].values()
         for name, own in group["hosts"].items()
     }
 
 
-def _error(view: _View, log: Path, again: str) -> HostsError:
-    if not view.failures:
-        tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-12:]
-        return HostsError("Ansible could not run", context=[*tail, f"log: {log}"], command=again)
-    first = view.failures[0]
+def _failed(failures: list[Failure], log: Path, retry: str) -> HostsError:
+    first = failures[0]
     context = [f"{first.host}: {line}" for line in first.message.splitlines()]
-    others = [failure for failure in view.failures[1:] if failure.host != first.host]
+    others = [failure for failure in failures[1:] if failure.host != first.host]
     context += [f"also {failure.host}: {failure.task}: {failure.message.splitlines()[-1]}" for failure in others]
-    what = "cannot be reached" if first.unreachable else f"failed at “{first.task}”"
+    what = "host is unreachable" if first.unreachable else f"task “{first.task}” failed"
     return HostsError(
-        f"{', '.join(dict.fromkeys(failure.host for failure in view.failures))}: {what}",
+        f"{', '.join(dict.fromkeys(failure.host for failure in failures))}: {what}",
         context=[f"phase: {first.phase}", *context, f"log: {log}"],
-        hint="what was done is kept: the same command goes on where this one stopped",
-        command=again,
+        hint="completed steps are kept; fix the cause, then run the same command again to continue",
+        command=retry,
     )
 
 
 @dataclass
 class _HostPhase:
-    """What happened to one host in the current phase."""
+    """The outcome of the current phase on one host."""
 
     outcome: journal.Outcome = "ok"
     changed: int = 0
@@ -207,17 +192,13 @@ class _HostPhase:
 
 
 @dataclass
-class _View:
-    """Reads the events of a run, shows its phases and keeps count."""
+class _Progress:
+    """Reads the events of a run, shows its phases and counts."""
 
     playbook: str
     inputs: Mapping[str, str]
-    after: Mapping[str, Callable[[], None]] = field(default_factory=dict)
+    on_phase_end: Callable[[PhaseEnd], None] | None = None
     changed: int = 0
-    ok: int = 0
-    ended_well: bool = False
-    seconds: dict[str, float] = field(default_factory=dict)
-    changes: list[Change] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     entries: list[journal.Entry] = field(default_factory=list)
     _partial: str = ""
@@ -227,18 +208,18 @@ class _View:
     _hosts: dict[str, _HostPhase] = field(default_factory=dict)
 
     def read(self, source: TextIO) -> None:
-        """Take in the events that were written since the last call."""
+        """Process the events that were written since the last call."""
         while line := source.readline():
             self._partial += line
             if not line.endswith("\n"):
-                return  # the rest of it is still being written
+                return  # Ansible is still writing the rest of the line
             event, self._partial = json.loads(self._partial), ""
             match event["event"]:
                 case "phase":
                     self.close()
                     self._title = event["name"]
                 case "task":
-                    self._task(event["name"], _clock(event))
+                    self._task(event["name"], _time(event))
                 case "host":
                     self._host(event)
 
@@ -246,13 +227,22 @@ class _View:
         """End the phase that is shown."""
         if self._shown is None or self._phase is None:
             return
-        now = datetime.now(UTC)
         changed = sum(host.changed for host in self._hosts.values())
-        note = f"{', '.join(self._hosts)}: {changed} changed" if changed else f"{', '.join(self._hosts)}: as it was"
-        self._phase.note(note)
-        ended = max((host.ended for host in self._hosts.values()), default=self._phase.began)
-        self.seconds[self._title] = ended - self._phase.began
-        self.entries += [
+        self._phase.note(f"{', '.join(self._hosts)}: {f'{changed} changed' if changed else 'unchanged'}")
+        failures = tuple(failure for failure in self.failures if failure.phase == self._title)
+        self.entries += self._journal(self._phase.began)
+        # Leave the context manager with an error, so that it shows the phase as failed. The error itself is raised
+        # when all hosts have finished.
+        error = HostsError(failures[0].message) if failures else None
+        self._shown.__exit__(type(error) if error else None, error, None)
+        self._shown = self._phase = None
+        self._hosts = {}
+        if self.on_phase_end is not None:
+            self.on_phase_end(PhaseEnd(self._title, failures))
+
+    def _journal(self, began: float) -> list[journal.Entry]:
+        now = datetime.now(UTC)
+        return [
             journal.Entry(
                 time=now,
                 playbook=self.playbook,
@@ -260,19 +250,11 @@ class _View:
                 host=name,
                 outcome=host.outcome,
                 changed=host.changed,
-                seconds=round(host.ended - self._phase.began, 2),
+                seconds=round(host.ended - began, 2),
                 inputs=self.inputs.get(name, ""),
             )
             for name, host in self._hosts.items()
         ]
-        failed = [failure for failure in self.failures if failure.phase == self._title]
-        # The context manager marks a phase that an error left; here the error is raised when all hosts are through.
-        error = HostsError(failed[0].message) if failed else None
-        self._shown.__exit__(type(error) if error else None, error, None)
-        self._shown = self._phase = None
-        self._hosts = {}
-        if not failed and self._title in self.after:
-            self.after[self._title]()
 
     def _task(self, name: str, began: float) -> None:
         if self._shown is None:
@@ -283,18 +265,17 @@ class _View:
             self._phase.note(name)
 
     def _host(self, event: Mapping[str, Any]) -> None:
-        name, task, result = event["host"], event["task"], event["result"]
+        name, result = event["host"], event["result"]
         host = self._hosts.setdefault(name, _HostPhase())
-        host.ended = _clock(event)
+        host.ended = _time(event)
         match result:
             case "changed":
                 self.changed += 1
                 host.changed += 1
                 host.outcome = "changed"
-                self.changes += [Change(name, task, what) for what in event["changes"] or [task]]
-            case "ok":
-                self.ok += 1
             case "failed" | "unreachable":
                 host.outcome = result
-                message = event["message"] or "it gave no reason"
-                self.failures.append(Failure(name, self._title, task, message, unreachable=result == "unreachable"))
+                message = event["message"] or "no reason given"
+                self.failures.append(
+                    Failure(name, self._title, event["task"], message, unreachable=result == "unreachable")
+                )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from maas import paths
 from maas.errors import BundleError
-from maas.hosts import preflight
+from maas.hosts import ssh
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,13 +47,13 @@ def ansible_inventory(
     *,
     plan: Plan,
     facts: Mapping[str, HostFacts],
-    bundle: Bundle | None,
-    pki: Pki,
+    bundle: Bundle | None = None,
+    pki: Pki | None = None,
     known_hosts: Path,
 ) -> dict[str, Any]:
     """The inventory in Ansible's form; it holds the hosts' private keys.
 
-    Without a bundle it is enough to reset the hosts.
+    To reset hosts it needs neither the bundle nor the VPN's keys.
 
     Raises:
         BundleError: The bundle lacks something that hosts need.
@@ -65,16 +65,15 @@ def ansible_inventory(
             **_connection(inventory, host, known_hosts),
             "node": _node(host, plan, facts[host.name])
             | ({} if bundle is None else _contents(host, facts[host.name], bundle)),
-            "vpn": _vpn(host, plan, pki),
+            **({} if pki is None else {"vpn": _vpn(host, plan, pki)}),
         }
     cluster = _cluster(inventory, plan) | ({} if bundle is None else _versions(bundle))
     return {"all": {"vars": {"cluster": cluster}, "children": groups}}
 
 
 def _connection(inventory: Inventory, host: Host, known_hosts: Path) -> dict[str, Any]:
-    options = preflight.ssh_options(
-        known_hosts=known_hosts, control_path=preflight.control_path(inventory.cluster), key=host.key
-    )
+    control = ssh.control_path(inventory.cluster)
+    options = ssh.options(known_hosts=known_hosts, control_path=control, key=host.key)
     return {
         "ansible_host": host.address,
         "ansible_port": host.port,

@@ -18,7 +18,7 @@ from maas.errors import HostKeyError, ProcessTimeoutError
 from maas.files import write_private
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from maas.hosts.inventory import Host, Inventory
@@ -49,14 +49,14 @@ class HostKey:
 
 
 @dataclass(frozen=True)
-class Pinned:
-    """The key that a host is held to.
+class Trusted:
+    """The key that a host must show.
 
     Attributes:
         host: Name of the host.
-        key: The pinned key.
-        new: Whether this call pinned it.
-        reason: Why it is trusted, for the person who looks at it.
+        key: The key.
+        new: Whether it is not pinned yet.
+        reason: Why it is trusted, for the person who reviews it.
     """
 
     host: str
@@ -70,18 +70,17 @@ def pattern(host: Host) -> str:
     return host.address if host.port == _SSH_PORT else f"[{host.address}]:{host.port}"
 
 
-def pin(inventory: Inventory, *, known_hosts: Path) -> tuple[Pinned, ...]:
-    """Scan every host's keys, all at once, hold them against what is pinned or given, and pin what is new.
+def scan(inventory: Inventory, *, known_hosts: Path) -> tuple[Trusted, ...]:
+    """Scan the keys of all hosts in parallel and compare them with the pinned and the given ones. Writes nothing.
 
     A fingerprint in the inventory decides: it must be among the host's keys, and it replaces an earlier pin.
-    Without one, the pinned key must still be offered; a host not seen before gets its best key pinned.
-    Nothing is written unless every host passes.
+    Without one, the host must still offer the pinned key. Of a new host, the preferred key is trusted.
 
     Returns:
-        The pinned key of each host, in the order of the inventory.
+        The key to trust of each host, in the order of the inventory.
 
     Raises:
-        HostKeyError: Some host does not answer or shows another key; all of them are listed.
+        HostKeyError: A host does not answer or shows another key; all of them are listed.
     """
     pinned = _read(known_hosts)
     with ThreadPoolExecutor(max_workers=len(inventory.hosts)) as pool:
@@ -95,11 +94,11 @@ def pin(inventory: Inventory, *, known_hosts: Path) -> tuple[Pinned, ...]:
             f"to go on while a worker is down: --without {silent[0].name}",
             command=f"ssh-keyscan -p {silent[0].port} {shlex.quote(silent[0].address)}",
         )
-    result: list[Pinned] = []
+    result: list[Trusted] = []
     refused: list[tuple[Host, str]] = []
     for host, offer in zip(inventory.hosts, offers, strict=True):
         verdict = _judge(host, offer, pinned.get(pattern(host)))
-        if isinstance(verdict, Pinned):
+        if isinstance(verdict, Trusted):
             result.append(verdict)
         else:
             refused.append((host, verdict))
@@ -114,24 +113,30 @@ def pin(inventory: Inventory, *, known_hosts: Path) -> tuple[Pinned, ...]:
             + ("correct the fingerprint in the inventory" if given else "forget the old key and run again"),
             command=None if given else f"ssh-keygen -f {shlex.quote(str(known_hosts))} -R {shlex.quote(pattern(host))}",
         )
-    entries = {**pinned, **{pattern(h): p.key for h, p in zip(inventory.hosts, result, strict=True)}}
-    if entries != pinned:
-        _write(known_hosts, entries)
     return tuple(result)
 
 
-def _judge(host: Host, offer: tuple[HostKey, ...], pinned: HostKey | None) -> Pinned | str:
+def pin(inventory: Inventory, keys: Iterable[Trusted], *, known_hosts: Path) -> None:
+    """Write the trusted keys to a known_hosts file, beside those of other hosts."""
+    hosts = {host.name: host for host in inventory.hosts}
+    pinned = _read(known_hosts)
+    entries = pinned | {pattern(hosts[trusted.host]): trusted.key for trusted in keys}
+    if entries != pinned:
+        _write(known_hosts, entries)
+
+
+def _judge(host: Host, offer: tuple[HostKey, ...], pinned: HostKey | None) -> Trusted | str:
     """The key to hold a host to, or why none of those it offers will do."""
     offered = ", ".join(f"{key.fingerprint} ({key.kind})" for key in offer)
     if host.fingerprint is not None:
         for key in offer:
             if key.fingerprint == host.fingerprint:
-                return Pinned(host.name, key, key != pinned, "the inventory gives this fingerprint")
+                return Trusted(host.name, key, key != pinned, "the inventory gives this fingerprint")
         return f"the inventory gives {host.fingerprint}, the host shows {offered}"
     if pinned is None:
-        return Pinned(host.name, offer[0], new=True, reason="seen for the first time")
+        return Trusted(host.name, offer[0], new=True, reason="seen for the first time")
     if pinned in offer:
-        return Pinned(host.name, pinned, new=False, reason="the same as before")
+        return Trusted(host.name, pinned, new=False, reason="the same as before")
     return f"pinned was {pinned.fingerprint} ({pinned.kind}), the host now shows {offered}"
 
 

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shlex
-import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from ipaddress import IPv4Interface, IPv4Network  # noqa: TC003 - pydantic reads them at run time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from maas import paths, process
-from maas.errors import MaasError, PreflightError, ProcessTimeoutError
-from maas.hosts import _facts_script
+from maas import process
+from maas.errors import PreflightError, ProcessTimeoutError
+from maas.hosts import _facts_script, ssh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from maas.hosts.inventory import Host, Inventory
 
@@ -179,62 +176,12 @@ class Problem(_Model):
         return f"{self.host}: {self.message} ({self.fix})"
 
 
-def control_path(cluster: str) -> Path:
-    """Where ssh keeps the sockets of the connections that the tool and Ansible share, in ssh's own pattern.
-
-    A socket's path has at most 104 bytes, of which ssh needs 57 for its hash and a temporary suffix; a state directory
-    may be longer than what is left, so the sockets lie in the runtime directory.
-
-    Raises:
-        MaasError: The directory belongs to somebody else.
-    """
-    state = hashlib.sha256(os.fsencode(paths.state(cluster))).hexdigest()[:8]
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    base = Path(runtime) if runtime.startswith("/") and Path(runtime).is_dir() else Path("/tmp")  # noqa: S108
-    directory = base / f"maas-{os.getuid()}-{state}"
-    directory.mkdir(mode=0o700, exist_ok=True)
-    status = directory.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise MaasError(
-            f"{directory} is not a private directory of yours",
-            hint="ssh sockets in it would let others use the connections; somebody made it before the tool did",
-            command=f"ls -ld {directory}",
-        )
-    return directory / "%C"
-
-
-def ssh_options(*, known_hosts: Path, control_path: Path, key: Path | None = None) -> list[str]:
-    """The options of every ssh connection to a host, for ssh itself and for Ansible.
-
-    A host must show its pinned key, nothing is asked, and all connections to one host share one that stays open.
-    """
-    # Within an option's value ssh expands % and splits at blanks.
-    pinned = f'"{str(known_hosts).replace("%", "%%")}"'
-    options = {
-        "BatchMode": "yes",
-        "StrictHostKeyChecking": "yes",
-        "UserKnownHostsFile": pinned,
-        "GlobalKnownHostsFile": "/dev/null",
-        "UpdateHostKeys": "no",
-        "ControlMaster": "auto",
-        "ControlPersist": "60",
-        "ControlPath": f'"{control_path}"',
-        "ConnectTimeout": "10",
-        "ServerAliveInterval": "5",
-        "ServerAliveCountMax": "3",
-        "LogLevel": "ERROR",
-    }
-    words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-    return words if key is None else [*words, "-o", "IdentitiesOnly=yes", "-i", str(key)]
-
-
-def examine(inventory: Inventory, *, known_hosts: Path, control_path: Path) -> dict[str, HostFacts]:
-    """Look at every host, all at once, in one ssh round each; nothing is changed.
+def examine(inventory: Inventory, *, known_hosts: Path) -> dict[str, HostFacts]:
+    """Gather the facts of all hosts in parallel, in one SSH session each. Makes no changes, not even here.
 
     Args:
         inventory: The hosts.
-        known_hosts: The pinned host keys.
-        control_path: ssh's pattern for the sockets of shared connections, see `control_path`.
+        known_hosts: The host keys to trust.
 
     Returns:
         The facts of each host by its name, in the order of the inventory.
@@ -244,8 +191,7 @@ def examine(inventory: Inventory, *, known_hosts: Path, control_path: Path) -> d
     """
 
     def look(host: Host) -> HostFacts | str:
-        options = ssh_options(known_hosts=known_hosts, control_path=control_path, key=host.key)
-        return _look(inventory, host, options)
+        return _look(inventory, host, ssh.options(known_hosts=known_hosts, key=host.key))
 
     with ThreadPoolExecutor(max_workers=len(inventory.hosts)) as pool:
         found = dict(zip((host.name for host in inventory.hosts), pool.map(look, inventory.hosts), strict=True))

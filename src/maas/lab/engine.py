@@ -8,7 +8,6 @@ import select
 import shutil
 import signal
 import socket
-import tempfile
 import time
 from dataclasses import dataclass
 from enum import Enum
@@ -213,7 +212,7 @@ def plan(facts: Facts) -> Plan:
 @contextlib.contextmanager
 def lock() -> Iterator[None]:
     """One at a time: starting and stopping the engine, and choosing networks, concern every lab of the machine."""
-    directory = host_state.RUN if os.geteuid() == 0 else Path(tempfile.gettempdir()) / f"maas-{os.geteuid()}"
+    directory = host_state.RUN if os.geteuid() == 0 else paths.runtime("lab")
     directory.mkdir(parents=True, exist_ok=True)
     with files.lock(directory / "lab.lock", command="work on the lab's engine", on_wait=console.line):
         yield

@@ -9,7 +9,7 @@ import pytest
 from maas import process
 from maas.errors import HostKeyError
 from maas.hosts.inventory import Host, Hub, Inventory
-from maas.hosts.known_hosts import HostKey, pin
+from maas.hosts.known_hosts import HostKey, Trusted, pin, scan
 
 # A program in place of ssh-keyscan: what it says of a port is a file beside it.
 SCANNER = """\
@@ -57,6 +57,13 @@ def inventory(**fingerprints: str) -> Inventory:
     return Inventory(file=Path("/hosts.yaml"), cluster="shop", hub=Hub(endpoint="10.0.0.1"), hosts=hosts)
 
 
+def accept(inventory: Inventory, known_hosts: Path) -> tuple[Trusted, ...]:
+    """Scan and pin, as a run does whose user agreed."""
+    keys = scan(inventory, known_hosts=known_hosts)
+    pin(inventory, keys, known_hosts=known_hosts)
+    return keys
+
+
 def test_the_fingerprint_is_the_one_that_ssh_prints(tmp_path: Path) -> None:
     process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "id"])
     kind, data = (tmp_path / "id.pub").read_text().split()[:2]
@@ -66,7 +73,7 @@ def test_the_fingerprint_is_the_one_that_ssh_prints(tmp_path: Path) -> None:
 
 def test_the_best_key_of_each_host_is_pinned_when_first_seen(network: Network) -> None:
     network.shows(master=[RSA, ED], node1=[ED2])
-    pinned = pin(inventory(), known_hosts=network.known_hosts)
+    pinned = accept(inventory(), network.known_hosts)
     assert [(p.host, p.key, p.new) for p in pinned] == [("master", ED, True), ("node1", ED2, True)]
     assert network.known_hosts.read_text().splitlines() == [
         f"10.0.0.1 {ED.kind} {ED.data}",
@@ -77,52 +84,58 @@ def test_the_best_key_of_each_host_is_pinned_when_first_seen(network: Network) -
 
 def test_a_second_run_finds_the_same_keys_and_writes_nothing(network: Network) -> None:
     network.shows(master=[ED], node1=[ED2])
-    pin(inventory(), known_hosts=network.known_hosts)
+    accept(inventory(), network.known_hosts)
     before = network.known_hosts.stat()
-    pinned = pin(inventory(), known_hosts=network.known_hosts)
+    pinned = accept(inventory(), network.known_hosts)
     assert [p.new for p in pinned] == [False, False]
     assert network.known_hosts.stat().st_ino == before.st_ino
 
 
+def test_a_scan_writes_nothing(network: Network) -> None:
+    network.shows(master=[ED], node1=[ED2])
+    scan(inventory(), known_hosts=network.known_hosts)
+    assert not network.known_hosts.exists()
+
+
 def test_a_changed_key_is_refused_with_both_fingerprints_and_the_way_to_accept_it(network: Network) -> None:
     network.shows(master=[ED], node1=[ED2])
-    pin(inventory(), known_hosts=network.known_hosts)
+    accept(inventory(), network.known_hosts)
     kept = network.known_hosts.read_text()
     network.shows(master=[ED], node1=[ED, RSA])
     with pytest.raises(HostKeyError, match="the ssh host key of node1 is not the expected one") as caught:
-        pin(inventory(), known_hosts=network.known_hosts)
+        accept(inventory(), network.known_hosts)
     assert ED2.fingerprint in caught.value.context[0]
     assert ED.fingerprint in caught.value.context[0]
     assert network.known_hosts.read_text() == kept
     assert caught.value.command == f"ssh-keygen -f {network.known_hosts} -R '[10.0.0.1]:2222'"
     process.run(["sh", "-c", caught.value.command])
-    assert [p.new for p in pin(inventory(), known_hosts=network.known_hosts)] == [False, True]
+    assert [p.new for p in accept(inventory(), network.known_hosts)] == [False, True]
 
 
 def test_a_pinned_key_stays_when_the_host_gets_a_better_one_beside_it(network: Network) -> None:
     network.shows(master=[RSA], node1=[ED2])
-    pin(inventory(), known_hosts=network.known_hosts)
+    accept(inventory(), network.known_hosts)
     network.shows(master=[ED, RSA], node1=[ED2])
-    assert pin(inventory(), known_hosts=network.known_hosts)[0].key == RSA
+    assert accept(inventory(), network.known_hosts)[0].key == RSA
 
 
 def test_a_fingerprint_of_the_inventory_must_match(network: Network) -> None:
     network.shows(master=[ED, RSA], node1=[ED2])
     with pytest.raises(HostKeyError) as caught:
-        pin(inventory(node1=ED.fingerprint), known_hosts=network.known_hosts)
+        accept(inventory(node1=ED.fingerprint), network.known_hosts)
     assert caught.value.context == (
         f"node1: the inventory gives {ED.fingerprint}, the host shows {ED2.fingerprint} (ssh-ed25519)",
     )
     assert not network.known_hosts.exists()
-    pinned = pin(inventory(master=RSA.fingerprint), known_hosts=network.known_hosts)
+    pinned = accept(inventory(master=RSA.fingerprint), network.known_hosts)
     assert pinned[0].key == RSA
 
 
 def test_a_fingerprint_of_the_inventory_replaces_an_earlier_pin(network: Network) -> None:
     network.shows(master=[ED], node1=[ED2])
-    pin(inventory(), known_hosts=network.known_hosts)
+    accept(inventory(), network.known_hosts)
     network.shows(master=[RSA], node1=[ED2])
-    pinned = pin(inventory(master=RSA.fingerprint), known_hosts=network.known_hosts)
+    pinned = accept(inventory(master=RSA.fingerprint), network.known_hosts)
     assert (pinned[0].key, pinned[0].new) == (RSA, True)
     assert ED.data not in network.known_hosts.read_text()
 
@@ -130,5 +143,5 @@ def test_a_fingerprint_of_the_inventory_replaces_an_earlier_pin(network: Network
 def test_hosts_that_do_not_answer_are_all_named(network: Network) -> None:
     network.shows()
     with pytest.raises(HostKeyError, match="no ssh server answers on master, node1") as caught:
-        pin(inventory(), known_hosts=network.known_hosts)
+        accept(inventory(), network.known_hosts)
     assert caught.value.context == ("master: 10.0.0.1 port 22", "node1: 10.0.0.1 port 2222")

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from maas.errors import MaasError, PreflightError
+from maas.errors import PreflightError
 from maas.hosts import preflight
 from maas.hosts.inventory import Hub
 
@@ -43,7 +42,7 @@ def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path
 
 
 def examined(inventory: Inventory, directory: Path) -> dict[str, HostFacts]:
-    return preflight.examine(inventory, known_hosts=directory / "known_hosts", control_path=directory / "%C")
+    return preflight.examine(inventory, known_hosts=directory / "known_hosts")
 
 
 def test_every_host_is_looked_at_in_one_round(
@@ -89,47 +88,6 @@ def test_a_host_without_python_is_told_so_by_its_own_shell(
     with pytest.raises(PreflightError) as caught:
         examined(inventory_of(), tmp_path)
     assert "python3 is missing" in caught.value.context[0]
-
-
-def test_ssh_trusts_the_pinned_keys_alone_asks_nothing_and_shares_connections(tmp_path: Path) -> None:
-    known = tmp_path / "a % b" / "known_hosts"
-    words = preflight.ssh_options(known_hosts=known, control_path=tmp_path / "%C", key=tmp_path / "id")
-    options = set(words)
-    assert "StrictHostKeyChecking=yes" in options
-    assert f'UserKnownHostsFile="{tmp_path}/a %% b/known_hosts"' in options
-    assert {"GlobalKnownHostsFile=/dev/null", "BatchMode=yes", "ControlMaster=auto", "IdentitiesOnly=yes"} <= options
-    assert words[-2:] == ["-i", str(tmp_path / "id")]
-    assert shlex.split(shlex.join(words)) == words
-
-
-def test_without_a_key_ssh_finds_its_own(tmp_path: Path) -> None:
-    words = preflight.ssh_options(known_hosts=tmp_path / "k", control_path=tmp_path / "c")
-    assert "-i" not in words
-    assert "IdentitiesOnly=yes" not in words
-
-
-def test_the_sockets_have_a_short_private_path_of_their_own_for_each_cluster(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / ("long" * 30)))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    one, other = preflight.control_path("shop"), preflight.control_path("other")
-    assert one != other
-    assert one == preflight.control_path("shop")
-    assert one.parent.stat().st_mode & 0o777 == 0o700
-    monkeypatch.delenv("XDG_RUNTIME_DIR")
-    # The hash has 40 characters, a temporary suffix 17; a socket's path at most 104 bytes.
-    short = preflight.control_path("shop")
-    short.parent.rmdir()
-    assert len(str(short)) - len("%C") + 40 + 17 < 104
-
-
-def test_a_socket_directory_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    preflight.control_path("shop").parent.chmod(0o755)
-    with pytest.raises(MaasError, match="is not a private directory"):
-        preflight.control_path("shop")
 
 
 def told(inventory: Inventory, facts: dict[str, HostFacts], severity: str) -> list[str]:
