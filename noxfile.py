@@ -194,8 +194,11 @@ def signing_key(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Formatters, types and linters of Python, Ansible, shell, YAML and charts."""
+    """Formatters, types and linters of Python, Ansible, shell, YAML, charts and texts; `-- PATH` lists words to replace."""
     develop(session)
+    if session.posargs:
+        session.run("python", "-m", "maas", "lint", *session.posargs)
+        return
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
     session.run("mypy")

@@ -445,11 +445,16 @@ def signing_key(
 
 
 @app.command()
-def lint() -> None:
-    """Check the charts: helm lint, schemas, drift of what is generated."""
+def lint(
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(help="Only list the findings of terms and spelling in these files and directories."),
+    ] = None,
+) -> None:
+    """Check the charts (helm lint, schemas, generated files) and the texts (terms, spelling, links)."""
     from maas.commands import charts  # noqa: PLC0415
 
-    charts.lint()
+    charts.lint(texts or [])
 
 
 @app.command()

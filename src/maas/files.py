@@ -1,7 +1,7 @@
 """Atomic writes, and locks between processes.
 
 A lock is the kernel's (flock), so it ends with its process and no file has to be deleted after a crash. The file names
-its owner for whoever comes second. The library filelock would be a second dependency, polls instead of queueing in the
+its owner for the second one. The library filelock would be a second dependency, polls instead of queueing in the
 kernel, and does not record an owner.
 """
 

@@ -17,7 +17,7 @@ import yaml
 
 from maas import __version__, components, paths, process
 from maas.bundle import tools
-from maas.codegen import crds, outputs, schemas, values, values_lint
+from maas.codegen import crds, outputs, repository, schemas, values, values_lint
 from maas.errors import ChartError, ProcessError
 from maas.helm import render
 from maas.helm.client import Helm
@@ -202,6 +202,34 @@ def used_values() -> Iterator[Fault]:
             yield Fault(source, f"{path} is used in a template, and is no value")
 
 
+def language() -> Iterator[Fault]:
+    """Check terms and spelling of every text, but for the files that are still to be rewritten."""
+    from maas.codegen import terminology  # noqa: PLC0415 - codespell is a tool of development
+
+    found, clean = terminology.split(terminology.findings(terminology.texts()), terminology.pending())
+    for finding in found:
+        yield Fault(f"{finding.file}:{finding.line}", f'"{finding.found}": use {finding.use}')
+    for entry in clean:
+        yield Fault(terminology.PENDING, f"{entry} has no findings; remove the line")
+
+
+def doc_links() -> Iterator[Fault]:
+    """Check that every link between Markdown files leads to a file and a heading that exist."""
+    from maas.codegen import links  # noqa: PLC0415 - its library is a tool of development
+
+    root = render.umbrella()
+    for file in repository.files():
+        if file.endswith(".md"):
+            for line, reason in links.broken(root / file, root=root):
+                yield Fault(f"{file}:{line}", reason)
+
+
+def commit_subjects() -> Iterator[Fault]:
+    """Check the length of commit subjects."""
+    for commit, subject in repository.long_subjects():
+        yield Fault(commit, f"the subject has {len(subject)} characters, more than {repository.SUBJECT_LENGTH}")
+
+
 CHECKS: dict[str, Callable[[], Iterator[Fault]]] = {
     "chart-testing": chart_testing,
     "kubeconform": kubeconform,
@@ -210,6 +238,9 @@ CHECKS: dict[str, Callable[[], Iterator[Fault]]] = {
     "images": images,
     "generated files": drift,
     "used values": used_values,
+    "language": language,
+    "links": doc_links,
+    "commit subjects": commit_subjects,
 }
 
 

@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 
 from maas import console
 from maas.codegen import lint as checks
-from maas.codegen import outputs, rules
+from maas.codegen import outputs, rules, terminology
 from maas.errors import ChartError, UsageError
 from maas.helm import render as rendering
 from maas.helm.client import Major
@@ -37,12 +37,16 @@ def render(values: Sequence[Path], *, kubernetes: str, helm: str) -> None:
     console.data(text)
 
 
-def lint() -> None:
-    """Run every check of the charts.
+def lint(texts: Sequence[str] = ()) -> None:
+    """Run every check of the charts and texts, or list the findings of terms and spelling below some paths.
 
     Raises:
-        ChartError: One or more of them found something.
+        ChartError: One or more of the checks found something.
     """
+    if texts:
+        for finding in terminology.findings(terminology.texts(*texts)):
+            console.line(str(finding))
+        return
     found: list[str] = []
     for name, check in checks.CHECKS.items():
         with console.phase(name) as step:
@@ -50,7 +54,7 @@ def lint() -> None:
             step.note(f"{len(faults)} faults" if faults else "")
         found += faults
     if found:
-        raise ChartError(f"the charts have {len(found)} faults", context=found)
+        raise ChartError(f"the checks found {len(found)} faults", context=found)
 
 
 def generate() -> None:
