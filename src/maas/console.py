@@ -1,18 +1,19 @@
 """The only place that writes to the terminal.
 
-Progress, phases and errors go to standard error; data that a program may read (a token, a table asked for as JSON)
-goes to standard output. On a terminal a running phase is one live line with its elapsed time; elsewhere each phase is
-one plain line when it ends, so that a CI log stays readable.
+Phases, explanations and errors go to standard error. Data for programs goes to standard output: a token, manifests, and
+with `--output json` one JSON document per command. On a terminal a running phase is one live line with its elapsed time;
+elsewhere each phase is one plain line when it ends, so that a CI log stays readable.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.live import Live
@@ -28,19 +29,33 @@ if TYPE_CHECKING:
 
     from maas.errors import MaasError
 
+Output = Literal["text", "json"]
+
 _MARGIN = 2
 _HEARTBEAT = 30.0
-"""Seconds between two signs of life of a long phase where there is no terminal."""
+"""Seconds between two progress lines of a long phase where there is no terminal."""
 
 _width = int(os.environ.get("COLUMNS", "0")) or (None if sys.stderr.isatty() else 160)
 _err = Console(stderr=True, highlight=False, soft_wrap=True, width=_width)
 _out = Console(highlight=False, soft_wrap=True, width=_width)
 _lock = threading.RLock()
 _live: list[Phase] = []
+_output: Output = "text"
+
+
+def set_output(output: Output) -> None:
+    """Choose the format of results and errors."""
+    global _output  # noqa: PLW0603 - a property of the process, as its standard output is
+    _output = output
+
+
+def json_requested() -> bool:
+    """Whether results and errors are written as JSON."""
+    return _output == "json"
 
 
 def elapsed(seconds: float) -> str:
-    """Seconds as a person reads them: `3.2 s`, `48 s`, `2 min 05 s`."""
+    """Return a duration as a person reads it: `3.2 s`, `48 s`, `2 min 05 s`."""
     if seconds < 10:  # noqa: PLR2004 - one decimal is meaningful only here
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -48,29 +63,29 @@ def elapsed(seconds: float) -> str:
 
 
 class Phase:
-    """A step of a long command, shown while it runs and in one line when it has ended."""
+    """A step of a long command, shown while it runs, and as one line when it has ended."""
 
     def __init__(self, title: str) -> None:
         self.title = title
         self.began = time.monotonic()
         self._detail = ""
-        self._told = self.began
+        self._reported = self.began
 
     @property
     def seconds(self) -> float:
-        """How long the phase has run."""
+        """Seconds since the phase began."""
         return time.monotonic() - self.began
 
     def note(self, text: str) -> None:
-        """Say what the phase is doing now; the last note stays on its line."""
+        """Show what the phase is doing; the last note stays on its line."""
         self._detail = text
-        if not _err.is_terminal and time.monotonic() - self._told > _HEARTBEAT:
-            self._told = time.monotonic()
+        if not _err.is_terminal and time.monotonic() - self._reported > _HEARTBEAT:
+            self._reported = time.monotonic()
             with _lock:
                 _err.print(f"  … {escape(self.title)}: {escape(text)} ({elapsed(self.seconds)})")
 
     def progress(self, done: int, total: int, text: str = "") -> None:
-        """Say how far the phase is."""
+        """Show the progress of the phase."""
         self.note(f"{done} of {total}{', ' + text if text else ''}")
 
     def __rich__(self) -> Table:
@@ -87,7 +102,7 @@ class Phase:
 
 @contextlib.contextmanager
 def phase(title: str) -> Iterator[Phase]:
-    """Show a step while it runs; one line with title, last note and elapsed time stays.
+    """Show a step while it runs, and leave one line with its title, last note and duration.
 
     Phases may nest; only the innermost is live.
     """
@@ -107,25 +122,30 @@ def phase(title: str) -> Iterator[Phase]:
 
 
 def line(text: str = "") -> None:
-    """A line of explanation."""
+    """Print a line of explanation."""
     with _lock:
         _err.print(escape(text))
 
 
 def data(text: str) -> None:
-    """A line on standard output, for programs to read; nothing is added to it."""
+    """Print a line to standard output, for programs to read, unchanged."""
     with _lock:
         _out.print(text, markup=False)
 
 
+def document(content: Any) -> None:
+    """Print a JSON document to standard output: the result of a command with `--output json`."""
+    data(json.dumps(content, indent=2))
+
+
 def warn(text: str) -> None:
-    """Something that the reader should know and that stops nothing."""
+    """Print a warning."""
     with _lock:
         _err.print(f"[yellow]![/] {escape(text)}")
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Rows under headings."""
+    """Print rows under headings."""
     shown = Table(title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for column in columns:
         shown.add_column(column, overflow="fold")
@@ -137,21 +157,28 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
 
 
 def confirm(question: str, *, assume_yes: bool) -> bool:
-    """Ask before something is changed.
+    """Ask for confirmation before something is changed.
 
     Raises:
-        UsageError: Nobody can answer here, and `--yes` was not given.
+        UsageError: Standard input is not a terminal, and `--yes` was not given.
     """
     if assume_yes:
         return True
     if not sys.stdin.isatty():
-        raise UsageError(f"{question} Nobody can answer here", hint="add --yes to go on without a question")
+        raise UsageError(
+            f"confirmation required, but standard input is not a terminal: {question}",
+            hint="run the command again with --yes",
+            code="ConfirmationRequired",
+        )
     return _err.input(f"[bold]{escape(question)}[/] [y/N] ").strip().lower() in {"y", "yes"}
 
 
 def error(failure: MaasError) -> None:
-    """Show a failure: what, where, why, and the command to go on with."""
+    """Print an error: what failed, details, a hint and the next command. With `--output json`, one line of JSON."""
     with _lock:
+        if json_requested():
+            _err.print(json.dumps({"error": failure.data()}), markup=False)
+            return
         _err.print(f"[bold red]error:[/] {escape(failure.message)}")
         for text in failure.context:
             _err.print(" " * _MARGIN + escape(text), style="dim")

@@ -1,29 +1,50 @@
-"""Every failure that a user can meet.
+"""The exceptions that users can meet.
 
-One root, `MaasError`, so that the command line shows any of them in one way: what failed, where, why, and the one
-command to go on with. This module imports nothing else of the package.
+    MaasError                       Error: a failure that no other class describes
+    ├── UsageError                  InvalidUsage: wrong arguments, or a file given as one
+    │   └── InventoryError          InvalidInventory
+    ├── ProcessError                CommandFailed
+    ├── ProcessTimeoutError         CommandTimeout
+    ├── ProgramMissingError         CommandNotFound
+    ├── LockError                   ClusterLocked
+    ├── HostKeyError                HostKeyMismatch
+    ├── PreflightError              PreflightFailed
+    ├── PlanError                   InvalidPlan
+    ├── PkiError                    InvalidCertificates
+    ├── HostsError                  HostsFailed
+    ├── LabError                    LabFailed
+    ├── ClusterError                ClusterFailed
+    ├── BundleError                 BundleFailed
+    ├── ChartError                  InvalidChart
+    ├── ReleaseError                ReleaseFailed
+    └── VerificationError           VerificationFailed
+
+The second column is the `code` of the class. An error that scripts or tests need to tell from others of its class has a
+code of its own. Codes are stable, wording is not. This module imports nothing else of the package.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 class MaasError(Exception):
-    """A failure with a message for the person who runs the tool.
+    """An error with a message for the person who runs the tool.
 
     Args:
-        message: What failed, one sentence without a final full stop.
-        context: Lines that say where and with what (host, file, the end of a log).
-        hint: Why it may have happened, or what to change.
-        command: The one command to go on with, ready to be pasted.
+        message: What failed, and why: `<what failed>: <cause>`, without a final full stop.
+        context: Lines with details (host, file, the end of a log).
+        hint: What to do, in the imperative.
+        command: The next command, ready to be pasted.
+        code: A stable name of this error, where the one of its class is not enough.
     """
 
-    exit_code = 1
+    exit_code: ClassVar[int] = 1
+    code: str = "Error"
 
     def __init__(
         self,
@@ -32,32 +53,49 @@ class MaasError(Exception):
         context: Sequence[str] = (),
         hint: str | None = None,
         command: str | None = None,
+        code: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.context = tuple(context)
         self.hint = hint
         self.command = command
+        if code is not None:
+            self.code = code
+
+    def data(self) -> dict[str, object]:
+        """Return the error for `--output json`."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "context": list(self.context),
+            "hint": self.hint,
+            "command": self.command,
+        }
 
 
 class UsageError(MaasError):
-    """The command line or a file given to it cannot be acted on; nothing was touched."""
+    """The command line, or a file given with it, is not valid. Nothing was changed."""
 
     exit_code = 2
+    code = "InvalidUsage"
 
 
 class ProcessError(MaasError):
-    """A program that the tool started ended with an error.
+    """A program exited with an error.
 
     Attributes:
         argv: The words of the command, secrets hidden.
         returncode: Its exit status; negative when a signal ended it.
+        stdout: What it wrote to standard output, secrets hidden.
         stderr: What it wrote to standard error, secrets hidden.
     """
 
+    code = "CommandFailed"
+
     def __init__(self, argv: Sequence[str], *, returncode: int, stdout: str = "", stderr: str = "") -> None:
         tail = (stderr.strip() or stdout.strip()).splitlines()[-12:]
-        super().__init__(f"{argv[0]} ended with status {returncode}", context=(" ".join(argv), *tail))
+        super().__init__(f"{argv[0]} exited with status {returncode}", context=(" ".join(argv), *tail))
         self.argv = tuple(argv)
         self.returncode = returncode
         self.stdout = stdout
@@ -65,28 +103,32 @@ class ProcessError(MaasError):
 
 
 class ProcessTimeoutError(MaasError):
-    """A program that the tool started did not end in time and was stopped."""
+    """A program did not end in time and was stopped."""
+
+    code = "CommandTimeout"
 
     def __init__(self, argv: Sequence[str], *, seconds: float) -> None:
-        super().__init__(f"{argv[0]} did not end within {seconds:g} s", context=(" ".join(argv),))
+        super().__init__(f"{argv[0]} timed out after {seconds:g} s", context=(" ".join(argv),))
         self.argv = tuple(argv)
         self.seconds = seconds
 
 
 class ProgramMissingError(MaasError):
-    """A program that the tool needs is not on this machine."""
+    """A program is not installed on this machine."""
+
+    code = "CommandNotFound"
 
     def __init__(self, program: str) -> None:
         super().__init__(
-            f"the program {program} is not installed",
-            hint=f"install the package of your distribution that brings {program}, then run the same command again",
+            f"{program} is not installed",
+            hint=f"install the package of your distribution that provides {program}, then run the same command again",
         )
         self.program = program
 
 
 @dataclass(frozen=True, order=True)
 class FileProblem:
-    """A fault in a file that a user wrote, and its place. Lines and columns count from 1."""
+    """A problem in a file that a user wrote, and its place. Lines and columns count from 1."""
 
     file: str
     line: int
@@ -98,65 +140,91 @@ class FileProblem:
 
 
 class InventoryError(UsageError):
-    """The inventory cannot be used; no host was touched.
+    """The inventory is not valid. No host was changed.
 
     Attributes:
         problems: Everything that is wrong with it, in the order of the file.
     """
 
+    code = "InvalidInventory"
+
     def __init__(self, file: str, problems: Sequence[FileProblem]) -> None:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         super().__init__(
-            f"the inventory {file} has {count}",
+            f"invalid inventory {file}: {count}",
             context=[str(problem) for problem in problems],
-            hint="no host was touched; change the file, then run the same command again",
+            hint="no host was changed; correct the file, then run the same command again",
         )
         self.problems = tuple(problems)
 
 
-class ClusterError(MaasError):
-    """A cluster is not in the state that was asked for, or does not answer."""
+class LockError(MaasError):
+    """Another process is working on the cluster. Nothing was changed."""
 
-
-class LabError(MaasError):
-    """The throw-away hosts on this machine could not be made, found or removed."""
+    code = "ClusterLocked"
 
 
 class HostKeyError(MaasError):
-    """The ssh host key of a host is not the one that was pinned or given, or could not be had."""
+    """The SSH host key of a host is not the pinned or given one, or the host does not answer."""
 
-
-class BundleError(MaasError):
-    """A component cannot be had, or a bundle is not what its manifest says."""
+    code = "HostKeyMismatch"
 
 
 class PreflightError(MaasError):
-    """Hosts could not be looked at, or something about them stands against a cluster."""
+    """A preflight check failed, or a host could not be checked."""
+
+    code = "PreflightFailed"
 
 
 class PlanError(MaasError):
-    """There is no network plan for these hosts, or a saved one cannot be used."""
+    """There is no network plan for these hosts, or a saved plan is not valid."""
+
+    code = "InvalidPlan"
 
 
 class PkiError(MaasError):
-    """The keys of the VPN are damaged, or a node has none."""
+    """Keys or certificates of the VPN are damaged or missing."""
 
-
-class LockError(MaasError):
-    """Somebody else works on the cluster; nothing was touched."""
+    code = "InvalidCertificates"
 
 
 class HostsError(MaasError):
-    """Hosts could not be set up; the others were."""
+    """Some hosts could not be set up; the others were."""
+
+    code = "HostsFailed"
+
+
+class LabError(MaasError):
+    """The disposable hosts on this machine could not be created, found or removed."""
+
+    code = "LabFailed"
+
+
+class ClusterError(MaasError):
+    """A cluster does not answer, or is not in the requested state."""
+
+    code = "ClusterFailed"
+
+
+class BundleError(MaasError):
+    """A component is not available, or a bundle does not match its manifest."""
+
+    code = "BundleFailed"
 
 
 class ChartError(MaasError):
     """A chart does not render, or one of its checks failed."""
 
+    code = "InvalidChart"
+
 
 class ReleaseError(MaasError):
-    """A release cannot be made or published; what is published already is as it was."""
+    """A release could not be built or published. Published releases are unchanged."""
+
+    code = "ReleaseFailed"
 
 
 class VerificationError(MaasError):
-    """A release is not what it should be, or nobody whom the reader trusts has signed it."""
+    """A release is damaged, or not signed by a trusted key."""
+
+    code = "VerificationFailed"

@@ -11,7 +11,7 @@ from tests.acceptance import labs
 from tests.charts.helpers import HELMS, copied_umbrella
 
 from maas.bundle import tools
-from maas.cluster import helm_release
+from maas.helm import NAMESPACE, RELEASE
 from maas.helm.client import Helm
 from maas.process import run
 
@@ -70,7 +70,7 @@ def test_chart_testing_installs_each_profile_tests_it_and_takes_it_away(
     cluster: Cluster, tmp_path: Path, major: Major
 ) -> None:
     before = releases(cluster)
-    assert f"{helm_release.NAMESPACE}/{helm_release.RELEASE}" in before
+    assert f"{NAMESPACE}/{RELEASE}" in before
     said = chart_testing(cluster, tmp_path, major)
     assert said.count("Succeeded") >= 2
     assert releases(cluster) == before, "the release beside it was there all the time, and nothing came to it"

@@ -27,8 +27,8 @@ NAME = "proof"
 RUNS = 3
 
 _PHASE = re.compile(r"^✓ (?P<title>.+?)  .*?(?:(?P<minutes>\d+) min )?(?P<seconds>[\d.]+) s$")
-_READY = re.compile(r"from hosts to everything Ready (?:(?P<minutes>\d+) min )?(?P<seconds>[\d.]+) s")
-_WHOLE = re.compile(r"from hosts to a verified cluster (?:(?P<minutes>\d+) min )?(?P<seconds>[\d.]+) s")
+_READY = re.compile(r"everything Ready after (?:(?P<minutes>\d+) min )?(?P<seconds>[\d.]+) s")
+_WHOLE = re.compile(r"cluster verified after (?:(?P<minutes>\d+) min )?(?P<seconds>[\d.]+) s")
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(5400)]
 

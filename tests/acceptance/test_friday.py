@@ -107,8 +107,8 @@ def settled(cluster: Cluster, *, pods: int, timeout: float) -> None:
 
 def no_guest_noticed(result: guests.Result) -> None:
     """Every request was answered, and every connection was taken at the first attempt."""
-    assert result.account["failed"] == 0, result.account["failures"]
-    assert result.account["unreached"] == {}
+    assert result.report["failed"] == 0, result.report["failures"]
+    assert result.report["unreached"] == {}
 
 
 def every_order_once(result: guests.Result) -> None:
@@ -119,13 +119,13 @@ def every_order_once(result: guests.Result) -> None:
     assert set(result.orders) <= set(found), "an accepted order is not there"
     paid = sql("select o.reference from payment p join orders o on o.id = p.order_id")
     assert len(paid) == len(set(paid)), "an order was paid twice"
-    assert set(result.account["paid"]) <= set(paid), "a payment that was taken is not there"
+    assert set(result.report["paid"]) <= set(paid), "a payment that was taken is not there"
     booked = sql("select reference from booking")
-    assert set(result.account["bookings"]) <= set(booked)
+    assert set(result.report["bookings"]) <= set(booked)
 
 
 def described(title: str, result: guests.Result, **more: object) -> list[str]:
-    account = {key: value for key, value in result.account.items() if key not in {"orders", "paid", "bookings"}}
+    account = {key: value for key, value in result.report.items() if key not in {"orders", "paid", "bookings"}}
     rows: dict[str, Any] = {"most pods Ready at once": result.most, **account, "orders": len(result.orders), **more}
     return [f"## {title}", "", *(f"- {key}: {json.dumps(value)}" for key, value in rows.items()), ""]
 
@@ -173,8 +173,8 @@ def test_a_rolling_restart_under_load_fails_no_request_and_the_kitchen_screen_co
     timer.join()
     report += described("Rolling restart under load", result)
     no_guest_noticed(result)
-    assert result.account["screen"]["resumed"] >= 1, "the screen's pod was not among those that were replaced"
-    assert result.account["screen"]["longest_gap_s"] < 10
+    assert result.report["screen"]["resumed"] >= 1, "the screen's pod was not among those that were replaced"
+    assert result.report["screen"]["longest_gap_s"] < 10
     every_order_once(result)
 
 
@@ -201,8 +201,8 @@ def test_a_node_that_dies_costs_only_what_was_in_flight_on_it(cluster: Cluster, 
     report += described("A node dies", result, node=other, complaints=complaints(cluster, seconds=200))
     # The guests' own requests that were on the dead node are cut off or time out; all others are answered. A connection
     # that could not be opened carried none: it is opened anew, as browsers do.
-    lost = set(result.account["failures"])
+    lost = set(result.report["failures"])
     assert all(kind.rpartition(": ")[2] in {"TimeoutError", "ConnectionResetError", "OSError"} for kind in lost), lost
     # Each guest keeps two connections, one of them as somebody of the house, and each of them can be lost once.
-    assert result.account["failed"] <= 2 * 48
+    assert result.report["failed"] <= 2 * 48
     every_order_once(result)

@@ -31,8 +31,7 @@ from tests.support.control_plane import control_plane, free_port
 from maas import components, console
 from maas.bundle import cache, golang
 from maas.cluster.client import Cluster
-from maas.cluster.helm_release import NAMESPACE, RELEASE
-from maas.helm import render
+from maas.helm import NAMESPACE, RELEASE, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

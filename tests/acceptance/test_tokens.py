@@ -10,9 +10,9 @@ from tests.charts.helpers import helm
 from tests.support.control_plane import control_plane
 
 from maas.bundle import tools
-from maas.cluster import credentials
 from maas.cluster.client import Cluster
 from maas.cluster.credentials import Grant
+from maas.commands import credentials as command
 from maas.helm import render
 from maas.process import run
 
@@ -35,7 +35,7 @@ def test_a_kubeconfig_works_for_its_ten_minutes_and_then_no_more(tmp_path: Path)
         helm(cluster, "4", "install", "maas", chart, "--namespace=maas", "--create-namespace", "--set=engine=none")
         file = tmp_path / "viewer"
         began = time.time()
-        credentials.credentials("shop", Grant("viewer"), ttl="10m", kubeconfig=file, token=False, admin=administrator)
+        command.credentials("shop", Grant("viewer"), ttl="10m", kubeconfig=file, token=False, admin=administrator)
 
         def refusal() -> str:
             """What kubectl says against it; empty while it works."""

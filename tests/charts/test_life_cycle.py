@@ -79,7 +79,7 @@ def definitions(cluster: Cluster) -> None:
     for chart in render.subcharts():
         if (chart / "crds").is_dir():
             kubectl(cluster, "apply", "--server-side", "--force-conflicts", f"--filename={chart / 'crds'}")
-    cluster.wait_established(helm_release.definitions())
+    cluster.wait_established(helm_release.crd_names())
 
 
 def newer(directory: Path) -> Path:

@@ -21,6 +21,7 @@ from maas.cluster import credentials
 from maas.cluster.credentials import Grant
 from maas.codegen import roles
 from maas.codegen.roles import Permission
+from maas.commands import credentials as command
 from maas.errors import ClusterError
 from maas.helm import render
 from maas.process import run
@@ -126,7 +127,7 @@ def test_each_role_may_do_what_is_written_down_and_nothing_more(released: Cluste
     # Anyone who is known may ask what they may do, and whom the cluster trusts.
     assert {item.resource for item in everybodys} <= EVERYBODYS
     for role, written in roles.permissions().items():
-        client = Client(released, credentials.issue(released, Grant(role), lasting=600))
+        client = Client(released, credentials.issue(released, Grant(role), seconds=600).value)
         may = {permission for permission in asked if client.may(permission)} - everybodys
         assert sorted(may - written) == [], f"{role} may do more than is written"
         assert sorted(written & asked - may) == [], f"{role} may not do what is written"
@@ -134,7 +135,7 @@ def test_each_role_may_do_what_is_written_down_and_nothing_more(released: Cluste
 
 
 def test_a_role_in_one_namespace_holds_in_no_other(released: Cluster) -> None:
-    client = Client(released, credentials.issue(released, Grant("admin", "kube-public"), lasting=600))
+    client = Client(released, credentials.issue(released, Grant("admin", "kube-public"), seconds=600).value)
     secrets = Permission("", "secrets", "get")
     assert client.may(secrets, "kube-public")
     assert not client.may(secrets, "kube-system")
@@ -145,11 +146,11 @@ def test_a_role_in_one_namespace_holds_in_no_other(released: Cluster) -> None:
 
 
 def test_a_token_says_when_it_ends_and_what_was_taken_back_opens_nothing(released: Cluster) -> None:
-    token = credentials.issue(released, Grant("viewer"), lasting=600)
-    other = credentials.issue(released, Grant("operator", "kube-public"), lasting=600)
+    token = credentials.issue(released, Grant("viewer"), seconds=600).value
+    other = credentials.issue(released, Grant("operator", "kube-public"), seconds=600).value
     claims = json.loads(_decoded(token))
     assert 590 <= claims["exp"] - claims["iat"] <= 610
-    unused = credentials.issue(released, Grant("viewer"), lasting=600)
+    unused = credentials.issue(released, Grant("viewer"), seconds=600).value
     client = Client(released, token)
     assert client.status("/api/v1/pods") == http.HTTPStatus.OK
     assert credentials.revoke(released, Grant("viewer")) == ["maas-viewer"]
@@ -161,14 +162,14 @@ def test_a_token_says_when_it_ends_and_what_was_taken_back_opens_nothing(release
     assert "maas-operator-kube-public" in credentials.revoke(released, None)
     assert credentials.revoke(released, None) == []
     # The same role given again is another account: what was taken back stays so.
-    credentials.issue(released, Grant("viewer"), lasting=600)
+    credentials.issue(released, Grant("viewer"), seconds=600)
     assert client.status("/api/v1/pods") == http.HTTPStatus.UNAUTHORIZED
 
 
 def test_a_token_opens_nothing_once_its_time_is_over(released: Cluster) -> None:
     # Nobody issues a token for less than ten minutes, so this one is made older: the same claims, signed with the same key.
     # tests/acceptance/test_tokens.py waits.
-    token = credentials.issue(released, Grant("viewer"), lasting=600)
+    token = credentials.issue(released, Grant("viewer"), seconds=600).value
     claims = json.loads(_decoded(token))
 
     def aged(seconds: int) -> Client:
@@ -200,7 +201,7 @@ def _decoded(token: str) -> bytes:
 
 def test_the_kubeconfig_is_private_and_is_all_that_kubectl_needs(released: Cluster, tmp_path: Path) -> None:
     file = tmp_path / "viewer"
-    credentials.credentials("shop", Grant("viewer"), ttl="10m", kubeconfig=file, token=False, admin=released.kubeconfig)
+    command.credentials("shop", Grant("viewer"), ttl="10m", kubeconfig=file, token=False, admin=released.kubeconfig)
     assert file.stat().st_mode & 0o777 == 0o600
     kubectl = tools.tool("kubectl")
     seen = run([kubectl, "--kubeconfig", file, "get", "namespaces", "--output", "name"], timeout=60).stdout
@@ -212,9 +213,9 @@ def test_the_kubeconfig_is_private_and_is_all_that_kubectl_needs(released: Clust
 
 
 def test_the_token_is_printed_only_when_asked(released: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
-    credentials.credentials("shop", Grant("viewer"), ttl="10m", kubeconfig=None, token=False, admin=released.kubeconfig)
+    command.credentials("shop", Grant("viewer"), ttl="10m", kubeconfig=None, token=False, admin=released.kubeconfig)
     assert "eyJ" not in "".join(capsys.readouterr())
-    credentials.credentials("shop", Grant("viewer"), ttl="10m", kubeconfig=None, token=True, admin=released.kubeconfig)
+    command.credentials("shop", Grant("viewer"), ttl="10m", kubeconfig=None, token=True, admin=released.kubeconfig)
     assert capsys.readouterr().out.strip().count(".") == 2
 
 
@@ -229,13 +230,13 @@ def test_a_binding_to_another_role_is_replaced(released: Cluster) -> None:
         "subjects": [],
     }
     bindings.create_cluster_role_binding(binding)
-    credentials.issue(released, Grant("operator"), lasting=600)
+    credentials.issue(released, Grant("operator"), seconds=600)
     assert bindings.read_cluster_role_binding("maas-operator").role_ref.name == "maas-operator"
 
 
 def test_without_the_roles_of_a_release_there_is_no_access_to_give(released: Cluster) -> None:
     with contextlib.ExitStack() as undone:
         undone.enter_context(pytest.MonkeyPatch.context()).setattr(credentials, "RELEASE", "other")
-        with pytest.raises(ClusterError, match="no role other-viewer") as refused:
-            credentials.issue(released, Grant("viewer"), lasting=600)
+        with pytest.raises(ClusterError, match="other-viewer") as refused:
+            credentials.issue(released, Grant("viewer"), seconds=600)
     assert "dashboard.enabled" in str(refused.value.hint)

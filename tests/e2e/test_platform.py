@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from maas import bootstrap
 from maas.bundle import tools
+from maas.cluster import status as cluster_status
 from maas.cluster import tunnel
 from maas.loadtest import runner as guests
 
@@ -184,7 +184,7 @@ def test_a_changed_host_key_is_refused(lab: Lab) -> None:
 
 
 def test_the_restaurant_answers_through_the_cluster(lab: Lab) -> None:
-    url = bootstrap.restaurant_url(lab.name, lab.cluster)
+    url = cluster_status.restaurant_url(lab.name, lab.cluster)
     assert url is not None
     with urllib.request.urlopen(f"{url}/", timeout=20) as answer:
         assert answer.status == 200
@@ -243,10 +243,10 @@ def orders(lab: Lab) -> set[str]:
 
 def test_under_load_the_restaurant_grows_to_four_pods_and_more_and_comes_back(lab: Lab) -> None:
     result = load(lab.cluster, rate=160, orders=0.5, seconds=135, node="node1")
-    print([(s.second, s.ready, s.desired, s.utilization) for s in result.samples[::5]], result.account.get("failures"))
+    print([(s.second, s.ready, s.desired, s.utilization) for s in result.samples[::5]], result.report.get("failures"))
     assert result.most >= 4, f"{result.most} pods at most"
     # A saturated pod may answer later than a guest waits; more than one in a hundred would be another matter.
-    assert result.account["failed"] <= result.account["sent"] / 100, result.account["failures"]
+    assert result.report["failed"] <= result.report["sent"] / 100, result.report["failures"]
     assert set(result.orders) <= orders(lab), "an accepted order is not in the database"
     began = time.monotonic()
     while guests.scale(lab.cluster, since=began).replicas > 1:
@@ -282,7 +282,7 @@ def test_pods_of_a_dead_node_are_ready_elsewhere_in_90_seconds_and_no_order_is_l
                 time.sleep(0.5)
             result = running.result()
         print(
-            f"node lost: pods Ready elsewhere after {healed} s; {result.account.get('failures')}, {result.account.get('retries')} retries"
+            f"node lost: pods Ready elsewhere after {healed} s; {result.report.get('failures')}, {result.report.get('retries')} retries"
         )
         assert healed is not None
         assert healed <= 90

@@ -1,44 +1,47 @@
-"""Talks to the API server of a cluster: what is there, what to wait for.
+"""A client of a cluster's API server: reading nodes and workloads, and waiting for them.
 
 The kubernetes client takes a quarter of a second to import, so it is imported where it is used.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from maas import paths
 from maas.errors import ClusterError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from pathlib import Path
 
     from maas.console import Phase
 
 _WORKLOADS = ("deployment", "daemon_set", "stateful_set")
-_NO_IMAGE = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"}
-_IMAGE_PATIENCE = 60.0
-"""Seconds for an image that is not there; one that is still being brought to the node comes meanwhile."""
+_PULL_FAILED = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"}
+_PULL_TIMEOUT = 60.0
+"""Seconds until a failing image pull is an error; an image may still be on its way to the node."""
 
 _RETRY = 0.5
-"""Seconds between two looks, also while the API server does not answer (it restarts, a tunnel reconnects)."""
+"""Seconds between two polls, also while the API server does not answer (it restarts, a tunnel reconnects)."""
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A Deployment, DaemonSet or StatefulSet and how far it is.
+    """A Deployment, DaemonSet or StatefulSet.
 
     Attributes:
         kind: `Deployment`, `DaemonSet` or `StatefulSet`.
-        namespace: Where it lives.
+        namespace: Its namespace.
         name: Its name.
-        ready: Pods of the present revision that are Ready.
-        wanted: Pods that there should be.
+        ready: Number of pods of the current revision that are Ready.
+        wanted: Desired number of pods.
     """
 
     kind: str
@@ -49,7 +52,7 @@ class Workload:
 
     @property
     def settled(self) -> bool:
-        """Whether every wanted pod of the present revision is Ready."""
+        """Whether every desired pod of the current revision is Ready."""
         return self.ready >= self.wanted
 
     def __str__(self) -> str:
@@ -58,14 +61,14 @@ class Workload:
 
 @dataclass(frozen=True)
 class Node:
-    """A node as the API server sees it.
+    """A node as the API server reports it.
 
     Attributes:
         name: Its name.
         address: Its InternalIP.
         ready: Whether its Ready condition is true.
-        reason: Why it is not, in the kubelet's words.
-        control_plane: Whether it carries the control-plane label.
+        reason: The message of the Ready condition where it is not.
+        control_plane: Whether it has the control-plane label.
         version: The kubelet's version.
     """
 
@@ -92,7 +95,7 @@ def _node(item: dict[str, Any]) -> Node:
 
 
 def _behind(present: list[Node], count: int) -> list[str]:
-    """What nodes lack: those that are not Ready, and how many have not joined."""
+    """Return the nodes that are not Ready, and how many have not joined."""
     behind = [f"node {node.name}: {node.reason}" for node in present if not node.ready]
     return behind + ([f"{count - len(present)} nodes have not joined"] if len(present) < count else [])
 
@@ -102,7 +105,7 @@ def _workload(kind: str, item: dict[str, Any], *, absent: int = 0) -> Workload:
     seen = status.get("observedGeneration", 0) >= metadata["generation"]
     if kind == "daemon_set":
         wanted = status.get("desiredNumberScheduled", 0) - absent
-        # A DaemonSet that no node has been counted for yet is not settled: on a running cluster it has at least one.
+        # Zero desired pods means that the controller has not counted nodes yet: a running cluster has at least one.
         ready, wanted = min(status.get("numberReady", 0), status.get("updatedNumberScheduled", 0)), max(wanted, 1)
     else:
         wanted = item["spec"].get("replicas", 1)
@@ -112,17 +115,54 @@ def _workload(kind: str, item: dict[str, Any], *, absent: int = 0) -> Workload:
 
 
 def listed(call: Callable[..., Any], *arguments: str, **options: Any) -> list[dict[str, Any]]:
-    """The objects that a list call of the client gives, as the API server sent them.
+    """Return the objects of a list call as the API server sent them.
 
-    The client's own classes for them take longer to fill than everything else that is done with a list here.
+    To fill the client's own classes takes longer than everything else that is done with a list here.
     """
     items: list[dict[str, Any]] = json.loads(call(*arguments, _preload_content=False, **options).data)["items"]
     return items
 
 
+@dataclass
+class _FailingPulls:
+    """The images whose pulls fail, and since when (seconds, monotonic)."""
+
+    since: dict[str, float] = field(default_factory=dict)
+
+    def check(self, pods: Iterable[dict[str, Any]]) -> None:
+        """Raise an error for images whose pulls have failed for a minute.
+
+        Raises:
+            ClusterError: Its context lists the images and pods.
+        """
+        now = time.monotonic()
+        overdue = [
+            f"{image}, for {pod}"
+            for image, pod in _failing_pulls(pods)
+            if now - self.since.setdefault(image, now) > _PULL_TIMEOUT
+        ]
+        if overdue:
+            raise ClusterError(
+                "image pull failed: not in the bundle and not available from the registry",
+                context=overdue,
+                hint="build the bundle on a machine that reaches the registry, or disable the component in the values",
+                command=paths.command("bundle", "--list"),
+                code="ImagePullFailed",
+            )
+
+
+def _failing_pulls(pods: Iterable[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Yield the image and pod of every container whose image pull fails."""
+    for pod in pods:
+        for kind in ("initContainerStatuses", "containerStatuses"):
+            for container in pod["status"].get(kind, ()):
+                if container["state"].get("waiting", {}).get("reason") in _PULL_FAILED:
+                    yield container["image"], f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+
+
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster that a kubeconfig leads to.
+    """A cluster, accessed with a kubeconfig.
 
     Attributes:
         kubeconfig: The file, readable by its owner only.
@@ -135,31 +175,31 @@ class Cluster:
     @cached_property
     def client(self) -> Any:
         """The API client; one connection pool for everything."""
-        from kubernetes import config  # noqa: PLC0415 - a quarter of a second that most commands do not need
+        from kubernetes import config  # a quarter of a second that most commands do not need
 
         return config.new_client_from_config(config_file=str(self.kubeconfig))
 
     @cached_property
     def core(self) -> Any:
         """The core/v1 API."""
-        from kubernetes import client  # noqa: PLC0415
+        from kubernetes import client
 
         return client.CoreV1Api(self.client)
 
     @cached_property
     def apps(self) -> Any:
         """The apps/v1 API."""
-        from kubernetes import client  # noqa: PLC0415
+        from kubernetes import client
 
         return client.AppsV1Api(self.client)
 
     def raw(self, path: str, *, timeout: float | None = None, **query: str) -> tuple[int, bytes]:
-        """Status and body that the API server answers to a path, as `kubectl get --raw` asks for it.
+        """Return status and body of a request to a path of the API server, as `kubectl get --raw` does.
 
         Args:
             path: The path, such as that of a Service's proxy.
-            timeout: Seconds until it is given up.
-            query: What follows the path.
+            timeout: Seconds until the request times out.
+            query: The parameters of the query.
         """
         request = self.client.param_serialize(
             "GET", path, query_params=list(query.items()), auth_settings=["BearerToken"]
@@ -170,19 +210,19 @@ class Cluster:
     def exec(
         self, namespace: str, pod: str, *command: str, container: str | None = None, timeout: float = 90
     ) -> tuple[int, str]:
-        """Run a command in a pod; its exit status and output.
+        """Run a command in a pod, and return its exit status and output.
 
         Args:
             namespace: The pod's namespace.
             pod: Its name.
-            command: The program and its arguments; no shell is between.
+            command: The program and its arguments; no shell interprets them.
             container: Which of its containers, when it has several.
-            timeout: Seconds until it is given up; its status is 1 then.
+            timeout: Seconds until the command times out; its status is 1 then.
         """
-        from kubernetes import client, config  # noqa: PLC0415 - see `client`
-        from kubernetes.stream import stream  # noqa: PLC0415
+        from kubernetes import client, config
+        from kubernetes.stream import stream
 
-        # A stream replaces the transport of its client for good, so each has a client of its own.
+        # A stream replaces the transport of its client, so each has its own client.
         own = client.CoreV1Api(config.new_client_from_config(config_file=str(self.kubeconfig)))
         connection = stream(
             own.connect_get_namespaced_pod_exec,
@@ -196,22 +236,22 @@ class Cluster:
         )
         try:
             connection.run_forever(timeout=timeout)
-            # Before read_all, which empties every channel, that of the status too.
+            # Before read_all, which empties every channel, including the one of the status.
             status = connection.returncode
             output = connection.read_all()
         finally:
             connection.close()
-            # What the other side has ended is not closed by that.
+            # close() leaves the socket open when the other side has ended the connection.
             connection.sock.shutdown()
         return (1 if status is None else status), output
 
     def nodes(self) -> list[Node]:
-        """All nodes that are not known to be down, by name."""
+        """Return all nodes, except those that are known to be down, by name."""
         found = (_node(item) for item in listed(self.core.list_node))
         return sorted((node for node in found if node.name not in self.absent), key=lambda node: node.name)
 
     def workloads(self, namespaces: Iterable[str] | None = None) -> list[Workload]:
-        """All Deployments, DaemonSets and StatefulSets, of some namespaces or of all."""
+        """Return the Deployments, DaemonSets and StatefulSets of some namespaces, or of all."""
         wanted = None if namespaces is None else set(namespaces)
         found = [
             _workload(kind, item, absent=len(self.absent))
@@ -222,42 +262,40 @@ class Cluster:
         return sorted(found, key=lambda workload: (workload.namespace, workload.kind, workload.name))
 
     def wait_ready(self, *, nodes: int, step: Phase, timeout: float = 300) -> list[str]:
-        """Wait until all nodes and every workload are Ready, and return the workloads that can only be so later.
+        """Wait until all nodes and workloads are Ready, and return the workloads that depend on a node that is down.
 
-        Those have a pod on a node that is known to be down: that of a StatefulSet keeps its name and volume, so nothing
-        takes its place before the node is back. What else lives in such a namespace may need it and is not waited for.
+        A pod of a StatefulSet keeps its name and volume, so nothing replaces it before its node is back. Other workloads
+        of its namespace may need it, and none of them is waited for.
 
         Args:
-            nodes: How many nodes there must be.
-            step: The phase that says how far it is.
-            timeout: Seconds after which it is given up.
+            nodes: The expected number of nodes.
+            step: The phase that shows progress.
+            timeout: Seconds until an error is raised.
 
         Raises:
-            ClusterError: Not everything was Ready in time, or an image cannot be had; its context says what is missing.
+            ClusterError: Not everything became Ready in time, or an image pull fails; its context lists what is missing.
         """
-        first_missed: dict[str, float] = {}
-        later: list[str] = []
+        pulls = _FailingPulls()
 
-        def missing() -> list[str]:
+        def observe() -> tuple[list[str], list[str]]:
             present = self.nodes()
-            bound = self._bound()
+            bound = self._bound_namespaces()
             everything = self.workloads()
-            workloads = [workload for workload in everything if workload.namespace not in bound]
-            later[:] = [str(item) for item in everything if item.namespace in bound and not item.settled]
+            workloads = [item for item in everything if item.namespace not in bound]
+            waiting = [str(item) for item in everything if item.namespace in bound and not item.settled]
             step.note(
                 f"{sum(n.ready for n in present)} of {nodes} nodes, "
                 f"{sum(w.settled for w in workloads)} of {len(workloads)} workloads"
             )
-            behind = _behind(present, nodes) + [str(workload) for workload in workloads if not workload.settled]
-            if behind:
-                self._refuse_missing_images(first_missed)
-            return behind
+            missing = _behind(present, nodes) + [str(item) for item in workloads if not item.settled]
+            if missing:
+                pulls.check(listed(self.core.list_pod_for_all_namespaces))
+            return waiting, missing
 
-        self.wait(missing, what="nodes and workloads to be Ready", timeout=timeout)
-        return later
+        return self.poll(observe, what="all nodes and workloads to be Ready", timeout=timeout)
 
-    def _bound(self) -> set[str]:
-        """The namespaces with a pod of a StatefulSet on a node that is known to be down."""
+    def _bound_namespaces(self) -> set[str]:
+        """Return the namespaces with a pod of a StatefulSet on a node that is known to be down."""
         if not self.absent:
             return set()
         return {
@@ -267,39 +305,16 @@ class Cluster:
             and any(owner["kind"] == "StatefulSet" for owner in pod["metadata"].get("ownerReferences", ()))
         }
 
-    def _refuse_missing_images(self, first_missed: dict[str, float]) -> None:
-        """Give up where pods wait for an image that does not come; `first_missed` remembers since when."""
-        now = time.monotonic()
-        missed = {
-            f"{container['image']}, for {pod['metadata']['namespace']}/{pod['metadata']['name']}": first_missed.get(
-                container["image"], now
-            )
-            for pod in listed(self.core.list_pod_for_all_namespaces)
-            for kind in ("initContainerStatuses", "containerStatuses")
-            for container in pod["status"].get(kind, ())
-            if container["state"].get("waiting", {}).get("reason") in _NO_IMAGE
-        }
-        for what, since in missed.items():
-            first_missed.setdefault(what.split(",", 1)[0], since)
-        late = [what for what, since in missed.items() if now - since > _IMAGE_PATIENCE]
-        if late:
-            raise ClusterError(
-                "images cannot be had, neither from the bundle nor from a registry",
-                context=late,
-                hint="make the bundle again where the image can be had, or switch the component off by values",
-                command=paths.command("bundle", "--list"),
-            )
-
     def wait_nodes(self, count: int, *, step: Phase, timeout: float = 180) -> None:
-        """Wait until all nodes are Ready, which each is once its network plugin is there.
+        """Wait until all nodes are Ready, which each is once its network plugin runs.
 
         Args:
-            count: How many nodes there must be.
-            step: The phase that says how far it is.
-            timeout: Seconds after which it is given up.
+            count: The expected number of nodes.
+            step: The phase that shows progress.
+            timeout: Seconds until an error is raised.
 
         Raises:
-            ClusterError: A node was not Ready in time; its context says why.
+            ClusterError: A node was not Ready in time; its context lists the reasons.
         """
 
         def missing() -> list[str]:
@@ -307,38 +322,43 @@ class Cluster:
             step.note(f"{sum(node.ready for node in present)} of {count}")
             return _behind(present, count)
 
-        self.wait(missing, what="nodes to be Ready", timeout=timeout)
+        self.wait(missing, what="all nodes to be Ready", timeout=timeout)
 
-    def wait_established(self, definitions: Iterable[str], *, timeout: float = 60) -> None:
-        """Wait until the API server serves the kinds of some CustomResourceDefinitions, told by the server itself.
+    def wait_established(self, crds: Iterable[str], *, timeout: float = 60) -> None:
+        """Wait until the API server reports CRDs as Established.
 
         Args:
-            definitions: Their names.
-            timeout: Seconds after which it is given up.
+            crds: Their names.
+            timeout: Seconds until an error is raised.
 
         Raises:
-            ClusterError: It does not serve them in time; its context has those that are missing.
+            ClusterError: Some are not Established in time; its context lists them.
         """
-        left = set(definitions)
+        missing = set(crds)
         deadline = time.monotonic() + timeout
-        while left and (seconds := deadline - time.monotonic()) > 0:
+        while missing and (seconds := deadline - time.monotonic()) > 0:
             try:
-                self._follow_definitions(left, seconds)
+                with contextlib.closing(self._established(seconds)) as names:
+                    for name in names:
+                        missing.discard(name)
+                        if not missing:
+                            return
             except connection_errors():
                 time.sleep(_RETRY)
-        if left:
+        if missing:
             raise ClusterError(
-                f"the API server does not serve {len(left)} kinds of the chart",
-                context=sorted(left),
-                hint="the conditions of each say why",
-                command=f"kubectl describe customresourcedefinition {min(left)}",
+                f"timed out after {timeout:.0f} s waiting for {len(missing)} CRDs to be Established",
+                context=sorted(missing),
+                hint="look at the conditions of each",
+                command=f"kubectl describe customresourcedefinition {min(missing)}",
+                code="Timeout",
             )
 
-    def _follow_definitions(self, left: set[str], seconds: float) -> None:
-        """Take from a set the definitions that are established, as they become so, for some seconds at most."""
-        from kubernetes import client  # noqa: PLC0415
+    def _established(self, seconds: float) -> Generator[str, None, None]:
+        """Watch CRDs, for some seconds at most, and yield the names of those that are Established."""
+        from kubernetes import client
 
-        # Read as text: the client would make a hundred thousand objects of the schemas that nobody reads.
+        # Read as text: the client would create a hundred thousand objects for schemas that are not used here.
         api = client.ApiextensionsV1Api(self.client)
         answer = api.list_custom_resource_definition(
             watch=True, timeout_seconds=max(1, int(seconds)), _preload_content=False
@@ -348,45 +368,57 @@ class Cluster:
                 found = json.loads(line)["object"]
                 conditions = found.get("status", {}).get("conditions") or ()
                 if any((entry["type"], entry["status"]) == ("Established", "True") for entry in conditions):
-                    left.discard(found["metadata"]["name"])
-                if not left:
-                    return
+                    yield found["metadata"]["name"]
         finally:
             answer.close()
 
     def wait(self, missing: Callable[[], list[str]], *, what: str, timeout: float) -> None:
-        """Ask again at every change in the cluster until nothing is missing.
+        """Wait until nothing is missing; see `poll`.
 
         Args:
-            missing: Names what is not there yet; may fail while the API server does not answer.
-            what: What is waited for, for the message.
-            timeout: Seconds after which it is given up.
+            missing: Returns what is missing; may fail while the API server does not answer.
+            what: What is waited for, for the error message.
+            timeout: Seconds until an error is raised.
+
+        Raises:
+            ClusterError: Something was still missing at the end.
+        """
+        self.poll(lambda: (None, missing()), what=what, timeout=timeout)
+
+    def poll(self, observe: Callable[[], tuple[_T, list[str]]], *, what: str, timeout: float) -> _T:
+        """Observe the cluster at every change until nothing is missing, and return the last observation.
+
+        Args:
+            observe: Returns an observation and what is missing; may fail while the API server does not answer.
+            what: What is waited for, for the error message.
+            timeout: Seconds until an error is raised.
 
         Raises:
             ClusterError: Something was still missing at the end.
         """
         deadline = time.monotonic() + timeout
-        left: list[str] = ["the API server did not answer"]
+        missing = ["the API server did not answer"]
         while time.monotonic() < deadline:
             try:
-                left = missing()
-                if not left:
-                    return
-                looked = time.monotonic()
-                self._next_change(min(5.0, deadline - looked))
-                # Changes come in crowds, and each look takes the API server's time that they need themselves.
-                time.sleep(max(0.0, looked + _RETRY - time.monotonic()))
+                observation, missing = observe()
+                if not missing:
+                    return observation
+                observed = time.monotonic()
+                self._next_change(min(5.0, deadline - observed))
+                # Changes come in bursts, and each observation takes time of the API server.
+                time.sleep(max(0.0, observed + _RETRY - time.monotonic()))
             except connection_errors() as error:
-                left = [f"the API server did not answer: {str(error).splitlines()[0][:160]}"]
+                missing = [f"the API server did not answer: {str(error).splitlines()[0][:160]}"]
                 time.sleep(_RETRY)
         raise ClusterError(
-            f"waited {timeout:.0f} s in vain for {what}",
-            context=[*left, *self._complaints()],
+            f"timed out after {timeout:.0f} s waiting for {what}",
+            context=[*missing, *self._warnings()],
+            code="Timeout",
         )
 
     def _next_change(self, seconds: float) -> None:
-        """Return at the next change of a pod, or after some seconds."""
-        from kubernetes import watch  # noqa: PLC0415
+        """Return at the next change of a pod, or after a number of seconds."""
+        from kubernetes import watch
 
         version = self.core.list_pod_for_all_namespaces(limit=1).metadata.resource_version
         watcher = watch.Watch()
@@ -397,8 +429,8 @@ class Cluster:
         ):
             watcher.stop()
 
-    def _complaints(self) -> list[str]:
-        """The last warnings that the cluster itself recorded: what a person would look at next."""
+    def _warnings(self) -> list[str]:
+        """Return the latest events of type Warning, which a person would look at next."""
         try:
             events = self.core.list_event_for_all_namespaces(field_selector="type=Warning", limit=200).items
         except connection_errors():
@@ -411,8 +443,8 @@ class Cluster:
 
 
 def connection_errors() -> tuple[type[Exception], ...]:
-    """What a call raises while the API server refuses or does not answer."""
-    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415
-    from urllib3.exceptions import HTTPError  # noqa: PLC0415
+    """Return what a call raises while the API server refuses or does not answer."""
+    from kubernetes.client.exceptions import ApiException
+    from urllib3.exceptions import HTTPError
 
     return ApiException, HTTPError, OSError

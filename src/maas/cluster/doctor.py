@@ -1,7 +1,7 @@
-"""Looks at a cluster before anything is installed: what the charts would refuse, and what they would adapt to.
+"""Checks of a cluster before an installation: what the charts would reject, and what they would adapt to.
 
-It asks what the charts ask, with an administrator's kubeconfig of any cluster, and ends with the charts themselves: Helm
-renders them against the cluster without installing anything, so that a refusal has the very words of the real one.
+The checks look at what the charts look at, with an administrator's kubeconfig of any cluster. The last one is the charts'
+own: Helm renders them against the cluster without installing anything, so a failure has the message of the real one.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from maas import components, console, paths, process
+from maas import components, process
 from maas.bundle import tools
-from maas.cluster.client import Cluster
-from maas.cluster.helm_release import NAMESPACE, RELEASE
-from maas.errors import ChartError, ClusterError, ProcessError, UsageError
-from maas.helm import render
+from maas.errors import ChartError, ClusterError, ProcessError
+from maas.helm import NAMESPACE, RELEASE, render
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-OLDEST = (1, 35)
-"""The oldest Kubernetes that the charts are made for."""
+    from maas.cluster.client import Cluster
+
+OLDEST = tuple(int(part) for part in render.KUBERNETES[0].split(".")[:2])
+"""The oldest Kubernetes minor version that the charts support."""
 
 _WITHOUT_POLICIES = {"flannel", "kindnet"}
-"""Pod networks that do not enforce NetworkPolicies, unless something beside them does."""
+"""Pod networks that do not enforce NetworkPolicies by themselves."""
 
 _RESTRICTIONS = ("privileged", "baseline", "restricted")
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
-_KEEPERS = ("Alertmanager", "Prometheus")
-"""Kinds of prometheus-operator, which makes claims for them."""
+_OPERATED = ("Alertmanager", "Prometheus")
+"""Kinds for which prometheus-operator creates PersistentVolumeClaims."""
 
 _VOLUMES = {
     "alertmanager": "kube-prometheus.alertmanager",
@@ -41,27 +41,27 @@ _VOLUMES = {
     "restaurant": "restaurant.database.sqlite",
     "restaurant-database": "restaurant.database.postgresql",
 }
-"""What keeps something, by its name, with its place in the values."""
+"""The components with a volume, with their path in the values."""
 
 _OPERATOR_VERSION = "operator.prometheus.io/version"
 
-_NOT_YET = "unable to build kubernetes objects from release manifest"
-"""Helm's complaint of a rendering that went through, about kinds that an installation brings before its objects."""
+_CRDS_MISSING = "unable to build kubernetes objects from release manifest"
+"""Helm's error after a successful rendering, about CRDs that an installation installs before its objects."""
 
-_HELMS_OWN = ("level=", "Error:", "Use --debug")
-"""How lines begin in which Helm speaks and not the charts."""
+_HELM_LINES = ("level=", "Error:", "Use --debug")
+"""How the lines begin that are Helm's and not the charts'."""
 
-State = Literal["ok", "note", "refused"]
+State = Literal["ok", "note", "failed"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
-        about: What was looked at.
-        state: `refused` for what stands against an installation, `note` for what it has to be told or will adapt to.
-        found: What is there.
+        about: What was checked.
+        state: `failed` for what prevents an installation, `note` for what needs a value or attention.
+        found: What was found.
         advice: Which value to set, or what to do; empty for nothing.
     """
 
@@ -71,34 +71,8 @@ class Finding:
     advice: str = ""
 
 
-def doctor(kubeconfig: Path, *, values: Sequence[Path] = ()) -> None:
-    """Show what a cluster has that an installation has to know of.
-
-    Args:
-        kubeconfig: An administrator's kubeconfig.
-        values: Files of values with which it would be installed.
-
-    Raises:
-        UsageError: A file is not there.
-        ClusterError: The cluster does not answer, or something stands against an installation.
-    """
-    if missing := [str(file) for file in (kubeconfig, *values) if not file.is_file()]:
-        raise UsageError("a file is missing", context=missing)
-    cluster = Cluster(kubeconfig)
-    findings = examine(cluster, values=values)
-    rows = [(item.about, item.state, item.found, item.advice) for item in findings]
-    console.table(str(kubeconfig), ("about", "", "found", "what to set or do"), rows)
-    if refused := [item for item in findings if item.state == "refused"]:
-        raise ClusterError(
-            f"{len(refused)} of {len(findings)} checks stand against an installation",
-            context=[f"{item.about}: {item.found}" for item in refused],
-            hint="the last column says what to set; give the same values again",
-            command=paths.command("doctor", f"--kubeconfig {kubeconfig} --values FILE"),
-        )
-
-
-def examine(cluster: Cluster, *, values: Sequence[Path] = ()) -> list[Finding]:
-    """The findings of every check.
+def check(cluster: Cluster, *, values: Sequence[Path] = ()) -> list[Finding]:
+    """Run every check and return the findings.
 
     Raises:
         ClusterError: The cluster does not answer.
@@ -111,28 +85,30 @@ def examine(cluster: Cluster, *, values: Sequence[Path] = ()) -> list[Finding]:
         namespaces,
     )
     try:
-        found = [finding for check in checks for finding in check(cluster)]
+        found = [finding for run in checks for finding in run(cluster)]
         found.append(storage(cluster, values))
     except OSError as error:
-        raise ClusterError(f"the cluster of {cluster.kubeconfig} does not answer", context=[str(error)]) from error
+        raise ClusterError(
+            f"the cluster of {cluster.kubeconfig} does not answer", context=[str(error)], code="ClusterUnreachable"
+        ) from error
     return [*found, chart(cluster, values)]
 
 
 def kubernetes(cluster: Cluster) -> Iterator[Finding]:
-    """The version of the API server."""
-    from kubernetes import client  # noqa: PLC0415 - see maas.cluster
+    """Check the version of the API server."""
+    from kubernetes import client
 
     version = client.VersionApi(cluster.client).get_code()
     numbers = tuple(int(re.sub(r"\D", "", part)) for part in (version.major, version.minor))
     oldest = ".".join(map(str, OLDEST))
     if numbers < OLDEST:
-        yield Finding("Kubernetes", "refused", version.git_version, f"upgrade the cluster to {oldest} or newer")
+        yield Finding("Kubernetes", "failed", version.git_version, f"upgrade the cluster to {oldest} or later")
     else:
         yield Finding("Kubernetes", "ok", version.git_version)
 
 
 def network(cluster: Cluster) -> Iterator[Finding]:
-    """The pod network: a cluster has one, and takes no second."""
+    """Check the pod network, of which a cluster has one."""
     known = _list_of("calico", "calico.knownNetworks")
     sets = cluster.apps.list_daemon_set_for_all_namespaces().items
     found = [
@@ -154,32 +130,32 @@ def network(cluster: Cluster) -> Iterator[Finding]:
         advice = "it does not enforce NetworkPolicies" if weak else ""
         yield Finding("pod network", "note" if weak else "ok", f"{name}: {evidence}", advice)
     elif any(_ours(item.metadata) and item.metadata.name == "calico-node" for item in sets):
-        yield Finding("pod network", "ok", "Calico, of this release")
+        yield Finding("pod network", "ok", "Calico, part of this release")
     else:
-        yield Finding("pod network", "note", "none that is known", "calico.enabled: true where there is none")
+        yield Finding("pod network", "note", "no known network found", "calico.enabled: true if there is none")
 
 
 def metrics_api(cluster: Cluster) -> Iterator[Finding]:
-    """The owner of the metrics API, of which a cluster has one."""
-    from kubernetes import client  # noqa: PLC0415 - see maas.cluster
+    """Check what serves the metrics API, of which a cluster has one."""
+    from kubernetes import client
 
     services = client.ApiregistrationV1Api(cluster.client).list_api_service().items
     found = next((item for item in services if item.metadata.name == "v1beta1.metrics.k8s.io"), None)
     if found is None:
-        yield Finding("metrics API", "ok", "nobody serves it", "kube-prometheus brings metrics-server")
+        yield Finding("metrics API", "ok", "not served", "kube-prometheus installs metrics-server")
     elif _ours(found.metadata):
-        yield Finding("metrics API", "ok", "metrics-server, of this release")
+        yield Finding("metrics API", "ok", "metrics-server, part of this release")
     else:
         service = found.spec.service
         where = f"{service.namespace}/{service.name}" if service else "the API server itself"
         yield Finding(
-            "metrics API", "ok", f"served by {where}", "it stays; kube-prometheus.metricsServer.enabled: auto"
+            "metrics API", "ok", f"served by {where}", "it is kept; kube-prometheus.metricsServer.enabled: auto"
         )
 
 
 def monitoring(cluster: Cluster) -> Iterator[Finding]:
-    """The kinds of prometheus-operator, and operators that are there already."""
-    from kubernetes import client  # noqa: PLC0415 - see maas.cluster
+    """Check the CRDs of prometheus-operator, and operators that are installed already."""
+    from kubernetes import client
 
     own = components.load().find("prometheus-operator")[0].version.removeprefix("v")
     foreign = [
@@ -190,43 +166,45 @@ def monitoring(cluster: Cluster) -> Iterator[Finding]:
     ]
     if foreign:
         advice = "kube-prometheus.prometheusOperator.enabled: false, as in ci/existing-monitoring-values.yaml"
-        yield Finding("prometheus-operator", "refused", f"{foreign[0]} looks after every namespace", advice)
+        yield Finding("prometheus-operator", "failed", f"{foreign[0]} watches every namespace", advice)
     definitions = client.ApiextensionsV1Api(cluster.client).list_custom_resource_definition().items
-    kinds = [item for item in definitions if item.spec.group == "monitoring.coreos.com"]
-    if not kinds:
-        yield Finding("monitoring kinds", "ok", "none yet", "Helm brings them at the first installation")
+    crds = [item for item in definitions if item.spec.group == "monitoring.coreos.com"]
+    if not crds:
+        yield Finding("monitoring CRDs", "ok", "none yet", "Helm installs them with the first installation")
         return
-    versions = {(item.metadata.annotations or {}).get(_OPERATOR_VERSION, "unknown") for item in kinds}
-    owners = sorted({entry.manager for item in kinds for entry in item.metadata.managed_fields or ()})
-    found = f"{len(kinds)} kinds of {', '.join(sorted(versions))}, by {', '.join(owners[:3])}"
+    versions = {(item.metadata.annotations or {}).get(_OPERATOR_VERSION, "unknown") for item in crds}
+    owners = sorted({entry.manager for item in crds for entry in item.metadata.managed_fields or ()})
+    found = f"{len(crds)} CRDs of version {', '.join(sorted(versions))}, managed by {', '.join(owners[:3])}"
     if any(_number(version) < _number(own) for version in versions if version != "unknown"):
         advice = "kubectl apply --server-side --force-conflicts -f charts/kube-prometheus/crds"
-        yield Finding("monitoring kinds", "refused", f"{found}: older than {own}", advice)
+        yield Finding("monitoring CRDs", "failed", f"{found}: older than {own}", advice)
     else:
-        yield Finding("monitoring kinds", "ok", found)
+        yield Finding("monitoring CRDs", "ok", found)
 
 
 def storage(cluster: Cluster, values: Sequence[Path] = ()) -> Finding:
-    """A StorageClass for the volumes that name none, with the values that it would be installed with."""
-    from kubernetes import client  # noqa: PLC0415 - see maas.cluster
+    """Check that there is a StorageClass for the volumes that name none."""
+    from kubernetes import client
 
     classes = client.StorageV1Api(cluster.client).list_storage_class().items
     default = [item for item in classes if (item.metadata.annotations or {}).get(_DEFAULT_CLASS) == "true"]
     if default:
         return Finding("StorageClass", "ok", f"{default[0].metadata.name} is the default")
-    names = ", ".join(item.metadata.name for item in classes) or "none at all"
+    names = ", ".join(item.metadata.name for item in classes) or "none"
     try:
         without = _without_class(values)
     except ChartError:
-        return Finding("StorageClass", "note", f"no default: {names}")  # the charts' own opinion comes last
+        return Finding("StorageClass", "note", f"no default: {names}")  # the charts report it themselves, last
     if not without:
-        return Finding("StorageClass", "ok", f"no default, and no volume needs it: {names}")
+        return Finding("StorageClass", "ok", f"no default, and no volume needs one: {names}")
     settings = [f"{path}.storage.className: NAME" for path in without]
-    return Finding("StorageClass", "refused", f"no default: {names}", "\n".join([*settings, "or make one the default"]))
+    return Finding(
+        "StorageClass", "failed", f"no default: {names}", "\n".join([*settings, "or set a default StorageClass"])
+    )
 
 
 def _without_class(values: Sequence[Path]) -> list[str]:
-    """The values of the volumes that would take the default StorageClass."""
+    """Return the values of the volumes that would use the default StorageClass."""
     found = set()
     for entry in render.objects(render.Request(render.umbrella(), values=tuple(values))):
         spec = entry.get("spec", {})
@@ -235,7 +213,7 @@ def _without_class(values: Sequence[Path]) -> list[str]:
         elif entry["kind"] == "StatefulSet":
             claims = [template["spec"] for template in spec.get("volumeClaimTemplates", ())]
         else:
-            template = spec.get("storage", {}).get("volumeClaimTemplate") if entry["kind"] in _KEEPERS else None
+            template = spec.get("storage", {}).get("volumeClaimTemplate") if entry["kind"] in _OPERATED else None
             claims = [template["spec"]] if template else []
         if any("storageClassName" not in claim for claim in claims):
             found.add(_VOLUMES[entry["metadata"]["labels"]["app.kubernetes.io/name"]])
@@ -243,7 +221,7 @@ def _without_class(values: Sequence[Path]) -> list[str]:
 
 
 def namespaces(cluster: Cluster) -> Iterator[Finding]:
-    """The namespaces that the components go to: whose they are, and what they enforce."""
+    """Check the namespaces of the components: what they belong to, and which Pod Security level they enforce."""
     present = {item.metadata.name: item.metadata for item in cluster.core.list_namespace().items}
     for name, level in _namespaces():
         metadata = present.get(name)
@@ -252,26 +230,28 @@ def namespaces(cluster: Cluster) -> Iterator[Finding]:
         enforced = (metadata.labels or {}).get("pod-security.kubernetes.io/enforce", "privileged")
         if _RESTRICTIONS.index(enforced) > _RESTRICTIONS.index(level):
             advice = f"kubectl label namespace {name} pod-security.kubernetes.io/enforce={level} --overwrite"
-            yield Finding(f"namespace {name}", "refused", f"enforces {enforced}, but needs {level}", advice)
+            yield Finding(f"namespace {name}", "failed", f"enforces {enforced}, but needs {level}", advice)
         elif not _ours(metadata):
-            yield Finding(f"namespace {name}", "refused", "is not this release's", "namespaces.create: false")
+            yield Finding(
+                f"namespace {name}", "failed", "exists and is not part of this release", "namespaces.create: false"
+            )
         else:
-            yield Finding(f"namespace {name}", "ok", f"of this release, enforces {enforced}")
+            yield Finding(f"namespace {name}", "ok", f"part of this release, enforces {enforced}")
 
 
 def chart(cluster: Cluster, values: Sequence[Path]) -> Finding:
-    """The charts' own opinion, asked by a rendering that looks into the cluster and installs nothing."""
+    """Render the charts against the cluster, without installing anything."""
     words: list[str | Path] = [tools.tool("helm"), "template", RELEASE, render.umbrella(), "--namespace", NAMESPACE]
     words += ["--dry-run=server", "--kubeconfig", cluster.kubeconfig]
     words += [word for file in values for word in ("--values", file)]
     try:
         process.run(words, timeout=120)
     except ProcessError as error:
-        if _NOT_YET not in error.stderr:
-            said = [line.strip() for line in error.stderr.splitlines() if line.strip()]
-            said = [line for line in said if not line.startswith(_HELMS_OWN)] or said
-            return Finding("the charts themselves", "refused", said[0], "\n".join(said[1:]))
-    return Finding("the charts themselves", "ok", "accept the cluster")
+        if _CRDS_MISSING not in error.stderr:
+            lines = [line.strip() for line in error.stderr.splitlines() if line.strip()]
+            lines = [line for line in lines if not line.startswith(_HELM_LINES)] or lines
+            return Finding("chart", "failed", lines[0], "\n".join(lines[1:]))
+    return Finding("chart", "ok", "can be installed on this cluster")
 
 
 def _ours(metadata: Any) -> bool:
@@ -285,7 +265,7 @@ def _number(version: str) -> tuple[int, ...]:
 
 
 def _list_of(subchart: str, name: str) -> list[dict[str, str]]:
-    """A list that a chart's validations hold, so that it stands in one place."""
+    """Return a list from a chart's validations, its only place."""
     file = render.umbrella() / "charts" / subchart / "templates" / "_validations.tpl"
     text = file.read_text(encoding="utf-8")
     match = re.search(rf'\{{\{{- define "{re.escape(name)}" -\}}\}}\n(.*?)\{{\{{- end -\}}\}}', text, re.DOTALL)
@@ -295,7 +275,7 @@ def _list_of(subchart: str, name: str) -> list[dict[str, str]]:
 
 
 def _namespaces() -> list[tuple[str, str]]:
-    """The umbrella's namespaces with their Pod Security levels, as its own values make them."""
+    """Return the umbrella chart's namespaces with their Pod Security levels."""
     objects = render.objects(render.Request(render.umbrella(), settings=(("calico.enabled", "true"),)))
     return [
         (entry["metadata"]["name"], entry["metadata"]["labels"]["pod-security.kubernetes.io/enforce"])

@@ -1,4 +1,4 @@
-"""Brings the umbrella chart onto a cluster, by Helm, through pyhelm3."""
+"""The Helm release of the umbrella chart on a cluster, through pyhelm3."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import hashlib
 import json
 import logging
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from maas import paths, process
 from maas.errors import ClusterError
-from maas.helm import render
+from maas.helm import NAMESPACE, RELEASE, render, values_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,49 +22,37 @@ if TYPE_CHECKING:
 
     from maas.cluster.client import Cluster
 
-RELEASE = "maas"
-NAMESPACE = "maas"
-
-
 _NETWORK = "calico"
-_FIRST = "the pod network"
-"""What a release is described as that holds nothing else yet."""
+_POD_NETWORK_ONLY = "the pod network"
+"""The description of a revision that contains the pod network and nothing else."""
 
 
 @dataclass(frozen=True)
-class Deployed:
-    """A release on a cluster.
+class Revision:
+    """A revision of the release.
 
     Attributes:
-        revision: Its number, counted by Helm.
-        changed: Whether this call made it.
-        notes: What the chart says to its user.
+        number: Counted by Helm.
+        description: Its fingerprint, or `the pod network`.
+        deployed: Whether Helm's status of it is `deployed`.
+        crds_applied: Whether this process has applied the charts' CRDs since.
     """
 
-    revision: int
-    changed: bool
-    notes: str
+    number: int
+    description: str
+    deployed: bool = True
+    crds_applied: bool = False
 
 
-def merge(*values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values merged as Helm merges several files: maps key by key, anything else replaced, null removes."""
-    merged: dict[str, Any] = {}
-    for layer in values:
-        for key, value in layer.items():
-            known = merged.get(key)
-            merged[key] = merge(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
-    return merged
-
-
-def mark(chart: Path, values: Mapping[str, Any]) -> str:
-    """What a release is recognised by: a digest of the chart's files and of the values."""
+def fingerprint(chart: Path, values: Mapping[str, Any]) -> str:
+    """Return what identifies a deployed chart: a digest of its files and of the values."""
     given = json.dumps(values, sort_keys=True)
     return f"chart and values {hashlib.sha256((render.digest(chart) + given).encode()).hexdigest()[:16]}"
 
 
 @dataclass
-class Deployer:
-    """Brings the chart onto one cluster.
+class HelmRelease:
+    """The release of the umbrella chart on one cluster.
 
     Attributes:
         cluster: The cluster.
@@ -77,80 +65,71 @@ class Deployer:
     helm: Path
     kubectl: Path
     values: dict[str, Any]
-    _seen: Any = field(default=None, init=False)
 
-    def network(self) -> Deployed | None:
-        """Where there is no release yet, make it with the pod network alone, which everything else waits for.
-
-        Nothing is waited for here. None when there is a release already.
+    def current(self) -> Revision | None:
+        """Return the current revision; None where there is no release. The answer contains every manifest: ask once.
 
         Raises:
-            ClusterError: Helm refused.
+            ClusterError: Helm failed.
         """
-        return asyncio.run(self._network())
+        return asyncio.run(self._current())
 
-    def deploy(self, *, definitions: bool = True) -> Deployed:
-        """Install the chart or upgrade it; a release of the same chart with the same values is left alone.
+    def install_pod_network(self) -> Revision:
+        """Install the release with the pod network alone, which every other pod waits for. Does not wait.
 
-        Nothing is waited for here.
+        Raises:
+            ClusterError: Helm failed.
+        """
+        charts = [file.parent.name for file in paths.content().glob("charts/*/Chart.yaml")]
+        off = {name: {"enabled": False} for name in charts if name != _NETWORK}
+        revision = asyncio.run(self._install(values_files.merge(self.values, off), _POD_NETWORK_ONLY))
+        self._apply_crds(without=_NETWORK)  # Helm has installed those of the pod network
+        return replace(revision, crds_applied=True)
+
+    def deploy(self, current: Revision | None) -> Revision:
+        """Install or upgrade the chart. A release of the same chart with the same values is left alone. Does not wait.
 
         Args:
-            definitions: Whether the kinds of the chart have to be brought before; `network` has done it.
+            current: The current revision; None where there is no release.
 
         Raises:
-            ClusterError: Helm refused; its message is the chart's own explanation where there is one. Or the API server does
-                not serve the chart's kinds within a minute.
+            ClusterError: Helm failed, with the chart's own message where there is one; or the API server does not serve
+                the chart's CRDs within a minute.
         """
-        return asyncio.run(self._deploy(bring=definitions))
-
-    async def _network(self) -> Deployed | None:
-        self._seen = await self._present()
-        if self._seen is not None:
-            return None
-        others = [file.parent.name for file in paths.content().glob("charts/*/Chart.yaml")]
-        off = {name: {"enabled": False} for name in others if name != _NETWORK}
-        deployed = await self._install(merge(self.values, off), _FIRST)
-        self._apply_definitions(without=_NETWORK)  # those were installed with it
-        return deployed
-
-    async def _deploy(self, *, bring: bool) -> Deployed:
-        wanted = mark(paths.content(), self.values)
-        # Asked once a run: the answer holds every manifest of the release.
-        present = self._seen or await self._present()
-        if present is not None and present.description == wanted and present.status.value == "deployed":
-            return Deployed(present.revision, changed=False, notes=present.notes or "")
-        # Helm brings them itself, but at a release's first installation only.
-        if present is not None and bring:
-            self._apply_definitions()
-        if present is not None:
-            # Helm waits for those alone that it brings itself.
-            self.cluster.wait_established(definitions())
-        return await self._install(self.values, wanted)
+        wanted = fingerprint(paths.content(), self.values)
+        if current is not None:
+            if current.description == wanted and current.deployed:
+                return current
+            # Helm installs CRDs with a release's first revision only, and waits for those alone.
+            if not current.crds_applied:
+                self._apply_crds()
+            self.cluster.wait_established(crd_names())
+        return asyncio.run(self._install(self.values, wanted))
 
     @cached_property
     def _client(self) -> Any:
-        import pyhelm3  # noqa: PLC0415 - a quarter of a second that most commands do not need
+        import pyhelm3  # a quarter of a second that most commands do not need
 
-        # It logs each refusal as an error; whether that is one is decided here.
+        # It logs every failure as an error; whether it is one is decided here.
         logging.getLogger("pyhelm3").setLevel(logging.CRITICAL)
-        # pyhelm3 has no argument for it; without these, helm would read and write its user's own directories.
+        # pyhelm3 has no argument for them; without them, helm would use the directories of its user.
         own = paths.cache() / "helm"
         os.environ |= {f"HELM_{what}_HOME": str(own / what.lower()) for what in ("CACHE", "CONFIG", "DATA")}
         return pyhelm3.Client(executable=str(self.helm), kubeconfig=self.cluster.kubeconfig)
 
-    async def _present(self) -> Any:
-        """The release as it is; None where there is none."""
-        import pyhelm3  # noqa: PLC0415
+    async def _current(self) -> Revision | None:
+        import pyhelm3
 
-        with _explained():
+        with _helm_errors():
             try:
-                return await self._client.get_current_revision(RELEASE, namespace=NAMESPACE)
+                found = await self._client.get_current_revision(RELEASE, namespace=NAMESPACE)
             except pyhelm3.ReleaseNotFoundError:
                 return None
+        return Revision(found.revision, found.description, deployed=found.status.value == "deployed")
 
-    async def _install(self, values: Mapping[str, Any], description: str) -> Deployed:
-        with _explained():
-            revision = await self._client.install_or_upgrade_release(
+    async def _install(self, values: Mapping[str, Any], description: str) -> Revision:
+        with _helm_errors():
+            made = await self._client.install_or_upgrade_release(
                 RELEASE,
                 await self._client.get_chart(str(paths.content())),
                 values,
@@ -158,9 +137,9 @@ class Deployer:
                 description=description,
                 reset_values=True,
             )
-        return Deployed(revision.revision, changed=True, notes=revision.notes or "")
+        return Revision(made.revision, description)
 
-    def _apply_definitions(self, *, without: str = "") -> None:
+    def _apply_crds(self, *, without: str = "") -> None:
         for directory in sorted(paths.content().glob("charts/*/crds")):
             if directory.parent.name != without:
                 words = ["apply", "--server-side", "--force-conflicts", "--field-manager=maas"]
@@ -169,16 +148,16 @@ class Deployer:
                 )
 
 
-def definitions() -> list[str]:
-    """The names of the CustomResourceDefinitions that the charts bring; their files are named GROUP_PLURAL.yaml."""
+def crd_names() -> list[str]:
+    """Return the names of the CRDs that the charts ship; their files are named GROUP_PLURAL.yaml."""
     files = paths.content().glob("charts/*/crds/*.yaml")
     return sorted(".".join(reversed(file.stem.split("_"))) for file in files)
 
 
 @contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    """What Helm says when it refuses, as an error of ours."""
-    import pyhelm3  # noqa: PLC0415
+def _helm_errors() -> Iterator[None]:
+    """Turn an error of Helm into one of ours."""
+    import pyhelm3
 
     try:
         yield
@@ -189,4 +168,5 @@ def _explained() -> Iterator[None]:
             "Helm did not install the chart",
             context=[line for line in str(error.stderr.decode(errors="replace")).splitlines() if line.strip()][-12:],
             command="helm template maas . --debug",
+            code="HelmFailed",
         ) from error

@@ -1,8 +1,8 @@
-"""Proves that a cluster works before anybody is told that it does.
+"""Smoke tests of a new cluster, before it is reported as ready.
 
-A node can be Ready while pods on two nodes cannot exchange a full packet (a wrong MTU drops only the large ones), while
-`kubectl logs` hangs (a wrong node address) or while a NetworkPolicy is silently ignored. Each of these is tried here with
-real pods in a namespace of its own, which is removed afterwards.
+A node can be Ready while pods on two nodes cannot exchange a packet of full size (a wrong MTU drops only large ones),
+while `kubectl logs` hangs (a wrong node address), or while NetworkPolicies are ignored. Each of these is tested with real
+pods in a temporary namespace.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from maas.cluster.client import listed
 from maas.errors import ClusterError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from maas.cluster.client import Cluster
     from maas.console import Phase
@@ -27,73 +27,134 @@ _ICMP_AND_IP = 28
 """Bytes of an ICMP echo header (8) and an IPv4 header (20), which a ping's payload does not count."""
 
 _OPEN, _CLOSED = 8080, 8081
-_HELLO = "maas-verify"
+_NAME = "maas-verify"
 _TIMEOUT = 90.0
-_LEARNT = 30
-"""Seconds within which every node must have learnt of what is Ready on another."""
+_PROPAGATION = 30
+"""Seconds within which every node must know of pods that are Ready on another."""
 _FOUNDATION = {"calico-node", "kube-proxy", "coredns", "local-path-provisioner"}
-"""The workloads that what is tried here rests on."""
+"""The workloads that the tests depend on."""
 
 
 @dataclass(frozen=True)
-class Proof:
-    """One thing that was tried and held.
+class Passed:
+    """A smoke test that passed.
 
     Attributes:
-        what: What was proven.
-        how: What was done for it, with figures.
+        name: What was tested.
+        detail: How, with figures.
     """
 
-    what: str
-    how: str
+    name: str
+    detail: str
 
 
-def verify(
-    cluster: Cluster,
-    *,
-    addresses: dict[str, str],
-    pod_mtu: int,
-    image: str,
-    step: Phase,
-    meanwhile: Callable[[], None],
-) -> list[Proof]:
-    """Try the cluster with real pods on every node.
+@dataclass(frozen=True)
+class Pod:
+    """A pod that tests run in: its name, its node and its address."""
 
-    Args:
+    name: str
+    node: str
+    address: str
+
+
+@dataclass
+class Workspace:
+    """A temporary namespace with one pod per node, and one pod with a volume.
+
+    Attributes:
         cluster: The cluster.
+        namespace: The namespace.
         addresses: The VPN address that each node must have, by node name.
-        pod_mtu: The largest IP packet in bytes that must pass between two pods without being fragmented.
-        image: A busybox image that every node has.
-        step: The phase that says what is being tried.
-        meanwhile: Called once there are pods to try with: from then on there is more waiting than work.
-
-    Raises:
-        ClusterError: Something did not hold; its message says what and between whom.
     """
-    proofs = [_nodes(cluster, addresses)]
-    with _playground(cluster, image) as namespace:
-        pods = _pods(cluster, namespace, len(addresses), step)
-        meanwhile()
 
-        def network() -> list[Proof]:
-            # One after the other: the policy would stop the packets.
+    cluster: Cluster
+    namespace: str
+    addresses: dict[str, str]
+
+    def wait_ready(self, step: Phase) -> list[Pod]:
+        """Wait until everything that the tests depend on is Ready, and return the pods of the tests.
+
+        Raises:
+            ClusterError: It was not Ready in time.
+        """
+
+        def observe() -> tuple[list[Pod], list[str]]:
+            missing = [str(item) for item in self.cluster.workloads() if item.name in _FOUNDATION and not item.settled]
+            items = listed(
+                self.cluster.core.list_namespaced_pod,
+                self.namespace,
+                label_selector=f"app.kubernetes.io/name={_NAME}",
+            )
+            ready = [
+                Pod(pod["metadata"]["name"], pod["spec"]["nodeName"], pod["status"]["podIP"])
+                for pod in items
+                if any(status["ready"] for status in pod["status"].get("containerStatuses", ()))
+            ]
+            if len(ready) < len(self.addresses):
+                missing.append(f"{len(ready)} of {len(self.addresses)} pods are Ready")
+            step.note(f"waiting: {', '.join(missing)}")
+            return ready, missing
+
+        return self.cluster.poll(observe, what="a pod on each node", timeout=_TIMEOUT)
+
+    def run(self, pods: list[Pod], *, pod_mtu: int, step: Phase) -> list[Passed]:
+        """Run every test.
+
+        Args:
+            pods: The pods of `wait_ready`.
+            pod_mtu: The size in bytes of the largest IP packet that must pass between two pods without fragmentation.
+            step: The phase that shows progress.
+
+        Raises:
+            ClusterError: A test failed; its message says what and between which nodes.
+        """
+        cluster, namespace = self.cluster, self.namespace
+
+        def network() -> list[Passed]:
+            # In this order: the policy would block the packets.
             return [_packets(cluster, namespace, pods, pod_mtu), _policy(cluster, namespace, pods)]
 
-        trials = {
+        tests = {
             "packets, network policy": network,
             "DNS": lambda: [_dns(cluster, namespace, pods)],
             "logs and exec": lambda: [_logs(cluster, namespace, pods)],
             "storage": lambda: [_storage(cluster, namespace)],
         }
-        step.note(", ".join(trials))
-        with ThreadPoolExecutor(len(trials)) as side_by_side:
-            running = [side_by_side.submit(trial) for trial in trials.values()]
-            proofs += [proof for trial in running for proof in trial.result()]
-    step.note(f"{len(proofs)} proofs on {len(addresses)} nodes")
-    return proofs
+        step.note(", ".join(tests))
+        passed = [Passed("nodes", f"{len(self.addresses)} Ready, each with its VPN address")]
+        with ThreadPoolExecutor(len(tests)) as pool:
+            for running in [pool.submit(test) for test in tests.values()]:
+                passed += running.result()
+        step.note(f"{len(passed)} tests on {len(self.addresses)} nodes")
+        return passed
 
 
-def _nodes(cluster: Cluster, addresses: dict[str, str]) -> Proof:
+@contextlib.contextmanager
+def workspace(cluster: Cluster, addresses: dict[str, str], *, image: str) -> Iterator[Workspace]:
+    """Create the namespace and pods of the tests, and delete them at the end.
+
+    Args:
+        cluster: The cluster.
+        addresses: The VPN address that each node must have, by node name.
+        image: A busybox image that every node has.
+
+    Raises:
+        ClusterError: A node is missing, is not Ready, or has another address.
+    """
+    _check_nodes(cluster, addresses)
+    namespace = f"{_NAME}-{secrets.token_hex(3)}"
+    security = {"pod-security.kubernetes.io/enforce": "baseline"}
+    cluster.core.create_namespace({"metadata": {"name": namespace, "labels": security}})
+    try:
+        cluster.apps.create_namespaced_daemon_set(namespace, _daemon_set(image))
+        cluster.core.create_namespaced_persistent_volume_claim(namespace, _CLAIM)
+        cluster.core.create_namespaced_pod(namespace, _writer(image))
+        yield Workspace(cluster, namespace, addresses)
+    finally:
+        cluster.core.delete_namespace(namespace, propagation_policy="Background")
+
+
+def _check_nodes(cluster: Cluster, addresses: dict[str, str]) -> None:
     present = {node.name: node for node in cluster.nodes()}
     for name, address in addresses.items():
         node = present.get(name)
@@ -104,24 +165,8 @@ def _nodes(cluster: Cluster, addresses: dict[str, str]) -> Proof:
         if node.address != address:
             raise ClusterError(
                 f"node {name} has the address {node.address}, not its VPN address {address}",
-                hint="its kubelet was started with another --node-ip; logs and exec would not reach it",
+                hint="its kubelet runs with another --node-ip, so logs and exec would not reach it",
             )
-    return Proof("nodes", f"{len(addresses)} Ready, each with its VPN address")
-
-
-@contextlib.contextmanager
-def _playground(cluster: Cluster, image: str) -> Iterator[str]:
-    """A namespace with one pod per node, one pod with a volume, and nothing left of it afterwards."""
-    namespace = f"{_HELLO}-{secrets.token_hex(3)}"
-    security = {"pod-security.kubernetes.io/enforce": "baseline"}
-    cluster.core.create_namespace({"metadata": {"name": namespace, "labels": security}})
-    try:
-        cluster.apps.create_namespaced_daemon_set(namespace, _daemon_set(image))
-        cluster.core.create_namespaced_persistent_volume_claim(namespace, _CLAIM)
-        cluster.core.create_namespaced_pod(namespace, _writer(image))
-        yield namespace
-    finally:
-        cluster.core.delete_namespace(namespace, propagation_policy="Background")
 
 
 _RESTRICTED: dict[str, Any] = {
@@ -133,8 +178,8 @@ _RESTRICTED: dict[str, Any] = {
     "capabilities": {"drop": ["ALL"]},
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-# busybox sends a ping through a raw socket, which takes root and a capability that every runtime gives by default and
-# that Pod Security `baseline` lets nobody add.
+# The ping of busybox needs a raw socket, and so root and a capability that every runtime grants by default and that Pod
+# Security `baseline` does not allow to add.
 _PINGING: dict[str, Any] = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -147,11 +192,11 @@ _CLAIM: dict[str, Any] = {
 
 
 def _daemon_set(image: str) -> dict[str, Any]:
-    labels = {"app.kubernetes.io/name": _HELLO}
-    # Two servers in one pod: the policy will leave one port open and close the other.
-    script = f"echo {_HELLO}; httpd -p {_OPEN} -h /bin && exec httpd -f -p {_CLOSED} -h /bin"
+    labels = {"app.kubernetes.io/name": _NAME}
+    # Two servers in one pod: the policy allows one port and denies the other.
+    script = f"echo {_NAME}; httpd -p {_OPEN} -h /bin && exec httpd -f -p {_CLOSED} -h /bin"
     return {
-        "metadata": {"name": _HELLO, "labels": labels},
+        "metadata": {"name": _NAME, "labels": labels},
         "spec": {
             "selector": {"matchLabels": labels},
             "template": {
@@ -162,7 +207,7 @@ def _daemon_set(image: str) -> dict[str, Any]:
                     "tolerations": [{"operator": "Exists"}],
                     "containers": [
                         {
-                            "name": _HELLO,
+                            "name": _NAME,
                             "image": image,
                             "command": ["sh", "-c", script],
                             "securityContext": _PINGING,
@@ -187,7 +232,7 @@ def _writer(image: str) -> dict[str, Any]:
                 {
                     "name": "writer",
                     "image": image,
-                    "command": ["sh", "-c", f"echo {_HELLO} >/volume/file && sync && cat /volume/file"],
+                    "command": ["sh", "-c", f"echo {_NAME} >/volume/file && sync && cat /volume/file"],
                     "securityContext": _RESTRICTED,
                     "volumeMounts": [{"name": "volume", "mountPath": "/volume"}],
                 }
@@ -196,108 +241,92 @@ def _writer(image: str) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class _Pod:
-    name: str
-    node: str
-    address: str
-
-
-def _pods(cluster: Cluster, namespace: str, count: int, step: Phase) -> list[_Pod]:
-    """The pods that trials run in, once they and all that they rest on are Ready."""
-    found: list[_Pod] = []
-
-    def missing() -> list[str]:
-        behind = [str(one) for one in cluster.workloads() if one.name in _FOUNDATION and not one.settled]
-        items = listed(cluster.core.list_namespaced_pod, namespace, label_selector=f"app.kubernetes.io/name={_HELLO}")
-        ready = [pod for pod in items if [s for s in pod["status"].get("containerStatuses", ()) if s["ready"]]]
-        found[:] = [_Pod(pod["metadata"]["name"], pod["spec"]["nodeName"], pod["status"]["podIP"]) for pod in ready]
-        behind += [f"{len(ready)} of {count} pods are Ready"] if len(ready) < count else []
-        step.note(f"waiting: {', '.join(behind)}")
-        return behind
-
-    cluster.wait(missing, what="a pod on each node", timeout=_TIMEOUT)
-    return found
-
-
-def _packets(cluster: Cluster, namespace: str, pods: list[_Pod], pod_mtu: int) -> Proof:
-    # A packet of exactly the pods' MTU leaves with the don't-fragment bit set (Linux sets it for every packet that fits
-    # the interface); it arrives only when the tunnel below can carry it whole. A single lost one proves nothing.
+def _packets(cluster: Cluster, namespace: str, pods: list[Pod], pod_mtu: int) -> Passed:
+    # A packet of exactly the pods' MTU is sent with the don't-fragment bit set (Linux sets it for every packet that fits
+    # the interface); it arrives only when the tunnel below can carry it whole. One may be lost for other reasons.
     ping = f"ping -c 1 -W 2 -s {pod_mtu - _ICMP_AND_IP}"
     script = f'for a; do (for t in 1 2 3 4 5; do {ping} "$a" >/dev/null && exit; done; echo "$a") & done; wait'
 
-    def silent(source: _Pod) -> list[str]:
+    def silent(source: Pod) -> list[str]:
         targets = {target.address: target.node for target in pods if target is not source}
         status, output = cluster.exec(namespace, source.name, "sh", "-c", script, "sh", *targets)
         if status != 0:
-            raise ClusterError(f"packets cannot be sent from a pod on {source.node}", context=output.splitlines()[-4:])
+            raise ClusterError(f"a pod on {source.node} cannot send packets", context=output.splitlines()[-4:])
         return [f"from a pod on {source.node} to a pod on {targets[address]}" for address in output.split()]
 
-    with ThreadPoolExecutor(len(pods)) as side_by_side:
-        lost = [way for ways in side_by_side.map(silent, pods) for way in ways]
+    with ThreadPoolExecutor(len(pods)) as pool:
+        lost = [path for paths in pool.map(silent, pods) for path in paths]
     if lost:
         raise ClusterError(
-            f"a packet of {pod_mtu} bytes does not pass between pods",
+            f"packets of {pod_mtu} bytes do not pass between pods",
             context=lost,
             hint="the MTU of the pods is too large for the tunnel, or pod traffic does not go through it",
         )
-    ways = len(pods) * (len(pods) - 1)
-    return Proof("pod to pod", f"{pod_mtu}-byte packets, not to be fragmented, {ways} directions")
+    directions = len(pods) * (len(pods) - 1)
+    return Passed("pod to pod", f"{pod_mtu}-byte packets without fragmentation, {directions} directions")
 
 
-def _dns(cluster: Cluster, namespace: str, pods: list[_Pod]) -> Proof:
+def _dns(cluster: Cluster, namespace: str, pods: list[Pod]) -> Passed:
     name = "kubernetes.default.svc.cluster.local"
-    # A node's kube-proxy learns of the DNS pods a moment after they are Ready, and refuses connections until then.
-    script = f"end=$(($(date +%s) + {_LEARNT})); until nslookup {name}; do [ $(date +%s) -lt $end ] || exit 1; sleep 0.3; done"
+    # The kube-proxy of a node knows of the DNS pods shortly after they are Ready, and rejects connections until then.
+    script = f"end=$(($(date +%s) + {_PROPAGATION})); until nslookup {name}; do [ $(date +%s) -lt $end ] || exit 1; sleep 0.3; done"
 
-    def lookup(pod: _Pod) -> None:
+    def lookup(pod: Pod) -> None:
         status, output = cluster.exec(namespace, pod.name, "sh", "-c", script)
         if status != 0:
-            raise ClusterError(f"{name} is not resolved on node {pod.node}", context=output.strip().splitlines()[-4:])
+            raise ClusterError(
+                f"DNS lookup of {name} failed on node {pod.node}", context=output.strip().splitlines()[-4:]
+            )
 
-    with ThreadPoolExecutor(len(pods)) as side_by_side:
-        list(side_by_side.map(lookup, pods))
-    return Proof("DNS", f"{name} resolved on {len(pods)} nodes")
+    with ThreadPoolExecutor(len(pods)) as pool:
+        list(pool.map(lookup, pods))
+    return Passed("DNS", f"{name} resolved on {len(pods)} nodes")
 
 
-def _logs(cluster: Cluster, namespace: str, pods: list[_Pod]) -> Proof:
-    def read(pod: _Pod) -> None:
+def _logs(cluster: Cluster, namespace: str, pods: list[Pod]) -> Passed:
+    def read(pod: Pod) -> None:
         log = cluster.core.read_namespaced_pod_log(pod.name, namespace, _request_timeout=_TIMEOUT)
         status, output = cluster.exec(namespace, pod.name, "hostname")
-        if _HELLO not in log or status != 0 or output.strip() != pod.name:
-            raise ClusterError(f"logs or exec do not work on node {pod.node}", context=[log[:200], output[:200]])
+        if _NAME not in log or status != 0 or output.strip() != pod.name:
+            raise ClusterError(
+                f"kubectl logs or exec does not work on node {pod.node}", context=[log[:200], output[:200]]
+            )
 
-    with ThreadPoolExecutor(len(pods)) as side_by_side:
-        list(side_by_side.map(read, pods))
-    return Proof("logs and exec", f"on {len(pods)} nodes")
+    with ThreadPoolExecutor(len(pods)) as pool:
+        list(pool.map(read, pods))
+    return Passed("logs and exec", f"on {len(pods)} nodes")
 
 
-def _storage(cluster: Cluster, namespace: str) -> Proof:
+def _storage(cluster: Cluster, namespace: str) -> Passed:
     def missing() -> list[str]:
         phase = cluster.core.read_namespaced_pod("writer", namespace).status.phase
         claim = cluster.core.read_namespaced_persistent_volume_claim("volume", namespace).status.phase
-        return [] if phase == "Succeeded" else [f"the volume claim is {claim}, the pod that writes is {phase}"]
+        return (
+            [] if phase == "Succeeded" else [f"the PersistentVolumeClaim is {claim}, the pod that uses it is {phase}"]
+        )
 
-    cluster.wait(missing, what="the default StorageClass to bind a volume and a pod to write to it", timeout=_TIMEOUT)
-    return Proof("storage", "the default StorageClass bound a volume; a file was written and read")
+    cluster.wait(
+        missing, what="the default StorageClass to provision a volume and a pod to write to it", timeout=_TIMEOUT
+    )
+    return Passed("storage", "the default StorageClass provisioned a volume; a file was written and read")
 
 
-def _policy(cluster: Cluster, namespace: str, pods: list[_Pod]) -> Proof:
-    from kubernetes import client  # noqa: PLC0415 - see maas.cluster
+def _policy(cluster: Cluster, namespace: str, pods: list[Pod]) -> Passed:
+    from kubernetes import client
 
     source, target = pods[0], pods[-1]
 
     def reaches(port: int) -> bool:
-        # The answer is a 404 page: any answer shows that the connection was let through. By nc, since wget of a static
-        # busybox with glibc crashes when it looks a name up, even that of an address.
+        # A 404 page is expected: any response shows that the connection was allowed. With nc, because wget of a static
+        # busybox with glibc crashes when it resolves a name, even that of an address.
         request = f"printf 'GET /none HTTP/1.0\\r\\n\\r\\n' | nc -w 1 {target.address} {port}"
         _, output = cluster.exec(namespace, source.name, "sh", "-c", request)
         return "404" in output
 
     began = time.monotonic()
-    while not reaches(_CLOSED):  # each try waits for an answer or a second
-        if time.monotonic() - began > _LEARNT:
-            raise ClusterError(f"port {_CLOSED} of a pod on {target.node} does not answer a pod on {source.node}")
+    while not reaches(_CLOSED):  # each attempt takes up to a second
+        if time.monotonic() - began > _PROPAGATION:
+            raise ClusterError(f"a pod on {source.node} cannot connect to port {_CLOSED} of a pod on {target.node}")
     rule = {"ports": [{"port": _OPEN, "protocol": "TCP"}]}
     policy = {
         "metadata": {"name": "only-one-port"},
@@ -309,9 +338,11 @@ def _policy(cluster: Cluster, namespace: str, pods: list[_Pod]) -> Proof:
         if time.monotonic() > deadline:
             raise ClusterError(
                 f"a NetworkPolicy is not enforced on node {target.node}",
-                hint="the network plugin of this cluster does not enforce policies, or its agent does not run there",
+                hint="the network plugin does not enforce policies, or its agent does not run on that node",
             )
     seconds = time.monotonic() - began
     if not reaches(_OPEN):
-        raise ClusterError(f"a NetworkPolicy closes more on node {target.node} than it says")
-    return Proof("network policy", f"a closed port stopped answering after {seconds:.1f} s, the open one still does")
+        raise ClusterError(f"a NetworkPolicy on node {target.node} also blocks a port that it allows")
+    return Passed(
+        "network policy", f"the denied port stopped answering after {seconds:.1f} s, the allowed one still answers"
+    )

@@ -1,4 +1,4 @@
-"""The commands of the charts."""
+"""`maas render`, `maas lint` and `maas generate`: the charts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast, get_args
 
 from ruamel.yaml import YAML
 
-from maas import console
+from maas import components, console
 from maas.codegen import lint as checks
 from maas.codegen import outputs, rules, terminology
 from maas.errors import ChartError, UsageError
@@ -19,18 +19,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def render(values: Sequence[Path], *, kubernetes: str, helm: str) -> None:
-    """Write the umbrella's manifests to standard output.
+def render(values: Sequence[Path], *, kubernetes: str | None, helm: str) -> None:
+    """Print the manifests of the umbrella chart.
 
     Raises:
-        UsageError: A file is missing, or there is no such Helm.
-        ChartError: The chart refuses the values, or rules in them cannot be evaluated.
+        UsageError: A file is missing, or the version of Helm is not supported.
+        ChartError: The chart rejects the values, or a rule in them cannot be evaluated.
     """
     if helm not in get_args(Major):
-        raise UsageError(f"there is no Helm {helm} here", hint="give --helm 3 or --helm 4")
+        raise UsageError(f"Helm {helm} is not supported", hint="use --helm 3 or --helm 4")
     if missing := [str(file) for file in values if not file.is_file()]:
-        raise UsageError("a file of values is missing", context=missing)
-    request = Request(rendering.umbrella(), values=tuple(values), kubernetes=kubernetes, helm=cast("Major", helm))
+        raise UsageError("no such file", context=missing, code="FileNotFound")
+    version = kubernetes or components.load().find("kubelet")[0].version
+    request = Request(rendering.umbrella(), values=tuple(values), kubernetes=version, helm=cast("Major", helm))
     text = rendering.render_anew(request)
     for file in values:
         rules.refuse_broken(YAML(typ="safe").load(file) or {})
@@ -41,7 +42,7 @@ def lint(texts: Sequence[str] = ()) -> None:
     """Run every check of the charts and texts, or list the findings of terms and spelling below some paths.
 
     Raises:
-        ChartError: One or more of the checks found something.
+        ChartError: A check found a problem.
     """
     if texts:
         for finding in terminology.findings(terminology.texts(*texts)):
@@ -51,14 +52,14 @@ def lint(texts: Sequence[str] = ()) -> None:
     for name, check in checks.CHECKS.items():
         with console.phase(name) as step:
             faults = [f"{name}: {fault.where}: {fault.what}" for fault in check()]
-            step.note(f"{len(faults)} faults" if faults else "")
+            step.note(f"{len(faults)} problems" if faults else "")
         found += faults
     if found:
-        raise ChartError(f"the checks found {len(found)} faults", context=found)
+        raise ChartError(f"the checks found {len(found)} problems", context=found)
 
 
 def generate() -> None:
-    """Write all of the charts that is generated, and say what changed."""
+    """Regenerate the charts' generated files, and show which have changed."""
     with console.phase("Generate") as step:
         changed = outputs.write()
         step.note(f"{len(changed)} files changed")

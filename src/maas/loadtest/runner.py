@@ -1,4 +1,4 @@
-"""Runs `worker.py` as a Job inside the cluster and keeps the account of load and scaling."""
+"""Run the load generator as a pod inside the cluster, and record load and scaling."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from maas import console
-from maas.cluster import tunnel
 from maas.cluster.client import connection_errors
 from maas.errors import ClusterError
 
@@ -25,27 +23,30 @@ if TYPE_CHECKING:
     from maas.console import Phase
 
 NAMESPACE = "maas-load"
-_WORKER = Path(__file__).with_name("worker.py")
+GENERATOR = Path(__file__).with_name("generator.py")
 _USER = "load"
-"""Whom the load is in the house, with the profile `friday`."""
+"""The user that the load generator logs in as, with the profile `friday`."""
 
 _START = 120.0
-"""Seconds that the load's own pod may take to start."""
+"""Seconds that the pod of the load generator may take to start."""
 
 _SILENT = 60.0
-"""Seconds without a word from a running load after which it is given up; it speaks every second."""
+"""Seconds without output after which the load generator is considered lost; it reports every second."""
+
+Profile = Literal["menu", "friday"]
+"""What arrivals do, see `generator.py`."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The restaurant's scale at one moment.
+    """The scale of the restaurant at one moment.
 
     Attributes:
         second: Seconds since the load began.
-        replicas: Pods that there are.
-        desired: Pods that the HPA wants.
-        ready: Pods that are Ready.
-        utilization: CPU in percent of the request, averaged over the pods; None before the first measurement.
+        replicas: Number of pods.
+        desired: Number of pods that the HorizontalPodAutoscaler wants.
+        ready: Number of pods that are Ready.
+        utilization: Average CPU usage in percent of the request; None before the first measurement.
     """
 
     second: float
@@ -57,39 +58,39 @@ class Sample:
 
 @dataclass
 class Result:
-    """What a load did.
+    """The result of a load test.
 
     Attributes:
-        account: The worker's last line: sent, answered, failed, failures by kind, latencies in ms, accepted orders.
-        samples: The scale of the restaurant while it ran.
+        report: The generator's last line: sent, answered, failed, failures by kind, latencies in ms, accepted orders.
+        samples: The scale of the restaurant during the test.
     """
 
-    account: dict[str, Any] = field(default_factory=dict)
+    report: dict[str, Any] = field(default_factory=dict)
     samples: list[Sample] = field(default_factory=list)
 
     @property
     def orders(self) -> list[str]:
         """References of the orders that were accepted."""
-        return list(self.account.get("orders", []))
+        return list(self.report.get("orders", []))
 
     @property
     def most(self) -> int:
-        """The most Ready pods that there were at once."""
+        """The largest number of pods that were Ready at once."""
         return max((sample.ready for sample in self.samples), default=0)
 
 
 def scale(cluster: Cluster, *, namespace: str = "restaurant", name: str = "restaurant", since: float) -> Sample:
-    """The restaurant's scale now.
+    """Return the current scale of the restaurant.
 
     Args:
         cluster: The cluster.
         namespace: The restaurant's namespace.
         name: The name of its Deployment.
-        since: The moment that second 0 means, on the monotonic clock.
+        since: When the load began, on the monotonic clock.
     """
-    from kubernetes import client  # noqa: PLC0415 - see maas.cluster
+    from kubernetes import client  # noqa: PLC0415 - see maas.cluster.client
 
-    # By what it scales: KEDA gives the autoscalers that it makes names of its own.
+    # By its target: KEDA chooses the names of the autoscalers that it creates.
     found = client.AutoscalingV2Api(cluster.client).list_namespaced_horizontal_pod_autoscaler(namespace).items
     autoscaler = next(entry for entry in found if entry.spec.scale_target_ref.name == name)
     deployment = cluster.apps.read_namespaced_deployment(name, namespace)
@@ -115,79 +116,82 @@ def run(
     seed: int,
     node: str | None,
     step: Phase,
-    profile: str = "menu",
+    profile: Profile = "menu",
 ) -> Result:
-    """Send a bounded load from inside the cluster and wait for its end.
+    """Send a bounded load from inside the cluster, and wait until it ends.
 
     Args:
         cluster: The cluster.
-        url: The restaurant as a pod reaches it.
+        url: The restaurant's URL inside the cluster.
         image: An image with Python 3 that the nodes have.
-        profile: What arrivals do: `menu` or `friday`, see `worker.py`.
         rate: Arrivals per second.
-        seconds: How long arrivals go on.
+        seconds: Duration of the load.
         orders: The share of arrivals that place an order, 0 to 1, with the profile `menu`.
-        seed: Makes the same guests again.
-        node: The node that the load runs on; None leaves it to the scheduler.
-        step: The phase that says how far it is.
+        seed: The seed of the arrivals; the same one repeats them.
+        node: The node that the load generator runs on; None leaves it to the scheduler.
+        step: The phase that shows progress.
+        profile: What arrivals do.
 
     Raises:
-        ClusterError: The load could not be started, or ended without its account.
+        ClusterError: The load generator did not start, or stopped without reporting results.
     """
     arguments = ["--url", url, "--profile", profile, "--rate", str(rate), "--seconds", str(seconds)]
-    arguments += ["--orders", str(orders)]
+    arguments += ["--orders", str(orders), "--seed", str(seed)]
+    arguments += ["--username", _USER, "--password-file", "/run/secrets/load/password"]
     result, began, ended = Result(), time.monotonic(), threading.Event()
 
     def sample() -> None:
         while not ended.wait(1.0):
-            with contextlib.suppress(
-                Exception
-            ):  # a sample that fails (an API server busy, a metric not there) is left out
+            # A sample that fails (a busy API server, a missing metric) is skipped.
+            with contextlib.suppress(Exception):
                 result.samples.append(scale(cluster, since=began))
 
-    with ExitStack() as house:
-        password = house.enter_context(_somebody(cluster)) if profile == "friday" else ""
-        arguments += ["--seed", str(seed), "--username", _USER, "--password-file", "/run/secrets/load/password"]
-        pod = house.enter_context(_job(cluster, image, arguments, node, seconds, password=password))
+    with ExitStack() as stack:
+        password = stack.enter_context(_temporary_password(cluster)) if profile == "friday" else ""
+        pod = stack.enter_context(_generator(cluster, image, arguments, node, seconds, password=password))
         sampler = threading.Thread(target=sample, daemon=True)
         sampler.start()
         try:
             for line in _log(cluster, pod):
-                told = json.loads(line)
-                if "second" not in told:
-                    result.account = told
+                reported = json.loads(line)
+                if "second" not in reported:
+                    result.report = reported
                     break
                 now = result.samples[-1] if result.samples else None
-                scaled = f", {now.ready} pods Ready of {now.desired}, CPU {now.utilization} %" if now else ""
-                step.note(f"{told['second']} of {seconds:.0f} s, {told['sent']} sent, {told['failed']} failed{scaled}")
+                scaled = f", {now.ready} of {now.desired} pods Ready, CPU {now.utilization} %" if now else ""
+                step.note(
+                    f"{reported['second']} of {seconds:.0f} s, {reported['sent']} sent, "
+                    f"{reported['failed']} failed{scaled}"
+                )
         finally:
             ended.set()
             sampler.join()
-        if not result.account:
+        if not result.report:
             raise ClusterError(
-                "the load ended without its account",
+                "the load generator stopped without reporting results",
                 context=_end(cluster, pod),
-                hint="was its node lost? name another with --node",
+                hint="its node may have been lost; choose another one with --node",
+                code="LoadTestFailed",
             )
     return result
 
 
 def _end(cluster: Cluster, pod: str) -> list[str]:
-    """Why a pod has ended, as the cluster knows it."""
+    """Return why a pod has ended, as the API server reports it."""
     try:
         status = cluster.core.read_namespaced_pod(pod, NAMESPACE).status
     except connection_errors() as error:
-        return [f"its pod cannot be asked: {str(error)[:160]}"]
+        return [f"cannot read its pod: {str(error)[:160]}"]
     ended = [one.state.terminated for one in status.container_statuses or () if one.state.terminated]
-    said = [f"its pod is {status.phase}", status.reason, status.message]
-    return [text for text in said if text] + [f"{one.reason}, exit code {one.exit_code}" for one in ended]
+    reasons = [f"its pod is {status.phase}", status.reason, status.message]
+    return [text for text in reasons if text] + [f"{one.reason}, exit code {one.exit_code}" for one in ended]
 
 
 @contextlib.contextmanager
-def _somebody(cluster: Cluster, *, namespace: str = "restaurant", name: str = "restaurant") -> Iterator[str]:
-    """A password of somebody who may do everything in the house; nobody knows it any more afterwards."""
+def _temporary_password(cluster: Cluster, *, namespace: str = "restaurant", name: str = "restaurant") -> Iterator[str]:
+    """Set the password of an administrator of the restaurant, and replace it by an unknown one at the end."""
     yield _new_password(cluster, namespace, name)
-    # A new password ends the sessions of the old one; this one is shown to nobody.
+    # A new password ends the sessions of the old one.
     _new_password(cluster, namespace, name)
 
 
@@ -200,43 +204,44 @@ def _new_password(cluster: Cluster, namespace: str, name: str) -> str:
         and any(condition.type == "Ready" and condition.status == "True" for condition in pod.status.conditions or ())
     ]
     if not ready:
-        raise ClusterError(f"no pod of the restaurant in the namespace {namespace} is Ready")
+        raise ClusterError(f"no pod of the restaurant in namespace {namespace} is Ready")
     command = ["python3", "-m", "restaurant", "create-admin", "--username", _USER]
-    _, said = cluster.exec(namespace, ready[0], *command, container="restaurant")
-    found = re.search(r"^password: +(\S+)$", said, re.MULTILINE)
+    _, output = cluster.exec(namespace, ready[0], *command, container="restaurant")
+    found = re.search(r"^password: +(\S+)$", output, re.MULTILINE)
     if found is None:
-        raise ClusterError("the restaurant gave nobody a password", context=said.splitlines()[-3:])
+        raise ClusterError("the restaurant did not create an administrator", context=output.splitlines()[-3:])
     return found[1]
 
 
 @contextlib.contextmanager
-def _job(
+def _generator(
     cluster: Cluster, image: str, arguments: list[str], node: str | None, seconds: float, *, password: str
 ) -> Iterator[str]:
-    """The load as a pod in a namespace of its own; gives the pod's name once it runs, and removes all of it."""
-    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - see maas.cluster
+    """Run the load generator in a temporary namespace; yields the name of its pod once it runs."""
+    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - see maas.cluster.client
 
-    def leaving() -> list[str]:
+    def terminating() -> list[str]:
         try:
             found = cluster.core.read_namespace(NAMESPACE)
         except ApiException as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 return []
             raise
-        return ["it is being removed"] if found.metadata.deletion_timestamp else []
+        return ["it is terminating"] if found.metadata.deletion_timestamp else []
 
-    cluster.wait(leaving, what=f"the end of an earlier load in the namespace {NAMESPACE}", timeout=_START)
+    cluster.wait(terminating, what=f"namespace {NAMESPACE} of an earlier load test to be deleted", timeout=_START)
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     try:
         cluster.core.create_namespace({"metadata": {"name": NAMESPACE, "labels": labels}})
     except ApiException as error:
         raise ClusterError(
-            f"the namespace {NAMESPACE} cannot be made",
+            f"cannot create namespace {NAMESPACE}",
             context=[str(error.reason)],
-            hint="a load is already running; wait for its end",
+            hint="a load test is already running; wait until it ends",
+            code="LoadTestRunning",
         ) from error
     try:
-        code = {"metadata": {"name": "load"}, "data": {"worker.py": _WORKER.read_text(encoding="utf-8")}}
+        code = {"metadata": {"name": "load"}, "data": {GENERATOR.name: GENERATOR.read_text(encoding="utf-8")}}
         cluster.core.create_namespaced_config_map(NAMESPACE, code)
         secret = {"metadata": {"name": "load"}, "stringData": {"password": password}}
         cluster.core.create_namespaced_secret(NAMESPACE, secret)
@@ -246,7 +251,7 @@ def _job(
             pod = cluster.core.read_namespaced_pod("load", NAMESPACE)
             return [] if pod.status.phase in {"Running", "Succeeded", "Failed"} else [f"it is {pod.status.phase}"]
 
-        cluster.wait(missing, what="the pod of the load to run", timeout=_START)
+        cluster.wait(missing, what="the pod of the load generator to run", timeout=_START)
         yield "load"
     finally:
         cluster.core.delete_namespace(NAMESPACE, propagation_policy="Background")
@@ -264,7 +269,7 @@ def _pod(image: str, arguments: list[str], node: str | None, seconds: float) -> 
     spec: dict[str, Any] = {
         "automountServiceAccountToken": False,
         "restartPolicy": "Never",
-        # Whatever happens to the tool, the load ends.
+        # The load ends even if the tool does not stop it.
         "activeDeadlineSeconds": int(seconds) + 300,
         "volumes": [
             {"name": "code", "configMap": {"name": "load"}},
@@ -274,7 +279,7 @@ def _pod(image: str, arguments: list[str], node: str | None, seconds: float) -> 
             {
                 "name": "load",
                 "image": image,
-                "command": ["python3", "-u", "/load/worker.py", *arguments],
+                "command": ["python3", "-u", f"/load/{GENERATOR.name}", *arguments],
                 "securityContext": security,
                 "volumeMounts": [
                     {"name": "code", "mountPath": "/load"},
@@ -289,14 +294,14 @@ def _pod(image: str, arguments: list[str], node: str | None, seconds: float) -> 
 
 
 def _log(cluster: Cluster, pod: str) -> Iterator[str]:
-    """What the load tells, line by line; a stream that breaks off while the load goes on is opened again."""
-    told, running, heard = 0, True, time.monotonic()
-    while running and time.monotonic() - heard < _SILENT:
+    """Yield the output of the load generator line by line; a stream that breaks is opened again."""
+    yielded, running, latest = 0, True, time.monotonic()
+    while running and time.monotonic() - latest < _SILENT:
         with contextlib.suppress(*connection_errors()):
             running = cluster.core.read_namespaced_pod(pod, NAMESPACE).status.phase == "Running"
             for number, line in enumerate(_follow(cluster, pod)):
-                if number == told:
-                    told, heard = told + 1, time.monotonic()
+                if number == yielded:
+                    yielded, latest = yielded + 1, time.monotonic()
                     yield line
         time.sleep(1)
 
@@ -304,61 +309,29 @@ def _log(cluster: Cluster, pod: str) -> Iterator[str]:
 def _follow(cluster: Cluster, pod: str) -> Iterator[str]:
     response = cluster.core.read_namespaced_pod_log(pod, NAMESPACE, follow=True, _preload_content=False)
     rest = b""
-    # Whoever reads stops at the account, before the stream has ended.
+    # The caller stops at the report, before the stream has ended.
     with contextlib.closing(response):
         for chunk in response.stream():
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 text = line.decode(errors="replace")
                 if not text.startswith("{"):
-                    raise ClusterError("the load stopped", context=[text])
+                    raise ClusterError("the load generator stopped", context=[text], code="LoadTestFailed")
                 yield text
 
 
 def image(cluster: Cluster, *, namespace: str = "restaurant", name: str = "restaurant") -> str:
-    """The restaurant's image, which every node has and which has Python.
+    """Return the restaurant's image, which every node has and which contains Python.
 
     Raises:
         ClusterError: The restaurant is not installed.
     """
-    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - see maas.cluster
+    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - see maas.cluster.client
 
     try:
         deployment = cluster.apps.read_namespaced_deployment(name, namespace)
     except ApiException as error:
         raise ClusterError(
-            f"there is no restaurant in the namespace {namespace}", context=[str(error.reason)]
+            f"the restaurant is not installed in namespace {namespace}", context=[str(error.reason)]
         ) from error
     return str(deployment.spec.template.spec.containers[0].image)
-
-
-def report(name: str, *, profile: str, rate: float, seconds: float, orders: float, seed: int, node: str | None) -> None:
-    """Send a load to the restaurant of a cluster and show how it scaled.
-
-    Raises:
-        ClusterError: The load could not be run.
-    """
-    cluster = tunnel.connect(name)
-    with console.phase(f"{rate:g} guests a second for {seconds:g} s") as step:
-        result = run(
-            cluster,
-            url="http://restaurant.restaurant",
-            image=image(cluster),
-            profile=profile,
-            rate=rate,
-            seconds=seconds,
-            orders=orders,
-            seed=seed,
-            node=node,
-            step=step,
-        )
-    rows, shown = [], None
-    for sample in result.samples:
-        if (sample.ready, sample.desired) != shown:
-            shown = (sample.ready, sample.desired)
-            rows.append((f"{sample.second:.0f} s", sample.ready, sample.desired, f"{sample.utilization} %"))
-    console.table("scale", ("after", "pods Ready", "pods wanted", "CPU of request"), rows)
-    listed = ("orders", "paid", "bookings")
-    account = {key: value for key, value in result.account.items() if key not in listed}
-    counts = [(f"accepted {key}" if key == "orders" else key, len(result.account.get(key, ()))) for key in listed]
-    console.table("guests", ("what", "value"), [*account.items(), *counts])

@@ -9,6 +9,7 @@ from tests.unit.hosts.conftest import facts_of, inventory_of
 
 from maas import paths, process
 from maas.cluster import certificates, tunnel
+from maas.commands import revoke as command
 from maas.errors import PkiError, ProcessError
 from maas.hosts import network_plan, pki
 
@@ -60,21 +61,22 @@ def state(hub: Hub) -> Path:
 
 
 @pytest.mark.usefixtures("state")
-def test_of_each_kind_the_certificate_that_ends_first_is_told() -> None:
-    found = certificates.overview("shop")
-    assert [ending.what.split(" of ")[0] for ending in found[:2]] == ["authority", "VPN certificate"]
-    assert found[2].what == "control plane, pki/etcd/peer"
-    assert found[2].end == datetime.fromtimestamp(1826954000, UTC)
+def test_of_each_kind_the_certificate_that_expires_first_is_returned() -> None:
+    found = certificates.expiring("shop")
+    assert [item.name for item in found[:1]] == ["CA of the VPN"]
+    assert found[1].name.startswith("VPN certificate of ")
+    assert found[2].name == "control plane, pki/etcd/peer"
+    assert found[2].expires == datetime.fromtimestamp(1826954000, UTC)
 
 
 @pytest.mark.usefixtures("state")
 def test_a_hub_that_does_not_answer_leaves_the_certificates_that_are_known_here(hub: Hub) -> None:
     hub.status = 255
-    assert len(certificates.overview("shop")) == 2
+    assert len(certificates.expiring("shop")) == 2
 
 
-def test_a_revoked_node_is_refused_by_the_hub_and_its_keys_are_gone(state: Path, hub: Hub) -> None:
-    certificates.revoke("shop", "node2", yes=True)
+def test_a_revoked_node_is_rejected_by_the_vpn_server_and_its_keys_are_deleted(state: Path, hub: Hub) -> None:
+    command.revoke("shop", "node2", yes=True)
     (serial,) = (path.name for path in (state / "pki" / "revoked").iterdir())
     assert hub.commands[-1].endswith(f"/usr/local/lib/maas/revoke node2 {serial} 10.90.0.3")
     assert not (state / "pki" / "nodes" / "node2.crt").exists()
@@ -82,21 +84,22 @@ def test_a_revoked_node_is_refused_by_the_hub_and_its_keys_are_gone(state: Path,
 
 
 @pytest.mark.usefixtures("state")
-def test_a_node_that_is_not_cut_off_is_not_called_so(hub: Hub) -> None:
+def test_a_node_that_is_still_connected_is_an_error(hub: Hub) -> None:
     hub.status = 1
-    with pytest.raises(PkiError, match="node2 is not cut off") as caught:
-        certificates.revoke("shop", "node2", yes=True)
+    with pytest.raises(PkiError) as caught:
+        command.revoke("shop", "node2", yes=True)
+    assert caught.value.code == "RevocationFailed"
     assert "node2 is still connected" in caught.value.context
 
 
-def test_the_hub_is_not_revoked(state: Path, hub: Hub) -> None:
-    with pytest.raises(PkiError, match="hub"):
-        certificates.revoke("shop", "master", yes=True)
+def test_the_vpn_server_is_not_revoked(state: Path, hub: Hub) -> None:
+    with pytest.raises(PkiError, match="VPN server"):
+        command.revoke("shop", "master", yes=True)
     assert hub.commands == []
     assert not list((state / "pki" / "revoked").iterdir())
 
 
 @pytest.mark.usefixtures("state")
-def test_a_node_that_there_is_not_is_not_revoked() -> None:
+def test_an_unknown_node_is_not_revoked() -> None:
     with pytest.raises(PkiError, match="node9 has no certificate"):
-        certificates.revoke("shop", "node9", yes=True)
+        command.revoke("shop", "node9", yes=True)

@@ -109,7 +109,7 @@ def test_pods_of_a_node_that_is_known_to_be_down_are_not_waited_for(monkeypatch:
     assert [found.name for found in cluster.nodes()] == ["master"]
 
 
-def test_a_deployment_that_nobody_has_looked_at_yet_is_not_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deployment_that_the_controller_has_not_observed_is_not_settled(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     world.deployments = [
         deployment(ready=1, replicas=1, generation=2),
@@ -119,11 +119,11 @@ def test_a_deployment_that_nobody_has_looked_at_yet_is_not_settled(monkeypatch: 
     assert [found.settled for found in world.cluster(monkeypatch).workloads()] == [False, True, True]
 
 
-def test_an_image_that_cannot_be_had_ends_the_wait_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_image_pull_ends_the_wait_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     world.deployments = [deployment(ready=0, replicas=1)]
     world.pods = [pod("ImagePullBackOff")]
-    with pytest.raises(ClusterError, match="images cannot be had") as caught:
+    with pytest.raises(ClusterError, match="image pull failed") as caught:
         world.cluster(monkeypatch).wait_ready(nodes=2, step=Phase("Ready"))
     assert caught.value.context == ("docker.io/grafana/grafana:13, for monitoring/grafana",)
     assert world.now < 100
@@ -133,7 +133,7 @@ def test_a_pod_that_only_starts_is_waited_for_to_the_end(monkeypatch: pytest.Mon
     world = World()
     world.deployments = [deployment(ready=0, replicas=1)]
     world.pods = [pod("ContainerCreating")]
-    with pytest.raises(ClusterError, match="waited 300 s in vain") as caught:
+    with pytest.raises(ClusterError, match="timed out after 300 s") as caught:
         world.cluster(monkeypatch).wait_ready(nodes=2, step=Phase("Ready"))
     assert "kube-system/coredns 0/1" in caught.value.context
 

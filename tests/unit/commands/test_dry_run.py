@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.unit.hosts.conftest import facts_of
 
-from maas import bootstrap, console, paths
+from maas import console, paths
+from maas.commands import bootstrap as bootstrap_command
+from maas.commands import reset as reset_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,11 +63,13 @@ def tree(root: Path) -> dict[Path, tuple[int, int]]:
 
 
 def install(inventory: Path, *, dry_run: bool) -> None:
-    bootstrap.hosts(inventory, directory=None, source="auto", values=[], without=[], dry_run=dry_run, yes=False)
+    bootstrap_command.bootstrap(
+        inventory, directory=None, source="auto", values=[], without=[], dry_run=dry_run, yes=False
+    )
 
 
 def reset(inventory: Path, *, dry_run: bool) -> None:
-    bootstrap.reset(inventory, dry_run=dry_run, yes=False)
+    reset_command.reset(inventory, dry_run=dry_run, yes=False)
 
 
 @pytest.mark.parametrize("command", [install, reset])

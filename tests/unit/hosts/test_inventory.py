@@ -277,7 +277,7 @@ def test_aliases_that_multiply_are_stopped(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InventoryError, match=r"has 1 problem"):
+    with pytest.raises(InventoryError, match=r": 1 problem"):
         load(tmp_path / "none.yaml")
 
 

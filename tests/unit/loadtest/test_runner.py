@@ -1,4 +1,4 @@
-"""What a load tells is heard to its end."""
+"""The output of the load generator is read to its end."""
 
 from __future__ import annotations
 
@@ -75,5 +75,5 @@ def test_a_load_that_says_nothing_for_a_minute_is_given_up() -> None:
 
 def test_a_load_that_stops_says_why() -> None:
     stopped = cluster(Answer([b"Traceback (most recent call last):\n"]), phases=["Failed"])
-    with pytest.raises(ClusterError, match="the load stopped"):
+    with pytest.raises(ClusterError, match="load generator stopped"):
         list(runner._log(stopped, "load"))

@@ -1,4 +1,4 @@
-"""`maas doctor`, on a real API server: every check, and the charts' own words at the end."""
+"""`maas doctor` on a real API server: every check, and the charts' own at the end."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maas.cluster import doctor
+from maas.commands import doctor as command
 from maas.errors import ClusterError, UsageError
 
 if TYPE_CHECKING:
@@ -20,17 +21,17 @@ pytestmark = [
 ]
 
 
-def test_a_cluster_without_storage_is_told_so_and_the_exit_code_says_it(
+def test_a_cluster_without_storage_fails_the_check_and_the_command(
     api: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(ClusterError, match="stand against an installation") as refused:
-        doctor.doctor(api.kubeconfig)
-    assert refused.value.exit_code != 0
-    findings = {item.about: item for item in doctor.examine(api)}
+    with pytest.raises(ClusterError) as failed:
+        command.doctor(api.kubeconfig)
+    assert failed.value.code == "ClusterConflict"
+    findings = {item.about: item for item in doctor.check(api)}
     assert findings["Kubernetes"].state == "ok"
-    assert findings["StorageClass"].state == "refused"
-    assert "no default StorageClass" in findings["the charts themselves"].found
-    assert findings["metrics API"].found == "nobody serves it"
+    assert findings["StorageClass"].state == "failed"
+    assert "no default StorageClass" in findings["chart"].found
+    assert findings["metrics API"].found == "not served"
     assert findings["pod network"].advice.startswith("calico.enabled: true")
     shown = capsys.readouterr()
     assert "className" in shown.out + shown.err
@@ -49,7 +50,7 @@ def test_every_volume_that_would_take_the_default_class_is_named(api: Cluster, t
     assert doctor.storage(api).advice.splitlines() == [
         "kube-prometheus.prometheus.storage.className: NAME",
         "restaurant.database.postgresql.storage.className: NAME",
-        "or make one the default",
+        "or set a default StorageClass",
     ]
     values = tmp_path / "values.yaml"
     kept = "{storage: {enabled: true}}"
@@ -61,7 +62,7 @@ def test_every_volume_that_would_take_the_default_class_is_named(api: Cluster, t
     assert named == [*(f"kube-prometheus.{name}" for name in keepers), "restaurant.database.sqlite"]
     refused = tmp_path / "refused.yaml"
     refused.write_text("restaurant: {nothing: 1}\n", encoding="utf-8")
-    assert doctor.storage(api, [refused]).state == "note", "the charts refuse the values, and say it better"
+    assert doctor.storage(api, [refused]).state == "note", "the charts report invalid values themselves"
 
 
 def test_what_others_run_is_found_with_its_name(api: Cluster) -> None:
@@ -81,7 +82,7 @@ def test_what_others_run_is_found_with_its_name(api: Cluster) -> None:
         {"metadata": {"name": "node-exporter", "labels": {"pod-security.kubernetes.io/enforce": "baseline"}}}
     )
     try:
-        found = {item.about: item for item in doctor.examine(api)}
+        found = {item.about: item for item in doctor.check(api)}
         assert found["prometheus-operator"].found.startswith("default/theirs")
         assert found["pod network"].found == "cilium: DaemonSet kube-system/cilium"
         assert found["namespace monitoring"].advice == "namespaces.create: false"
@@ -94,5 +95,6 @@ def test_what_others_run_is_found_with_its_name(api: Cluster) -> None:
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="missing"):
-        doctor.doctor(tmp_path / "nowhere")
+    with pytest.raises(UsageError) as caught:
+        command.doctor(tmp_path / "nowhere")
+    assert caught.value.context == (str(tmp_path / "nowhere"),)

@@ -1,0 +1,75 @@
+"""The state of a cluster that exists: nodes, workloads, certificates and addresses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from maas.cluster import certificates, tunnel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from maas.cluster.certificates import Certificate
+    from maas.cluster.client import Cluster, Node, Workload
+
+_RESTAURANT = ("restaurant", "restaurant")
+"""Namespace and name of the application's Service."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """A cluster as its API server and its control-plane host report it.
+
+    Attributes:
+        name: Its name.
+        nodes: All nodes, by name.
+        workloads: All Deployments, DaemonSets and StatefulSets.
+        certificates: Of each kind of certificate, the one that expires first.
+        restaurant: Where a browser on this machine finds the restaurant; None when it is not installed.
+        kubeconfig: The administrator's kubeconfig on this machine.
+    """
+
+    name: str
+    nodes: list[Node]
+    workloads: list[Workload]
+    certificates: list[Certificate]
+    restaurant: str | None
+    kubeconfig: Path
+
+    @property
+    def problems(self) -> list[str]:
+        """Nodes and workloads that are not Ready."""
+        return [node.name for node in self.nodes if not node.ready] + [
+            str(workload) for workload in self.workloads if not workload.settled
+        ]
+
+
+def gather(name: str) -> Status:
+    """Return the state of a cluster.
+
+    Raises:
+        UsageError: There is no cluster of that name.
+        ClusterError: It does not answer.
+    """
+    cluster = tunnel.connect(name)
+    return Status(
+        name=name,
+        nodes=cluster.nodes(),
+        workloads=cluster.workloads(),
+        certificates=certificates.expiring(name),
+        restaurant=restaurant_url(name, cluster),
+        kubeconfig=cluster.kubeconfig,
+    )
+
+
+def restaurant_url(name: str, cluster: Cluster) -> str | None:
+    """Return where a browser on this machine finds the restaurant; None when it is not installed."""
+    from kubernetes.client.exceptions import ApiException
+
+    namespace, service = _RESTAURANT
+    try:
+        spec = cluster.core.read_namespaced_service(service, namespace).spec
+    except ApiException:
+        return None
+    return f"http://127.0.0.1:{tunnel.forward(tunnel.state_dir(name), f'{spec.cluster_ip}:{spec.ports[0].port}')}"

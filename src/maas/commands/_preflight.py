@@ -1,0 +1,152 @@
+"""The stage before every change to hosts: scan host keys, gather facts, run preflight checks, compute the network plan."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maas import console, files
+from maas.errors import PreflightError
+from maas.hosts import ansible, known_hosts, network_plan, preflight
+from maas.hosts import ssh as host_ssh
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from maas.hosts.inventory import Host, Inventory
+    from maas.hosts.known_hosts import Trusted
+    from maas.hosts.network_plan import Plan
+    from maas.hosts.preflight import HostFacts, Problem
+
+_PLAN = "plan.json"
+_FACTS = "facts.json"
+
+
+@dataclass(frozen=True)
+class PreflightResult:
+    """Everything that is known before anything is changed.
+
+    Attributes:
+        inventory: All hosts of the cluster.
+        state: The cluster's state directory, which `save` writes to.
+        facts: The facts of each host; for hosts that are left out, those of the last run.
+        plan: The network plan of all hosts.
+        host_keys: The SSH host key to trust of each host that is present.
+        warnings: What preflight found that does not prevent a cluster.
+        without: Names of the hosts that are left out this time.
+    """
+
+    inventory: Inventory
+    state: Path
+    facts: dict[str, HostFacts]
+    plan: Plan
+    host_keys: tuple[Trusted, ...]
+    warnings: tuple[Problem, ...] = ()
+    without: frozenset[str] = frozenset()
+
+    @property
+    def node_count(self) -> int:
+        """How many nodes the cluster has, without those that are left out."""
+        return len(self.inventory.hosts) - len(self.without)
+
+    @property
+    def known_hosts(self) -> Path:
+        """The file that `save` pins the host keys in."""
+        return self.state / ansible.KNOWN_HOSTS
+
+    def ssh(self, host: Host) -> list[str]:
+        """Return the words of an ssh command to a host, the destination last."""
+        control = host_ssh.control_path(self.inventory.cluster)
+        options = host_ssh.options(known_hosts=self.known_hosts, control_path=control, key=host.key)
+        return ["ssh", *options, "-p", str(host.port), "-l", host.user, host.address]
+
+    def save(self) -> None:
+        """Pin the host keys, and store facts and plan in the state directory, where the next run finds them."""
+        known_hosts.pin(self.inventory, self.host_keys, known_hosts=self.known_hosts)
+        facts = {name: found.model_dump(mode="json") for name, found in self.facts.items()}
+        files.write_private(self.state / _FACTS, json.dumps(facts))
+        files.write_private(self.state / _PLAN, self.plan.to_json())
+
+    def data(self) -> dict[str, Any]:
+        """Return the plan for `--output json`."""
+        return {
+            "cluster": self.inventory.cluster,
+            "hostKeys": [
+                {"host": one.host, "fingerprint": one.key.fingerprint, "new": one.new} for one in self.host_keys
+            ],
+            "warnings": [problem.model_dump(mode="json") for problem in self.warnings],
+            "without": sorted(self.without),
+            "plan": json.loads(self.plan.to_json()),
+        }
+
+
+def run(inventory: Inventory, state: Path, *, without: Sequence[str] = ()) -> PreflightResult:
+    """Check the hosts of an inventory and compute their network plan. Nothing is written; see `PreflightResult.save`.
+
+    Args:
+        inventory: The hosts.
+        state: The cluster's state directory, which need not exist yet.
+        without: Names of the hosts to leave out this time.
+
+    Raises:
+        HostKeyError: A host shows another key than the pinned or given one, or does not answer.
+        PreflightError: A preflight check failed, or a host cannot be left out.
+    """
+    absent = _absent(inventory, state, without)
+    present = inventory.model_copy(update={"hosts": tuple(host for host in inventory.hosts if host.name not in absent)})
+    with console.phase("Host keys") as step:
+        keys = known_hosts.scan(present, known_hosts=state / ansible.KNOWN_HOSTS)
+        step.note(f"{len(keys)} hosts, {sum(one.new for one in keys)} new")
+    for one in keys:
+        if one.new:
+            console.line(f"  {one.host}  {one.key.fingerprint}  {one.reason}")
+    with console.phase("Preflight") as step, tempfile.TemporaryDirectory(prefix="maas-") as scratch:
+        trusted = Path(scratch) / ansible.KNOWN_HOSTS
+        known_hosts.pin(present, keys, known_hosts=trusted)
+        facts = preflight.examine(present, known_hosts=trusted)
+        problems = preflight.check(present, facts)
+        errors = [problem for problem in problems if problem.severity == "error"]
+        warnings = [problem for problem in problems if problem.severity == "warning"]
+        step.note(f"{len(facts)} hosts, {len(errors)} errors, {len(warnings)} warnings")
+    for problem in warnings:
+        console.warn(str(problem))
+    if errors:
+        raise PreflightError(
+            "preflight checks failed",
+            context=[str(problem) for problem in errors],
+            hint="no host was changed; fix the problems listed above, then run the same command again",
+        )
+    everything = absent | facts
+    earlier = state / _PLAN
+    previous = network_plan.Plan.from_json(earlier.read_text(encoding="utf-8")) if earlier.exists() else None
+    plan = network_plan.make(inventory, everything, previous=previous)
+    return PreflightResult(
+        inventory, state, everything, plan, keys, warnings=tuple(warnings), without=frozenset(absent)
+    )
+
+
+def show(result: PreflightResult) -> None:
+    """Show the plan, with the reason for each setting."""
+    console.table(f"plan for {result.inventory.cluster}", ("setting", "value", "reason"), result.plan.rows())
+
+
+def _absent(inventory: Inventory, state: Path, names: Sequence[str]) -> dict[str, HostFacts]:
+    """Return the facts of the last run for the hosts that are left out.
+
+    Raises:
+        PreflightError: A host cannot be left out.
+    """
+    saved = json.loads((state / _FACTS).read_text(encoding="utf-8")) if names and (state / _FACTS).exists() else {}
+    workers = {host.name for host in inventory.workers}
+    wrong = [f"{name} is not a worker of the inventory" for name in names if name not in workers]
+    wrong += [f"{name} has no facts from an earlier run" for name in names if name in workers and name not in saved]
+    if wrong:
+        raise PreflightError(
+            "hosts cannot be left out",
+            context=wrong,
+            hint="remove a worker that never was part of the cluster from the inventory instead",
+        )
+    return {name: preflight.HostFacts.model_validate(saved[name]) for name in names}

@@ -1,0 +1,70 @@
+"""`maas bootstrap`: turn the hosts of an inventory into a cluster with MaaS on it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from maas import console, paths
+from maas.bundle import restaurant_image, tools
+from maas.commands import _apply, _preflight, _values
+from maas.hosts import inventory, lock
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from typing import Any
+
+    from maas.bundle import Bundle
+    from maas.bundle.sources import Policy
+
+
+def bootstrap(
+    file: Path,
+    *,
+    directory: Path | None,
+    source: Policy,
+    values: Sequence[Path],
+    without: Sequence[str],
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """Bootstrap the hosts of an inventory.
+
+    Args:
+        file: The inventory.
+        directory: The bundle; None for the one in the cache.
+        source: The sources of components that are not in the bundle yet.
+        values: Values files for the chart.
+        without: Names of workers to leave out this time: nodes that are down.
+        dry_run: Show the plan and change nothing, on the hosts or here.
+        yes: Do not ask for confirmation.
+
+    Raises:
+        MaasError: A stage failed; before the plan was confirmed, nothing was changed.
+    """
+    chart_values = _values.load(values)
+    hosts = inventory.load(file)
+    state = paths.state_path(hosts.cluster) if dry_run else paths.state(hosts.cluster)
+    with nullcontext() if dry_run else lock.hold(state, command=f"bootstrap of {hosts.cluster}"):
+        result = _preflight.run(hosts, state, without=without)
+        if dry_run and console.json_requested():
+            console.document(result.data())
+            return
+        _preflight.show(result)
+        if dry_run:
+            console.line("nothing was changed (--dry-run)")
+            return
+        if not console.confirm(f'Create cluster "{hosts.cluster}" on these {result.node_count} hosts?', assume_yes=yes):
+            console.line("nothing was changed")
+            return
+        bundle = prepare_bundle(directory, source=source, yes=yes, values=chart_values)
+        _apply.apply(result, bundle, chart_values, since=time.monotonic())
+
+
+def prepare_bundle(directory: Path | None, *, source: Policy, yes: bool, values: Mapping[str, Any]) -> Bundle:
+    """Complete the bundle, and get the helm that installs the chart, before hosts would have to wait for either."""
+    bundle = restaurant_image.make_bundle(directory, source=source, yes=yes, values=values)
+    tools.tool("helm")
+    return bundle

@@ -1,0 +1,54 @@
+"""`maas up` and `maas down`: a cluster of disposable hosts on this machine."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from maas import console, lab, paths
+from maas.bundle import restaurant_image
+from maas.cluster import tunnel
+from maas.commands import _apply, _preflight, _values
+from maas.commands.bootstrap import prepare_bundle
+from maas.hosts import inventory, lock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from maas.bundle.sources import Policy
+
+
+def up(name: str, *, directory: Path | None, source: Policy, values: Sequence[Path], dry_run: bool, yes: bool) -> None:
+    """Create the hosts of a lab on this machine and bootstrap them.
+
+    Raises:
+        MaasError: A stage failed.
+    """
+    chart_values = _values.load(values)
+    if dry_run:
+        for sentence in lab.plan_engine().sentences() or ["use the Docker engine that is running"]:
+            console.line(f"  {sentence}")
+        console.line(f"  create the hosts {', '.join(lab.HOSTS)}, each in its own network, and bootstrap them")
+        restaurant_image.show_plan(source, values=chart_values)
+        console.line("nothing was changed (--dry-run)")
+        return
+    lab.prepare(assume_yes=yes)
+    bundle = prepare_bundle(directory, source=source, yes=yes, values=chart_values)
+    created = lab.up(name, bundle=bundle.directory, assume_yes=yes)
+    booted = time.monotonic()
+    with lock.hold(created.directory, command=f"up of the lab {name}"):
+        result = _preflight.run(inventory.load(created.inventory), created.directory)
+        _preflight.show(result)
+        _apply.apply(result, bundle, chart_values, since=booted)
+
+
+def down(name: str | None) -> None:
+    """Remove one lab, or all of them, and show what was removed."""
+    for one in [name] if name is not None else lab.labs():
+        with console.phase(f"Removing {one}") as step:
+            tunnel.close(paths.states() / one)
+            removed = lab.down(one)
+            step.note(f"{len(removed)} resources")
+        for what in removed:
+            console.line(f"  removed {what}")

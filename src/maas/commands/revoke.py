@@ -1,0 +1,39 @@
+"""`maas revoke`: disconnect a node from the VPN of its cluster."""
+
+from __future__ import annotations
+
+from maas import console, paths
+from maas.cluster import certificates, tunnel
+from maas.errors import PkiError
+from maas.hosts import lock, network_plan, pki
+
+
+def revoke(name: str, node: str, *, yes: bool) -> None:
+    """Revoke a node's VPN certificate, and verify that the node is disconnected.
+
+    Its keys are deleted here too: a later bootstrap with the node in the inventory creates new ones.
+
+    Raises:
+        PkiError: The node has no certificate, or is the VPN server, or is still connected.
+    """
+    state = tunnel.state_dir(name)
+    plan = network_plan.Plan.from_json((state / "plan.json").read_text(encoding="utf-8"))
+    if node == plan.hub:
+        raise PkiError(
+            f"{node} is the VPN server of {name}: without its certificate no node has a VPN",
+            hint=f"revoke one of {', '.join(sorted(set(plan.hosts) - {node}))}",
+        )
+    with lock.hold(state, command=f"revocation of {node} in {name}"):
+        question = f"Disconnect {node} from {name}? Its pods are re-created on other nodes."
+        if not console.confirm(question, assume_yes=yes):
+            console.line("nothing was changed")
+            return
+        serial = pki.revoke(state / "pki", node)
+        address = str(plan.hosts[node].vpn_address)
+        with console.phase("Revocation") as step:
+            step.note(f"{node}: revoking certificate {serial:x}")
+            certificates.reject(state, node, serial=serial, address=address)
+            step.note(f"{node} is disconnected: certificate {serial:x} is revoked, {address} does not answer")
+    console.line(f"remove {node} from the inventory, or the next bootstrap creates new keys for it")
+    arguments = f"delete node {node}" if name == "lab" else f"--name {name} delete node {node}"
+    console.line(f"delete its Node object: {paths.command('kubectl', arguments)}")

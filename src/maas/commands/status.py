@@ -1,0 +1,117 @@
+"""`maas status`: nodes, workloads, certificates and addresses of a cluster."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from maas import console, paths
+from maas.cluster import status as cluster_status
+from maas.errors import ClusterError
+
+if TYPE_CHECKING:
+    from maas.cluster.client import Cluster, Node
+    from maas.cluster.status import Status
+
+
+def status(name: str) -> None:
+    """Show the state of a cluster.
+
+    Raises:
+        UsageError: There is no cluster of that name.
+        ClusterError: It does not answer, or a node or workload is not Ready.
+    """
+    found = cluster_status.gather(name)
+    if console.json_requested():
+        console.document(_data(found))
+    else:
+        _show(found)
+    if found.problems:
+        raise ClusterError(f"{name} is not Ready", context=found.problems, code="NotReady")
+
+
+def _show(found: Status) -> None:
+    console.table(
+        f"nodes of {found.name}",
+        ("node", "address", "role", "kubelet", "state"),
+        [
+            (
+                node.name,
+                node.address,
+                _role(node),
+                node.version,
+                "Ready" if node.ready else f"not Ready: {node.reason}",
+            )
+            for node in found.nodes
+        ],
+    )
+    console.table(
+        "workloads",
+        ("namespace", "kind", "name", "ready"),
+        [(item.namespace, item.kind, item.name, f"{item.ready}/{item.wanted}") for item in found.workloads],
+    )
+    now = datetime.now(UTC)
+    console.table(
+        "certificates",
+        ("expires first", "on", "days", "renewed by"),
+        [
+            (item.name, f"{item.expires:%Y-%m-%d}", (item.expires - now).days, item.renewal)
+            for item in found.certificates
+        ],
+    )
+    _summary(found.name, nodes=found.nodes, restaurant=found.restaurant, kubeconfig=str(found.kubeconfig))
+
+
+def _data(found: Status) -> dict[str, Any]:
+    return {
+        "cluster": found.name,
+        "ready": not found.problems,
+        "nodes": [
+            {
+                "name": node.name,
+                "address": node.address,
+                "role": _role(node),
+                "kubelet": node.version,
+                "ready": node.ready,
+                "reason": node.reason,
+            }
+            for node in found.nodes
+        ],
+        "workloads": [
+            {
+                "namespace": item.namespace,
+                "kind": item.kind,
+                "name": item.name,
+                "ready": item.ready,
+                "wanted": item.wanted,
+            }
+            for item in found.workloads
+        ],
+        "certificates": [
+            {"name": item.name, "expires": item.expires.isoformat(), "renewal": item.renewal}
+            for item in found.certificates
+        ],
+        "restaurant": found.restaurant,
+        "kubeconfig": str(found.kubeconfig),
+    }
+
+
+def _role(node: Node) -> str:
+    return "control plane" if node.control_plane else "worker"
+
+
+def summarize(name: str, cluster: Cluster, *, restaurant: str | None) -> None:
+    """Show how to reach a cluster and what runs on it."""
+    _summary(name, nodes=cluster.nodes(), restaurant=restaurant, kubeconfig=str(cluster.kubeconfig))
+
+
+def _summary(name: str, *, nodes: list[Node], restaurant: str | None, kubeconfig: str) -> None:
+    rows = [("nodes", ", ".join(f"{node.name} {node.address}" for node in nodes))]
+    if restaurant is not None:
+        rows.append(("restaurant", restaurant))
+    rows += [
+        ("kubeconfig", kubeconfig),
+        ("kubectl", paths.command("kubectl", "get nodes" if name == "lab" else f"--name {name} get nodes")),
+        ("status", paths.command("status", *([] if name == "lab" else [f"--name {name}"]))),
+    ]
+    console.table(f"cluster {name}", ("", ""), rows)
