@@ -20,8 +20,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from tests.e2e.conftest import KEEP, Lab, maas
 from tests.e2e.metrics import Monitoring
+from tests.support import lab_power
 
-from maas import lab as machines
 from maas.bundle import tools
 
 if TYPE_CHECKING:
@@ -194,11 +194,11 @@ def cut_off(patient: Patient) -> Iterator[None]:
 @contextmanager
 def dead_node(patient: Patient) -> Iterator[None]:
     node = spare(patient)
-    machines.kill(patient.lab.name, node)
+    lab_power.kill(patient.lab.name, node)
     try:
         yield
     finally:
-        machines.start(patient.lab.name, node)
+        lab_power.start(patient.lab.name, node)
 
 
 @contextmanager

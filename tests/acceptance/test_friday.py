@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from kubernetes.client.exceptions import ApiException
 from tests.acceptance import labs
+from tests.support import lab_power
 
 from maas import console
-from maas import lab as hosts
 from maas.loadtest import runner as guests
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def test_a_node_that_dies_costs_only_what_was_in_flight_on_it(cluster: Cluster, 
 
     def die() -> None:
         lost_at.append(time.time())
-        hosts.kill(NAME, other)
+        lab_power.kill(NAME, other)
 
     with ThreadPoolExecutor(1) as aside:
         running = aside.submit(friday, cluster, rate=15, seconds=140, node=home, seed=3)
@@ -196,7 +196,7 @@ def test_a_node_that_dies_costs_only_what_was_in_flight_on_it(cluster: Cluster, 
             timer.cancel()
             timer.join()
             if lost_at:
-                hosts.start(NAME, other)
+                lab_power.start(NAME, other)
     assert lost_at, "the load ended before the node died"
     report += described("A node dies", result, node=other, complaints=complaints(cluster, seconds=200))
     # The guests' own requests that were on the dead node are cut off or time out; all others are answered. A connection

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.acceptance import labs
 from tests.acceptance.labs import maas
+from tests.support import lab_power
 
-from maas import lab, paths
+from maas import paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +55,7 @@ def test_a_revoked_node_is_cut_off_at_once_and_the_others_are_not(cluster: Clust
 
 @pytest.mark.usefixtures("cluster")
 def test_work_goes_on_while_a_worker_is_down() -> None:
-    lab.kill(NAME, "node2")
+    lab_power.kill(NAME, "node2")
     inventory = str(paths.state(NAME) / "hosts.yaml")
     said = maas("bootstrap", "--inventory", inventory, "--yes", status=1).stderr
     assert "--without node2" in said

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.support import lab_power
 
 from maas.bundle import tools
 from maas.cluster import status as cluster_status
@@ -255,7 +256,6 @@ def test_under_load_the_restaurant_grows_to_four_pods_and_more_and_comes_back(la
 
 
 def test_pods_of_a_dead_node_are_ready_elsewhere_in_90_seconds_and_no_order_is_lost(lab: Lab) -> None:
-    from maas import lab as machines  # noqa: PLC0415
 
     kubectl(lab, "-n", "restaurant", "patch", "hpa", "restaurant", "--patch", '{"spec":{"minReplicas":3}}')
     kubectl(lab, "-n", "restaurant", "rollout", "status", "deployment/restaurant", "--timeout=120s")
@@ -272,7 +272,7 @@ def test_pods_of_a_dead_node_are_ready_elsewhere_in_90_seconds_and_no_order_is_l
             running = aside.submit(load, lab.cluster, rate=10, orders=0.5, seconds=110, node=home)
             time.sleep(15)
             died = time.monotonic()
-            machines.kill(lab.name, victim)
+            lab_power.kill(lab.name, victim)
             healed = None
             while time.monotonic() - died < 150:
                 alive = [pod for pod in restaurant_pods(lab) if pod["database"] == "False" and pod["node"] == home]
@@ -292,7 +292,7 @@ def test_pods_of_a_dead_node_are_ready_elsewhere_in_90_seconds_and_no_order_is_l
         assert not next(node for node in lab.cluster.nodes() if node.name == victim).ready
     finally:
         back = time.monotonic()
-        machines.start(lab.name, victim)
+        lab_power.start(lab.name, victim)
 
     while not next(node for node in lab.cluster.nodes() if node.name == victim).ready:
         assert time.monotonic() - back < 120, "the node does not come back"

@@ -1,4 +1,4 @@
-"""Which settings a container needs to be a host, decided from what the machine has."""
+"""Choose the options with which a container can run as a host on this machine."""
 
 from __future__ import annotations
 
@@ -54,37 +54,38 @@ _CAPABILITIES = [
     "BPF",
     "CHECKPOINT_RESTORE",
 ]
-"""Names by number, as linux/capability.h has them."""
+"""Names by number, as in linux/capability.h."""
 _NEEDED = frozenset({"SYS_ADMIN", "NET_ADMIN"})
-"""Without these there is neither systemd nor a VPN in a container."""
+"""Without these, a container can run neither systemd nor a VPN."""
 
 TUN = "/dev/net/tun"
 KMSG = "/dev/kmsg"
 
 INOTIFY = {"fs/inotify/max_user_instances": 1024, "fs/inotify/max_user_watches": 524288}
-"""What three hosts need of the limits that all containers of a user share; a kubelet that meets them fails oddly."""
+"""Limits for three hosts. All containers of a user share them, and a kubelet that reaches them fails without saying why."""
 
 
 class Cgroup(Enum):
-    """How control groups are mounted."""
+    """The mounted version of control groups."""
 
     V1 = "v1"
-    HYBRID = "v1 with an empty v2 beside it"
+    HYBRID = "v1 with an empty v2 hierarchy"
     V2 = "v2"
 
 
 @dataclass(frozen=True)
-class Machine:
-    """What was seen on the machine.
+class MachineFacts:
+    """The facts of this machine that decide on the options.
 
     Attributes:
-        cgroup: How its control groups are mounted.
-        missing: Capabilities that the kernel knows and that are not in the bounding set, so that no container has them.
+        cgroup: The version of control groups.
+        missing: Capabilities that the kernel supports but that are not in the bounding set, so that no container can
+            have them.
         devices: Those of TUN and KMSG that exist.
-        modules: /lib/modules exists.
+        modules: Whether /lib/modules exists.
         inotify: The values of the settings in INOTIFY.
-        root: This process may change them.
-        nameservers: Servers that answer from inside a container: those of the machine that are not on loopback.
+        root: Whether this process can change them.
+        nameservers: The machine's name servers that are not on loopback, so that containers can query them.
     """
 
     cgroup: Cgroup
@@ -97,22 +98,22 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How a host's container is run.
+class ContainerOptions:
+    """The options of a host's container.
 
     Attributes:
-        privileged: Run with --privileged; then capabilities, devices, rules and security options are all implied.
+        privileged: Run with --privileged, which implies capabilities, devices, device rules and security options.
         cap_add: Capabilities to add.
-        cap_drop: Capabilities to take away.
+        cap_drop: Capabilities to drop.
         security_opt: Security options.
         device_rules: Rules of the device control group.
-        devices: Devices of the machine to show.
-        unmask: Show all of /proc and /sys (the CLI's `systempaths=unconfined`).
-        tmpfs: Mount point to options.
-        binds: Mounts of the machine's directories, `source:target:mode`.
-        sysctls: Settings of the machine to raise.
-        environment: Variables for the entry point.
-        reasons: What was chosen and why, one sentence each.
+        devices: Devices of the machine to add.
+        unmask: Do not mask parts of /proc and /sys (`systempaths=unconfined` of the Docker CLI).
+        tmpfs: Options by mount point.
+        binds: Bind mounts, `source:target:mode`.
+        sysctls: Kernel settings of the machine to change.
+        environment: Environment variables of the entry point.
+        reasons: The choices and their reasons, one sentence each.
     """
 
     privileged: bool
@@ -129,60 +130,62 @@ class Settings:
     reasons: tuple[str, ...]
 
 
-def _refuse(machine: Machine) -> None:
+def _refuse(machine: MachineFacts) -> None:
     if lacking := sorted(machine.missing & _NEEDED):
         raise LabError(
-            f"no container of this machine can be a host: it may not have {' and '.join(lacking)}",
-            hint="the machine is a restricted container itself; take a virtual machine",
+            f"containers on this machine cannot run as hosts: the capabilities {' and '.join(lacking)} are missing",
+            hint="this machine is a restricted container itself; use a virtual machine",
         )
     if TUN not in machine.devices and machine.missing:
         raise LabError(
-            f"this machine has no {TUN}, so its hosts could have no VPN",
-            hint="the kernel needs TUN (CONFIG_TUN); where it is a module, load it",
+            f"this machine has no {TUN}, which the hosts need for the VPN",
+            hint="the kernel needs TUN (CONFIG_TUN); if it is a module, load it",
             command="modprobe tun",
         )
 
 
-def decide(machine: Machine) -> Settings:
-    """From what the machine has to how a host runs on it.
+def choose(machine: MachineFacts) -> ContainerOptions:
+    """Choose the options of the hosts' containers.
 
     Raises:
-        LabError: The machine cannot run hosts at all.
+        LabError: Containers on this machine cannot run as hosts.
     """
     _refuse(machine)
     privileged = not machine.missing
     reasons: list[str] = []
     if privileged:
-        reasons.append("hosts run privileged: every capability is in the bounding set")
+        reasons.append("hosts run privileged, because all capabilities are available")
     else:
         reasons.append(
-            f"hosts run with all capabilities but {', '.join(sorted(machine.missing))} and without confinement: "
-            "what is not in the bounding set makes --privileged fail"
+            f"hosts run unconfined with all capabilities except {', '.join(sorted(machine.missing))}: "
+            "--privileged fails if a capability is not in the bounding set"
         )
     if machine.cgroup is Cgroup.V2:
         reasons.append(
-            "control groups are v2: each host has its own name space of them, and systemd is the cgroup driver"
+            "control groups are v2: each host has its own cgroup namespace, and the cgroup driver is systemd"
         )
     else:
         reasons.append(
-            f"control groups are {machine.cgroup.value}: each host remounts its own writable, and cgroupfs is the driver"
+            f"control groups are {machine.cgroup.value}: each host remounts its own, and the cgroup driver is cgroupfs"
         )
     if KMSG not in machine.devices:
-        reasons.append(f"this machine has no {KMSG}: the kubelet will not report the kernel's out-of-memory kills")
+        reasons.append(f"this machine has no {KMSG}: the kubelet cannot report out-of-memory kills")
     if machine.modules:
-        reasons.append("hosts see the machine's kernel modules, read-only")
+        reasons.append("hosts mount the machine's kernel modules read-only")
     else:
-        reasons.append("the kernel has no loadable modules (/lib/modules is missing): what it has must be built in")
+        reasons.append(
+            "the kernel has no loadable modules (/lib/modules is missing): everything it needs must be built in"
+        )
     raised = {name: wanted for name, wanted in INOTIFY.items() if machine.inotify.get(name, wanted) < wanted}
     if raised:
         pairs = ", ".join(f"{name.replace('/', '.')} to {wanted}" for name, wanted in raised.items())
         if machine.root:
-            reasons.append(f"raise {pairs}, as all hosts share these limits; the last `down` puts them back")
+            reasons.append(f"set {pairs}, because all hosts share these limits; `down` of the last lab restores them")
         else:
-            reasons.append(f"pods may fail to watch files: only root could raise {pairs}, which all hosts share")
+            reasons.append(f"pods may fail to watch files: only root can set {pairs}, which all hosts share")
     if not machine.nameservers:
-        reasons.append("the machine names no server for DNS that is not on loopback: hosts get the engine's resolver")
-    return Settings(
+        reasons.append("all name servers of this machine are on loopback: hosts use Docker's resolver")
+    return ContainerOptions(
         privileged=privileged,
         cap_add=() if privileged else ("ALL",),
         cap_drop=tuple(sorted(machine.missing)),
@@ -199,7 +202,7 @@ def decide(machine: Machine) -> Settings:
 
 
 def cgroup_of(mountinfo: str) -> Cgroup:
-    """How control groups are mounted, from the text of /proc/self/mountinfo."""
+    """Return the version of control groups from the text of /proc/self/mountinfo."""
     kinds = {line.split(" - ", 1)[1].split()[0] for line in mountinfo.splitlines() if " - cgroup" in line}
     if kinds == {"cgroup2"}:
         return Cgroup.V2
@@ -207,7 +210,7 @@ def cgroup_of(mountinfo: str) -> Cgroup:
 
 
 def nameservers_of(*files: str) -> tuple[str, ...]:
-    """The name servers of the first resolv.conf that names one which is not on loopback."""
+    """Return the usable name servers of the first resolv.conf that has any; loopback addresses are not usable."""
     for text in files:
         words = [line.split() for line in text.splitlines()]
         found = tuple(pair[1] for pair in words if len(pair) > 1 and pair[0] == "nameserver" and _is_usable(pair[1]))
@@ -217,7 +220,7 @@ def nameservers_of(*files: str) -> tuple[str, ...]:
 
 
 def _is_usable(address: str) -> bool:
-    # A scoped IPv6 address means nothing outside its link, and hosts have no IPv6.
+    # A scoped IPv6 address is not valid outside its link, and hosts have no IPv6.
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -225,8 +228,8 @@ def _is_usable(address: str) -> bool:
     return parsed.version == 4 and not parsed.is_loopback  # noqa: PLR2004 - the name of the protocol
 
 
-def observe() -> Machine:
-    """Look at the machine; nothing is changed."""
+def gather() -> MachineFacts:
+    """Gather the facts of this machine. Makes no changes."""
     status = dict(
         line.split(":\t", 1)
         for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
@@ -235,7 +238,7 @@ def observe() -> Machine:
     bounding = int(status["CapBnd"], 16)
     known = _CAPABILITIES[: int(host_state.read_sysctl("kernel/cap_last_cap")) + 1]
     resolvers = [Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf")]
-    return Machine(
+    return MachineFacts(
         cgroup=cgroup_of(Path("/proc/self/mountinfo").read_text(encoding="utf-8")),
         missing=frozenset(name for number, name in enumerate(known) if not bounding >> number & 1),
         devices=frozenset(device for device in (TUN, KMSG) if Path(device).exists()),

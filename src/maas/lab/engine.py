@@ -1,9 +1,10 @@
-"""The container engine under the lab: found when it runs, else installed and started after showing the plan."""
+"""The Docker engine of the lab: used if it runs, otherwise installed and started after a confirmation."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import select
 import shutil
 import signal
@@ -28,47 +29,47 @@ if TYPE_CHECKING:
 
     from docker import DockerClient
 
-_BEFORE = host_state.ENGINE_NOTE
-"""There when the lab itself started the engine."""
+_SNAPSHOT = host_state.ENGINE_SNAPSHOT
+"""Exists if the lab started the engine."""
 _PIDFILE = host_state.RUN / "dockerd.pid"
 _LOG = host_state.RUN / "dockerd.log"
 
 _DATA_ROOT = Path("/var/lib/docker")
 _DISKS = frozenset({"ext2/ext3", "xfs", "btrfs"})
-"""File systems, as stat calls them, that overlay2 lies well on."""
+"""File systems, by their names in stat, that overlay2 supports."""
 _FIREWALL = {"iptables": "iptables-save", "nftables": "nft"}
-"""Package and the program of it that is used."""
+"""Package and the program of it that the lab runs."""
 _ANSWER_SECONDS = 120
 _START_SECONDS = 60.0
 _STOP_SECONDS = 60.0
 _APT = frozenset({"debian", "ubuntu"})
-_SILENT = (OSError, docker.errors.DockerException)
-"""What is raised where no engine answers."""
+_NO_ANSWER = (OSError, docker.errors.DockerException)
+"""Raised if no engine answers."""
 
 
 class Start(Enum):
-    """How an engine comes to run."""
+    """How to start the engine."""
 
-    RUNS = "it runs"
-    SYSTEMD = "by systemd"
-    BY_HAND = "by hand"
+    RUNNING = "already running"
+    SYSTEMD = "started by systemd"
+    PROCESS = "started as a process"
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What decides how the machine gets a container engine.
+    """The facts of this machine that decide how to get a Docker engine.
 
     Attributes:
-        answers: A Docker daemon answers.
-        reason: Why it does not, in its own words; empty when it does.
-        dockerd: The daemon's program is installed.
-        firewall: The packages that look at the firewall, and remove the tables which an engine leaves, that are missing.
-        mmdebstrap: The program that makes the hosts' root file system is installed.
-        image: The image of a host is there already.
-        systemd: systemd is PID 1.
-        root: This process may install and start.
+        answers: Whether a Docker daemon answers.
+        reason: The error if it does not; otherwise empty.
+        dockerd: Whether the daemon is installed.
+        firewall: Packages with firewall tools that are missing; the lab uses them to remove Docker's tables.
+        mmdebstrap: Whether mmdebstrap is installed, which builds the hosts' root file system.
+        image: Whether the image of a host is in the cache.
+        systemd: Whether systemd is PID 1.
+        root: Whether this process can install packages and start daemons.
         distribution: `ID` of /etc/os-release.
-        file_system: Type of the file system on which images and containers would lie.
+        file_system: Type of the file system of Docker's data directory.
     """
 
     answers: bool
@@ -85,12 +86,12 @@ class Facts:
 
 @dataclass(frozen=True)
 class Plan:
-    """What has to happen before the first host can boot.
+    """The changes to this machine that the lab needs.
 
     Attributes:
-        install: Distribution packages to install.
-        start: How the engine comes to run.
-        storage: Its storage driver; None leaves the choice to the daemon.
+        install: Packages of the distribution to install.
+        start: How to start the engine.
+        storage: Storage driver; None for the daemon's default.
     """
 
     install: tuple[str, ...]
@@ -99,29 +100,29 @@ class Plan:
 
     @property
     def changes(self) -> bool:
-        """Whether the machine is touched at all."""
-        return bool(self.install) or self.start is not Start.RUNS
+        """Whether there is anything to change."""
+        return bool(self.install) or self.start is not Start.RUNNING
 
     def sentences(self) -> list[str]:
-        """What would be done, for the person who is asked."""
-        said: list[str] = []
+        """Return the plan as sentences, for the confirmation."""
+        steps: list[str] = []
         if self.install:
-            said.append(f"install the packages {', '.join(self.install)} by apt-get")
+            steps.append(f"install the packages {', '.join(self.install)} with apt-get")
         if self.start is Start.SYSTEMD:
-            said.append("start the Docker engine by systemctl; `down` stops it again when nothing else uses it")
-        elif self.start is Start.BY_HAND:
-            said.append(
-                f"start the Docker engine by hand, as no init system runs here (log {_LOG}, data {_DATA_ROOT}"
-                f"{', ' + self.storage if self.storage else ''}); `down` stops it again when nothing else uses it"
+            steps.append("start the Docker engine with systemctl; `down` stops it when nothing else uses it")
+        elif self.start is Start.PROCESS:
+            steps.append(
+                f"start the Docker engine as a process, because no init system is running (log {_LOG}, data {_DATA_ROOT}"
+                f"{', ' + self.storage if self.storage else ''}); `down` stops it when nothing else uses it"
             )
-        return said
+        return steps
 
 
 def _connect() -> DockerClient:
-    """A client of the engine that the environment names (DOCKER_HOST), else of the local one."""
+    """Return a client of the engine in DOCKER_HOST, or else of the local one."""
     address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
     if address.startswith("unix://"):
-        # Where nothing listens the SDK leaves its socket open (docker/docker-py#3268), so it is not asked.
+        # Try the socket first: if nothing listens, the SDK leaks its own (docker/docker-py#3268).
         with socket.socket(socket.AF_UNIX) as probe:
             probe.connect(address.removeprefix("unix://"))
     client = docker.from_env(timeout=_ANSWER_SECONDS)
@@ -134,24 +135,21 @@ def _connect() -> DockerClient:
 
 
 def _program(name: str) -> str | None:
-    # A user's PATH may lack the directories of the system's programs.
+    # The PATH of a user may not contain the sbin directories.
     return shutil.which(name, path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 
 
 def examine(*, image: bool) -> Facts:
-    """Look at the machine; nothing is changed.
+    """Gather the facts of this machine. Makes no changes.
 
     Args:
-        image: The image of a host is in the cache, so that nothing is needed to make it.
+        image: Whether the image of a host is in the cache, so that mmdebstrap is not needed.
     """
     reason = ""
     try:
         _connect().close()
-    except _SILENT as error:
+    except _NO_ANSWER as error:
         reason = str(error)
-    release = dict(
-        line.split("=", 1) for line in Path("/etc/os-release").read_text(encoding="utf-8").splitlines() if "=" in line
-    )
     existing = next(path for path in (_DATA_ROOT, *_DATA_ROOT.parents) if path.exists())
     return Facts(
         answers=not reason,
@@ -162,16 +160,16 @@ def examine(*, image: bool) -> Facts:
         image=image,
         systemd=Path("/run/systemd/system").is_dir(),
         root=os.geteuid() == 0,
-        distribution=release.get("ID", "").strip('"'),
+        distribution=platform.freedesktop_os_release()["ID"],
         file_system=process.run(["stat", "--file-system", "--format", "%T", str(existing)]).stdout.strip(),
     )
 
 
 def plan(facts: Facts) -> Plan:
-    """Decide what has to be installed and started.
+    """Plan what to install and start.
 
     Raises:
-        LabError: It cannot be done from here; the message says what is missing and how to get it.
+        LabError: This process cannot do it; the error says what to do instead.
     """
     packages: list[str] = []
     if not facts.answers and not facts.dockerd:
@@ -182,36 +180,36 @@ def plan(facts: Facts) -> Plan:
         packages.append("mmdebstrap")
     if packages and facts.distribution not in _APT:
         raise LabError(
-            f"the lab needs {' and '.join(packages)}, and can install packages on Debian and Ubuntu only",
+            f"the lab needs {' and '.join(packages)}, and installs packages on Debian and Ubuntu only",
             context=(
-                f"this system calls itself {facts.distribution or 'nothing'}",
+                f"the distribution of this machine is {facts.distribution or 'unknown'}",
                 *([facts.reason] if facts.reason else []),
             ),
-            hint="install Docker Engine and mmdebstrap in your distribution's way, then run the same command again",
+            hint="install Docker Engine and mmdebstrap with your package manager, then run the same command again",
         )
     if packages and not facts.root:
         raise LabError(
-            f"the lab needs {' and '.join(packages)}, and only root may install packages",
+            f"the lab needs {' and '.join(packages)}, and only root can install packages",
             context=tuple(filter(None, [facts.reason])),
             command=f"sudo apt-get install --yes {' '.join(packages)}",
         )
     if facts.answers:
-        return Plan(tuple(packages), Start.RUNS, None)
+        return Plan(tuple(packages), Start.RUNNING, None)
     if not facts.root:
         raise LabError(
-            "no Docker engine answers, and only root may start one",
+            "no Docker engine answers, and only root can start one",
             context=(facts.reason,),
-            hint="if it runs already, your user may lack the group docker",
+            hint="if it is running, add your user to the group docker",
             command="sudo systemctl start docker" if facts.systemd else f"sudo {paths.command('up')}",
         )
     if facts.systemd:
         return Plan(tuple(packages), Start.SYSTEMD, None)
-    return Plan(tuple(packages), Start.BY_HAND, "overlay2" if facts.file_system in _DISKS else None)
+    return Plan(tuple(packages), Start.PROCESS, "overlay2" if facts.file_system in _DISKS else None)
 
 
 @contextlib.contextmanager
 def lock() -> Iterator[None]:
-    """One at a time: starting and stopping the engine, and choosing networks, concern every lab of the machine."""
+    """Hold the lock of all labs: the engine and the choice of networks are common to them."""
     directory = host_state.RUN if os.geteuid() == 0 else paths.runtime("lab")
     directory.mkdir(parents=True, exist_ok=True)
     with files.lock(directory / "lab.lock", command="work on the lab's engine", on_wait=console.line):
@@ -223,13 +221,13 @@ def _install(packages: tuple[str, ...]) -> None:
     apt = ["apt-get", "--option", "DPkg::Lock::Timeout=600"]
     install = [*apt, "install", "--yes", "--no-install-recommends", *packages]
     if process.run(install, env=environment, check=False).returncode != 0:
-        # The lists may be old or were never fetched; a second failure is told as it is.
+        # The package lists may be outdated or missing. An error of the second attempt is reported.
         process.run([*apt, "update"], env=environment)
         process.run(install, env=environment)
 
 
 def _daemon() -> int | None:
-    """The process of the daemon that was started by hand; None where it has ended, whoever has its number now."""
+    """Return the process ID of the daemon that the lab started; None if it has ended and another process has the ID."""
     if not _PIDFILE.exists():
         return None
     pid = int(_PIDFILE.read_text(encoding="ascii"))
@@ -237,22 +235,22 @@ def _daemon() -> int | None:
         head, _, tail = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")
     except FileNotFoundError:
         return None
-    # A process that ended stays a zombie where PID 1 does not see to it.
+    # A process that ended remains a zombie if PID 1 does not reap it.
     return pid if head.endswith("(dockerd") and tail.split()[0] != "Z" else None
 
 
 _children: list[subprocess.Popen[bytes]] = []
-"""Daemons that this process itself started: they outlive it, and while it lives it has to see to their end."""
+"""Daemons that this process started. They outlive it; if they end before it, it has to reap them."""
 
 
-def _start_by_hand(storage: str | None) -> None:
+def _start_process(storage: str | None) -> None:
     if _daemon() is None:
-        # A daemon that was killed leaves its file, and the next one refuses to start when any process has the number.
+        # A daemon that was killed leaves its file, and the next one does not start if another process has the ID.
         _PIDFILE.unlink(missing_ok=True)
     arguments = [_program("dockerd") or "dockerd", "--pidfile", str(_PIDFILE), "--data-root", str(_DATA_ROOT)]
     if storage is not None:
         arguments += ["--storage-driver", storage]
-    _children[:] = [process.start(arguments, log=_LOG)]
+    _children.append(process.start(arguments, log=_LOG))
 
 
 def _wait_for_answer() -> DockerClient:
@@ -260,14 +258,14 @@ def _wait_for_answer() -> DockerClient:
     while True:
         try:
             return _connect()
-        except _SILENT as error:
+        except _NO_ANSWER as error:
             ended = any(child.poll() is not None for child in _children)
             if ended or time.monotonic() > deadline:
                 tail = _LOG.read_text(encoding="utf-8", errors="replace").splitlines()[-8:] if _LOG.exists() else []
                 raise LabError(
-                    "the Docker engine ended as soon as it was started"
+                    "the Docker engine exited right after the start"
                     if ended
-                    else f"the Docker engine was started and does not answer after {_START_SECONDS:g} s",
+                    else f"timed out after {_START_SECONDS:g} s waiting for the Docker engine to answer",
                     context=(str(error), *tail),
                     command=f"tail {_LOG}" if _LOG.exists() else "journalctl --unit docker --lines 50",
                 ) from error
@@ -275,35 +273,35 @@ def _wait_for_answer() -> DockerClient:
 
 
 def ensure(decided: Plan) -> DockerClient:
-    """Carry out a plan, and give a client of the engine; the caller closes it.
+    """Apply a plan and return a client of the engine; the caller closes it.
 
     Raises:
-        LabError: The engine does not answer, or is one that hosts cannot run in.
-        ProcessError: A package could not be installed.
+        LabError: The engine does not answer, or cannot run hosts.
+        ProcessError: A package was not installed.
     """
-    if decided.start is Start.RUNS:
+    if decided.start is Start.RUNNING:
         if decided.install:
             _install(decided.install)
         return _usable(_connect())
     host_state.RUN.mkdir(parents=True, exist_ok=True)
-    # What the firewall was like can be told only by its own tools, and installing an engine may start it.
+    # The snapshot needs the firewall tools, and installing Docker can start it.
     tools = tuple(package for package in decided.install if package in _FIREWALL)
     if tools:
         _install(tools)
-    before = host_state.observe()
+    before = host_state.take_snapshot()
     if decided.install:
         _install(decided.install)
     try:
-        # A package's own script may have started it already.
+        # The package may have started it.
         client = _connect()
-    except _SILENT:
+    except _NO_ANSWER:
         if decided.start is Start.SYSTEMD:
             process.run(["systemctl", "start", "docker.service"])
         else:
-            _start_by_hand(decided.storage)
+            _start_process(decided.storage)
         client = _wait_for_answer()
-    if not _BEFORE.exists():  # an engine that the lab started and that died left its traces; the first note holds
-        _BEFORE.write_text(before.dump(), encoding="utf-8")
+    if not _SNAPSHOT.exists():  # an earlier snapshot is right: the lab started an engine that ended without a cleanup
+        _SNAPSHOT.write_text(before.dump(), encoding="utf-8")
     return _usable(client)
 
 
@@ -312,58 +310,58 @@ def _usable(client: DockerClient) -> DockerClient:
     if information["OSType"] != "linux" or any("rootless" in text for text in information.get("SecurityOptions") or ()):
         client.close()
         raise LabError(
-            "hosts of the lab need a Docker engine that runs as root on this Linux machine",
+            "the lab needs a Docker engine that runs as root on this machine",
             context=(f"found {information.get('OperatingSystem')} with {information.get('SecurityOptions')}",),
-            hint="the controller reaches the hosts at their addresses on the engine's bridges",
+            hint="Docker Desktop and rootless Docker do not make the addresses of containers reachable from here",
         )
     return client
 
 
 def connect() -> DockerClient:
-    """A client of the running engine; the caller closes it.
+    """Return a client of the running engine; the caller closes it.
 
     Raises:
-        LabError: None answers.
+        LabError: No engine answers.
     """
     try:
         return _usable(_connect())
-    except _SILENT as error:
+    except _NO_ANSWER as error:
         raise LabError(
-            "no Docker engine answers, so no lab runs on this machine",
+            "no Docker engine answers, so no lab is running on this machine",
             context=(str(error),),
-            hint="hosts that were there when the machine was last shut down are found again by `up`",
+            hint="`up` starts the engine and any hosts that stopped when the machine was shut down",
             command=paths.command("up"),
         ) from error
 
 
 @contextlib.contextmanager
-def refusals() -> Iterator[None]:
-    """What the engine refuses, as an error for the person who asked.
+def errors() -> Iterator[None]:
+    """Convert the errors of Docker's client.
 
     Raises:
-        LabError: The engine refused, or went away.
+        LabError: The engine rejected a request or closed the connection.
     """
     try:
         yield
     except docker.errors.APIError as error:
         raise LabError(
-            f"the Docker engine refused: {error.explanation or error}",
-            hint="its own log may say more",
+            f"Docker rejected the request: {error.explanation or error}",
+            hint="see its log for details",
             command=f"tail {_LOG}" if _LOG.exists() else "journalctl --unit docker --lines 50",
         ) from error
     except requests.exceptions.ConnectionError as error:
-        raise LabError("the Docker engine went away", context=(str(error),), command="docker info") from error
+        raise LabError(
+            "the connection to the Docker engine was lost", context=(str(error),), command="docker info"
+        ) from error
 
 
 def release(client: DockerClient) -> list[str]:
-    """Stop an engine that the lab started, when no container and no network of anybody is left in it.
-
-    The client is closed when the engine is stopped.
+    """Stop an engine that the lab started, unless it still has containers or networks. Closes the client if it does.
 
     Returns:
-        What was stopped and taken away, one sentence each; empty when the engine stays.
+        What was stopped and removed, one line each; empty if the engine keeps running.
     """
-    if not _BEFORE.exists() or client.containers.list(all=True):
+    if not _SNAPSHOT.exists() or client.containers.list(all=True):
         return []
     if any(network.name not in {"bridge", "host", "none"} for network in client.networks.list()):
         return []
@@ -373,12 +371,12 @@ def release(client: DockerClient) -> list[str]:
         _stop(pid)
     else:
         process.run(["systemctl", "stop", "docker.socket", "docker.service"])
-    said = [
-        "the Docker engine, which `up` had started",
-        *host_state.put_back(host_state.Traces.load(_BEFORE.read_text(encoding="utf-8"))),
+    done = [
+        "the Docker engine, which `up` started",
+        *host_state.restore(host_state.Snapshot.load(_SNAPSHOT.read_text(encoding="utf-8"))),
     ]
-    _BEFORE.unlink()
-    return said
+    _SNAPSHOT.unlink()
+    return done
 
 
 def _stop(pid: int) -> None:
@@ -386,7 +384,10 @@ def _stop(pid: int) -> None:
     try:
         signal.pidfd_send_signal(handle, signal.SIGTERM)
         if not select.select([handle], [], [], _STOP_SECONDS)[0]:
-            raise LabError(f"the Docker engine (process {pid}) does not stop", command=f"tail {_LOG}")
+            raise LabError(
+                f"timed out after {_STOP_SECONDS:g} s waiting for the Docker engine (process {pid}) to stop",
+                command=f"tail {_LOG}",
+            )
     finally:
         os.close(handle)
     for child in _children:

@@ -1,8 +1,8 @@
-"""What a container engine leaves on the machine, and how to take it away again.
+"""The state of this machine's network and kernel before the lab, and how to restore it.
 
-A Docker daemon turns on forwarding, writes firewall rules and makes a bridge, and leaves all of them behind when it
-stops. An engine that the lab itself started is stopped with the last lab, so what it left is undone by comparing the
-machine with what was noted before the start. What others changed in between stays.
+A Docker daemon enables IP forwarding, adds firewall rules and creates a bridge, and leaves all of them when it stops.
+The lab stops a daemon that it started itself and then compares the machine with a snapshot that it took before the
+start. What others changed in between stays.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from pathlib import Path
 from maas import process
 
 IPTABLES = {"iptables": "ip", "ip6tables": "ip6"}
-"""Program and the family that nft calls by another name."""
+"""Program and the name of its address family in nft."""
 _SYSCTL = Path("/proc/sys")
 _FORWARDING = ("net/ipv4/ip_forward",)
 
 RUN = Path("/run/maas")
-"""What holds until the next boot: notes of what was before, an engine's log, and the lock of all labs."""
+"""State until the next boot: snapshots, the log of Docker, and the lock of all labs."""
 _BOOT = (_SYSCTL / "kernel/random/boot_id").read_text(encoding="ascii")[:8]
-ENGINE_NOTE = RUN / f"engine-before-{_BOOT}.json"
-_SHARED = RUN / f"settings-before-{_BOOT}.json"
+ENGINE_SNAPSHOT = RUN / f"engine-before-{_BOOT}.json"
+_SYSCTLS = RUN / f"settings-before-{_BOOT}.json"
 _KUBELET = (
     "kernel/keys/root_maxbytes",
     "kernel/keys/root_maxkeys",
@@ -33,16 +33,16 @@ _KUBELET = (
     "vm/overcommit_memory",
     "vm/panic_on_oom",
 )
-"""What a kubelet sets at its start and what no container has of its own, so that it changes the machine."""
+"""Kernel settings that a kubelet changes at its start and that all containers share with the machine."""
 
 _ENGINES = re.compile(r"\bDOCKER\b|\bdocker0\b|\bbr-[0-9a-f]{12}\b")
-"""What names a chain, the bridge or a network of Docker."""
+"""Names of the chains, bridges and networks of Docker."""
 
 Table = dict[str, list[str]]
 
 
 def parse(saved: str) -> Table:
-    """The lines of `iptables-save` by table: chains (`:NAME POLICY`) and rules (`-A ...`), without counters."""
+    """Return the lines of `iptables-save` by table: chains (`:NAME POLICY`) and rules (`-A ...`), without counters."""
     tables: Table = {}
     current: list[str] = []
     for raw in saved.splitlines():
@@ -56,12 +56,15 @@ def parse(saved: str) -> Table:
     return tables
 
 
-def undo(before: str, after: str) -> str:
-    """The input of `iptables-restore --noflush` that takes away what an engine added.
+def cleanup_script(before: str, after: str) -> str:
+    """Return the input of `iptables-restore --noflush` that removes what Docker added.
 
-    Both are outputs of `iptables-save`. New rules of the engine are deleted as they were written, then its chains, and a
-    built-in chain gets its policy back. What somebody else added meanwhile stays, and rules that are gone are not brought
-    back: whoever did that meant it.
+    It deletes Docker's new rules, then its chains, and restores the policies of built-in chains. Rules that others
+    added stay, and rules that others removed stay removed.
+
+    Args:
+        before: Output of `iptables-save` before Docker started.
+        after: Output of `iptables-save` now.
     """
     old = parse(before)
     script: list[str] = []
@@ -89,8 +92,8 @@ def undo(before: str, after: str) -> str:
     return "\n".join(script) + "\n" if script else ""
 
 
-def hollow(before: str, after: str) -> list[str]:
-    """Tables that `after` has and `before` had not, and in which nothing is left but chains that let all pass."""
+def empty_tables(before: str, after: str) -> list[str]:
+    """Return the new tables that contain only built-in chains whose policy is ACCEPT."""
     old = parse(before)
     return [
         table
@@ -100,13 +103,13 @@ def hollow(before: str, after: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Traces:
-    """What a machine looks like to the tools that a container engine uses.
+class Snapshot:
+    """The parts of a machine that Docker changes.
 
     Attributes:
         links: Names of the network interfaces.
-        rules: Output of `iptables-save` and `ip6tables-save`, by the program's name; empty where it is not installed.
-        sysctls: Values of the settings that the engine or the lab changes, by their path under /proc/sys.
+        rules: Output of `iptables-save` and `ip6tables-save` by the name of the program, of those that are installed.
+        sysctls: Values of kernel settings by their path under /proc/sys.
     """
 
     links: tuple[str, ...]
@@ -114,93 +117,93 @@ class Traces:
     sysctls: dict[str, str] = field(default_factory=dict)
 
     def dump(self) -> str:
-        """This as JSON."""
+        """Return the snapshot as JSON."""
         return json.dumps({"links": self.links, "rules": self.rules, "sysctls": self.sysctls}, indent=1)
 
     @classmethod
-    def load(cls, text: str) -> Traces:
-        """The reverse of `dump`."""
+    def load(cls, text: str) -> Snapshot:
+        """Return the snapshot that `dump` wrote."""
         data = json.loads(text)
         return cls(links=tuple(data["links"]), rules=data["rules"], sysctls=data["sysctls"])
 
 
 def read_sysctl(name: str) -> str:
-    """The value of a kernel setting, named by its path under /proc/sys."""
+    """Return the value of a kernel setting by its path under /proc/sys."""
     return (_SYSCTL / name).read_text(encoding="ascii").strip()
 
 
 def write_sysctl(name: str, value: str) -> None:
-    """Give a kernel setting a value."""
+    """Set a kernel setting by its path under /proc/sys."""
     (_SYSCTL / name).write_text(value, encoding="ascii")
 
 
-def observe() -> Traces:
-    """What the machine looks like now."""
+def take_snapshot() -> Snapshot:
+    """Take a snapshot of the machine."""
     rules = {
         name: process.run([f"{name}-save"]).stdout for name in IPTABLES if shutil.which(f"{name}-save") is not None
     }
-    return Traces(
+    return Snapshot(
         links=tuple(sorted(path.name for path in Path("/sys/class/net").iterdir())),
         rules=rules,
         sysctls={name: read_sysctl(name) for name in _FORWARDING},
     )
 
 
-def put_back(before: Traces) -> list[str]:
-    """Undo what an engine that has stopped left behind.
+def restore(before: Snapshot) -> list[str]:
+    """Remove what Docker left on the machine when it stopped.
 
     Returns:
-        What was taken away, one sentence each.
+        What was removed or restored, one line each.
     """
-    now = observe()
-    said: list[str] = []
+    now = take_snapshot()
+    done: list[str] = []
     if "docker0" in now.links and "docker0" not in before.links:
         process.run(["ip", "link", "delete", "docker0"])
-        said.append("network interface docker0")
+        done.append("network interface docker0")
     for name, after in now.rules.items():
-        script = undo(before.rules.get(name, ""), after)
+        script = cleanup_script(before.rules.get(name, ""), after)
         if script:
             process.run([f"{name}-restore", "--noflush"], input=script)
-            said.append(f"firewall rules of the engine ({name})")
+            done.append(f"firewall rules of Docker ({name})")
         _drop_tables(name, before.rules.get(name, ""))
     for name, value in before.sysctls.items():
         if now.sysctls.get(name) != value:
             write_sysctl(name, value)
-            said.append(f"{name.replace('/', '.')} back to {value}")
-    return said
+            done.append(f"{name.replace('/', '.')} restored to {value}")
+    return done
 
 
 def _drop_tables(name: str, before: str) -> None:
-    """Remove tables that were made on first use; iptables itself has no word for it, and nft only where it is used."""
+    """Remove tables that iptables created on first use. Only nft can remove them."""
     version = process.run([name, "--version"]).stdout
     if "nf_tables" not in version or shutil.which("nft") is None:
         return
-    for table in hollow(before, process.run([f"{name}-save"]).stdout):
+    for table in empty_tables(before, process.run([f"{name}-save"]).stdout):
         process.run(["nft", "delete", "table", IPTABLES[name], table])
 
 
-def note_settings(wanted: dict[str, int]) -> None:
-    """Raise settings of the kernel that all hosts share, and note what they and those that a kubelet changes were.
+def apply_sysctls(wanted: dict[str, int]) -> None:
+    """Set kernel settings that all hosts share; store their former values and those of settings that a kubelet changes.
 
     Args:
         wanted: Values by path under /proc/sys.
     """
-    noted: dict[str, str] = json.loads(_SHARED.read_text(encoding="utf-8")) if _SHARED.exists() else {}
+    noted: dict[str, str] = json.loads(_SYSCTLS.read_text(encoding="utf-8")) if _SYSCTLS.exists() else {}
     for name in (*_KUBELET, *wanted):
         noted.setdefault(name, read_sysctl(name))
-    _SHARED.parent.mkdir(parents=True, exist_ok=True)
-    _SHARED.write_text(json.dumps(noted), encoding="utf-8")
+    _SYSCTLS.parent.mkdir(parents=True, exist_ok=True)
+    _SYSCTLS.write_text(json.dumps(noted), encoding="utf-8")
     for name, value in wanted.items():
         write_sysctl(name, str(value))
 
 
-def restore_settings() -> list[str]:
-    """Give the noted settings their former values; returns what was changed, one sentence each."""
-    if not _SHARED.exists():
+def restore_sysctls() -> list[str]:
+    """Restore the stored values of kernel settings and return what was changed, one line each."""
+    if not _SYSCTLS.exists():
         return []
-    noted: dict[str, str] = json.loads(_SHARED.read_text(encoding="utf-8"))
+    noted: dict[str, str] = json.loads(_SYSCTLS.read_text(encoding="utf-8"))
     changed = {name: value for name, value in noted.items() if read_sysctl(name) != value}
     for name, value in changed.items():
         write_sysctl(name, value)
-    _SHARED.unlink()
-    return [f"{name.replace('/', '.')} back to {value}" for name, value in changed.items()]
+    _SYSCTLS.unlink()
+    return [f"{name.replace('/', '.')} restored to {value}" for name, value in changed.items()]

@@ -1,4 +1,4 @@
-"""Throw-away hosts: containers that boot systemd, each in a network of its own, reachable only as a real host would be."""
+"""Disposable hosts: containers that boot systemd, each in its own network, isolated from each other as real hosts are."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ if TYPE_CHECKING:
 
 HOSTS = ("master", "node1", "node2")
 
-_PLACE = 10
-"""The host's place in its network; 1 is the gateway."""
+_HOST_INDEX = 10
+"""Index of the host's address in its network; the gateway has 1."""
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
-_MARK = "throw-away"
-"""The file that says of a state directory that it was made for a lab and goes with it."""
-_MARK_TEXT = "Made by `up` for throw-away hosts; `down` removes this directory with them.\n"
+_MARKER = "throw-away"
+"""The file in a state directory that shows that it belongs to a lab, so that `down` deletes it."""
+_MARKER_TEXT = "Created by `up` for the hosts of a lab; `down` deletes this directory.\n"
 
 
 @dataclass(frozen=True)
 class Host:
-    """A throw-away host.
+    """A host of a lab.
 
     Attributes:
         name: Its host name.
         role: `control-plane` or `worker`.
-        address: Where the controller reaches it.
-        gateway: Its network's gateway, at which a worker reaches the hub.
-        container: The container's name.
-        fingerprint: Of its ssh host key, as `SHA256:...`.
-        state: The container's state: `running`, `exited`, ...
-        system: What systemd says of the whole: `running`, `degraded`, ...; empty where the container does not run.
+        address: Its address, which the controller can reach.
+        gateway: The gateway of its network, at which a worker reaches the hub.
+        container: Name of its container.
+        fingerprint: Fingerprint of its SSH host key, `SHA256:...`.
+        state: State of its container: `running`, `exited`, ...
+        system: State of its systemd: `running`, `degraded`, ...; empty if the container does not run.
     """
 
     name: str
@@ -62,15 +62,14 @@ class Host:
 
 @dataclass(frozen=True)
 class LabState:
-    """A lab, as it is.
+    """The state of a lab.
 
     Attributes:
-        name: The lab's name, also that of its cluster.
+        name: Name of the lab and of its cluster.
         directory: The cluster's state directory.
-        inventory: The file that describes the hosts to bootstrap.
-        key: The private ssh key that opens them.
+        inventory: The inventory for `bootstrap`.
+        key: The private SSH key to log in with.
         hosts: The hosts, the control plane first.
-        reasons: What was chosen for this machine and why; empty when the lab was only looked at.
     """
 
     name: str
@@ -78,116 +77,108 @@ class LabState:
     inventory: Path
     key: Path
     hosts: tuple[Host, ...]
-    reasons: tuple[str, ...] = ()
 
 
-def up(
-    name: str,
-    *,
-    bundle: Path,
-    hosts: Sequence[str] = HOSTS,
-    minimal: bool = False,
-    assume_yes: bool = False,
-) -> LabState:
-    """Have a lab's hosts run, and describe them in an inventory.
-
-    What is there already is kept: running hosts are found, stopped ones started, missing ones made.
+def up(name: str, *, bundle: Path, hosts: Sequence[str] = HOSTS, assume_yes: bool = False) -> LabState:
+    """Start a lab's hosts and write their inventory. Creates missing hosts and starts stopped ones.
 
     Args:
-        name: The lab; several may run side by side.
-        bundle: The directory that the hosts see, read-only, at /mnt/bundle.
+        name: The lab; several can run at once.
+        bundle: The directory that the hosts mount read-only at /mnt/bundle.
         hosts: Host names, the control plane first.
-        minimal: Leave out of the image what bootstrap brings to a host.
-        assume_yes: Do not ask before installing or starting a container engine.
+        assume_yes: Do not ask before installing or starting Docker.
 
     Raises:
-        LabError: The machine cannot run hosts, the user said no, or hosts did not come up.
+        LabError: This machine cannot run hosts, the user declined, or a host did not boot.
     """
     if not bundle.is_dir():
         raise LabError(f"there is no bundle at {bundle}", command=paths.command("bundle"))
-    directory = _available(name, hosts)
-    with (
-        engine.lock(),
-        engine.refusals(),
-        contextlib.closing(_engine(minimal=minimal, assume_yes=assume_yes)) as client,
-    ):
-        (paths.state(name) / _MARK).write_text(_MARK_TEXT, encoding="utf-8")
-        with console.phase("Image of a host") as phase:
-            reference = image.ensure(client, minimal=minimal, note=phase.note)
+    directory = _check_name(name, hosts)
+    with engine.lock(), engine.errors(), contextlib.closing(_engine(assume_yes=assume_yes)) as client:
+        (paths.state(name) / _MARKER).write_text(_MARKER_TEXT, encoding="utf-8")
+        with console.phase("Host image") as phase:
+            reference = image.ensure(client, note=phase.note)
             phase.note(reference)
-        chosen = container_options.decide(container_options.observe())
-        for reason in chosen.reasons:
+        options = container_options.choose(container_options.gather())
+        for reason in options.reasons:
             console.line(f"  {reason}")
         if os.geteuid() == 0:
-            host_state.note_settings(chosen.sysctls)
-        key = ssh_key.opener(directory)
+            host_state.apply_sysctls(options.sysctls)
+        key = ssh_key.login_key(directory)
         with console.phase("Hosts") as phase:
-            found = {container.labels[docker_host.HOST]: container for container in _containers(client, name)}
-            _agrees(name, found, hosts=hosts, bundle=bundle)
-            places = _places(client, name, hosts)
-            missing = [host for host in hosts if host not in found]
-            run = docker_host.Maker(client, name, reference, chosen, bundle.resolve(), places, hosts[0])
+            containers = {container.labels[docker_host.HOST]: container for container in _containers(client, name)}
+            _refuse_differences(name, containers, hosts=hosts, bundle=bundle)
+            factory = docker_host.HostFactory(
+                client=client,
+                lab=name,
+                image=reference,
+                options=options,
+                bundle=bundle.resolve(),
+                networks=_ensure_networks(client, name, hosts),
+                hub=hosts[0],
+            )
+            missing = [host for host in hosts if host not in containers]
             with ThreadPoolExecutor() as pool:
-                found |= dict(zip(missing, pool.map(run.create, missing), strict=True))
-                list(pool.map(lambda host: docker_host.boot(found[host], key), hosts))
-            _prove(name, [found[host] for host in hosts])
+                containers |= dict(zip(missing, pool.map(factory.create, missing), strict=True))
+                list(pool.map(lambda host: docker_host.boot(containers[host], key), hosts))
+            _verify_network(name, [containers[host] for host in hosts])
             phase.note(", ".join(hosts))
-        state = _look(client, name, reasons=chosen.reasons)
+        state = _state(client, name)
     _write_inventory(state)
     return state
 
 
-def _available(name: str, hosts: Sequence[str]) -> Path:
-    """The state directory that the lab has or may have; nothing is changed.
+def _check_name(name: str, hosts: Sequence[str]) -> Path:
+    """Return the state directory of a lab without creating it.
 
     Raises:
-        LabError: A name is none, or the directory is that of a real cluster.
+        LabError: A name is invalid, or the directory belongs to a cluster that is not a lab.
     """
     if not all(_NAME.fullmatch(word) for word in (name, *hosts)) or len(set(hosts)) < len(hosts) or not hosts:
         raise LabError(
-            f"a lab cannot be called {name} with hosts {', '.join(hosts)}",
-            hint="names are of small letters, digits and dashes, at most 32, and each host has its own",
+            f"invalid names: lab {name or '(empty)'}, hosts {', '.join(hosts) or '(none)'}",
+            hint="use at most 32 lower-case letters, digits and dashes, and a different name for each host",
         )
     directory = paths.states() / name
-    if directory.is_dir() and not (directory / _MARK).exists() and any(directory.iterdir()):
+    if directory.is_dir() and not (directory / _MARKER).exists() and any(directory.iterdir()):
         raise LabError(
             f"{name} is the name of a cluster that is not a lab",
-            context=(f"its state lies in {directory}",),
-            hint="take another name for the lab",
+            context=(f"its state directory is {directory}",),
+            hint="choose another name for the lab",
         )
     return directory
 
 
-def plan_engine(*, minimal: bool = False) -> engine.Plan:
-    """What has to be installed and started before a lab can be made; nothing is changed.
+def plan_engine() -> engine.Plan:
+    """Plan what to install and start before a lab can be created. Makes no changes.
 
     Raises:
-        LabError: It cannot be done from here.
+        LabError: This process cannot do it.
     """
-    return engine.plan(engine.examine(image=image.archive(minimal=minimal).exists()))
+    return engine.plan(engine.examine(image=image.archive().exists()))
 
 
-def prepare(*, minimal: bool = False, assume_yes: bool = False) -> DockerClient:
-    """Have a container engine run, after showing what has to be done for it and asking; the caller closes the client.
+def prepare(*, assume_yes: bool = False) -> DockerClient:
+    """Make sure that Docker is running, after a confirmation if something changes; the caller closes the client.
 
     Raises:
-        LabError: It cannot be done from here, or the user said no.
+        LabError: This process cannot do it, or the user declined.
     """
     with engine.lock():
-        return _engine(minimal=minimal, assume_yes=assume_yes)
+        return _engine(assume_yes=assume_yes)
 
 
-def _engine(*, minimal: bool, assume_yes: bool) -> DockerClient:
-    decided = plan_engine(minimal=minimal)
-    if decided.changes:
-        console.line("The lab needs a container engine. To be done on this machine:")
-        for sentence in decided.sentences():
+def _engine(*, assume_yes: bool) -> DockerClient:
+    plan = plan_engine()
+    if plan.changes:
+        console.line("The lab needs Docker. Changes to this machine:")
+        for sentence in plan.sentences():
             console.line(f"  {sentence}")
-        if not console.confirm("Go on?", assume_yes=assume_yes):
-            raise LabError("nothing was changed: the lab needs a container engine", command=paths.command("up"))
-    with console.phase("Container engine") as phase:
-        client = engine.ensure(decided)
-        phase.note(f"Docker {client.version()['Version']}, {decided.start.value}")
+        if not console.confirm("Continue?", assume_yes=assume_yes):
+            raise LabError("the lab needs Docker; nothing was changed", command=paths.command("up"))
+    with console.phase("Docker") as phase:
+        client = engine.ensure(plan)
+        phase.note(f"version {client.version()['Version']}, {plan.start.value}")
     return client
 
 
@@ -202,27 +193,27 @@ def _containers(client: DockerClient, name: str) -> list[Container]:
     )
 
 
-def _agrees(name: str, found: dict[str, Container], *, hosts: Sequence[str], bundle: Path) -> None:
-    extra = sorted(set(found) - set(hosts))
+def _refuse_differences(name: str, containers: dict[str, Container], *, hosts: Sequence[str], bundle: Path) -> None:
+    """Refuse to change a lab that has other hosts or another bundle."""
+    extra = sorted(set(containers) - set(hosts))
     sources = {
         mount["Source"]
-        for one in found.values()
-        for mount in one.attrs["Mounts"]
+        for container in containers.values()
+        for mount in container.attrs["Mounts"]
         if mount["Destination"] == docker_host.BUNDLE
     }
     other = sorted(sources - {str(bundle.resolve())})
     if extra or other:
         raise LabError(
-            f"the lab {name} is there with other {'hosts' if extra else 'contents'}",
-            context=(f"it also has {', '.join(extra)}",)
-            if extra
-            else (f"its hosts see the bundle {', '.join(other)}",),
+            f"lab {name} already exists with {'other hosts' if extra else 'another bundle'}",
+            context=(f"additional hosts: {', '.join(extra)}",) if extra else (f"its bundle: {', '.join(other)}",),
+            hint="remove it first, or choose another name with --name",
             command=paths.command("down", "--name", name),
         )
 
 
-def _places(client: DockerClient, name: str, hosts: Sequence[str]) -> dict[str, docker_host.Place]:
-    """Where each host is, after making the networks that are missing."""
+def _ensure_networks(client: DockerClient, name: str, hosts: Sequence[str]) -> dict[str, docker_host.HostNetwork]:
+    """Create the missing networks and return the network of each host."""
     found = {
         network.name: network for network in client.networks.list(filters={"label": f"{docker_host.LABEL}={name}"})
     }
@@ -236,40 +227,45 @@ def _places(client: DockerClient, name: str, hosts: Sequence[str]) -> dict[str, 
             ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=str(subnet), gateway=str(subnet[1]))]),
         )
         found[full].reload()
-    places = {}
+    result = {}
     for host in hosts:
         network = found[docker_host.full_name(name, host)]
         subnet = IPv4Network(network.attrs["IPAM"]["Config"][0]["Subnet"])
-        places[host] = docker_host.Place(network, address=str(subnet[_PLACE]), gateway=str(subnet[1]))
-    return places
+        result[host] = docker_host.HostNetwork(network, address=str(subnet[_HOST_INDEX]), gateway=str(subnet[1]))
+    return result
 
 
-def _prove(name: str, containers: Sequence[Container]) -> None:
-    """Show that the hosts are cut off from each other and that every node reaches the hub."""
+def _verify_network(name: str, containers: Sequence[Container]) -> None:
+    """Check that the hosts are isolated from each other and that every node reaches the hub.
+
+    Raises:
+        LabError: A host reaches another one, or a node does not reach the hub.
+    """
     hosts = {
         container.labels[docker_host.HOST]: (container, docker_host.address_of(container)) for container in containers
     }
     hub, *nodes = containers
-    told = [(node.labels[docker_host.HOST], node, docker_host.gateway_of(node)) for node in nodes]
-    with ThreadPoolExecutor(1) as beside:
-        reached = beside.submit(isolation.prove_hub, hub, told, port=docker_host.HUB_PORT)
-        crossings = isolation.crossings(hosts)
-    reached.result()
-    if crossings:
-        # An engine that manages no firewall (`iptables: false`) forwards between its bridges.
-        isolation.cut(name, [docker_host.bridge_of(container) for container in containers])
-        if pairs := isolation.crossings(hosts):
+    senders = [isolation.Node(node.labels[docker_host.HOST], node, docker_host.gateway_of(node)) for node in nodes]
+    with ThreadPoolExecutor(1) as executor:
+        reachable = executor.submit(isolation.check_hub_reachable, hub, senders, port=docker_host.HUB_PORT)
+        leaks = isolation.leaks(hosts)
+    reachable.result()
+    if leaks:
+        # Docker forwards between its bridges if it does not manage the firewall (`iptables: false`).
+        isolation.block(name, [docker_host.bridge_of(container) for container in containers])
+        if pairs := isolation.leaks(hosts):
             raise LabError(
-                "the hosts reach each other's networks, and are meant to meet through the VPN alone",
+                "the hosts reach each other directly; they must reach each other through the VPN only",
                 context=[f"{one} reaches {other}" for one, other in pairs],
+                hint="another firewall rule accepts packets between Docker's bridges",
                 command="iptables --list FORWARD --verbose --numeric",
             )
 
 
-def _look(client: DockerClient, name: str, *, reasons: tuple[str, ...] = ()) -> LabState:
+def _state(client: DockerClient, name: str) -> LabState:
     directory = paths.states() / name
 
-    def seen(container: Container) -> Host:
+    def host(container: Container) -> Host:
         container.reload()
         runs = container.status == "running"
         return Host(
@@ -284,8 +280,8 @@ def _look(client: DockerClient, name: str, *, reasons: tuple[str, ...] = ()) -> 
         )
 
     with ThreadPoolExecutor() as pool:
-        hosts = tuple(pool.map(seen, _containers(client, name)))
-    return LabState(name, directory, directory / "hosts.yaml", directory / "ssh" / "id_ed25519", hosts, reasons)
+        hosts = tuple(pool.map(host, _containers(client, name)))
+    return LabState(name, directory, directory / "hosts.yaml", directory / "ssh" / "id_ed25519", hosts)
 
 
 def _write_inventory(state: LabState) -> None:
@@ -303,13 +299,13 @@ def _write_inventory(state: LabState) -> None:
             "bundle": docker_host.BUNDLE,
         }
         if host is not hub:
-            # No route leads from this host to the hub's own address; its gateway relays the one port.
+            # This host has no route to the hub's address; its gateway relays the port.
             entry["hub"] = {"endpoint": host.gateway, "port": docker_host.HUB_PORT}
         hosts.append(entry)
     writer = YAML()
     writer.width = 120
     with state.inventory.open("w", encoding="utf-8") as file:
-        file.write(f"# Throw-away hosts on this machine; removed by: {paths.command('down', '--name', state.name)}\n")
+        file.write(f"# Hosts of a lab on this machine. To remove them: {paths.command('down', '--name', state.name)}\n")
         writer.dump(
             {"cluster": state.name, "hub": {"endpoint": hub.address, "port": docker_host.HUB_PORT}, "hosts": hosts},
             file,
@@ -325,74 +321,47 @@ def _labs(client: DockerClient) -> list[str]:
 
 
 def labs() -> list[str]:
-    """The names of all labs on this machine.
+    """Return the names of all labs on this machine.
 
     Raises:
-        LabError: No container engine answers.
+        LabError: No Docker engine answers.
     """
     with contextlib.closing(engine.connect()) as client:
         return _labs(client)
 
 
 @contextlib.contextmanager
-def _known(name: str) -> Iterator[DockerClient]:
-    """A client of the engine, after making sure that there is such a lab, be it only its state directory."""
-    with contextlib.closing(engine.connect()) as client, engine.refusals():
-        there = _labs(client)
-        if name not in there and not (paths.states() / name / _MARK).exists():
+def _existing(name: str) -> Iterator[DockerClient]:
+    """Yield a client of the engine if the lab exists, even if only its state directory is left.
+
+    Raises:
+        LabError: There is no such lab.
+    """
+    with contextlib.closing(engine.connect()) as client, engine.errors():
+        existing = _labs(client)
+        if name not in existing and not (paths.states() / name / _MARKER).exists():
             raise LabError(
                 f"there is no lab {name}",
-                context=(f"labs on this machine: {', '.join(there) if there else 'none'}",),
-                command=paths.command("status", "--name", there[0]) if there else paths.command("up"),
+                context=(f"labs on this machine: {', '.join(existing) if existing else 'none'}",),
+                command=paths.command("status", "--name", existing[0]) if existing else paths.command("up"),
             )
         yield client
 
 
 def status(name: str) -> LabState:
-    """How a lab's hosts are.
+    """Return the state of a lab.
 
     Raises:
         LabError: There is no such lab.
     """
-    with _known(name) as client:
-        return _look(client, name)
-
-
-def _one(client: DockerClient, name: str, host: str) -> Container:
-    found = {container.labels[docker_host.HOST]: container for container in _containers(client, name)}
-    if host not in found:
-        raise LabError(f"the lab {name} has no host {host}", context=(f"it has {', '.join(found)}",))
-    return found[host]
-
-
-def kill(name: str, host: str) -> None:
-    """Take a host down at once, as a pulled plug does.
-
-    Raises:
-        LabError: There is no such lab or host.
-    """
-    with _known(name) as client:
-        container = _one(client, name, host)
-        if container.status == "running":
-            container.kill()
-
-
-def start(name: str, host: str) -> None:
-    """Boot a host that is down, and wait until it is up; it has the same addresses, keys and disks as before.
-
-    Raises:
-        LabError: There is no such lab or host, or it does not come up.
-    """
-    with _known(name) as client:
-        container = _one(client, name, host)
-        container.start()
-        docker_host.wait(container)
+    with _existing(name) as client:
+        return _state(client, name)
 
 
 def down(name: str) -> list[str]:
-    """Remove a lab: its containers with their volumes, its networks, its state directory; nothing without its label.
+    """Remove a lab: its containers with their volumes, its networks and its state directory.
 
-    An engine that `up` started is stopped with the last lab, unless others use it.
+    With the last lab, stop a Docker engine that `up` started, unless it has other containers or networks.
 
     Returns:
         What was removed, one line each.
@@ -400,7 +369,7 @@ def down(name: str) -> list[str]:
     Raises:
         LabError: There is no such lab.
     """
-    with engine.lock(), _known(name) as client:
+    with engine.lock(), _existing(name) as client:
         removed: list[str] = []
         containers = _containers(client, name)
         with ThreadPoolExecutor() as pool:
@@ -409,13 +378,13 @@ def down(name: str) -> list[str]:
         for network in client.networks.list(filters={"label": f"{docker_host.LABEL}={name}"}):
             network.remove()
             removed.append(f"network {network.name}")
-        if count := isolation.mend(name):
+        if count := isolation.unblock(name):
             removed.append(f"{count} firewall rules between its networks")
         directory = paths.states() / name
-        if (directory / _MARK).exists():
+        if (directory / _MARKER).exists():
             shutil.rmtree(directory)
             removed.append(f"state directory {directory}")
         if not _labs(client):
-            removed += host_state.restore_settings()
+            removed += host_state.restore_sysctls()
             removed += engine.release(client)
     return removed

@@ -1,4 +1,4 @@
-"""Proof that hosts are cut off from each other and that the nodes can reach the hub's one port."""
+"""Checks that a lab's hosts cannot reach each other directly, and that every node reaches the hub's port."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from maas import process
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
     from docker.models.containers import Container
 
-# Each host tries the others' addresses in two ways; what answers is printed. A refused connection is an answer too.
-_TRY = """
+# Runs on a host: prints which of the other addresses answer a ping or a TCP connection. A refused connection counts as
+# an answer.
+_REACH = """
 import json, socket, subprocess, sys
 others = sys.argv[1:]
 pings = [subprocess.Popen(["ping", "-c1", "-W1", o], stdout=-3, stderr=-3) for o in others]
@@ -33,16 +35,17 @@ def answers(other):
 print(json.dumps([o for o, p in zip(others, pings) if answers(o) or p.wait() == 0]))
 """
 
-# Status 3 says that somebody listens on the UDP port.
-_TAKEN = """
+# Runs on the hub: ends with status 3 if a program listens on the UDP port.
+_LISTENING = 3
+_IS_LISTENING = f"""
 import errno, socket, sys
 try:
     socket.socket(socket.AF_INET, socket.SOCK_DGRAM).bind(("", int(sys.argv[1])))
 except OSError as e:
-    sys.exit(3 if e.errno == errno.EADDRINUSE else 1)
+    sys.exit({_LISTENING} if e.errno == errno.EADDRINUSE else 1)
 """
 
-# An echo on the hub's port until every node was answered.
+# Runs on the hub: echoes datagrams until every node got an answer.
 _ECHO = """
 import socket, sys, time
 end = time.monotonic() + 10
@@ -79,14 +82,29 @@ sys.exit(1)
 """
 
 
+@dataclass(frozen=True)
+class Node:
+    """A node that has to reach the hub.
+
+    Attributes:
+        name: Its name.
+        container: Its container.
+        hub: The address at which it reaches the hub.
+    """
+
+    name: str
+    container: Container
+    hub: str
+
+
 def _python(container: Container, program: str, *arguments: str) -> tuple[int | None, str]:
     done = container.exec_run(["python3", "-c", program, *arguments], stderr=False)
-    # A stream comes only when one is asked for, which the stub does not say.
+    # The output is a stream only if one is requested, which the stub does not say.
     return done.exit_code, cast("bytes", done.output).decode().strip()
 
 
-def crossings(hosts: Mapping[str, tuple[Container, str]]) -> list[tuple[str, str]]:
-    """Pairs of hosts of which the first reaches the second at its own address, which none should.
+def leaks(hosts: Mapping[str, tuple[Container, str]]) -> list[tuple[str, str]]:
+    """Return the pairs of hosts whose first one reaches the second one at its own address. There should be none.
 
     Args:
         hosts: Container and address of each host, by name.
@@ -96,42 +114,42 @@ def crossings(hosts: Mapping[str, tuple[Container, str]]) -> list[tuple[str, str
         others = {address: other for other, (_, address) in hosts.items() if other != name}
         if not others:
             return []
-        _, answer = _python(hosts[name][0], _TRY, *others)
+        _, answer = _python(hosts[name][0], _REACH, *others)
         return [(name, others[address]) for address in json.loads(answer)]
 
     with ThreadPoolExecutor() as pool:
         return [pair for pairs in pool.map(reached, hosts) for pair in pairs]
 
 
-def prove_hub(hub: Container, nodes: Sequence[tuple[str, Container, str]], *, port: int) -> bool:
-    """Show that each node reaches the hub's UDP port at the address it was told, and gets an answer.
+def check_hub_reachable(hub: Container, nodes: Sequence[Node], *, port: int) -> bool:
+    """Check that each node sends to the hub's UDP port and gets an answer.
 
     Args:
         hub: The container of the hub.
-        nodes: Name, container and told address of each node.
+        nodes: The nodes.
         port: The hub's port.
 
     Returns:
-        False where it could not be tried because the hub itself is listening already.
+        False if the check was not possible because the VPN server listens on the port already.
 
     Raises:
         LabError: A node gets no answer.
     """
     if not nodes:
         return True
-    taken, _ = _python(hub, _TAKEN, str(port))
-    if taken == 3:  # noqa: PLR2004 - the status that the program above gives a meaning
+    status, _ = _python(hub, _IS_LISTENING, str(port))
+    if status == _LISTENING:
         return False
     with ThreadPoolExecutor() as pool:
-        echo = pool.submit(_python, hub, _ECHO, str(port), *(name for name, _, _ in nodes))
-        sent = [pool.submit(_python, node, _SEND, address, str(port), name) for name, node, address in nodes]
+        echo = pool.submit(_python, hub, _ECHO, str(port), *(node.name for node in nodes))
+        sent = [pool.submit(_python, node.container, _SEND, node.hub, str(port), node.name) for node in nodes]
         echo.result()
-        silent = [name for (name, _, _), future in zip(nodes, sent, strict=True) if future.result()[0] != 0]
+        silent = [node.name for node, future in zip(nodes, sent, strict=True) if future.result()[0] != 0]
     if silent:
         raise LabError(
-            f"{' and '.join(silent)} cannot reach UDP port {port} of the hub at the gateway of their own network",
-            hint="the engine publishes the port through its userland proxy; see whether it was turned off "
-            "(userland-proxy in /etc/docker/daemon.json) or a firewall drops what comes in from its bridges",
+            f"{' and '.join(silent)} cannot reach UDP port {port} of the hub at the gateway of their network",
+            hint="Docker publishes the port through its userland proxy; check that it is enabled (userland-proxy in "
+            "/etc/docker/daemon.json) and that no firewall drops packets from Docker's bridges",
         )
     return True
 
@@ -140,31 +158,31 @@ def _comment(lab: str) -> str:
     return f"maas.lab={lab}"
 
 
-def cut(lab: str, bridges: Sequence[str]) -> None:
-    """Drop what the machine would forward between the lab's bridges, where the engine does not see to it.
+def block(lab: str, bridges: Sequence[str]) -> None:
+    """Drop packets that the machine would forward between the lab's bridges, where Docker does not do so itself.
 
     Args:
-        lab: The lab, by whose name `mend` finds the rules again.
+        lab: The lab, by whose name `unblock` finds the rules.
         bridges: Names of the bridges' interfaces.
     """
     for one in bridges:
         for other in bridges:
             if one != other:
                 between = ["--in-interface", one, "--out-interface", other]
-                mark = ["--match", "comment", "--comment", _comment(lab)]
-                process.run(["iptables", "--wait", "--insert", "FORWARD", *between, *mark, "--jump", "DROP"])
+                comment = ["--match", "comment", "--comment", _comment(lab)]
+                process.run(["iptables", "--wait", "--insert", "FORWARD", *between, *comment, "--jump", "DROP"])
 
 
 def rules_of(lab: str, saved: str) -> list[list[str]]:
-    """The arguments that delete each rule that `cut` made for a lab, from the output of `iptables-save`."""
+    """Return the arguments that delete each rule that `block` added for a lab, from the output of `iptables-save`."""
     found = [shlex.split(line) for line in saved.splitlines() if line.startswith("-A FORWARD")]
     return [["-D", *words[1:]] for words in found if _comment(lab) in words]
 
 
-def mend(lab: str) -> int:
-    """Remove the rules that `cut` made for a lab; returns how many there were."""
+def unblock(lab: str) -> int:
+    """Remove the rules that `block` added for a lab and return their number."""
     if os.geteuid() != 0 or shutil.which("iptables-save") is None:
-        return 0  # then `cut` cannot have made any
+        return 0  # `block` cannot have added any
     rules = rules_of(lab, process.run(["iptables-save", "--table", "filter"]).stdout)
     for rule in rules:
         process.run(["iptables", "--wait", *rule])

@@ -1,4 +1,4 @@
-"""Which addresses the lab's networks get: none that this machine already knows a way to."""
+"""Choose the subnets of the lab's networks: none that this machine already has a route to."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _PREFIX = 24
 
 
 def pick(taken: Iterable[IPv4Network], *, count: int) -> list[IPv4Network]:
-    """The first free networks of 254 addresses.
+    """Return the first free networks of 254 addresses.
 
     Args:
-        taken: Networks that must not be touched.
-        count: How many are wanted.
+        taken: Networks that must not overlap the result.
+        count: Number of networks.
 
     Raises:
-        LabError: There are not so many.
+        LabError: There are not enough.
     """
     avoid = list(taken)
     free: list[IPv4Network] = []
@@ -40,21 +40,21 @@ def pick(taken: Iterable[IPv4Network], *, count: int) -> list[IPv4Network]:
             if not any(candidate.overlaps(network) for network in avoid):
                 free.append(candidate)
     raise LabError(
-        f"no {count} networks are free for the lab's hosts",
-        context=(f"looked for /{_PREFIX} in {' and '.join(map(str, _POOLS))}",),
-        hint="every one overlaps a route of this machine or a network of the container engine",
+        f"fewer than {count} networks are free for the lab's hosts",
+        context=(f"searched for /{_PREFIX} in {' and '.join(map(str, _POOLS))}",),
+        hint="all others overlap a route of this machine or a Docker network; remove one of those",
         command="ip route show table all",
     )
 
 
 def routed(routes: str) -> set[IPv4Network]:
-    """The networks in the output of `ip -json -4 route show table all`, without the default route."""
+    """Return the networks in the output of `ip -json -4 route show table all`, without the default route."""
     found = {entry["dst"] for entry in json.loads(routes or "[]")} - {"default"}
     return {ipaddress.IPv4Network(destination, strict=False) for destination in found if ":" not in destination}
 
 
 def taken(client: DockerClient) -> set[IPv4Network]:
-    """Every network that this machine or its container engine knows now."""
+    """Return the networks that this machine has a route to or that Docker has created."""
     known = routed(process.run(["ip", "-json", "-4", "route", "show", "table", "all"]).stdout)
     for network in client.networks.list():
         for pool in network.attrs["IPAM"]["Config"] or ():

@@ -1,4 +1,4 @@
-"""From what a machine has to how a host runs on it."""
+"""The options of a host's container follow from the machine."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from maas.errors import LabError
-from maas.lab.container_options import INOTIFY, KMSG, TUN, Cgroup, Machine, cgroup_of, decide, nameservers_of
+from maas.lab.container_options import INOTIFY, KMSG, TUN, Cgroup, MachineFacts, cgroup_of, choose, nameservers_of
 
-SERVER = Machine(
+SERVER = MachineFacts(
     cgroup=Cgroup.V2,
     missing=frozenset(),
     devices=frozenset({TUN, KMSG}),
@@ -57,51 +57,51 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("machine", "expected"), TABLE)
-def test_the_machine_decides_how_its_hosts_run(machine: Machine, expected: dict[str, object]) -> None:
-    chosen = decide(machine)
+def test_the_machine_decides_how_its_hosts_run(machine: MachineFacts, expected: dict[str, object]) -> None:
+    chosen = choose(machine)
     assert {name: getattr(chosen, name) for name in expected} == expected
 
 
 SENTENCES = [
     (SERVER, "hosts run privileged"),
     (SERVER, "control groups are v2"),
-    (SERVER, "kernel modules, read-only"),
-    (SMALL_VM, "all capabilities but SYS_RESOURCE"),
-    (SMALL_VM, "v1 with an empty v2 beside it"),
+    (SERVER, "kernel modules read-only"),
+    (SMALL_VM, "all capabilities except SYS_RESOURCE"),
+    (SMALL_VM, "v1 with an empty v2 hierarchy"),
     (SMALL_VM, "cgroupfs"),
     (SMALL_VM, "no loadable modules"),
-    (SMALL_VM, "raise fs.inotify.max_user_instances to 1024"),
-    (replace(SMALL_VM, root=False), "only root could raise fs.inotify.max_user_instances"),
+    (SMALL_VM, "set fs.inotify.max_user_instances to 1024"),
+    (replace(SMALL_VM, root=False), "only root can set fs.inotify.max_user_instances"),
     (replace(SMALL_VM, devices=frozenset({TUN})), "has no /dev/kmsg"),
-    (replace(SERVER, nameservers=()), "not on loopback"),
+    (replace(SERVER, nameservers=()), "are on loopback"),
 ]
 
 
 @pytest.mark.parametrize(("machine", "words"), SENTENCES)
-def test_every_choice_is_said_with_its_reason(machine: Machine, words: str) -> None:
-    assert [reason for reason in decide(machine).reasons if words in reason]
+def test_every_choice_is_said_with_its_reason(machine: MachineFacts, words: str) -> None:
+    assert [reason for reason in choose(machine).reasons if words in reason]
 
 
 def test_a_limit_that_is_high_enough_is_left_alone() -> None:
     one = next(iter(INOTIFY))
     machine = replace(SMALL_VM, inotify={**INOTIFY, one: INOTIFY[one] * 2})
-    assert decide(machine).sysctls == {}
+    assert choose(machine).sysctls == {}
 
 
 def test_hosts_have_run_and_tmp_in_memory_whatever_the_machine() -> None:
-    assert decide(SERVER).tmpfs == decide(SMALL_VM).tmpfs == {"/run": "exec", "/tmp": "exec", "/run/lock": ""}  # noqa: S108
+    assert choose(SERVER).tmpfs == choose(SMALL_VM).tmpfs == {"/run": "exec", "/tmp": "exec", "/run/lock": ""}  # noqa: S108
 
 
 def test_a_machine_without_tun_is_refused_before_anything_is_made() -> None:
     with pytest.raises(LabError, match="/dev/net/tun") as caught:
-        decide(replace(SMALL_VM, devices=frozenset({KMSG})))
+        choose(replace(SMALL_VM, devices=frozenset({KMSG})))
     assert caught.value.command == "modprobe tun"
 
 
 @pytest.mark.parametrize("capability", ["SYS_ADMIN", "NET_ADMIN"])
 def test_a_machine_that_is_itself_confined_is_refused(capability: str) -> None:
     with pytest.raises(LabError, match=capability):
-        decide(replace(SERVER, missing=frozenset({capability, "SYS_TIME"})))
+        choose(replace(SERVER, missing=frozenset({capability, "SYS_TIME"})))
 
 
 V1 = """\

@@ -32,13 +32,15 @@ BARE = Facts(
 READY = replace(BARE, answers=True, reason="", dockerd=True, firewall=(), mmdebstrap=True, image=True)
 
 TABLE = [
-    pytest.param(READY, Plan((), Start.RUNS, None), id="runs"),
-    pytest.param(replace(READY, distribution="fedora", root=False), Plan((), Start.RUNS, None), id="runs-anywhere"),
+    pytest.param(READY, Plan((), Start.RUNNING, None), id="runs"),
+    pytest.param(replace(READY, distribution="fedora", root=False), Plan((), Start.RUNNING, None), id="runs-anywhere"),
     pytest.param(
-        replace(READY, image=False, mmdebstrap=False), Plan(("mmdebstrap",), Start.RUNS, None), id="runs-without-image"
+        replace(READY, image=False, mmdebstrap=False),
+        Plan(("mmdebstrap",), Start.RUNNING, None),
+        id="runs-without-image",
     ),
     pytest.param(
-        BARE, Plan(("docker.io", "iptables", "nftables", "mmdebstrap"), Start.BY_HAND, "overlay2"), id="bare-no-init"
+        BARE, Plan(("docker.io", "iptables", "nftables", "mmdebstrap"), Start.PROCESS, "overlay2"), id="bare-no-init"
     ),
     pytest.param(
         replace(BARE, systemd=True, distribution="ubuntu"),
@@ -49,11 +51,11 @@ TABLE = [
         replace(READY, answers=False, systemd=True), Plan((), Start.SYSTEMD, None), id="stopped-under-systemd"
     ),
     pytest.param(
-        replace(READY, answers=False, file_system="overlayfs"), Plan((), Start.BY_HAND, None), id="disk-is-an-overlay"
+        replace(READY, answers=False, file_system="overlayfs"), Plan((), Start.PROCESS, None), id="disk-is-an-overlay"
     ),
     pytest.param(
         replace(READY, answers=False, firewall=("nftables",), distribution="arch"),
-        Plan((), Start.BY_HAND, "overlay2"),
+        Plan((), Start.PROCESS, "overlay2"),
         id="no-apt",
     ),
 ]
@@ -74,7 +76,7 @@ def test_the_plan_names_the_packages_and_how_the_engine_is_started() -> None:
     assert "docker.io, iptables, nftables, mmdebstrap" in install
     assert "no init system" in start
     assert "/var/lib/docker" in start
-    assert "`down` stops it again" in start
+    assert "`down` stops it" in start
 
 
 def test_starting_by_systemd_says_so() -> None:
@@ -82,13 +84,13 @@ def test_starting_by_systemd_says_so() -> None:
 
 
 def test_a_user_who_is_not_root_is_told_the_command_to_install_with() -> None:
-    with pytest.raises(LabError, match="only root may install") as caught:
+    with pytest.raises(LabError, match="only root can install") as caught:
         plan(replace(BARE, root=False))
     assert caught.value.command == "sudo apt-get install --yes docker.io mmdebstrap"
 
 
 def test_a_user_who_is_not_root_is_told_how_to_start_an_engine_that_is_there() -> None:
-    with pytest.raises(LabError, match="only root may start") as caught:
+    with pytest.raises(LabError, match="only root can start") as caught:
         plan(replace(READY, answers=False, reason="Permission denied", root=False, systemd=True))
     assert caught.value.command == "sudo systemctl start docker"
     assert "group docker" in (caught.value.hint or "")
@@ -98,7 +100,7 @@ def test_a_user_who_is_not_root_is_told_how_to_start_an_engine_that_is_there() -
 def test_a_distribution_without_apt_is_told_what_to_install_in_its_own_way() -> None:
     with pytest.raises(LabError, match="Debian and Ubuntu only") as caught:
         plan(replace(BARE, distribution="fedora"))
-    assert "this system calls itself fedora" in caught.value.context
+    assert "the distribution of this machine is fedora" in caught.value.context
 
 
 @dataclass
@@ -131,7 +133,7 @@ def test_an_engine_that_others_use_or_started_is_not_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, started: bool, there: Engine
 ) -> None:
     note = tmp_path / "engine-before.json"
-    monkeypatch.setattr(engine, "_BEFORE", note)
+    monkeypatch.setattr(engine, "_SNAPSHOT", note)
     if started:
         note.write_text("{}", encoding="utf-8")
     # Stopping would fail on this stand-in, which has no close().
@@ -150,9 +152,9 @@ def test_a_process_that_took_over_the_daemons_number_is_not_taken_for_it(
 
 
 def test_what_the_engine_refuses_is_told_in_its_own_words() -> None:
-    with pytest.raises(LabError, match="port is already allocated"), engine.refusals():
+    with pytest.raises(LabError, match="port is already allocated"), engine.errors():
         raise docker.errors.APIError("500 Server Error", explanation="port is already allocated")
-    with pytest.raises(LabError, match="went away"), engine.refusals():
+    with pytest.raises(LabError, match="was lost"), engine.errors():
         raise requests.exceptions.ConnectionError("Connection aborted")
 
 

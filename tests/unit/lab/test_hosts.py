@@ -45,7 +45,7 @@ def states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_inventory_of_a_lab_is_one_that_bootstrap_accepts(states: Path) -> None:
     directory = paths.state("t")
-    key = ssh_key.opener(directory)
+    key = ssh_key.login_key(directory)
     state = LabState("t", directory, directory / "hosts.yaml", key, (HOST, NODE))
     hosts._write_inventory(state)
     read = inventory.load(states / "t" / "hosts.yaml")
@@ -61,21 +61,21 @@ def test_the_inventory_of_a_lab_is_one_that_bootstrap_accepts(states: Path) -> N
 
 def test_the_key_of_a_lab_is_made_once_and_is_for_its_owner_only() -> None:
     directory = paths.state("t")
-    key = ssh_key.opener(directory)
+    key = ssh_key.login_key(directory)
     content = key.read_bytes()
-    assert ssh_key.opener(directory) == key
+    assert ssh_key.login_key(directory) == key
     assert key.read_bytes() == content
     assert key.stat().st_mode & 0o777 == 0o600
     assert key.parent.stat().st_mode & 0o777 == 0o700
 
 
 def test_fingerprints_are_those_that_openssh_shows(tmp_path: Path) -> None:
-    _, public = ssh_key.new()
-    (tmp_path / "key.pub").write_text(public, encoding="ascii")
+    _, public = ssh_key.generate()
+    (tmp_path / "key.pub").write_text(f"{public.kind} {public.data}", encoding="ascii")
     shown = subprocess.run(
         ["ssh-keygen", "-lf", str(tmp_path / "key.pub")], capture_output=True, text=True, check=True
     ).stdout
-    assert ssh_key.fingerprint(public) == shown.split()[1]
+    assert public.fingerprint == shown.split()[1]
 
 
 @pytest.mark.parametrize(
@@ -92,18 +92,18 @@ def test_fingerprints_are_those_that_openssh_shows(tmp_path: Path) -> None:
     ],
 )
 def test_names_that_no_host_could_have_are_refused(name: str, names: list[str]) -> None:
-    with pytest.raises(LabError, match="cannot be called"):
-        hosts._available(name, names)
+    with pytest.raises(LabError, match="invalid names"):
+        hosts._check_name(name, names)
 
 
 def test_a_directory_of_a_real_cluster_is_refused_and_that_of_a_lab_is_not() -> None:
     directory = paths.state("t")
-    assert hosts._available("t", ["master"]) == directory
+    assert hosts._check_name("t", ["master"]) == directory
     (directory / "ca.key").write_text("precious", encoding="utf-8")
     with pytest.raises(LabError, match="is not a lab"):
-        hosts._available("t", ["master"])
+        hosts._check_name("t", ["master"])
     (directory / "throw-away").touch()
-    assert hosts._available("t", ["master"]) == directory
+    assert hosts._check_name("t", ["master"]) == directory
 
 
 def test_a_missing_bundle_is_said_before_an_engine_is_looked_for(tmp_path: Path) -> None:

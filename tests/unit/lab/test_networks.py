@@ -36,7 +36,7 @@ def test_a_vpn_that_takes_all_of_172_16_moves_the_lab_elsewhere() -> None:
 
 
 def test_no_free_network_is_an_error_that_shows_where_to_look() -> None:
-    with pytest.raises(LabError, match="no 1 networks are free") as caught:
+    with pytest.raises(LabError, match="fewer than 1 networks are free") as caught:
         pick([IPv4Network("172.16.0.0/12"), IPv4Network("10.0.0.0/8")], count=1)
     assert caught.value.command == "ip route show table all"
 
