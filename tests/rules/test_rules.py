@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SOURCES = rules.load(CHART)
 HEADINGS = ["Confirm", "Fix", "Silence"]
 PAGES = sorted(set(RUNBOOKS.glob("*.md")) - {RUNBOOKS / "README.md"})
+VALUES = re.findall(r"^\| `([^`]+)`", (RUNBOOKS.parent / "values.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
 
 
 def rendered(kind: str) -> Iterator[dict[str, Any]]:
@@ -152,13 +153,13 @@ def test_the_index_of_runbooks_lists_the_alerts_of_every_file_of_rules() -> None
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.stem))
-def test_a_runbook_names_only_alerts_and_thresholds_that_exist(page: Path) -> None:
+def test_a_runbook_names_only_alerts_and_values_that_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     known = {rule["alert"] for rule in rendered("alert")}
-    thresholds = {name for source in SOURCES for name in source.thresholds}
-    assert set(re.findall(r"rules\.thresholds\.(\w+)", text)) <= thresholds
-    assert set(re.findall(r"rules\.alerts\.(\w+)", text)) <= known
-    assert set(re.findall(r"\]\((\w+)\.md\)", text)) <= known
+    assert set(re.findall(r"\]\((\w+)\.md\)", text)) | set(re.findall(r"rules\.alerts\.(\w+)", text)) <= known
+    for path in re.findall(r"`((?:calico|global|kube-prometheus|restaurant)\.[\w.]+)", text):
+        # A path in a value that is free-form, such as rules.alerts.NAME.for, is longer than the value's.
+        assert any(f"{path}.".startswith(f"{value}.") or value.startswith(f"{path}.") for value in VALUES), path
 
 
 def test_the_condition_of_a_group_is_a_value() -> None:
