@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from maas.dashboards import shared_panels
-from maas.dashboards.model import Dashboard, Variable
+from maas.dashboards.model import Dashboard, instances
 from maas.dashboards.panels import (
     ANY_IS_BAD,
     AVAILABILITY,
     ERRORS,
     NONE_IS_BAD,
-    UTILISATION,
+    UTILIZATION,
     Panel,
     Query,
     Row,
@@ -18,12 +18,7 @@ from maas.dashboards.panels import (
     lines,
     number,
 )
-
-
-def _instance(job: str) -> Variable:
-    return Variable(
-        "instance", "Instance", f'label_values(up{{cluster=~"$cluster", job="{job}"}}, instance)', several=True
-    )
+from maas.dashboards.promql import quantile, rate
 
 
 def _requests(kind: str, verb: str) -> tuple[Row | Panel, ...]:
@@ -79,7 +74,7 @@ API_SERVER = Dashboard(
     name="api-server",
     title="API server",
     description="Does the API server answer, in time, and how much of its error budget is left?",
-    variables=(_instance("apiserver"),),
+    variables=(instances("apiserver"),),
     content=(
         Row("Objectives"),
         shared_panels.up("apiserver", what="the API server"),
@@ -143,7 +138,7 @@ API_SERVER = Dashboard(
         ),
         *_requests("Reads", "read"),
         *_requests("Writes", "write"),
-        Row("Fairness and watches"),
+        Row("Fairness and watches", width=8),
         lines(
             "Waiting requests",
             "Requests that wait for a seat, by priority level; waiting for long means that clients are throttled.",
@@ -153,7 +148,6 @@ API_SERVER = Dashboard(
                 '{cluster=~"$cluster", job="apiserver", instance=~"$instance"})',
                 "{{priority_level}}",
             ),
-            width=8,
         ),
         lines(
             "Seats in use",
@@ -166,8 +160,7 @@ API_SERVER = Dashboard(
                 '{cluster=~"$cluster", job="apiserver", instance=~"$instance"}))',
                 "{{priority_level}}",
             ),
-            steps=UTILISATION,
-            width=8,
+            steps=UTILIZATION,
         ),
         lines(
             "Open watches",
@@ -178,7 +171,6 @@ API_SERVER = Dashboard(
                 '{cluster=~"$cluster", job="apiserver", instance=~"$instance", verb="WATCH"}))',
                 "{{resource}}",
             ),
-            width=8,
         ),
         *shared_panels.queues('job="apiserver", instance=~"$instance"'),
         *shared_panels.process('job="apiserver", instance=~"$instance"'),
@@ -190,7 +182,7 @@ CONTROLLER_MANAGER = Dashboard(
     name="controller-manager",
     title="Controller manager",
     description="Do the controllers keep up with what changes in the cluster?",
-    variables=(_instance("kube-controller-manager"),),
+    variables=(instances("kube-controller-manager"),),
     content=(
         Row("Now"),
         shared_panels.up("kube-controller-manager", what="the controller manager"),
@@ -239,7 +231,7 @@ SCHEDULER = Dashboard(
     name="scheduler",
     title="Scheduler",
     description="Do pods get a node, and how long do they wait for it?",
-    variables=(_instance("kube-scheduler"),),
+    variables=(instances("kube-scheduler"),),
     content=(
         Row("Now"),
         shared_panels.up("kube-scheduler", what="the scheduler"),
@@ -330,15 +322,15 @@ SCHEDULER = Dashboard(
 )
 
 
-def _slowest(metric: str) -> str:
-    return (
-        f"histogram_quantile(0.99, sum by (instance, le) "
-        f'(rate({metric}{{cluster=~"$cluster", job="etcd"}}[$__rate_interval])))'
-    )
+_ETCD = 'cluster=~"$cluster", job="etcd"'
 
 
-def _bytes(metric: str) -> str:
-    return f'sum by (instance) (rate({metric}{{cluster=~"$cluster", job="etcd"}}[$__rate_interval]))'
+def _percentile_99(buckets: str) -> str:
+    return quantile(0.99, buckets, _ETCD, "instance")
+
+
+def _rate(metric: str) -> str:
+    return rate(metric, _ETCD, "instance")
 
 
 ETCD = Dashboard(
@@ -378,7 +370,7 @@ ETCD = Dashboard(
                 'max(etcd_mvcc_db_total_size_in_bytes{cluster=~"$cluster", job="etcd"}'
                 ' / etcd_server_quota_backend_bytes{cluster=~"$cluster", job="etcd"})'
             ),
-            steps=UTILISATION,
+            steps=UTILIZATION,
         ),
         number(
             "Failed proposals",
@@ -388,7 +380,7 @@ ETCD = Dashboard(
             steps=Steps("green", ((1, "orange"), (5, "red"))),
             decimals=0,
         ),
-        Row("Requests"),
+        Row("Requests", width=8),
         lines(
             "Requests",
             "gRPC requests per second, by member; watches are counted when they begin.",
@@ -397,7 +389,6 @@ ETCD = Dashboard(
                 'sum by (instance) (rate(grpc_server_started_total{cluster=~"$cluster", job="etcd"}[$__rate_interval]))',
                 "{{instance}}",
             ),
-            width=8,
         ),
         lines(
             "Failed requests",
@@ -410,7 +401,6 @@ ETCD = Dashboard(
                 "failed",
             ),
             steps=ERRORS,
-            width=8,
         ),
         lines(
             "Open watches",
@@ -419,24 +409,23 @@ ETCD = Dashboard(
             Query(
                 'sum by (instance) (etcd_debugging_mvcc_watcher_total{cluster=~"$cluster", job="etcd"})', "{{instance}}"
             ),
-            width=8,
         ),
-        Row("Disk"),
-        lines(
-            "Write-ahead log, 99th percentile",
+        Row("Disk", width=8),
+        shared_panels.percentile(
+            "Write-ahead log",
             "Seconds within which 99 of 100 writes to the log are on disk; above 10 ms the disk is too slow for etcd.",
-            "s",
-            Query(_slowest("etcd_disk_wal_fsync_duration_seconds_bucket"), "{{instance}}"),
+            "etcd_disk_wal_fsync_duration_seconds_bucket",
+            _ETCD,
+            "instance",
             steps=latency(0.1, 0.5),
-            width=8,
         ),
-        lines(
-            "Commit, 99th percentile",
+        shared_panels.percentile(
+            "Commit",
             "Seconds within which 99 of 100 commits of the database are on disk.",
-            "s",
-            Query(_slowest("etcd_disk_backend_commit_duration_seconds_bucket"), "{{instance}}"),
+            "etcd_disk_backend_commit_duration_seconds_bucket",
+            _ETCD,
+            "instance",
             steps=latency(0.1, 0.25),
-            width=8,
         ),
         lines(
             "Database",
@@ -444,9 +433,8 @@ ETCD = Dashboard(
             "bytes",
             Query('etcd_mvcc_db_total_size_in_bytes{cluster=~"$cluster", job="etcd"}', "file {{instance}}"),
             Query('etcd_mvcc_db_total_size_in_use_in_bytes{cluster=~"$cluster", job="etcd"}', "in use {{instance}}"),
-            width=8,
         ),
-        Row("Agreement"),
+        Row("Agreement", width=8),
         lines(
             "Proposals",
             "Writes per second that were agreed on and carried out, and those that wait.",
@@ -459,23 +447,21 @@ ETCD = Dashboard(
                 'sum by (instance) (etcd_server_proposals_pending{cluster=~"$cluster", job="etcd"})',
                 "waiting {{instance}}",
             ),
-            width=8,
         ),
         lines(
             "Traffic with clients",
             "Bytes per second from and to the API servers.",
             "Bps",
-            Query(_bytes("etcd_network_client_grpc_received_bytes_total"), "in {{instance}}"),
-            Query(_bytes("etcd_network_client_grpc_sent_bytes_total"), "out {{instance}}"),
-            width=8,
+            Query(_rate("etcd_network_client_grpc_received_bytes_total"), "in {{instance}}"),
+            Query(_rate("etcd_network_client_grpc_sent_bytes_total"), "out {{instance}}"),
         ),
-        lines(
-            "Round trip between members, 99th percentile",
+        shared_panels.percentile(
+            "Round trip between members",
             "Seconds that 99 of 100 messages between two members take; nothing with a single member.",
-            "s",
-            Query(_slowest("etcd_network_peer_round_trip_time_seconds_bucket"), "{{instance}}"),
+            "etcd_network_peer_round_trip_time_seconds_bucket",
+            _ETCD,
+            "instance",
             steps=latency(0.05, 0.15),
-            width=8,
         ),
         *shared_panels.process('job="etcd"'),
     ),

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from maas.dashboards import shared_panels
-from maas.dashboards.model import NODE, Dashboard, Variable
-from maas.dashboards.panels import ANY_IS_BAD, UTILISATION, Column, Query, Row, Steps, latency, lines, number, table
+from maas.dashboards.model import NODE, Dashboard, Variable, namespaces
+from maas.dashboards.panels import ANY_IS_BAD, UTILIZATION, Column, Query, Row, Steps, latency, lines, number, table
 
 _KUBELET = 'cluster=~"$cluster", job="kubelet", metrics_path="/metrics", node=~"$node"'
-
-
-def _slowest(metric: str, by: str) -> str:
-    return f"histogram_quantile(0.99, sum by ({by}, le) (rate({metric}_bucket{{{_KUBELET}}}[$__rate_interval])))"
 
 
 KUBELET = Dashboard(
@@ -59,58 +55,52 @@ KUBELET = Dashboard(
             steps=ANY_IS_BAD,
             decimals=0,
         ),
-        Row("Pods"),
+        Row("Pods", width=8),
         lines(
             "Pods",
             "Pods that run on each node.",
             "short",
             Query(f"sum by (node) (kubelet_running_pods{{{_KUBELET}}})", "{{node}}"),
             stairs=True,
-            width=8,
         ),
-        lines(
-            "Start of a pod, 99th percentile",
+        shared_panels.percentile(
+            "Start of a pod",
             "Seconds from the first sight of a pod to its running containers, for 99 of 100 pods, images included.",
-            "s",
-            Query(_slowest("kubelet_pod_start_duration_seconds", "node"), "{{node}}"),
+            "kubelet_pod_start_duration_seconds_bucket",
+            _KUBELET,
+            "node",
             steps=latency(30, 60),
-            width=8,
         ),
-        lines(
-            "Look at a pod, 99th percentile",
+        shared_panels.percentile(
+            "Look at a pod",
             "Seconds that 99 of 100 rounds of the kubelet over one pod take, by what it does.",
-            "s",
-            Query(_slowest("kubelet_pod_worker_duration_seconds", "operation_type"), "{{operation_type}}"),
-            width=8,
+            "kubelet_pod_worker_duration_seconds_bucket",
+            _KUBELET,
+            "operation_type",
         ),
-        Row("Container runtime"),
-        lines(
+        Row("Container runtime", width=8),
+        shared_panels.rates(
             "Calls",
             "Calls per second to the container runtime, by kind.",
-            "ops",
-            Query(
-                f"sum by (operation_type) (rate(kubelet_runtime_operations_total{{{_KUBELET}}}[$__rate_interval]))",
-                "{{operation_type}}",
-            ),
-            width=8,
+            "kubelet_runtime_operations_total",
+            _KUBELET,
+            "operation_type",
+            unit="ops",
         ),
-        lines(
+        shared_panels.rates(
             "Failed calls",
             "Calls per second that the container runtime refused, by kind.",
-            "ops",
-            Query(
-                "sum by (operation_type) "
-                f"(rate(kubelet_runtime_operations_errors_total{{{_KUBELET}}}[$__rate_interval]))",
-                "{{operation_type}}",
-            ),
-            width=8,
+            "kubelet_runtime_operations_errors_total",
+            _KUBELET,
+            "operation_type",
+            unit="ops",
         ),
-        lines(
-            "Time of a call, 99th percentile",
+        shared_panels.percentile(
+            "Time of a call",
             "Seconds within which the container runtime answers 99 of 100 calls, by kind.",
-            "s",
-            Query(_slowest("kubelet_runtime_operations_duration_seconds", "operation_type"), "{{operation_type}}"),
-            width=8,
+            "kubelet_runtime_operations_duration_seconds_bucket",
+            _KUBELET,
+            "operation_type",
         ),
         lines(
             "Listing containers, 99th percentile",
@@ -123,38 +113,36 @@ KUBELET = Dashboard(
                 "{{node}}",
             ),
             steps=latency(1, 10),
-            width=8,
         ),
-        lines(
-            "Time between two lists, 99th percentile",
+        shared_panels.percentile(
+            "Time between two lists",
             "Seconds between two lists of a kubelet's containers; normally one.",
-            "s",
-            Query(_slowest("kubelet_pleg_relist_interval_seconds", "node"), "{{node}}"),
-            width=8,
+            "kubelet_pleg_relist_interval_seconds_bucket",
+            _KUBELET,
+            "node",
         ),
-        lines(
-            "Control groups, 99th percentile",
+        shared_panels.percentile(
+            "Control groups",
             "Seconds that 99 of 100 changes of control groups take, by kind.",
-            "s",
-            Query(_slowest("kubelet_cgroup_manager_duration_seconds", "operation_type"), "{{operation_type}}"),
-            width=8,
+            "kubelet_cgroup_manager_duration_seconds_bucket",
+            _KUBELET,
+            "operation_type",
         ),
         Row("Volumes"),
-        lines(
+        shared_panels.rates(
             "Operations on volumes",
             "Mounts, unmounts and their like per second, by outcome.",
-            "ops",
-            Query(
-                "sum by (operation_name, status) "
-                f"(rate(storage_operation_duration_seconds_count{{{_KUBELET}}}[$__rate_interval]))",
-                "{{operation_name}} {{status}}",
-            ),
+            "storage_operation_duration_seconds_count",
+            _KUBELET,
+            "operation_name, status",
+            unit="ops",
         ),
-        lines(
-            "Time of an operation, 99th percentile",
+        shared_panels.percentile(
+            "Time of an operation",
             "Seconds that 99 of 100 operations on volumes take, by kind.",
-            "s",
-            Query(_slowest("storage_operation_duration_seconds", "operation_name"), "{{operation_name}}"),
+            "storage_operation_duration_seconds_bucket",
+            _KUBELET,
+            "operation_name",
         ),
         *shared_panels.client('job="kubelet", metrics_path="/metrics", node=~"$node"'),
         *shared_panels.process('job="kubelet", metrics_path="/metrics", node=~"$node"'),
@@ -186,40 +174,30 @@ PROXY = Dashboard(
             Query(f"sum(kubeproxy_sync_proxy_rules_endpoint_changes_pending{{{_PROXY}}})"),
             steps=Steps("green", ((10, "orange"), (100, "red"))),
         ),
-        Row("Rules"),
-        lines(
+        Row("Rules", width=8),
+        shared_panels.rates(
             "Writes of the rules",
             "How often per second each node writes its rules.",
-            "ops",
-            Query(
-                f"sum by (node) (rate(kubeproxy_sync_proxy_rules_duration_seconds_count{{{_PROXY}}}[$__rate_interval]))",
-                "{{node}}",
-            ),
-            width=8,
+            "kubeproxy_sync_proxy_rules_duration_seconds_count",
+            _PROXY,
+            "node",
+            unit="ops",
         ),
-        lines(
-            "Time of a write, 99th percentile",
+        shared_panels.percentile(
+            "Time of a write",
             "Seconds that 99 of 100 writes of the rules take.",
-            "s",
-            Query(
-                "histogram_quantile(0.99, sum by (node, le) "
-                f"(rate(kubeproxy_sync_proxy_rules_duration_seconds_bucket{{{_PROXY}}}[$__rate_interval])))",
-                "{{node}}",
-            ),
+            "kubeproxy_sync_proxy_rules_duration_seconds_bucket",
+            _PROXY,
+            "node",
             steps=latency(1, 5),
-            width=8,
         ),
-        lines(
-            "Time to know a change, 99th percentile",
+        shared_panels.percentile(
+            "Time to know a change",
             "Seconds from a change of an endpoint until 99 of 100 such changes are in a node's rules.",
-            "s",
-            Query(
-                "histogram_quantile(0.99, sum by (node, le) "
-                f"(rate(kubeproxy_network_programming_duration_seconds_bucket{{{_PROXY}}}[$__rate_interval])))",
-                "{{node}}",
-            ),
+            "kubeproxy_network_programming_duration_seconds_bucket",
+            _PROXY,
+            "node",
             steps=latency(5, 30),
-            width=8,
         ),
         *shared_panels.client('job="kube-proxy", node=~"$node"'),
         *shared_panels.process('job="kube-proxy", node=~"$node"'),
@@ -235,12 +213,7 @@ PERSISTENT_VOLUMES = Dashboard(
     description="Which volumes fill up, and when will they be full?",
     since="now-24h",
     variables=(
-        Variable(
-            "namespace",
-            "Namespace",
-            'label_values(kubelet_volume_stats_capacity_bytes{cluster=~"$cluster"}, namespace)',
-            several=True,
-        ),
+        namespaces("kubelet_volume_stats_capacity_bytes"),
         Variable(
             "volume",
             "Claim",
@@ -264,14 +237,14 @@ PERSISTENT_VOLUMES = Dashboard(
             Query(
                 f"max(1 - kubelet_volume_stats_available_bytes{{{_CLAIM}}} / kubelet_volume_stats_capacity_bytes{{{_CLAIM}}})"
             ),
-            steps=UTILISATION,
+            steps=UTILIZATION,
         ),
         number(
             "Fewest inodes left",
             "Share of inodes used on the volume with the fewest left.",
             "percentunit",
             Query(f"max(kubelet_volume_stats_inodes_used{{{_CLAIM}}} / kubelet_volume_stats_inodes{{{_CLAIM}}})"),
-            steps=UTILISATION,
+            steps=UTILIZATION,
         ),
         number(
             "Claims without a volume",
@@ -304,7 +277,7 @@ PERSISTENT_VOLUMES = Dashboard(
                 "max by (namespace, persistentvolumeclaim, node) "
                 f"(1 - kubelet_volume_stats_available_bytes{{{_CLAIM}}} / kubelet_volume_stats_capacity_bytes{{{_CLAIM}}})",
                 "percentunit",
-                UTILISATION,
+                UTILIZATION,
             ),
             Column(
                 "Used in a day",
@@ -312,14 +285,14 @@ PERSISTENT_VOLUMES = Dashboard(
                 f"1 - predict_linear(kubelet_volume_stats_available_bytes{{{_CLAIM}}}[6h], 86400) "
                 f"/ kubelet_volume_stats_capacity_bytes{{{_CLAIM}}}, 0))",
                 "percentunit",
-                UTILISATION,
+                UTILIZATION,
             ),
             Column(
                 "Inodes used",
                 "max by (namespace, persistentvolumeclaim, node) "
                 f"(kubelet_volume_stats_inodes_used{{{_CLAIM}}} / kubelet_volume_stats_inodes{{{_CLAIM}}})",
                 "percentunit",
-                UTILISATION,
+                UTILIZATION,
             ),
         ),
         lines(
@@ -331,7 +304,7 @@ PERSISTENT_VOLUMES = Dashboard(
                 f"(1 - kubelet_volume_stats_available_bytes{{{_CLAIM}}} / kubelet_volume_stats_capacity_bytes{{{_CLAIM}}})",
                 "{{namespace}}/{{persistentvolumeclaim}}",
             ),
-            steps=UTILISATION,
+            steps=UTILIZATION,
             most=1,
         ),
         lines(
@@ -343,7 +316,7 @@ PERSISTENT_VOLUMES = Dashboard(
                 f"(kubelet_volume_stats_inodes_used{{{_CLAIM}}} / kubelet_volume_stats_inodes{{{_CLAIM}}})",
                 "{{namespace}}/{{persistentvolumeclaim}}",
             ),
-            steps=UTILISATION,
+            steps=UTILIZATION,
             most=1,
         ),
     ),

@@ -60,6 +60,17 @@ class Variable:
     several: bool = False
 
 
+def instances(job: str) -> Variable:
+    """Return the variable for the instances of a scrape job."""
+    query = f'label_values(up{{cluster=~"$cluster", job="{job}"}}, instance)'
+    return Variable("instance", "Instance", query, several=True)
+
+
+def namespaces(metric: str) -> Variable:
+    """Return the variable for the namespaces that a metric has."""
+    return Variable("namespace", "Namespace", f'label_values({metric}{{cluster=~"$cluster"}}, namespace)', several=True)
+
+
 CLUSTER = Variable("cluster", "Cluster", 'label_values(up{job="kubelet"}, cluster)', several=True)
 NODE = Variable("node", "Node", 'label_values(kube_node_info{cluster=~"$cluster"}, node)', several=True)
 NAMESPACE = Variable(
@@ -155,19 +166,21 @@ def _placed(content: Sequence[Row | Panel]) -> list[models.Panel | models.RowPan
     """Headings and panels with their places in the grid: from left to right, then below the highest."""
     placed: list[models.Panel | models.RowPanel] = []
     x = y = below = 0
+    default = Row("").width
     for number, entry in enumerate(content, start=1):
         if isinstance(entry, Row):
             place = models.GridPos(h=1, w=COLUMNS, x=0, y=below)
             placed.append(models.RowPanel(title=entry.title, grid_pos=place, id_val=number))
             x, y = 0, below + 1
-            below = y
+            below, default = y, entry.width
             continue
-        if x + entry.width > COLUMNS:
+        width = entry.width or default
+        if x + width > COLUMNS:
             x, y = 0, below
         panel = entry.built
-        panel.id_val, panel.grid_pos = number, models.GridPos(h=entry.height, w=entry.width, x=x, y=y)
+        panel.id_val, panel.grid_pos = number, models.GridPos(h=entry.height, w=width, x=x, y=y)
         placed.append(panel)
-        x, below = x + entry.width, max(below, y + entry.height)
+        x, below = x + width, max(below, y + entry.height)
     return placed
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from maas.dashboards import shared_panels
 from maas.dashboards.model import Dashboard, Variable
 from maas.dashboards.panels import ANY_IS_BAD, ERRORS, Column, Query, Row, Steps, latency, lines, number, table
+from maas.dashboards.promql import quantile, rate
 
 _PROMETHEUS = 'cluster=~"$cluster", job="prometheus", instance=~"$instance"'
 
 
 def _rate(metric: str, by: str = "", more: str = "") -> str:
-    grouped = f" by ({by})" if by else ""
-    return f"sum{grouped} (rate({metric}{{{_PROMETHEUS}{more}}}[$__rate_interval]))"
+    return rate(metric, f"{_PROMETHEUS}{more}", by)
 
 
 _INSTANCE = Variable(
@@ -62,7 +62,7 @@ PROMETHEUS = Dashboard(
             Query(_rate("prometheus_rule_evaluation_failures_total")),
             steps=Steps("green", ((0.001, "red"),)),
         ),
-        Row("Scraping"),
+        Row("Scraping", width=8),
         lines(
             "Targets",
             "Targets that service discovery found, by job.",
@@ -70,7 +70,6 @@ PROMETHEUS = Dashboard(
             Query(f"max by (scrape_job) (prometheus_target_scrape_pool_targets{{{_PROMETHEUS}}})", "{{scrape_job}}"),
             stack=True,
             stairs=True,
-            width=8,
         ),
         lines(
             "Slowest scrapes",
@@ -78,7 +77,6 @@ PROMETHEUS = Dashboard(
             "s",
             Query('max by (job) (scrape_duration_seconds{cluster=~"$cluster"})', "{{job}}"),
             steps=latency(5, 10),
-            width=8,
         ),
         lines(
             "Samples by job",
@@ -86,7 +84,6 @@ PROMETHEUS = Dashboard(
             "short",
             Query('sum by (job) (scrape_samples_post_metric_relabeling{cluster=~"$cluster"})', "{{job}}"),
             stack=True,
-            width=8,
         ),
         lines(
             "Refused scrapes",
@@ -97,7 +94,6 @@ PROMETHEUS = Dashboard(
             Query(_rate("prometheus_target_scrapes_sample_duplicate_timestamp_total"), "doubled"),
             Query(_rate("prometheus_target_scrapes_sample_out_of_order_total"), "out of order"),
             steps=ANY_IS_BAD,
-            width=8,
         ),
         lines(
             "Time between scrapes, 99th percentile",
@@ -107,17 +103,15 @@ PROMETHEUS = Dashboard(
                 f'max by (interval) (prometheus_target_interval_length_seconds{{{_PROMETHEUS}, quantile="0.99"}})',
                 "every {{interval}}",
             ),
-            width=8,
         ),
         lines(
             "Service discovery",
             "Seconds that reading the cluster's targets takes, for each job.",
             "s",
             Query(
-                f"sum by (scrape_job) (rate(prometheus_target_sync_length_seconds_sum{{{_PROMETHEUS}}}[$__rate_interval])) / sum by (scrape_job) (rate(prometheus_target_sync_length_seconds_count{{{_PROMETHEUS}}}[$__rate_interval]) > 0)",
+                f"{_rate('prometheus_target_sync_length_seconds_sum', 'scrape_job')} / sum by (scrape_job) (rate(prometheus_target_sync_length_seconds_count{{{_PROMETHEUS}}}[$__rate_interval]) > 0)",
                 "{{scrape_job}}",
             ),
-            width=8,
         ),
         table(
             "Jobs",
@@ -136,14 +130,13 @@ PROMETHEUS = Dashboard(
             Column("Slowest", 'max by (job) (scrape_duration_seconds{cluster=~"$cluster"})', "s", latency(5, 10)),
             height=10,
         ),
-        Row("Storage"),
+        Row("Storage", width=8),
         lines(
             "Series",
             "Series in memory, and chunks of them.",
             "short",
             Query(f"sum by (instance) (prometheus_tsdb_head_series{{{_PROMETHEUS}}})", "series {{instance}}"),
             Query(f"sum by (instance) (prometheus_tsdb_head_chunks{{{_PROMETHEUS}}})", "chunks {{instance}}"),
-            width=8,
         ),
         lines(
             "New and gone series",
@@ -151,7 +144,6 @@ PROMETHEUS = Dashboard(
             "ops",
             Query(_rate("prometheus_tsdb_head_series_created_total"), "new"),
             Query(_rate("prometheus_tsdb_head_series_removed_total"), "gone"),
-            width=8,
         ),
         lines(
             "Bytes on disk",
@@ -159,9 +151,8 @@ PROMETHEUS = Dashboard(
             "bytes",
             Query(f"sum by (instance) (prometheus_tsdb_storage_blocks_bytes{{{_PROMETHEUS}}})", "blocks {{instance}}"),
             Query(f"sum by (instance) (prometheus_tsdb_wal_storage_size_bytes{{{_PROMETHEUS}}})", "log {{instance}}"),
-            width=8,
         ),
-        Row("Queries and rules"),
+        Row("Queries and rules", width=8),
         lines(
             "Queries",
             "Queries and evaluations of rules per second.",
@@ -169,7 +160,6 @@ PROMETHEUS = Dashboard(
             Query(
                 _rate("prometheus_engine_query_duration_seconds_count", "slice", ', slice="inner_eval"'), "evaluated"
             ),
-            width=8,
         ),
         lines(
             "Time of a query, 90th percentile",
@@ -180,7 +170,6 @@ PROMETHEUS = Dashboard(
                 "{{slice}}",
             ),
             steps=latency(1, 5),
-            width=8,
         ),
         lines(
             "Time of rule groups",
@@ -190,7 +179,6 @@ PROMETHEUS = Dashboard(
                 f"topk(10, max by (rule_group) (prometheus_rule_group_last_duration_seconds{{{_PROMETHEUS}}}))",
                 "{{rule_group}}",
             ),
-            width=8,
         ),
         lines(
             "Alerts sent",
@@ -198,7 +186,6 @@ PROMETHEUS = Dashboard(
             "ops",
             Query(_rate("prometheus_notifications_sent_total"), "sent"),
             Query(_rate("prometheus_notifications_dropped_total"), "lost"),
-            width=8,
         ),
         lines(
             "Missed rounds",
@@ -206,7 +193,6 @@ PROMETHEUS = Dashboard(
             "ops",
             Query(_rate("prometheus_rule_group_iterations_missed_total"), "missed"),
             steps=ANY_IS_BAD,
-            width=8,
         ),
         lines(
             "Configuration",
@@ -215,7 +201,6 @@ PROMETHEUS = Dashboard(
             Query(f"min by (instance) (prometheus_config_last_reload_successful{{{_PROMETHEUS}}})", "{{instance}}"),
             stairs=True,
             most=1,
-            width=8,
         ),
         *shared_panels.process('job="prometheus", instance=~"$instance"'),
     ),
@@ -225,7 +210,7 @@ _QUEUE = f'{_PROMETHEUS}, url=~"$url"'
 
 
 def _remote(metric: str) -> str:
-    return f"sum by (remote_name, url) (rate(prometheus_remote_storage_{metric}{{{_QUEUE}}}[$__rate_interval]))"
+    return rate(f"prometheus_remote_storage_{metric}", _QUEUE, "remote_name, url")
 
 
 _REMOTE = "{{remote_name}} {{url}}"
@@ -266,8 +251,13 @@ REMOTE_WRITE = Dashboard(
                 _REMOTE,
             ),
         ),
-        Row("Samples"),
-        lines("Sent", "Samples per second that were sent.", "short", Query(_remote("samples_total"), _REMOTE), width=8),
+        Row("Samples", width=8),
+        lines(
+            "Sent",
+            "Samples per second that were sent.",
+            "short",
+            Query(_remote("samples_total"), _REMOTE),
+        ),
         lines(
             "Failed and lost",
             "Samples per second that were refused for good, and those dropped before sending.",
@@ -275,33 +265,36 @@ REMOTE_WRITE = Dashboard(
             Query(_remote("samples_failed_total"), f"failed {_REMOTE}"),
             Query(_remote("samples_dropped_total"), f"dropped {_REMOTE}"),
             steps=ANY_IS_BAD,
-            width=8,
         ),
         lines(
             "Sent again",
             "Samples per second that were sent again after an error that may pass.",
             "short",
             Query(_remote("samples_retried_total"), _REMOTE),
-            width=8,
         ),
         lines(
             "Waiting",
             "Samples that wait in memory.",
             "short",
             Query(f"sum by (remote_name, url) (prometheus_remote_storage_samples_pending{{{_QUEUE}}})", _REMOTE),
-            width=8,
         ),
-        lines("Bytes", "Bytes per second on the wire.", "Bps", Query(_remote("bytes_total"), _REMOTE), width=8),
+        lines(
+            "Bytes",
+            "Bytes per second on the wire.",
+            "Bps",
+            Query(_remote("bytes_total"), _REMOTE),
+        ),
         lines(
             "Time of a request, 99th percentile",
             "Seconds within which 99 of 100 batches are taken.",
             "s",
             Query(
-                f"histogram_quantile(0.99, sum by (remote_name, url, le) (rate(prometheus_remote_storage_sent_batch_duration_seconds_bucket{{{_QUEUE}}}[$__rate_interval])))",
+                quantile(
+                    0.99, "prometheus_remote_storage_sent_batch_duration_seconds_bucket", _QUEUE, "remote_name, url"
+                ),
                 _REMOTE,
             ),
             steps=latency(1, 10),
-            width=8,
         ),
         Row("Shards"),
         lines(
@@ -326,6 +319,7 @@ REMOTE_WRITE = Dashboard(
 )
 
 _ALERTS = 'cluster=~"$cluster", job="alertmanager"'
+_RECEIVERS = f'{_ALERTS}, integration=~"$integration"'
 
 ALERTMANAGER = Dashboard(
     folder="platform",
@@ -366,9 +360,7 @@ ALERTMANAGER = Dashboard(
             "Failed notifications",
             "Notifications in the last hour that no try could deliver.",
             "short",
-            Query(
-                f'sum(increase(alertmanager_notifications_failed_total{{{_ALERTS}, integration=~"$integration"}}[1h]))'
-            ),
+            Query(f"sum(increase(alertmanager_notifications_failed_total{{{_RECEIVERS}}}[1h]))"),
             steps=ANY_IS_BAD,
             decimals=0,
         ),
@@ -398,49 +390,46 @@ ALERTMANAGER = Dashboard(
             "Alerts per second that Prometheus sends; every alert that fires is sent again and again.",
             "ops",
             Query(
-                f"sum by (status) (rate(alertmanager_alerts_received_total{{{_ALERTS}}}[$__rate_interval]))",
+                rate("alertmanager_alerts_received_total", _ALERTS, "status"),
                 "{{status}}",
             ),
-            Query(f"sum(rate(alertmanager_alerts_invalid_total{{{_ALERTS}}}[$__rate_interval]))", "invalid"),
+            Query(rate("alertmanager_alerts_invalid_total", _ALERTS), "invalid"),
         ),
-        Row("Notifications"),
-        lines(
+        Row("Notifications", width=8),
+        shared_panels.rates(
             "Sent",
             "Notifications per second, by kind of receiver.",
-            "ops",
-            Query(
-                f'sum by (integration) (rate(alertmanager_notifications_total{{{_ALERTS}, integration=~"$integration"}}[$__rate_interval]))',
-                "{{integration}}",
-            ),
-            width=8,
+            "alertmanager_notifications_total",
+            _RECEIVERS,
+            "integration",
+            unit="ops",
         ),
         lines(
             "Failed",
             "Share of notifications that could not be delivered, by kind of receiver.",
             "percentunit",
             Query(
-                f'sum by (integration) (rate(alertmanager_notifications_failed_total{{{_ALERTS}, integration=~"$integration"}}[$__rate_interval])) / (sum by (integration) (rate(alertmanager_notifications_total{{{_ALERTS}, integration=~"$integration"}}[$__rate_interval])) > 0)',
+                f"{rate('alertmanager_notifications_failed_total', _RECEIVERS, 'integration')}"
+                f" / ({rate('alertmanager_notifications_total', _RECEIVERS, 'integration')} > 0)",
                 "{{integration}}",
             ),
             steps=ERRORS,
-            width=8,
         ),
-        lines(
-            "Time to deliver, 99th percentile",
+        shared_panels.percentile(
+            "Time to deliver",
             "Seconds that 99 of 100 notifications take.",
-            "s",
-            Query(
-                f'histogram_quantile(0.99, sum by (integration, le) (rate(alertmanager_notification_latency_seconds_bucket{{{_ALERTS}, integration=~"$integration"}}[$__rate_interval])))',
-                "{{integration}}",
-            ),
+            "alertmanager_notification_latency_seconds_bucket",
+            _RECEIVERS,
+            "integration",
             steps=latency(5, 20),
-            width=8,
         ),
         *shared_panels.process('job="alertmanager"'),
     ),
 )
 
 _GRAFANA = 'cluster=~"$cluster", job="grafana"'
+_GRAFANA_RATE = "namespace_job_handler_statuscode:grafana_http_request_duration_seconds_count:rate5m"
+_GRAFANA_REQUESTS = f'sum({_GRAFANA_RATE}{{cluster=~"$cluster"}})'
 
 GRAFANA = Dashboard(
     folder="platform",
@@ -467,50 +456,45 @@ GRAFANA = Dashboard(
             "Requests",
             "Requests per second.",
             "reqps",
-            Query(
-                'sum(namespace_job_handler_statuscode:grafana_http_request_duration_seconds_count:rate5m{cluster=~"$cluster"})'
-            ),
+            Query(_GRAFANA_REQUESTS),
         ),
         number(
             "Failed requests",
             "Share of requests answered with a server error.",
             "percentunit",
             Query(
-                '(sum(namespace_job_handler_statuscode:grafana_http_request_duration_seconds_count:rate5m{cluster=~"$cluster", status_code=~"5.."}) or vector(0)) / sum(namespace_job_handler_statuscode:grafana_http_request_duration_seconds_count:rate5m{cluster=~"$cluster"})'
+                f'(sum({_GRAFANA_RATE}{{cluster=~"$cluster", status_code=~"5.."}}) or vector(0)) / {_GRAFANA_REQUESTS}'
             ),
             steps=ERRORS,
         ),
-        Row("Requests"),
+        Row("Requests", width=8),
         lines(
             "Requests by code",
             "Requests per second, by HTTP code.",
             "reqps",
             Query(
-                'sum by (status_code) (namespace_job_handler_statuscode:grafana_http_request_duration_seconds_count:rate5m{cluster=~"$cluster"})',
+                f'sum by (status_code) ({_GRAFANA_RATE}{{cluster=~"$cluster"}})',
                 "{{status_code}}",
             ),
             stack=True,
-            width=8,
         ),
         lines(
             "Time to answer, 99th percentile",
             "Seconds within which 99 of 100 requests are answered: the ten slowest handlers.",
             "s",
             Query(
-                f"topk(10, histogram_quantile(0.99, sum by (handler, le) (rate(grafana_http_request_duration_seconds_bucket{{{_GRAFANA}}}[$__rate_interval]))))",
+                f"topk(10, {quantile(0.99, 'grafana_http_request_duration_seconds_bucket', _GRAFANA, 'handler')})",
                 "{{handler}}",
             ),
             steps=latency(1, 5),
-            width=8,
         ),
-        lines(
+        shared_panels.rates(
             "Data source requests",
             "Requests per second that Grafana sends to data sources, by code.",
-            "reqps",
-            Query(
-                f"sum by (code) (rate(grafana_datasource_request_total{{{_GRAFANA}}}[$__rate_interval]))", "{{code}}"
-            ),
-            width=8,
+            "grafana_datasource_request_total",
+            _GRAFANA,
+            "code",
+            unit="reqps",
         ),
         *shared_panels.process('job="grafana"'),
     ),

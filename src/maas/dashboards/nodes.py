@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from maas.dashboards import shared_panels
 from maas.dashboards.model import PREFIX, Dashboard, Variable
-from maas.dashboards.panels import ANY_IS_BAD, UTILISATION, Column, Link, Panel, Query, Row, Steps, lines, number, table
+from maas.dashboards.panels import ANY_IS_BAD, UTILIZATION, Column, Link, Panel, Query, Row, Steps, lines, number, table
 
 _HOST = Variable("node", "Node", 'label_values(node_uname_info{cluster=~"$cluster", job="node-exporter"}, node)')
 
@@ -33,7 +33,7 @@ NODE = Dashboard(
             "Share of all cores in use.",
             "percentunit",
             Query(f'1 - avg(rate(node_cpu_seconds_total{{{_ONE}, mode="idle"}}[$__rate_interval]))'),
-            steps=UTILISATION,
+            steps=UTILIZATION,
             decimals=1,
         ),
         number(
@@ -49,7 +49,7 @@ NODE = Dashboard(
             "Share of memory that is not available to a new process.",
             "percentunit",
             Query(f"1 - sum(node_memory_MemAvailable_bytes{{{_ONE}}}) / sum(node_memory_MemTotal_bytes{{{_ONE}}})"),
-            steps=UTILISATION,
+            steps=UTILIZATION,
             decimals=1,
         ),
         number(
@@ -57,7 +57,7 @@ NODE = Dashboard(
             "Share of space used on the fullest file system.",
             "percentunit",
             Query(f"max(1 - node_filesystem_avail_bytes{{{_FILES}}} / node_filesystem_size_bytes{{{_FILES}}})"),
-            steps=UTILISATION,
+            steps=UTILIZATION,
             decimals=1,
         ),
         number(
@@ -128,7 +128,7 @@ NODE = Dashboard(
             "Share of time in which a disk had something to do.",
             "percentunit",
             Query(f"rate(node_disk_io_time_seconds_total{{{_ONE}}}[$__rate_interval])", "{{device}}"),
-            steps=UTILISATION,
+            steps=UTILIZATION,
             most=1,
         ),
         table(
@@ -141,14 +141,14 @@ NODE = Dashboard(
                 "max by (mountpoint, fstype) "
                 f"(1 - node_filesystem_avail_bytes{{{_FILES}}} / node_filesystem_size_bytes{{{_FILES}}})",
                 "percentunit",
-                UTILISATION,
+                UTILIZATION,
             ),
             Column(
                 "Inodes used",
                 "max by (mountpoint, fstype) "
                 f"(1 - node_filesystem_files_free{{{_FILES}}} / node_filesystem_files{{{_FILES}}})",
                 "percentunit",
-                UTILISATION,
+                UTILIZATION,
             ),
             height=7,
         ),
@@ -178,7 +178,7 @@ NODE = Dashboard(
             "Share of the kernel's table of connections that is taken; when it is full, new connections are dropped.",
             "percentunit",
             Query(f"node_nf_conntrack_entries{{{_ONE}}} / node_nf_conntrack_entries_limit{{{_ONE}}}", "connections"),
-            steps=UTILISATION,
+            steps=UTILIZATION,
             most=1,
         ),
         *shared_panels.process('job="node-exporter", node="$node"'),
@@ -193,31 +193,32 @@ def _use(node: str, by: str, legend: str) -> tuple[Row | Panel, ...]:
     def each(record: str, *, aggregate: str = "sum") -> str:
         return f"{aggregate} by ({by}) ({record}{{{where}}})"
 
+    def share(title: str, description: str, record: str, *, aggregate: str = "avg") -> Panel:
+        query = Query(each(record, aggregate=aggregate), legend)
+        return lines(f"{title}: utilization", description, "percentunit", query, steps=UTILIZATION, most=1)
+
+    def both_ways(title: str, description: str, unit: str, record: str, *, steps: Steps | None = None) -> Panel:
+        queries = (
+            Query(each(record.format(direction)), f"{legend} {word}")
+            for direction, word in (("receive", "in"), ("transmit", "out"))
+        )
+        return lines(f"Network: {title}", description, unit, *queries, steps=steps)
+
     return (
         Row("CPU"),
-        lines(
-            "CPU: utilisation",
-            "Share of the cores in use.",
-            "percentunit",
-            Query(each("instance:node_cpu_utilisation:rate5m", aggregate="avg"), legend),
-            steps=UTILISATION,
-            most=1,
-        ),
+        share("CPU", "Share of the cores in use.", "instance:node_cpu_utilisation:rate5m"),
         lines(
             "CPU: saturation",
-            "Processes that run or wait, for each core; above one, some wait.",
+            "Processes that run or wait, per core; above one, some wait.",
             "short",
             Query(each("instance:node_load1_per_cpu:ratio", aggregate="avg"), legend),
             steps=_SATURATED,
         ),
         Row("Memory"),
-        lines(
-            "Memory: utilisation",
+        share(
+            "Memory",
             "Share of memory that is not available to a new process.",
-            "percentunit",
-            Query(each("instance:node_memory_utilisation:ratio", aggregate="avg"), legend),
-            steps=UTILISATION,
-            most=1,
+            "instance:node_memory_utilisation:ratio",
         ),
         lines(
             "Memory: saturation",
@@ -226,29 +227,25 @@ def _use(node: str, by: str, legend: str) -> tuple[Row | Panel, ...]:
             Query(each("instance:node_vmstat_pgmajfault:rate5m"), legend),
         ),
         Row("Network"),
-        lines(
-            "Network: utilisation",
-            "Bytes per second in and out, over all devices but the loopback.",
+        both_ways(
+            "utilization",
+            "Bytes per second received and sent, over all devices except the loopback.",
             "Bps",
-            Query(each("instance:node_network_receive_bytes_excluding_lo:rate5m"), f"{legend} in"),
-            Query(each("instance:node_network_transmit_bytes_excluding_lo:rate5m"), f"{legend} out"),
+            "instance:node_network_{}_bytes_excluding_lo:rate5m",
         ),
-        lines(
-            "Network: saturation",
-            "Packets per second that were dropped, in and out, over all devices but the loopback.",
+        both_ways(
+            "saturation",
+            "Packets per second dropped, received and sent, over all devices except the loopback.",
             "pps",
-            Query(each("instance:node_network_receive_drop_excluding_lo:rate5m"), f"{legend} in"),
-            Query(each("instance:node_network_transmit_drop_excluding_lo:rate5m"), f"{legend} out"),
+            "instance:node_network_{}_drop_excluding_lo:rate5m",
             steps=ANY_IS_BAD,
         ),
         Row("Disks"),
-        lines(
-            "Disks: utilisation",
-            "Share of time in which a disk had something to do, the busiest of them.",
-            "percentunit",
-            Query(each("instance_device:node_disk_io_time_seconds:rate5m", aggregate="max"), legend),
-            steps=UTILISATION,
-            most=1,
+        share(
+            "Disks",
+            "Share of time in which the busiest disk was working.",
+            "instance_device:node_disk_io_time_seconds:rate5m",
+            aggregate="max",
         ),
         lines(
             "Disks: saturation",
@@ -258,7 +255,7 @@ def _use(node: str, by: str, legend: str) -> tuple[Row | Panel, ...]:
             steps=_SATURATED,
         ),
         lines(
-            "File systems: utilisation",
+            "File systems: utilization",
             "Share of space used on the fullest file system.",
             "percentunit",
             Query(
@@ -266,7 +263,7 @@ def _use(node: str, by: str, legend: str) -> tuple[Row | Panel, ...]:
                 f' / node_filesystem_size_bytes{{{where}, fstype!="", mountpoint!=""}})',
                 legend,
             ),
-            steps=UTILISATION,
+            steps=UTILIZATION,
             most=1,
             width=24,
         ),
@@ -294,7 +291,7 @@ USE_CLUSTER = Dashboard(
             {"node": "Node"},
             Column("Cores", f"sum by (node) (instance:node_num_cpu:sum{{{_ALL}}})"),
             Column(
-                "CPU", f"avg by (node) (instance:node_cpu_utilisation:rate5m{{{_ALL}}})", "percentunit", UTILISATION
+                "CPU", f"avg by (node) (instance:node_cpu_utilisation:rate5m{{{_ALL}}})", "percentunit", UTILIZATION
             ),
             Column(
                 "Load per core", f"avg by (node) (instance:node_load1_per_cpu:ratio{{{_ALL}}})", "short", _SATURATED
@@ -303,7 +300,7 @@ USE_CLUSTER = Dashboard(
                 "Memory",
                 f"avg by (node) (instance:node_memory_utilisation:ratio{{{_ALL}}})",
                 "percentunit",
-                UTILISATION,
+                UTILIZATION,
             ),
             Column("Memory there is", f"sum by (node) (node_memory_MemTotal_bytes{{{_ALL}}})", "bytes"),
             links={"Node": Link(f"{PREFIX}use-node", {"node": "Node"}), "CPU": Link(f"{PREFIX}node", {"node": "Node"})},

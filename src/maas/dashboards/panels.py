@@ -65,7 +65,7 @@ class Steps:
 NEUTRAL = Steps("blue")
 """A number that is neither good nor bad."""
 
-UTILISATION = Steps("green", ((0.8, "orange"), (0.9, "red")))
+UTILIZATION = Steps("green", ((0.8, "orange"), (0.9, "red")))
 """A share of what there is: worth a look above 80 %, full above 90 %."""
 
 ANY_IS_BAD = Steps("green", ((1, "red"),))
@@ -92,20 +92,26 @@ class Panel:
 
     Attributes:
         built: The panel in Grafana's types.
-        width: Columns of the grid that it takes.
+        width: Columns of the grid; None for the width that its row sets.
         height: Rows of the grid.
     """
 
     built: models.Panel
-    width: int
+    width: int | None
     height: int
 
 
 @dataclass(frozen=True)
 class Row:
-    """A heading over the panels that follow."""
+    """A heading over the panels that follow.
+
+    Attributes:
+        title: Its text.
+        width: Columns of the grid for each of these panels that does not set its own.
+    """
 
     title: str
+    width: int = 12
 
 
 @dataclass(frozen=True)
@@ -196,7 +202,7 @@ def lines(
     stack: bool = False,
     most: float | None = None,
     stairs: bool = False,
-    width: int = 12,
+    width: int | None = None,
     height: int = _HEIGHT,
 ) -> Panel:
     """Values over time.
@@ -210,7 +216,7 @@ def lines(
         stack: Draw areas on top of each other: the parts of a whole.
         most: The end of the axis, where values cannot be above it.
         stairs: Values are counts that stay until they change: no slopes between them.
-        width: Columns of the grid.
+        width: Columns of the grid; None for the width that its row sets.
         height: Rows of the grid.
     """
     panel = (
@@ -323,7 +329,7 @@ def _panel(
     title: str,
     description: str,
     targets: Iterable[prometheus.Dataquery],
-    size: tuple[int, int],
+    size: tuple[int | None, int],
 ) -> Panel:
     """A panel with what every kind has."""
     built.title, built.description, built.datasource = title, description, DATASOURCE

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from maas.dashboards.model import NODE, PREFIX, Dashboard, Variable
+from maas.dashboards.model import NODE, PREFIX, Dashboard, Variable, namespaces
 from maas.dashboards.panels import (
     ANY_IS_BAD,
     AVAILABILITY,
-    UTILISATION,
+    UTILIZATION,
     Column,
     Link,
+    Panel,
     Query,
     Row,
     Steps,
@@ -18,6 +19,7 @@ from maas.dashboards.panels import (
     states,
     table,
 )
+from maas.dashboards.promql import quantile, rate, sum_by
 
 _READY = 'kube_node_status_condition{cluster=~"$cluster", condition="Ready", status="true"'
 _CPU = "node_namespace_pod_container:container_cpu_usage_seconds_total:sum_rate5m"
@@ -25,21 +27,41 @@ _MEMORY = "node_namespace_pod_container:container_memory_working_set_bytes"
 
 
 def _allocatable(resource: str, by: str = "") -> str:
-    grouped = f" by ({by})" if by else ""
-    return f'sum{grouped} (kube_node_status_allocatable{{cluster=~"$cluster", job="kube-state-metrics", resource="{resource}"}})'
+    return f'{sum_by(by)}(kube_node_status_allocatable{{cluster=~"$cluster", job="kube-state-metrics", resource="{resource}"}})'
 
 
 def _requested(resource: str, by: str = "") -> str:
-    grouped = f" by ({by})" if by else ""
     # Pods that wait for a node have requests, too, and an empty label `node`.
-    return f'sum{grouped} (cluster:namespace:pod_{resource}:active:kube_pod_container_resource_requests{{cluster=~"$cluster", node!=""}})'
+    return f'{sum_by(by)}(cluster:namespace:pod_{resource}:active:kube_pod_container_resource_requests{{cluster=~"$cluster", node!=""}})'
 
 
 def _used(metric: str, by: str = "") -> str:
-    grouped = f" by ({by})" if by else ""
-    return f'sum{grouped} ({metric}{{cluster=~"$cluster", container!=""}})'
+    return f'{sum_by(by)}({metric}{{cluster=~"$cluster", container!=""}})'
 
 
+def _use() -> tuple[Panel, ...]:
+    """Return the panels of the cluster's CPU and memory: used, requested and allocatable."""
+    return tuple(
+        lines(
+            title,
+            f"{unit_name} that pods use and request, and those that nodes can give to pods.",
+            unit,
+            Query(_used(metric), "used"),
+            Query(_requested(resource), "requested"),
+            Query(_allocatable(resource), "allocatable"),
+            width=8,
+        )
+        for title, unit_name, unit, metric, resource in (
+            ("CPU", "Cores", "short", _CPU, "cpu"),
+            ("Memory", "Bytes", "bytes", _MEMORY, "memory"),
+        )
+    )
+
+
+_RESTAURANT = 'cluster=~"$cluster", job="restaurant"'
+_REQUESTS = rate("restaurant_http_requests_total", _RESTAURANT)
+_FAILED_REQUESTS = rate("restaurant_http_requests_total", f'{_RESTAURANT}, status=~"5.."')
+_VPN_HOSTS = 'count(max by (peer) (openvpn_peer_connected{cluster=~"$cluster"}) == 1)'
 _NOT_READY = f"count({_READY}}} == 0) or vector(0)"
 
 OVERVIEW = Dashboard(
@@ -95,7 +117,7 @@ OVERVIEW = Dashboard(
             "Hosts in the VPN",
             "Hosts that are connected to the private network.",
             "short",
-            Query('count(max by (peer) (openvpn_peer_connected{cluster=~"$cluster"}) == 1)'),
+            Query(_VPN_HOSTS),
             steps=Steps("red", ((1, "green"),)),
             width=3,
         ),
@@ -136,13 +158,13 @@ OVERVIEW = Dashboard(
                 "CPU used",
                 'max by (node) (node:node_cpu_utilization:ratio_rate5m{cluster=~"$cluster"})',
                 "percentunit",
-                UTILISATION,
+                UTILIZATION,
             ),
             Column(
                 "Memory used",
                 'avg by (node) (instance:node_memory_utilisation:ratio{cluster=~"$cluster"})',
                 "percentunit",
-                UTILISATION,
+                UTILIZATION,
             ),
             links={
                 "Node": Link(f"{PREFIX}node", {"node": "Node"}),
@@ -150,35 +172,14 @@ OVERVIEW = Dashboard(
             },
             width=12,
         ),
-        Row("Use"),
-        lines(
-            "CPU",
-            "Cores that pods use, asked for, and may have.",
-            "short",
-            Query(_used(_CPU), "used"),
-            Query(_requested("cpu"), "requested"),
-            Query(_allocatable("cpu"), "there is"),
-            width=8,
-        ),
-        lines(
-            "Memory",
-            "Bytes that pods use, asked for, and may have.",
-            "bytes",
-            Query(_used(_MEMORY), "used"),
-            Query(_requested("memory"), "requested"),
-            Query(_allocatable("memory"), "there is"),
-            width=8,
-        ),
+        Row("Use", width=8),
+        *_use(),
         lines(
             "Restaurant",
             "Requests per second and pods of the restaurant.",
             "short",
-            Query(
-                'sum(rate(restaurant_http_requests_total{cluster=~"$cluster", job="restaurant"}[$__rate_interval]))',
-                "requests per second",
-            ),
+            Query(_REQUESTS, "requests per second"),
             Query('count(up{cluster=~"$cluster", job="restaurant"} == 1)', "pods"),
-            width=8,
         ),
     ),
 )
@@ -196,12 +197,7 @@ AUTOSCALERS = Dashboard(
     title="Autoscalers",
     description="What do the HorizontalPodAutoscalers want, what do they have, and which are at their limit?",
     variables=(
-        Variable(
-            "namespace",
-            "Namespace",
-            'label_values(kube_horizontalpodautoscaler_info{cluster=~"$cluster"}, namespace)',
-            several=True,
-        ),
+        namespaces("kube_horizontalpodautoscaler_info"),
         Variable(
             "autoscaler",
             "Autoscaler",
@@ -263,7 +259,7 @@ AUTOSCALERS = Dashboard(
                 "Of most",
                 f"{_replicas('status_current_replicas')} / {_replicas('spec_max_replicas')}",
                 "percentunit",
-                UTILISATION,
+                UTILIZATION,
             ),
             height=6,
         ),
@@ -326,7 +322,7 @@ CAPACITY = Dashboard(
             "Requests as a share of the cores that pods may have.",
             "percentunit",
             Query(f"{_requested('cpu')} / {_allocatable('cpu')}"),
-            steps=UTILISATION,
+            steps=UTILIZATION,
             decimals=1,
         ),
         number(
@@ -334,7 +330,7 @@ CAPACITY = Dashboard(
             "Use as a share of the cores that pods may have.",
             "percentunit",
             Query(f"{_used(_CPU)} / {_allocatable('cpu')}"),
-            steps=UTILISATION,
+            steps=UTILIZATION,
             decimals=1,
         ),
         number(
@@ -342,7 +338,7 @@ CAPACITY = Dashboard(
             "Requests as a share of the memory that pods may have.",
             "percentunit",
             Query(f"{_requested('memory')} / {_allocatable('memory')}"),
-            steps=UTILISATION,
+            steps=UTILIZATION,
             decimals=1,
         ),
         number(
@@ -350,7 +346,7 @@ CAPACITY = Dashboard(
             "Use as a share of the memory that pods may have.",
             "percentunit",
             Query(f"{_used(_MEMORY)} / {_allocatable('memory')}"),
-            steps=UTILISATION,
+            steps=UTILIZATION,
             decimals=1,
         ),
         number(
@@ -358,7 +354,7 @@ CAPACITY = Dashboard(
             "Pods as a share of the most that all nodes take.",
             "percentunit",
             Query(f'sum(kubelet_running_pods{{cluster=~"$cluster", job="kubelet"}}) / {_allocatable("pods")}'),
-            steps=UTILISATION,
+            steps=UTILIZATION,
             decimals=1,
         ),
         number(
@@ -369,24 +365,7 @@ CAPACITY = Dashboard(
             steps=Steps("green", ((0.9, "orange"), (1, "red"))),
             decimals=1,
         ),
-        lines(
-            "CPU",
-            "Cores: used, asked for, and there.",
-            "short",
-            Query(_used(_CPU), "used"),
-            Query(_requested("cpu"), "requested"),
-            Query(_allocatable("cpu"), "there is"),
-            width=8,
-        ),
-        lines(
-            "Memory",
-            "Bytes: used, asked for, and there.",
-            "bytes",
-            Query(_used(_MEMORY), "used"),
-            Query(_requested("memory"), "requested"),
-            Query(_allocatable("memory"), "there is"),
-            width=8,
-        ),
+        *_use(),
         lines(
             "Pods",
             "Pods that run, and the places there are.",
@@ -401,16 +380,16 @@ CAPACITY = Dashboard(
             "Share of each node's cores that pods asked for.",
             "percentunit",
             Query(f"{_requested('cpu', 'node')} / {_allocatable('cpu', 'node')}", "{{node}}"),
-            steps=UTILISATION,
+            steps=UTILIZATION,
         ),
         lines(
             "Memory requested, by node",
             "Share of each node's memory that pods asked for.",
             "percentunit",
             Query(f"{_requested('memory', 'node')} / {_allocatable('memory', 'node')}", "{{node}}"),
-            steps=UTILISATION,
+            steps=UTILIZATION,
         ),
-        Row("Application"),
+        Row("Application", width=8),
         number(
             "Pods",
             "Pods of the application that run.",
@@ -449,7 +428,6 @@ CAPACITY = Dashboard(
             "short",
             Query(f"sum by (pod) ({_CPU}{{{_APP}}})", "{{pod}}"),
             stack=True,
-            width=8,
         ),
         lines(
             "Memory of each pod",
@@ -457,7 +435,6 @@ CAPACITY = Dashboard(
             "bytes",
             Query(f"sum by (pod) ({_MEMORY}{{{_APP}}})", "{{pod}}"),
             stack=True,
-            width=8,
         ),
         lines(
             "Room",
@@ -466,7 +443,6 @@ CAPACITY = Dashboard(
             Query(_room("cpu"), "{{node}}"),
             stack=True,
             stairs=True,
-            width=8,
         ),
     ),
 )
@@ -517,10 +493,10 @@ NODE_LOSS = Dashboard(
             "Hosts in the VPN",
             "Hosts that are connected to the private network; a node without it is lost as well.",
             "short",
-            Query('count(max by (peer) (openvpn_peer_connected{cluster=~"$cluster"}) == 1)'),
+            Query(_VPN_HOSTS),
             steps=Steps("red", ((1, "green"),)),
         ),
-        Row("What happened"),
+        Row("What happened", width=8),
         states(
             "Nodes",
             "When the control plane took each node for ready.",
@@ -548,7 +524,6 @@ NODE_LOSS = Dashboard(
             ),
             stack=True,
             stairs=True,
-            width=8,
         ),
         lines(
             "Replicas missing",
@@ -560,7 +535,6 @@ NODE_LOSS = Dashboard(
             ),
             stack=True,
             stairs=True,
-            width=8,
         ),
         lines(
             "Pods by phase",
@@ -568,40 +542,33 @@ NODE_LOSS = Dashboard(
             "short",
             Query('sum by (phase) (kube_pod_status_phase{cluster=~"$cluster", phase!="Succeeded"})', "{{phase}}"),
             stairs=True,
-            width=8,
         ),
-        Row("What guests noticed"),
+        Row("What guests noticed", width=8),
         lines(
             "Requests",
             "Requests per second that the restaurant answered.",
             "reqps",
-            Query(
-                'sum(rate(restaurant_http_requests_total{cluster=~"$cluster", job="restaurant"}[$__rate_interval]))',
-                "answered",
-            ),
-            width=8,
+            Query(_REQUESTS, "answered"),
         ),
         lines(
             "Failed requests",
             "Share of requests that the restaurant answered with an error of its own.",
             "percentunit",
             Query(
-                '(sum(rate(restaurant_http_requests_total{cluster=~"$cluster", job="restaurant", status=~"5.."}[$__rate_interval])) or vector(0)) / sum(rate(restaurant_http_requests_total{cluster=~"$cluster", job="restaurant"}[$__rate_interval]))',
+                f"({_FAILED_REQUESTS} or vector(0)) / {_REQUESTS}",
                 "failed",
             ),
             steps=Steps("green", ((0.005, "orange"), (0.05, "red"))),
-            width=8,
         ),
         lines(
             "Time to answer, 95th percentile",
             "Seconds within which 95 of 100 requests are answered.",
             "s",
             Query(
-                'histogram_quantile(0.95, sum by (le) (rate(restaurant_http_request_duration_seconds_bucket{cluster=~"$cluster", job="restaurant"}[$__rate_interval])))',
+                quantile(0.95, "restaurant_http_request_duration_seconds_bucket", _RESTAURANT),
                 "95 %",
             ),
             steps=latency(0.5, 1),
-            width=8,
         ),
     ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from maas.dashboards.model import NAMESPACE, NODE, PREFIX, Dashboard, Variable
-from maas.dashboards.panels import ANY_IS_BAD, UTILISATION, Column, Link, Panel, Query, Row, Steps, lines, number, table
+from maas.dashboards.panels import ANY_IS_BAD, UTILIZATION, Column, Link, Panel, Query, Row, Steps, lines, number, table
 
 _CPU = "node_namespace_pod_container:container_cpu_usage_seconds_total:sum_rate5m"
 _MEMORY = "node_namespace_pod_container:container_memory_working_set_bytes"
@@ -49,7 +49,7 @@ def _columns(by: str, where: str, joined: str = "") -> tuple[Column, ...]:
             Column(f"{name} requested", requests, unit),
             Column(f"{name} of request", f"{used} / {requests}", "percentunit", _OF_REQUEST),
             Column(f"{name} limit", limits, unit),
-            Column(f"{name} of limit", f"{used} / {limits}", "percentunit", UTILISATION),
+            Column(f"{name} of limit", f"{used} / {limits}", "percentunit", UTILIZATION),
         ]
     return tuple(columns)
 
@@ -70,7 +70,7 @@ def _over_time(by: str, where: str, joined: str = "") -> tuple[Panel, Panel]:
     return cpu, memory
 
 
-def _share(title: str, description: str, part: str, whole: str, *, steps: Steps = UTILISATION) -> Panel:
+def _share(title: str, description: str, part: str, whole: str, *, steps: Steps = UTILIZATION) -> Panel:
     return number(title, description, "percentunit", Query(f"{part} / {whole}"), steps=steps, decimals=1)
 
 
@@ -90,7 +90,7 @@ MULTI_CLUSTER = Dashboard(
             "Share of all cores in use.",
             "percentunit",
             Query("avg(cluster:node_cpu:ratio_rate5m)"),
-            steps=UTILISATION,
+            steps=UTILIZATION,
             decimals=1,
         ),
         _share(
@@ -203,7 +203,7 @@ CLUSTER = Dashboard(
             "Share of all cores in use.",
             "percentunit",
             Query('avg(cluster:node_cpu:ratio_rate5m{cluster=~"$cluster"})'),
-            steps=UTILISATION,
+            steps=UTILIZATION,
             decimals=1,
         ),
         _share(
@@ -269,7 +269,7 @@ def _against(kind: str, resource: str) -> Panel:
         f"{name} in use as a share of the {share} of all pods of the namespace.",
         f"sum({_used(resource, _IN_NAMESPACE)})",
         f"sum({_asked(kind, resource, _IN_NAMESPACE)})",
-        steps=_OF_REQUEST if kind == "requests" else UTILISATION,
+        steps=_OF_REQUEST if kind == "requests" else UTILIZATION,
     )
 
 
@@ -585,7 +585,7 @@ NODE_PODS = Dashboard(
                 f"Requests as a share of the {_NAME[resource]} that pods may have there.",
                 f"sum({_asked('requests', resource, _ON_NODE)})",
                 _allocatable(resource, _ON_NODE),
-                steps=UTILISATION,
+                steps=UTILIZATION,
             )
             for resource in ("cpu", "memory")
         ),
@@ -668,7 +668,7 @@ NODES_OVERVIEW = Dashboard(
             "Share of cores in use on the busiest node.",
             "percentunit",
             Query('max(node:node_cpu_utilization:ratio_rate5m{cluster=~"$cluster", node=~"$node"})'),
-            steps=UTILISATION,
+            steps=UTILIZATION,
             decimals=1,
         ),
         number(
@@ -691,26 +691,26 @@ NODES_OVERVIEW = Dashboard(
                 "CPU requested",
                 f"sum by (node) ({_asked('requests', 'cpu', _PER_NODE)}) / {_of_node('cpu')}",
                 "percentunit",
-                UTILISATION,
+                UTILIZATION,
             ),
             Column(
                 "CPU used",
                 'max by (node) (node:node_cpu_utilization:ratio_rate5m{cluster=~"$cluster", node=~"$node"})',
                 "percentunit",
-                UTILISATION,
+                UTILIZATION,
             ),
             Column("Memory", _of_node("memory"), "bytes"),
             Column(
                 "Memory requested",
                 f"sum by (node) ({_asked('requests', 'memory', _PER_NODE)}) / {_of_node('memory')}",
                 "percentunit",
-                UTILISATION,
+                UTILIZATION,
             ),
             Column(
                 "Memory used",
                 f"sum by (node) ({_used('memory', _PER_NODE)}) / {_of_node('memory')}",
                 "percentunit",
-                UTILISATION,
+                UTILIZATION,
             ),
             links={
                 "Node": Link(f"{PREFIX}node-pods", {"node": "Node"}),
@@ -725,7 +725,7 @@ NODES_OVERVIEW = Dashboard(
             Query(
                 'max by (node) (node:node_cpu_utilization:ratio_rate5m{cluster=~"$cluster", node=~"$node"})', "{{node}}"
             ),
-            steps=UTILISATION,
+            steps=UTILIZATION,
             most=1,
         ),
         lines(
@@ -733,7 +733,7 @@ NODES_OVERVIEW = Dashboard(
             "Share of each node's allocatable memory in use by pods.",
             "percentunit",
             Query(f"sum by (node) ({_used('memory', _PER_NODE)}) / {_of_node('memory')}", "{{node}}"),
-            steps=UTILISATION,
+            steps=UTILIZATION,
             most=1,
         ),
         lines(
@@ -751,7 +751,7 @@ NODES_OVERVIEW = Dashboard(
             "Share of each node's cores that pods asked for; at 100 % no pod with a request fits.",
             "percentunit",
             Query(f"sum by (node) ({_asked('requests', 'cpu', _PER_NODE)}) / {_of_node('cpu')}", "{{node}}"),
-            steps=UTILISATION,
+            steps=UTILIZATION,
         ),
     ),
 )

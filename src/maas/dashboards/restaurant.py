@@ -7,8 +7,9 @@ from maas.dashboards.model import Dashboard, Variable
 from maas.dashboards.panels import (
     ANY_IS_BAD,
     ERRORS,
-    UTILISATION,
+    UTILIZATION,
     Column,
+    Panel,
     Query,
     Row,
     Steps,
@@ -17,32 +18,61 @@ from maas.dashboards.panels import (
     number,
     table,
 )
+from maas.dashboards.promql import quantile, rate
 
 _NAMESPACE = Variable("namespace", "Namespace", 'label_values(restaurant_http_threads{cluster=~"$cluster"}, namespace)')
 _APP = 'cluster=~"$cluster", job="restaurant", namespace="$namespace"'
-_OF_OURS = ', status=~"5.."'
+_SERVER_ERRORS = ', status=~"5.."'
 """Errors that are not the guest's."""
 
 _FAILED = 'namespace:restaurant_http_requests_failed:ratio_rate{window}{{cluster=~"$cluster", namespace="$namespace"}}'
 _SLOW = 'namespace:restaurant_http_requests_slow:ratio_rate{window}{{cluster=~"$cluster", namespace="$namespace"}}'
-_ALLOWED_FAILED, _ALLOWED_SLOW = "0.005", "0.01"
-"""What was promised: 99.5 % without an error, 99 % within a second."""
+_ERROR_BUDGET, _LATENCY_BUDGET = f"{_FAILED} / 0.005", f"{_SLOW} / 0.01"
+"""The used share of what the service level objectives allow: 99.5 % without an error, 99 % within a second."""
 
 
 def _rate(metric: str, by: str = "", more: str = "") -> str:
-    grouped = f" by ({by})" if by else ""
-    return f"sum{grouped} (rate({metric}{{{_APP}{more}}}[$__rate_interval]))"
+    return rate(metric, f"{_APP}{more}", by)
 
 
-def _house(metric: str) -> str:
+def _of_restaurant(metric: str) -> str:
     # Every pod reads the same number from the database.
     return f"max({metric}{{{_APP}}})"
 
 
-def _quantile(share: float, by: str = "", more: str = "") -> str:
-    labels = f"{by}, le" if by else "le"
-    return f"histogram_quantile({share}, {_rate('restaurant_http_request_duration_seconds_bucket', labels, more)})"
+def _response_time(share: float) -> str:
+    return quantile(share, "restaurant_http_request_duration_seconds_bucket", _APP)
 
+
+def _budget_left(name: str, allowed: str, used: str) -> Panel:
+    return number(
+        f"{name} budget left today",
+        f"Share of one day's {name.lower()} budget that is left: {allowed}.",
+        "percentunit",
+        Query(f"1 - {used.format(window='1d')}"),
+        steps=Steps("red", ((0, "orange"), (0.5, "green"))),
+        decimals=0,
+        width=6,
+    )
+
+
+def _share_now(name: str, requests: str, share: str, steps: Steps) -> Panel:
+    query = Query(share.format(window="5m"))
+    return number(f"{name}, 5 minutes", f"Share of {requests}.", "percentunit", query, steps=steps, decimals=2, width=6)
+
+
+def _budget_burn(name: str, used: str, windows: tuple[str, ...]) -> Panel:
+    return lines(
+        f"{name} budget burn rate",
+        f"How many times faster than allowed the {name.lower()} budget is used up, by window.",
+        "short",
+        *(Query(used.format(window=window), window) for window in windows),
+        steps=Steps("green", ((1, "orange"), (14.4, "red"))),
+    )
+
+
+_PAGE_REQUESTS = rate("restaurant_http_requests_total", _APP, "method, route", window="1h")
+_PAGE_ERRORS = rate("restaurant_http_requests_total", f"{_APP}{_SERVER_ERRORS}", "method, route", window="1h")
 
 RESTAURANT = Dashboard(
     folder="restaurant",
@@ -51,7 +81,7 @@ RESTAURANT = Dashboard(
     description="Are guests served, is the kitchen on time, and is what was promised kept?",
     variables=(_NAMESPACE,),
     content=(
-        Row("The house"),
+        Row("The house", width=8),
         number(
             "Orders",
             "Orders in the last hour.",
@@ -66,22 +96,25 @@ RESTAURANT = Dashboard(
             Query(f"sum(increase(restaurant_order_value_cents_total{{{_APP}}}[1h])) / 100"),
             decimals=0,
         ),
-        number("Guests", "Guests who sit at a table now.", "short", Query(_house("restaurant_guests_present"))),
+        number("Guests", "Guests who sit at a table now.", "short", Query(_of_restaurant("restaurant_guests_present"))),
         number(
-            "Tickets open", "Orders with something left to cook.", "short", Query(_house("restaurant_tickets_open"))
+            "Tickets open",
+            "Orders with something left to cook.",
+            "short",
+            Query(_of_restaurant("restaurant_tickets_open")),
         ),
         number(
             "Tickets late",
             "Of those, waiting for 20 minutes or more.",
             "short",
-            Query(_house("restaurant_tickets_late")),
+            Query(_of_restaurant("restaurant_tickets_late")),
             steps=Steps("green", ((1, "orange"), (5, "red"))),
         ),
         number(
             "Stock low",
             "Ingredients at or below their mark.",
             "short",
-            Query(_house("restaurant_stock_low")),
+            Query(_of_restaurant("restaurant_stock_low")),
             steps=Steps("green", ((1, "orange"), (10, "red"))),
         ),
         lines(
@@ -90,16 +123,14 @@ RESTAURANT = Dashboard(
             "short",
             Query(f"{_rate('restaurant_orders_total', 'kind')} * 60", "{{kind}}"),
             stack=True,
-            width=8,
         ),
         lines(
             "Kitchen",
             "Orders with something left to cook, and those of them that are late.",
             "short",
-            Query(_house("restaurant_tickets_open"), "open"),
-            Query(_house("restaurant_tickets_late"), "late"),
+            Query(_of_restaurant("restaurant_tickets_open"), "open"),
+            Query(_of_restaurant("restaurant_tickets_late"), "late"),
             stairs=True,
-            width=8,
         ),
         lines(
             "Payments",
@@ -107,7 +138,6 @@ RESTAURANT = Dashboard(
             "currencyEUR",
             Query(f"{_rate('restaurant_payment_value_cents_total', 'method')} * 60 / 100", "{{method}}"),
             stack=True,
-            width=8,
         ),
         lines(
             "Bookings",
@@ -115,14 +145,12 @@ RESTAURANT = Dashboard(
             "short",
             Query(f"{_rate('restaurant_booked_covers_total')} * 3600", "booked"),
             Query(f"{_rate('restaurant_bookings_refused_total')} * 3600", "refused"),
-            width=8,
         ),
         lines(
             "Seated",
             "Guests seated per hour.",
             "short",
             Query(f"{_rate('restaurant_covers_seated_total')} * 3600", "seated"),
-            width=8,
         ),
         lines(
             "Sold out",
@@ -130,123 +158,77 @@ RESTAURANT = Dashboard(
             "short",
             Query(f"{_rate('restaurant_stock_outs_total')} * 3600", "refused"),
             steps=ANY_IS_BAD,
-            width=8,
         ),
-        Row("What was promised"),
-        number(
-            "Error budget left today",
-            "What is left of the errors that one day may have: 0.5 % of its requests.",
-            "percentunit",
-            Query(f"1 - {_FAILED.format(window='1d')} / {_ALLOWED_FAILED}"),
-            steps=Steps("red", ((0, "orange"), (0.5, "green"))),
-            decimals=0,
-            width=6,
+        Row("Service level objectives"),
+        _budget_left("Error", "0.5 % of its requests may fail", _ERROR_BUDGET),
+        _budget_left("Latency", "1 % of its requests may take more than a second", _LATENCY_BUDGET),
+        _share_now(
+            "Failed",
+            "requests in 5 minutes that failed with a server error",
+            _FAILED,
+            Steps("green", ((0.005, "orange"), (0.05, "red"))),
         ),
-        number(
-            "Latency budget left today",
-            "What is left of the slow answers that one day may have: 1 % of its requests over a second.",
-            "percentunit",
-            Query(f"1 - {_SLOW.format(window='1d')} / {_ALLOWED_SLOW}"),
-            steps=Steps("red", ((0, "orange"), (0.5, "green"))),
-            decimals=0,
-            width=6,
+        _share_now(
+            "Slow",
+            "requests in 5 minutes that took more than a second",
+            _SLOW,
+            Steps("green", ((0.01, "orange"), (0.1, "red"))),
         ),
-        number(
-            "Failed, 5 minutes",
-            "Share of requests in 5 minutes that ended with an error of ours.",
-            "percentunit",
-            Query(_FAILED.format(window="5m")),
-            steps=Steps("green", ((0.005, "orange"), (0.05, "red"))),
-            decimals=2,
-            width=6,
-        ),
-        number(
-            "Slow, 5 minutes",
-            "Share of requests in 5 minutes that took over a second.",
-            "percentunit",
-            Query(_SLOW.format(window="5m")),
-            steps=Steps("green", ((0.01, "orange"), (0.1, "red"))),
-            decimals=2,
-            width=6,
-        ),
-        lines(
-            "Error budget burn",
-            "How many times faster than allowed errors use up their budget.",
-            "short",
-            *(
-                Query(f"{_FAILED.format(window=window)} / {_ALLOWED_FAILED}", window)
-                for window in ("5m", "30m", "1h", "6h")
-            ),
-            steps=Steps("green", ((1, "orange"), (14.4, "red"))),
-        ),
-        lines(
-            "Latency budget burn",
-            "How many times faster than allowed slow answers use up their budget.",
-            "short",
-            *(Query(f"{_SLOW.format(window=window)} / {_ALLOWED_SLOW}", window) for window in ("5m", "1h", "2h")),
-            steps=Steps("green", ((1, "orange"), (14.4, "red"))),
-        ),
-        Row("Requests"),
-        lines(
+        _budget_burn("Error", _ERROR_BUDGET, ("5m", "30m", "1h", "6h")),
+        _budget_burn("Latency", _LATENCY_BUDGET, ("5m", "1h", "2h")),
+        Row("Requests", width=8),
+        shared_panels.rates(
             "Requests by answer",
             "Requests per second, by HTTP code.",
-            "reqps",
-            Query(_rate("restaurant_http_requests_total", "status"), "{{status}}"),
+            "restaurant_http_requests_total",
+            _APP,
+            "status",
+            unit="reqps",
             stack=True,
-            width=8,
         ),
         lines(
             "Time to answer",
             "Seconds within which half, 95 and 99 of 100 requests are answered, without kitchen screens, which stay open.",
             "s",
-            *(
-                Query(_quantile(share), title)
-                for share, title in ((0.5, "median"), (0.95, "95th percentile"), (0.99, "99th percentile"))
-            ),
+            *shared_panels.percentiles("restaurant_http_request_duration_seconds_bucket", _APP),
             steps=latency(0.5, 1),
-            width=8,
         ),
         lines(
             "Failed requests",
             "Share of requests that ended with an error of ours.",
             "percentunit",
             Query(
-                f"({_rate('restaurant_http_requests_total', more=_OF_OURS)} or vector(0)) / {_rate('restaurant_http_requests_total')}",
+                f"({_rate('restaurant_http_requests_total', more=_SERVER_ERRORS)} or vector(0)) / {_rate('restaurant_http_requests_total')}",
                 "failed",
             ),
             steps=ERRORS,
-            width=8,
         ),
         table(
             "Pages",
             "Every page in the last hour: how often it was asked for, how long it took, how often it failed.",
             {"route": "Page", "method": "Method"},
-            Column("Requests", f"sum by (method, route) (rate(restaurant_http_requests_total{{{_APP}}}[1h]))", "reqps"),
+            Column("Requests", _PAGE_REQUESTS, "reqps"),
             Column(
                 "95th percentile",
-                "histogram_quantile(0.95, sum by (method, route, le) "
-                f"(rate(restaurant_http_request_duration_seconds_bucket{{{_APP}}}[1h])))",
+                quantile(0.95, "restaurant_http_request_duration_seconds_bucket", _APP, "method, route", window="1h"),
                 "s",
                 latency(0.5, 1),
             ),
             Column(
                 "Failed",
-                f"(sum by (method, route) (rate(restaurant_http_requests_total{{{_APP}{_OF_OURS}}}[1h]))"
-                f" or 0 * sum by (method, route) (rate(restaurant_http_requests_total{{{_APP}}}[1h])))"
-                f" / sum by (method, route) (rate(restaurant_http_requests_total{{{_APP}}}[1h]))",
+                f"({_PAGE_ERRORS} or 0 * {_PAGE_REQUESTS}) / {_PAGE_REQUESTS}",
                 "percentunit",
                 ERRORS,
             ),
         ),
-        Row("Pods"),
+        Row("Pods", width=8),
         lines(
             "Threads in use",
             "Share of each pod's threads that answer a request; at 100 % guests wait.",
             "percentunit",
             Query(f"max by (pod) (restaurant_http_saturation_ratio{{{_APP}}})", "{{pod}}"),
-            steps=UTILISATION,
+            steps=UTILIZATION,
             most=1,
-            width=8,
         ),
         lines(
             "Database connections",
@@ -256,16 +238,14 @@ RESTAURANT = Dashboard(
                 f"max by (pod) (restaurant_database_connections_in_use{{{_APP}}} / restaurant_database_pool_size{{{_APP}}})",
                 "{{pod}}",
             ),
-            steps=UTILISATION,
-            width=8,
+            steps=UTILIZATION,
         ),
         lines(
             "Wait for a connection, 95th percentile",
             "Seconds that 95 of 100 requests wait at most for a connection to the database.",
             "s",
-            Query(f"histogram_quantile(0.95, {_rate('restaurant_database_checkout_seconds_bucket', 'le')})", "95 %"),
+            Query(quantile(0.95, "restaurant_database_checkout_seconds_bucket", _APP), "95 %"),
             steps=latency(0.1, 0.5),
-            width=8,
         ),
         lines(
             "Kitchen screens",
@@ -274,22 +254,15 @@ RESTAURANT = Dashboard(
             Query(f"sum(restaurant_streams{{{_APP}}})", "connected"),
             Query(f"sum(restaurant_streams_capacity{{{_APP}}})", "most"),
             stairs=True,
-            width=8,
         ),
-        lines(
-            "CPU",
-            "Cores that each pod uses.",
-            "short",
-            Query(_rate("process_cpu_seconds_total", "pod"), "{{pod}}"),
-            stack=True,
-            width=8,
+        shared_panels.rates(
+            "CPU", "Cores that each pod uses.", "process_cpu_seconds_total", _APP, "pod", unit="short", stack=True
         ),
         lines(
             "Memory",
             "Resident memory of each pod.",
             "bytes",
             Query(f"max by (pod) (process_resident_memory_bytes{{{_APP}}})", "{{pod}}"),
-            width=8,
         ),
     ),
 )
@@ -333,13 +306,12 @@ SCALING = Dashboard(
             Query(f"{_rate('restaurant_http_requests_total')} / count(up{{{_APP}}} == 1)"),
             decimals=1,
         ),
-        Row("From load to pods"),
+        Row("From load to pods", width=8),
         lines(
             "Requests",
             "Requests per second, over all pods.",
             "reqps",
             Query(_rate("restaurant_http_requests_total"), "requests"),
-            width=8,
         ),
         lines(
             "CPU against the target",
@@ -350,7 +322,6 @@ SCALING = Dashboard(
                 f'max(kube_horizontalpodautoscaler_spec_target_metric{{{_HPA}, metric_target_type="utilization"}}) / 100',
                 "target",
             ),
-            width=8,
         ),
         lines(
             "Pods",
@@ -361,15 +332,13 @@ SCALING = Dashboard(
             Query(_replicas("spec_min_replicas"), "least"),
             Query(_replicas("spec_max_replicas"), "most"),
             stairs=True,
-            width=8,
         ),
         lines(
             "Time to answer, 95th percentile",
             "Seconds within which 95 of 100 requests are answered: it rises until new pods take their share.",
             "s",
-            Query(_quantile(0.95), "95 %"),
+            Query(_response_time(0.95), "95 %"),
             steps=latency(0.5, 1),
-            width=8,
         ),
         lines(
             "Threads in use",
@@ -377,9 +346,8 @@ SCALING = Dashboard(
             "percentunit",
             Query(f"avg(restaurant_http_saturation_ratio{{{_APP}}})", "average"),
             Query(f"max(restaurant_http_saturation_ratio{{{_APP}}})", "fullest pod"),
-            steps=UTILISATION,
+            steps=UTILIZATION,
             most=1,
-            width=8,
         ),
         lines(
             "Pods by node",
@@ -392,22 +360,21 @@ SCALING = Dashboard(
             ),
             stack=True,
             stairs=True,
-            width=8,
         ),
-        Row("What a pod carries"),
-        lines(
+        Row("What a pod carries", width=8),
+        shared_panels.rates(
             "Requests of a pod",
             "Requests per second that each pod answers: new ones should soon carry as much as old ones.",
-            "reqps",
-            Query(_rate("restaurant_http_requests_total", "pod"), "{{pod}}"),
-            width=8,
+            "restaurant_http_requests_total",
+            _APP,
+            "pod",
+            unit="reqps",
         ),
         lines(
             "CPU of a request",
             "Milliseconds of CPU that one request costs.",
             "s",
             Query(f"{_CPU_NOW} / ({_rate('restaurant_http_requests_total')} > 0)", "CPU"),
-            width=8,
         ),
         lines(
             "As far as it could go",
@@ -418,7 +385,6 @@ SCALING = Dashboard(
                 f'{_replicas("spec_max_replicas")} * max(kube_horizontalpodautoscaler_spec_target_metric{{{_HPA}, metric_target_type="utilization"}}) / 100 * max({_REQUEST}) / ({_CPU_NOW} / ({_rate("restaurant_http_requests_total")} > 0))',
                 "most pods",
             ),
-            width=8,
         ),
         lines(
             "Start of a pod",
@@ -432,6 +398,7 @@ SCALING = Dashboard(
                 "{{pod}}",
             ),
             steps=latency(15, 60),
+            width=12,
         ),
         lines(
             "CPU by pod",
@@ -439,6 +406,7 @@ SCALING = Dashboard(
             "short",
             Query(f"sum by (pod) ({_CPU})", "{{pod}}"),
             stack=True,
+            width=12,
         ),
     ),
 )
@@ -448,7 +416,7 @@ _DB = f'{_PG}, datname!~"template.*|"'
 
 
 def _pg(metric: str, by: str = "datname") -> str:
-    return f"sum by ({by}) (rate(pg_stat_database_{metric}{{{_DB}}}[$__rate_interval]))"
+    return rate(f"pg_stat_database_{metric}", _DB, by)
 
 
 POSTGRESQL = Dashboard(
@@ -471,7 +439,7 @@ POSTGRESQL = Dashboard(
             "Connections as a share of the most there may be.",
             "percentunit",
             Query(f"sum(pg_stat_activity_count{{{_PG}}}) / sum(pg_settings_max_connections{{{_PG}}})"),
-            steps=UTILISATION,
+            steps=UTILIZATION,
             decimals=0,
         ),
         number("Size", "Bytes of all databases.", "bytes", Query(f"sum(pg_database_size_bytes{{{_DB}}})")),
@@ -498,24 +466,19 @@ POSTGRESQL = Dashboard(
             Query(f"max(pg_stat_activity_max_tx_duration{{{_PG}}})"),
             steps=latency(60, 300),
         ),
-        Row("Work"),
+        Row("Work", width=8),
         lines(
             "Transactions",
             "Transactions per second that were kept and that were taken back.",
             "ops",
             Query(_pg("xact_commit"), "{{datname}} commit"),
             Query(_pg("xact_rollback"), "{{datname}} rollback"),
-            width=8,
         ),
         lines(
             "Rows",
             "Rows per second: given back by queries, written, changed, deleted.",
             "ops",
-            *(
-                Query(f"sum(rate(pg_stat_database_tup_{what}{{{_DB}}}[$__rate_interval]))", what)
-                for what in ("fetched", "inserted", "updated", "deleted")
-            ),
-            width=8,
+            *(Query(_pg(f"tup_{what}", ""), what) for what in ("fetched", "inserted", "updated", "deleted")),
         ),
         lines(
             "Connections by state",
@@ -523,14 +486,12 @@ POSTGRESQL = Dashboard(
             "short",
             Query(f"sum by (state) (pg_stat_activity_count{{{_PG}}})", "{{state}}"),
             stack=True,
-            width=8,
         ),
         lines(
             "Locks",
             "Locks that are held or waited for, by mode.",
             "short",
             Query(f"sum by (mode) (pg_locks_count{{{_DB}}})", "{{mode}}"),
-            width=8,
         ),
         lines(
             "Blocks read",
@@ -538,14 +499,12 @@ POSTGRESQL = Dashboard(
             "ops",
             Query(_pg("blks_read"), "{{datname}} disk"),
             Query(_pg("blks_hit"), "{{datname}} memory"),
-            width=8,
         ),
         lines(
             "Files for sorting",
             "Bytes per second written to temporary files because a query needs more memory than it may have.",
             "Bps",
             Query(_pg("temp_bytes"), "{{datname}}"),
-            width=8,
         ),
         Row("Volume"),
         lines(
@@ -562,7 +521,7 @@ POSTGRESQL = Dashboard(
                 'max by (persistentvolumeclaim) (1 - kubelet_volume_stats_available_bytes{cluster=~"$cluster", job="kubelet", namespace="$namespace"} / kubelet_volume_stats_capacity_bytes{cluster=~"$cluster", job="kubelet", namespace="$namespace"})',
                 "{{persistentvolumeclaim}}",
             ),
-            steps=UTILISATION,
+            steps=UTILIZATION,
             most=1,
         ),
         *shared_panels.process('job="postgresql", namespace="$namespace"'),

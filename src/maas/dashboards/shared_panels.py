@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from maas.dashboards.panels import ANY_IS_BAD, ERRORS, NONE_IS_BAD, Panel, Query, Row, latency, lines, number
+from maas.dashboards.panels import ANY_IS_BAD, ERRORS, NONE_IS_BAD, Panel, Query, Row, Steps, latency, lines, number
+from maas.dashboards.promql import quantile, rate
 
 
 def up(job: str, *, what: str, title: str = "Up") -> Panel:
@@ -27,31 +28,71 @@ def down(job: str, *, what: str) -> Panel:
     )
 
 
+def rates(
+    title: str,
+    description: str,
+    counter: str,
+    selector: str,
+    by: str,
+    *,
+    unit: str,
+    steps: Steps | None = None,
+    stack: bool = False,
+    width: int | None = None,
+) -> Panel:
+    """Return the lines of a counter's increase per second, one for each value of some labels; see `promql.rate`."""
+    query = Query(rate(counter, selector, by), _legend(by))
+    return lines(title, description, unit, query, steps=steps, stack=stack, width=width)
+
+
+def percentile(
+    title: str,
+    description: str,
+    buckets: str,
+    selector: str,
+    by: str,
+    *,
+    unit: str = "s",
+    steps: Steps | None = None,
+    width: int | None = None,
+) -> Panel:
+    """Return the lines of a histogram's 99th percentile, one for each value of some labels; see `promql.quantile`."""
+    query = Query(quantile(0.99, buckets, selector, by), _legend(by))
+    return lines(f"{title}, 99th percentile", description, unit, query, steps=steps, width=width)
+
+
+def _legend(labels: str) -> str:
+    return " ".join(f"{{{{{label}}}}}" for label in labels.split(", "))
+
+
+def percentiles(buckets: str, selector: str) -> tuple[Query, ...]:
+    """Return the median, the 95th and the 99th percentile of a histogram; the selector has no braces."""
+    shares = ((0.5, "median"), (0.95, "95th percentile"), (0.99, "99th percentile"))
+    return tuple(Query(quantile(share, buckets, selector), title) for share, title in shares)
+
+
 def process(selector: str) -> tuple[Row | Panel, ...]:
     """What the processes of a component themselves take; the selector is the inside of the braces."""
     inside = f'cluster=~"$cluster", {selector}'
     return (
-        Row("Process"),
+        Row("Process", width=8),
         lines(
             "CPU",
             "Cores that each process uses.",
             "short",
             Query(f"rate(process_cpu_seconds_total{{{inside}}}[$__rate_interval])", "{{instance}}"),
-            width=8,
         ),
         lines(
             "Memory",
             "Resident memory of each process.",
             "bytes",
             Query(f"process_resident_memory_bytes{{{inside}}}", "{{instance}}"),
-            width=8,
         ),
         lines(
             "Goroutines",
             "Goroutines of each process; a steady climb is a leak.",
             "short",
             Query(f"go_goroutines{{{inside}}}", "{{instance}}"),
-            width=8,
         ),
     )
 
@@ -59,39 +100,35 @@ def process(selector: str) -> tuple[Row | Panel, ...]:
 def client(selector: str) -> tuple[Row | Panel, ...]:
     """How a component's requests to the API server fare; the selector is the inside of the braces."""
     inside = f'cluster=~"$cluster", {selector}'
+    failed = rate("rest_client_requests_total", f'{inside}, code=~"5..|<error>"')
     return (
-        Row("Requests to the API server"),
-        lines(
+        Row("Requests to the API server", width=8),
+        rates(
             "Requests by code",
             "Requests per second that the component sends, by the answer's HTTP code.",
-            "reqps",
-            Query(f"sum by (code) (rate(rest_client_requests_total{{{inside}}}[$__rate_interval]))", "{{code}}"),
+            "rest_client_requests_total",
+            inside,
+            "code",
+            unit="reqps",
             stack=True,
-            width=8,
         ),
         lines(
             "Failed requests",
             "Share of its requests that got no answer or a server error.",
             "percentunit",
             Query(
-                f'(sum(rate(rest_client_requests_total{{{inside}, code=~"5..|<error>"}}[$__rate_interval])) or vector(0))'
-                f" / sum(rate(rest_client_requests_total{{{inside}}}[$__rate_interval]))",
+                f"({failed} or vector(0)) / {rate('rest_client_requests_total', inside)}",
                 "failed",
             ),
             steps=ERRORS,
-            width=8,
         ),
-        lines(
-            "Time to answer, 99th percentile",
+        percentile(
+            "Time to answer",
             "Seconds within which 99 of 100 of its requests are answered, by verb.",
-            "s",
-            Query(
-                "histogram_quantile(0.99, sum by (verb, le) "
-                f"(rate(rest_client_request_duration_seconds_bucket{{{inside}}}[$__rate_interval])))",
-                "{{verb}}",
-            ),
+            "rest_client_request_duration_seconds_bucket",
+            inside,
+            "verb",
             steps=latency(1, 5),
-            width=8,
         ),
     )
 
@@ -100,30 +137,24 @@ def queues(selector: str) -> tuple[Row | Panel, ...]:
     """The work queues of a component's controllers; the selector is the inside of the braces."""
     inside = f'cluster=~"$cluster", {selector}'
     return (
-        Row("Work queues"),
+        Row("Work queues", width=8),
         lines(
             "Additions",
             "Objects per second that are put into each queue.",
             "ops",
-            Query(f"sum by (name) (rate(workqueue_adds_total{{{inside}}}[$__rate_interval])) > 0", "{{name}}"),
-            width=8,
+            Query(f"{rate('workqueue_adds_total', inside, 'name')} > 0", "{{name}}"),
         ),
         lines(
             "Waiting",
             "Objects that wait in each queue; a queue that only grows has a controller that cannot keep up.",
             "short",
             Query(f"sum by (name) (workqueue_depth{{{inside}}})", "{{name}}"),
-            width=8,
         ),
-        lines(
-            "Time in the queue, 99th percentile",
+        percentile(
+            "Time in the queue",
             "Seconds that 99 of 100 objects wait at most before their controller takes them.",
-            "s",
-            Query(
-                "histogram_quantile(0.99, sum by (name, le) "
-                f"(rate(workqueue_queue_duration_seconds_bucket{{{inside}}}[$__rate_interval])))",
-                "{{name}}",
-            ),
-            width=8,
+            "workqueue_queue_duration_seconds_bucket",
+            inside,
+            "name",
         ),
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from maas.dashboards import shared_panels
-from maas.dashboards.model import NODE, Dashboard, Variable
+from maas.dashboards.model import NODE, Dashboard, instances
 from maas.dashboards.panels import (
     ANY_IS_BAD,
     ERRORS,
     NONE_IS_BAD,
-    UTILISATION,
+    UTILIZATION,
     Column,
     Query,
     Row,
@@ -19,14 +19,14 @@ from maas.dashboards.panels import (
     states,
     table,
 )
+from maas.dashboards.promql import INTERVAL, rate
 
 _FAILED = ', rcode="SERVFAIL"'
 _DNS = 'cluster=~"$cluster", job="coredns", instance=~"$instance"'
 
 
-def _coredns(metric: str, by: str = "", more: str = "", *, window: str = "$__rate_interval") -> str:
-    grouped = f" by ({by})" if by else ""
-    return f"sum{grouped} (rate({metric}{{{_DNS}{more}}}[{window}]))"
+def _coredns(metric: str, by: str = "", more: str = "", *, window: str = INTERVAL) -> str:
+    return rate(metric, f"{_DNS}{more}", by, window=window)
 
 
 COREDNS = Dashboard(
@@ -34,11 +34,7 @@ COREDNS = Dashboard(
     name="coredns",
     title="CoreDNS",
     description="Are names answered, in time, and from the cache?",
-    variables=(
-        Variable(
-            "instance", "Instance", 'label_values(up{cluster=~"$cluster", job="coredns"}, instance)', several=True
-        ),
-    ),
+    variables=(instances("coredns"),),
     content=(
         Row("Now"),
         shared_panels.up("coredns", what="CoreDNS"),
@@ -75,76 +71,69 @@ COREDNS = Dashboard(
             Query(f"sum(increase(coredns_reload_failed_total{{{_DNS}}}[1d]))"),
             steps=ANY_IS_BAD,
         ),
-        Row("Questions and answers"),
-        lines(
+        Row("Questions and answers", width=8),
+        shared_panels.rates(
             "By type",
             "Questions per second, by type of record.",
-            "reqps",
-            Query(_coredns("coredns_dns_requests_total", "type"), "{{type}}"),
+            "coredns_dns_requests_total",
+            _DNS,
+            "type",
+            unit="reqps",
             stack=True,
-            width=8,
         ),
-        lines(
+        shared_panels.rates(
             "By answer",
             "Answers per second, by code; NXDOMAIN is the price of search domains.",
-            "reqps",
-            Query(_coredns("coredns_dns_responses_total", "rcode"), "{{rcode}}"),
+            "coredns_dns_responses_total",
+            _DNS,
+            "rcode",
+            unit="reqps",
             stack=True,
-            width=8,
         ),
         lines(
             "Time to answer",
             "Seconds within which half, 95 and 99 of 100 questions are answered.",
             "s",
-            *(
-                Query(
-                    f"histogram_quantile({share}, {_coredns('coredns_dns_request_duration_seconds_bucket', 'le')})",
-                    title,
-                )
-                for share, title in ((0.5, "median"), (0.95, "95th percentile"), (0.99, "99th percentile"))
-            ),
+            *shared_panels.percentiles("coredns_dns_request_duration_seconds_bucket", _DNS),
             steps=latency(0.1, 1),
-            width=8,
         ),
-        lines(
+        shared_panels.rates(
             "By zone",
             "Questions per second, by the zone that answers.",
-            "reqps",
-            Query(_coredns("coredns_dns_requests_total", "zone"), "{{zone}}"),
-            width=8,
+            "coredns_dns_requests_total",
+            _DNS,
+            "zone",
+            unit="reqps",
         ),
-        lines(
-            "Size of answers, 99th percentile",
+        shared_panels.percentile(
+            "Size of answers",
             "Bytes of the largest answers; above 1232 they need TCP.",
-            "bytes",
-            Query(
-                f"histogram_quantile(0.99, {_coredns('coredns_dns_response_size_bytes_bucket', 'proto, le')})",
-                "{{proto}}",
-            ),
-            width=8,
+            "coredns_dns_response_size_bytes_bucket",
+            _DNS,
+            "proto",
+            unit="bytes",
         ),
         lines(
             "Cache",
             "Answers that the cache holds: found names (success) and missing ones (denial).",
             "short",
             Query(f"sum by (type) (coredns_cache_entries{{{_DNS}}})", "{{type}}"),
-            width=8,
         ),
-        lines(
+        shared_panels.rates(
             "Passed on",
             "Questions per second that go to the servers outside, by their answer.",
-            "reqps",
-            Query(_coredns("coredns_proxy_request_duration_seconds_count", "to, rcode"), "{{to}} {{rcode}}"),
+            "coredns_proxy_request_duration_seconds_count",
+            _DNS,
+            "to, rcode",
+            unit="reqps",
             width=12,
         ),
-        lines(
-            "Time of the servers outside, 99th percentile",
+        shared_panels.percentile(
+            "Time of the servers outside",
             "Seconds within which they answer 99 of 100 questions.",
-            "s",
-            Query(
-                f"histogram_quantile(0.99, {_coredns('coredns_proxy_request_duration_seconds_bucket', 'to, le')})",
-                "{{to}}",
-            ),
+            "coredns_proxy_request_duration_seconds_bucket",
+            _DNS,
+            "to",
             steps=latency(0.5, 2),
             width=12,
         ),
@@ -160,7 +149,7 @@ def _felix(metric: str, function: str = "sum") -> str:
 
 
 def _felix_rate(metric: str) -> str:
-    return f"sum by (node) (rate({metric}{{{_FELIX}}}[$__rate_interval]))"
+    return rate(metric, _FELIX, "node")
 
 
 CALICO = Dashboard(
@@ -200,50 +189,48 @@ CALICO = Dashboard(
             steps=Steps("green", ((1, "orange"), (10, "red"))),
             decimals=0,
         ),
-        Row("Data plane"),
+        Row("Data plane", width=8),
         lines(
             "Time to apply changes, 99th percentile",
             "Seconds that 99 of 100 writes of rules to the kernel take; pods start without a network for so long.",
             "s",
             Query(f'max by (node) (felix_int_dataplane_apply_time_seconds{{{_FELIX}, quantile="0.99"}})', "{{node}}"),
             steps=latency(1, 5),
-            width=8,
         ),
-        lines(
+        shared_panels.rates(
             "Failures",
             "Failed writes per second, tried again at once.",
-            "ops",
-            Query(_felix_rate("felix_int_dataplane_failures"), "{{node}}"),
+            "felix_int_dataplane_failures",
+            _FELIX,
+            "node",
+            unit="ops",
             steps=ANY_IS_BAD,
-            width=8,
         ),
-        lines(
+        shared_panels.rates(
             "Messages",
             "Changes per second that reach the part which writes them to the kernel.",
-            "ops",
-            Query(_felix_rate("felix_int_dataplane_messages"), "{{node}}"),
-            width=8,
+            "felix_int_dataplane_messages",
+            _FELIX,
+            "node",
+            unit="ops",
         ),
         lines(
             "Rules",
             "iptables rules of Calico in the kernel.",
             "short",
             Query(_felix("felix_iptables_rules"), "{{node}}"),
-            width=8,
         ),
         lines(
             "Chains",
             "iptables chains of Calico in the kernel.",
             "short",
             Query(_felix("felix_iptables_chains"), "{{node}}"),
-            width=8,
         ),
         lines(
             "Sets of addresses",
             "Sets that policies match against.",
             "short",
             Query(_felix("felix_ipsets_calico"), "{{node}}"),
-            width=8,
         ),
         lines(
             "Failed calls",
@@ -252,7 +239,6 @@ CALICO = Dashboard(
             Query(_felix_rate("felix_iptables_restore_errors"), "iptables {{node}}"),
             Query(_felix_rate("felix_ipset_errors"), "ipset {{node}}"),
             steps=ANY_IS_BAD,
-            width=8,
         ),
         lines(
             "Policies and endpoints",
@@ -260,16 +246,14 @@ CALICO = Dashboard(
             "short",
             Query(_felix("felix_active_local_policies", "max"), "policies {{node}}"),
             Query(_felix("felix_active_local_endpoints", "max"), "endpoints {{node}}"),
-            width=8,
         ),
         lines(
             "Time to work out rules",
             "Seconds that the slowest of 100 changes takes until it is rules.",
             "s",
             Query(f'max by (node) (felix_calc_graph_update_time_seconds{{{_FELIX}, quantile="0.99"}})', "{{node}}"),
-            width=8,
         ),
-        Row("Addresses"),
+        Row("Addresses", width=8),
         table(
             "Pools",
             "Addresses for pods: how many each pool has and how many are taken.",
@@ -285,7 +269,7 @@ CALICO = Dashboard(
                 'sum by (ippool) (ipam_allocations_in_use{cluster=~"$cluster", job="calico-kube-controllers"})'
                 ' / max by (ippool) (ipam_ippool_size{cluster=~"$cluster", job="calico-kube-controllers"})',
                 "percentunit",
-                UTILISATION,
+                UTILIZATION,
             ),
             width=8,
         ),
@@ -299,7 +283,6 @@ CALICO = Dashboard(
             ),
             stack=True,
             stairs=True,
-            width=8,
         ),
         lines(
             "Blocks by node",
@@ -310,7 +293,6 @@ CALICO = Dashboard(
                 "{{node}}",
             ),
             stairs=True,
-            width=8,
         ),
         *shared_panels.process('job="calico-node", node=~"$node"'),
     ),
@@ -403,7 +385,7 @@ OPENVPN = Dashboard(
             ),
             width=10,
         ),
-        Row("Traffic"),
+        Row("Traffic", width=8),
         lines(
             "Received from peers",
             "Bits per second that the hub receives from each host.",
@@ -411,14 +393,12 @@ OPENVPN = Dashboard(
             Query(
                 f"max by (peer) (rate(openvpn_peer_received_bytes_total{{{_VPN}}}[$__rate_interval])) * 8", "{{peer}}"
             ),
-            width=8,
         ),
         lines(
             "Sent to peers",
             "Bits per second that the hub sends to each host.",
             "bps",
             Query(f"max by (peer) (rate(openvpn_peer_sent_bytes_total{{{_VPN}}}[$__rate_interval])) * 8", "{{peer}}"),
-            width=8,
         ),
         lines(
             "Connections made",
@@ -426,7 +406,6 @@ OPENVPN = Dashboard(
             "short",
             Query(f"max by (peer) (increase(openvpn_peer_connections_total{{{_VPN}}}[1h]))", "{{peer}}"),
             steps=Steps("green", ((3, "orange"), (6, "red"))),
-            width=8,
         ),
         lines(
             "Packet sizes",
@@ -435,7 +414,6 @@ OPENVPN = Dashboard(
             Query(f"max by (node) (openvpn_tun_mtu_bytes{{{_VPN}}})", "tunnel {{node}}"),
             Query(f"max by (node) (openvpn_pod_mtu_bytes{{{_VPN}}})", "pods {{node}}"),
             stairs=True,
-            width=8,
         ),
         lines(
             "Round trip",
@@ -443,7 +421,6 @@ OPENVPN = Dashboard(
             "s",
             Query(f"max by (node, peer) (openvpn_peer_round_trip_seconds{{{_VPN}}})", "{{node}} to {{peer}}"),
             steps=latency(0.1, 0.5),
-            width=8,
         ),
         lines(
             "Tunnel: drops and errors",
@@ -454,7 +431,6 @@ OPENVPN = Dashboard(
                 "{{node}}",
             ),
             steps=ANY_IS_BAD,
-            width=8,
         ),
     ),
 )
