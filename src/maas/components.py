@@ -1,16 +1,19 @@
-"""The lock of components: hack/build/components.yaml as typed values.
+"""The component lockfile hack/build/components.yaml as typed values.
 
-It names every upstream release that MaaS brings to a host, ships as an image or uses as a tool, and where each can be
-had. The file is validated against schemas/components.schema.json by the tests, and by these models whenever it is read.
+It lists every upstream release that MaaS installs on hosts, ships as an image or uses as a tool, with its sources.
+These models are the only description of the file: schemas/components.schema.json, the tables of docs/components.md and
+the error messages are made from them.
 """
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from ruamel.yaml import YAML
+from pydantic.json_schema import SkipJsonSchema  # noqa: TC002 - pydantic evaluates the annotation
 
 from maas import paths
 from maas.errors import MaasError
@@ -19,287 +22,382 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ARCHITECTURE = "amd64"
-"""The one architecture that components are locked for, in the names that Go and Debian share."""
+"""The only supported architecture, by the name that Go and Debian share."""
 
 Kind = Literal["binary", "image", "packages", "tool"]
 On = Literal["control-plane", "node", "workload"]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+Text = Annotated[str, Field(min_length=1)]
+Url = Annotated[str, Field(pattern=r"^(https://|http://127\.0\.0\.1:)")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 AbsolutePath = Annotated[str, Field(pattern=r"^/")]
+Reference = Annotated[str, Field(pattern=r"^[a-z0-9.:-]+/[a-z0-9._/-]+:[A-Za-z0-9_{}][A-Za-z0-9_{}.-]*$")]
+ValuePath = Annotated[str, Field(pattern=r"^[a-zA-Z-]+(\.[a-zA-Z]+)+$")]
+_ID = Annotated[int, Field(ge=0)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Model(BaseModel):
+    """A part of a file: frozen, without unknown keys, its fields described by the docstrings below them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class User(_Model):
+class User(Model):
     """A line of an image's /etc/passwd and /etc/group."""
 
-    name: str
-    id: int
+    name: Name
+    """Name of the user and of its group."""
+    id: _ID
+    """Numeric ID of both."""
     home: AbsolutePath
+    """Home directory."""
 
 
-class Tree(_Model):
-    """A directory of a Go module that is copied into an image.
-
-    Attributes:
-        module: The module's path.
-        source: The directory in it.
-        to: Where its files go.
-        executable: Patterns of file names that get mode 0755; module archives carry no modes.
-    """
+class Tree(Model):
+    """A directory of a Go module that is copied into an image."""
 
     module: str
+    """Path of the module."""
     source: str = Field(alias="from")
+    """Directory in the module."""
     to: AbsolutePath
-    executable: tuple[str, ...] = ()
+    """Directory in the image."""
+    executable: tuple[Text, ...] = ()
+    """Patterns of the file names that get mode 0755. Module archives contain no modes."""
 
 
-class Layer(_Model):
-    """What an image or a base adds to the base it stands on.
+class Layer(Model):
+    """What an image or a base adds to its base."""
 
-    Attributes:
-        base: The base below; without one it stands on nothing.
-        packages: Debian packages, with what they depend on.
-        without: Packages that are taken for installed, and so are left out with what only they need.
-        drop: Patterns of paths that are left out of those packages.
-        applets: Whether busybox gets a link for each of its applets.
-        certificates: Whether the certificates of ca-certificates are put together into one file.
-        links: Symbolic links, path to target.
-        directories: Empty directories, path to the numeric owner.
-        users: The accounts, which replace those of the base.
-    """
-
-    base: str | None = None
-    packages: tuple[str, ...] = ()
-    without: tuple[str, ...] = ()
-    drop: tuple[str, ...] = ()
+    base: Name | None = None
+    """The base below this one."""
+    packages: tuple[Text, ...] = ()
+    """Debian packages. Their dependencies are added."""
+    without: tuple[Text, ...] = ()
+    """Packages to leave out, together with what only they depend on."""
+    drop: tuple[AbsolutePath, ...] = ()
+    """Patterns of paths to leave out of the packages."""
     applets: bool = False
+    """Link every BusyBox applet to busybox."""
     certificates: bool = False
+    """Concatenate the certificates of ca-certificates into one file."""
     links: dict[AbsolutePath, str] = {}
-    directories: dict[AbsolutePath, int] = {}
+    """Symbolic links: path to target."""
+    directories: dict[AbsolutePath, _ID] = {}
+    """Empty directories: path to numeric owner."""
     users: tuple[User, ...] = ()
+    """Users. They replace those of the base."""
     environment: dict[str, str] = {}
+    """Environment variables."""
     entrypoint: tuple[str, ...] = ()
+    """Entrypoint of the image."""
     command: tuple[str, ...] = ()
+    """Arguments of the entrypoint."""
     user: str = ""
+    """User, or user and group, that the container runs as."""
     workdir: str = ""
+    """Working directory."""
 
 
 class Base(Layer):
-    """Layers that several images share.
-
-    Attributes:
-        archive: A reference under which the base is also offered as an archive for `docker load`.
-    """
+    """Layers that several images share."""
 
     archive: str | None = None
+    """Reference under which the base is also available as an archive for `docker load`."""
 
 
 class ImageBuild(Layer):
-    """How an image is put together.
-
-    Attributes:
-        programs: Path in the image to the Go package whose program goes there.
-        hard_links: Second names of programs, path to path.
-        capabilities: Path of a program to the Linux capabilities that its file carries.
-    """
+    """How to build an image from Go packages and Debian packages."""
 
     programs: dict[AbsolutePath, str] = {}
+    """Go programs: path in the image to Go package."""
     hard_links: dict[AbsolutePath, AbsolutePath] = {}
+    """Second names of programs: path to path."""
     capabilities: dict[AbsolutePath, tuple[Literal["net_bind_service"], ...]] = {}
+    """Linux capabilities of program files: path to names."""
     trees: tuple[Tree, ...] = ()
+    """Directories of Go modules to copy."""
 
 
-class GoBuild(_Model):
-    """A program, by its Go package."""
+class GoBuild(Model):
+    """How to build a program."""
 
-    package: str
-
-
-class PackageSet(_Model):
-    """Debian packages with what they depend on, less what every Debian has."""
-
-    packages: tuple[str, ...]
+    package: Text
+    """The Go package of the program."""
 
 
-class Download(_Model):
-    """A published file.
+class PackageSet(Model):
+    """Debian packages for hosts."""
 
-    Attributes:
-        member: The path inside, when the file is a .tar.gz archive.
-    """
+    packages: tuple[Text, ...]
+    """Names. Their dependencies are added, except packages that every Debian system has."""
 
-    url: str
+
+class Download(Model):
+    """A published file."""
+
+    url: Url
+    """Where it is published."""
     sha256: Sha256
+    """Its SHA-256, as upstream published it."""
     member: str | None = None
+    """Path of the program in the archive, if the file is a .tar.gz archive."""
 
 
-class Pull(_Model):
-    """An image in a registry, under the item's reference.
-
-    Attributes:
-        digest: The digest of its manifest or index; without one the tag is believed.
-    """
+class Pull(Model):
+    """An image in a registry, under the item's reference."""
 
     digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
+    """Digest of its manifest or index. Without it, the tag is trusted."""
 
 
-class _Item(_Model):
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+def _needs_source(schema: dict[str, Any]) -> None:
+    sources = [name for name in ("download", "pull", "build") if name in schema["properties"]]
+    schema["anyOf"] = [{"required": [name]} for name in sources]
 
 
-class Binary(_Item):
-    """A program for hosts; `path` is its place in the bundle."""
+class _Item(Model):
+    name: Name
+    """Unique name of the item."""
+
+
+class _Sourced(_Item):
+    model_config = ConfigDict(json_schema_extra=_needs_source)
+
+    @model_validator(mode="after")
+    def _has_source(self) -> Self:
+        sources = [name for name in ("download", "pull", "build") if name in type(self).model_fields]
+        if all(getattr(self, name) is None for name in sources):
+            raise ValueError(f"no source; give {' or '.join(sources)}")
+        return self
+
+
+class Binary(_Sourced):
+    """A program for hosts."""
 
     kind: Literal["binary"]
+    """Kind of the item."""
     on: On
-    path: str
+    """Hosts that need it: the control plane, every node, or nodes that run ordinary pods."""
+    path: Annotated[str, Field(pattern=r"^(bin|cni)/[^/]+$")]
+    """Path in the bundle."""
     download: Download | None = None
+    """Published file, tried first."""
     build: GoBuild | None = None
+    """Go package, tried last."""
 
 
-class Tool(_Item):
-    """A program for the controller; it goes into the cache and not into the bundle."""
+class Tool(_Sourced):
+    """A program for the controller. It is stored in the cache, not in the bundle."""
 
     kind: Literal["tool"]
+    """Kind of the item."""
     download: Download | None = None
+    """Published file, tried first."""
     build: GoBuild | None = None
+    """Go package, tried last."""
 
 
-class Image(_Item):
-    """A container image.
+class Switch(Model):
+    """The value of the umbrella chart that enables or disables an optional component."""
 
-    Attributes:
-        reference: Upstream's, whatever the source.
-        when: The path of the chart's value without which nothing wants the image; without one it is always wanted.
-    """
+    value: ValuePath
+    """Path of the value."""
+    enabled: bool | str = True
+    """The value that enables the component."""
+    disabled: bool | str = False
+    """The value that disables the component. It is set if the bundle does not contain the image."""
+
+    def __str__(self) -> str:
+        return f"{self.value}: {str(self.enabled).lower()}"
+
+    @property
+    def off(self) -> dict[str, Any]:
+        """Values that disable the component."""
+        values: Any = self.disabled
+        for key in reversed(self.value.split(".")):
+            values = {key: values}
+        return dict(values)
+
+
+class Image(_Sourced):
+    """A container image."""
 
     kind: Literal["image"]
+    """Kind of the item."""
     on: On
-    reference: str
-    when: str | None = None
+    """Hosts that need it: the control plane, every node, or nodes that run ordinary pods."""
+    reference: Reference
+    """Upstream's reference, whatever the source."""
+    when: ValuePath | None = None
+    """Path of a value of the chart. The bundle contains the image only if that value is true."""
+    switch: Switch | None = None
+    """How to disable the component. Without it, the platform does not work without the image."""
+    tolerates: Literal["control-plane"] | None = None
+    """`control-plane` if its pods tolerate the control plane's taint, so that the control plane imports it too."""
+    early: bool = False
+    """Import it before other images, because the checks at the end of `bootstrap` need it."""
     pull: Pull | None = None
+    """Registry, tried first."""
     build: ImageBuild | None = None
+    """Recipe, tried last."""
 
 
 class Packages(_Item):
-    """Debian packages for hosts; `path` is the directory in the bundle above one per distribution."""
+    """Debian packages for hosts."""
 
     kind: Literal["packages"]
+    """Kind of the item."""
     on: On
-    path: str
+    """Hosts that need them."""
+    path: Literal["packages"]
+    """Directory in the bundle, with one directory per distribution."""
     build: PackageSet
+    """Which packages."""
 
 
 Item = Annotated[Binary | Tool | Image | Packages, Field(discriminator="kind")]
 
 
-class Go(_Model):
-    """How the programs of a component are built.
+class Go(Model):
+    """How to build the Go programs of a component."""
 
-    Attributes:
-        tags: Build tags.
-        link: Variables that are set while linking.
-    """
-
-    tags: tuple[str, ...] = ()
+    tags: tuple[Text, ...] = ()
+    """Build tags."""
     link: dict[str, str] = {}
+    """Variables to set with the linker."""
 
 
-class Component(_Model):
-    """An upstream release and what it gives. Its Go build module is hack/build/<name>."""
+class Component(Model):
+    """An upstream release and what MaaS takes from it. Its Go build module is hack/build/NAME."""
 
-    name: str
-    version: str
-    licence: str
-    home: str
+    name: SkipJsonSchema[Name]
+    """Its key in the file."""
+    version: Text
+    """Upstream's version. In strings below, {version}, {number} (without the `v`) and {minor} stand for it."""
+    license: Text
+    """SPDX expression, or `various`."""
+    home: Annotated[str, Field(pattern=r"^https://")]
+    """Upstream's address."""
     go: Go | None = None
-    items: tuple[Item, ...]
+    """How to build its Go programs. Without it, no item has a Go build."""
+    items: Annotated[tuple[Item, ...], Field(min_length=1)]
+    """What MaaS takes from it."""
 
     @model_validator(mode="before")
     @classmethod
-    def _fill(cls, data: dict[str, object]) -> dict[str, object]:
-        version = str(data["version"])
-        return {key: _filled(value, version) for key, value in data.items()}
+    def _fill(cls, data: Any) -> Any:
+        if not (isinstance(data, dict) and isinstance(version := data.get("version"), str)):
+            return data
+        number = version.removeprefix("v")
+        minor = number.split(".")[1] if "." in number else ""
+        return _filled(data, {"{version}": version, "{number}": number, "{minor}": minor})
 
 
-class Lock(_Model):
-    """The whole file."""
+class Lockfile(Model):
+    """Every upstream program that MaaS installs on hosts, ships as an image or uses as a tool."""
 
     schema_: Literal[1] = Field(alias="schema")
-    bases: dict[str, Base]
-    components: tuple[Component, ...]
+    """Version of this format."""
+    bases: dict[Name, Base]
+    """Layers that images share, by name."""
+    components: dict[Name, Component]
+    """Upstream releases, by name."""
 
     @model_validator(mode="before")
     @classmethod
-    def _name(cls, data: dict[str, object]) -> dict[str, object]:
-        components = data.get("components")
-        if isinstance(components, dict):
-            data = {**data, "components": [{"name": name, **entry} for name, entry in components.items()]}
-        return data
+    def _name(cls, data: Any) -> Any:
+        components = data.get("components") if isinstance(data, dict) else None
+        if not isinstance(components, dict):
+            return data
+        named = {
+            name: {"name": name, **entry} if isinstance(entry, dict) else entry for name, entry in components.items()
+        }
+        return {**data, "components": named}
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        names = [item.name for component in self.components for item in component.items]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"items named twice: {', '.join(sorted(twice))}")
+        names = [item.name for _, item in self.items()]
+        if duplicates := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"duplicate items: {', '.join(sorted(duplicates))}")
         layers: list[Layer] = [*self.bases.values()]
-        layers += [item.build for _, item in self.items() if isinstance(item, Image) and item.build]
+        layers += [image.build for image in self.images() if image.build]
         if unknown := {layer.base for layer in layers if layer.base} - self.bases.keys():
-            raise ValueError(f"no such base: {', '.join(sorted(unknown))}")
+            raise ValueError(f"unknown bases: {', '.join(sorted(unknown))}")
         return self
 
     def items(self) -> list[tuple[Component, Binary | Tool | Image | Packages]]:
-        """Every item with its component, in the order of the file."""
-        return [(component, item) for component in self.components for item in component.items]
+        """Return every item with its component, in the order of the file."""
+        return [(component, item) for component in self.components.values() for item in component.items]
+
+    def images(self) -> list[Image]:
+        """Return every image, in the order of the file."""
+        return [item for _, item in self.items() if isinstance(item, Image)]
 
     def find(self, name: str) -> tuple[Component, Binary | Tool | Image | Packages]:
-        """One item with its component.
+        """Return an item with its component.
 
         Raises:
-            MaasError: There is none of that name.
+            MaasError: The lockfile has no item of that name.
         """
         for component, item in self.items():
             if item.name == name:
                 return component, item
         known = ", ".join(sorted(item.name for _, item in self.items()))
-        raise MaasError(f"no component item is named {name}", hint=f"the lock has {known}")
+        raise MaasError(f"the component lockfile has no item {name}", hint=f"it has {known}")
 
     def image(self, name: str) -> Image:
-        """One image.
+        """Return an image.
 
         Raises:
-            MaasError: There is none of that name.
+            MaasError: The lockfile has no image of that name.
         """
         _, item = self.find(name)
         if not isinstance(item, Image):
-            raise MaasError(f"{name} is a {item.kind} and not an image")
+            raise MaasError(f"{name} is not an image but of kind {item.kind}")
         return item
 
 
-def _filled(value: object, version: str) -> object:
+def _filled(value: Any, placeholders: dict[str, str]) -> Any:
     match value:
         case str():
-            return value.replace("{version}", version).replace("{number}", version.removeprefix("v"))
+            for name, text in placeholders.items():
+                value = value.replace(name, text)
+            return value
         case dict():
-            return {key: _filled(entry, version) for key, entry in value.items()}
+            return {key: _filled(entry, placeholders) for key, entry in value.items()}
         case list():
-            return [_filled(entry, version) for entry in value]
+            return [_filled(entry, placeholders) for entry in value]
         case _:
             return value
 
 
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """PyYAML's C parser, without YAML 1.1's other words for booleans: `on` is a key here."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, words) for tag, words in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|false)$"), list("tf"))
+
+
 @lru_cache
-def load(path: Path | None = None) -> Lock:
-    """Read a lock of components; without a path, the one that belongs to this tool.
+def load(path: Path | None = None) -> Lockfile:
+    """Read a component lockfile; without a path, the one of this tool.
 
     Raises:
-        MaasError: The file says something that is not understood.
+        MaasError: The file is not valid.
     """
     path = path or paths.content() / "hack" / "build" / "components.yaml"
     try:
-        return Lock.model_validate(YAML(typ="safe").load(path))
+        return Lockfile.model_validate(yaml.load(path.read_text(encoding="utf-8"), _Loader))  # noqa: S506 - a safe one
     except ValidationError as error:
         problems = [f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()]
-        raise MaasError(f"the lock of components {path} cannot be used", context=problems) from error
+        raise MaasError(f"the component lockfile {path} is not valid", context=problems) from error
+
+
+def kubernetes_version() -> str:
+    """Return the Kubernetes version that `bootstrap` installs, without its `v`."""
+    return load().components["kubernetes"].version.removeprefix("v")

@@ -15,7 +15,7 @@ from tests.support.fake_cluster import KINDS, FakeCluster, make
 
 from maas import process
 from maas.errors import ProcessError
-from maas.helm import render
+from maas.helm import NAMESPACE, RELEASE, render
 from maas.helm.client import Helm, Major
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ def render_in(cluster: FakeCluster, helm: Major, *options: str) -> list[Any]:
     """The objects that an installation into the cluster would make."""
     done = process.run(
         [
-            *(Helm.pinned(helm).executable, "template", render.RELEASE, render.umbrella()),
-            *(f"--namespace={render.NAMESPACE}", f"--kubeconfig={cluster.kubeconfig}"),
+            *(Helm.pinned(helm).executable, "template", RELEASE, render.umbrella()),
+            *(f"--namespace={NAMESPACE}", f"--kubeconfig={cluster.kubeconfig}"),
             # Ask the cluster; but it has no schemas, and Helm 3 does not ask what kinds it has.
             *("--dry-run=server", "--disable-openapi-validation"),
             *(f"--api-versions={kind.api}/{kind.kind}" for kind in KINDS),

@@ -21,7 +21,7 @@ from maas import process
 from maas.bundle import tools
 from maas.codegen import lint
 from maas.errors import ChartError, ProcessError
-from maas.helm import render
+from maas.helm import NAMESPACE, RELEASE, render
 from maas.helm.client import Helm
 from maas.helm.render import Request
 
@@ -405,10 +405,10 @@ def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
 
 
 def refusal(cluster: FakeCluster, setting: str = f"alertmanager.receivers={json.dumps([HOOK])}") -> str:
-    options = [f"--namespace={render.NAMESPACE}", f"--kubeconfig={cluster.kubeconfig}", "--dry-run=server"]
+    options = [f"--namespace={NAMESPACE}", f"--kubeconfig={cluster.kubeconfig}", "--dry-run=server"]
     options += ["--disable-openapi-validation", f"--set-json={setting}"]
     try:
-        process.run([Helm.pinned("4").executable, "template", render.RELEASE, CHART, *options], timeout=60)
+        process.run([Helm.pinned("4").executable, "template", RELEASE, CHART, *options], timeout=60)
     except ProcessError as error:
         return error.stderr
     return ""

@@ -12,7 +12,7 @@ from kubernetes_validate import ValidationError, utils
 from tests.charts.helpers import HELMS, PROFILES, Object, of_profile
 
 from maas.codegen import schemas
-from maas.helm import render
+from maas.helm import NAMESPACE, render
 from maas.helm.render import Request
 
 if TYPE_CHECKING:
@@ -105,6 +105,6 @@ def test_nothing_enabled_is_nothing_rendered() -> None:
 def test_every_subchart_installs_alone_into_the_namespace_of_its_release(chart: Any, helm: Major) -> None:
     objects = render.objects(Request(chart, helm=helm))
     namespaces = {entry["metadata"].get("namespace") for entry in objects} - {None, "kube-system"}
-    assert namespaces == {render.NAMESPACE}
+    assert namespaces == {NAMESPACE}
     for entry in objects:
         assert problem(json.dumps(entry, sort_keys=True), render.KUBERNETES[-1]) is None

@@ -15,7 +15,8 @@ import yaml
 
 from maas import components, console, process
 from maas.bundle import images, tools
-from maas.helm import render
+from maas.helm import NAMESPACE as RELEASE_NAMESPACE
+from maas.helm import RELEASE, render
 from maas.helm.client import Helm
 
 from .metrics import NAMESPACE, Monitoring
@@ -62,8 +63,8 @@ def report(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[
     objects = render.parse(
         Helm.pinned("4").template(
             render.umbrella(),
-            release=render.RELEASE,
-            namespace=render.NAMESPACE,
+            release=RELEASE,
+            namespace=RELEASE_NAMESPACE,
             values=(),
             settings={},
             kubernetes=render.KUBERNETES[-1],

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-from maas.helm import render
+from maas.helm import NAMESPACE, RELEASE, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,7 @@ KINDS = (
     *(_kind(path, namespaced=True) for path in NAMESPACED),
 )
 
-OWNED = {"meta.helm.sh/release-name": render.RELEASE, "meta.helm.sh/release-namespace": render.NAMESPACE}
+OWNED = {"meta.helm.sh/release-name": RELEASE, "meta.helm.sh/release-namespace": NAMESPACE}
 """The annotations by which Helm knows the objects of the tests' release."""
 
 

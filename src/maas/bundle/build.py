@@ -152,10 +152,10 @@ def _place(
                     debian.file(package),
                     name=package.name,
                     version=package.version,
-                    licence=component.licence,
+                    license=component.license,
                     kind="packages",
                     path=f"{where}/{package.file}",
-                    origin=Origin(source="debian", place=debian.distribution()),
+                    origin=Origin(source="debian", location=debian.distribution()),
                     on=item.on,
                     key=cache.key(package=package.file),
                 )
@@ -165,7 +165,7 @@ def _place(
                 obtained.path,
                 name=item.name,
                 version=component.version,
-                licence=component.licence,
+                license=component.license,
                 kind=item.kind,
                 path=item.path if isinstance(item, Binary) else f"images/{item.name}.tar",
                 origin=obtained.origin,
@@ -193,7 +193,7 @@ def _resolve(item: Packages, policy: Policy, phase: Phase) -> list[debian.Packag
 
 def _plan(component: Component, item: Binary | Image, policy: Policy) -> Row:
     if found := sources.cached(component, item, policy=policy):
-        return Row(item.name, component.version, item.kind, found.origin.source, found.origin.place, "ready")
+        return Row(item.name, component.version, item.kind, found.origin.source, found.origin.location, "ready")
     reasons = []
     for source in sources.of(component, item, policy=policy):
         try:
@@ -202,7 +202,7 @@ def _plan(component: Component, item: Binary | Image, policy: Policy) -> Row:
             reasons.append(f"{source.kind}: {_reason(error)}")
         else:
             origin = source.origin
-            return Row(item.name, component.version, item.kind, origin.source, origin.place, "to make")
+            return Row(item.name, component.version, item.kind, origin.source, origin.location, "to make")
     reason = "; ".join(reasons) or _no_source(policy)
     return Row(item.name, component.version, item.kind, "-", reason, "unavailable")
 

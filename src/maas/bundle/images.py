@@ -35,7 +35,7 @@ _NOT_WANTED = (
     "/usr/share/locale/*",
     "/usr/share/man/*",
 )
-_LICENCES = "/usr/share/doc/*/copyright"
+_LICENSES = "/usr/share/doc/*/copyright"
 
 
 def find(component: Component, name: str, reference: str, recipe: ImageBuild) -> Path | None:
@@ -195,7 +195,7 @@ def _own(component: Component, recipe: ImageBuild, programs: dict[str, Path]) ->
 
 
 def _wanted(entry: Entry, drop: Sequence[str]) -> bool:
-    if fnmatch(entry.path, _LICENCES):
+    if fnmatch(entry.path, _LICENSES):
         return True
     path = f"{entry.path}/" if entry.kind == tarfile.DIRTYPE else entry.path
     return not any(fnmatch(path, pattern) for pattern in (*_NOT_WANTED, *drop))

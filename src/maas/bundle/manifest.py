@@ -1,4 +1,8 @@
-"""A bundle: a directory of programs, image archives and packages, and the manifest that says what they must be."""
+"""A bundle: a directory of programs, image archives and Debian packages, with a manifest of its files.
+
+The models are the only description of the manifest: schemas/bundle.schema.json and the tables of docs/components.md are
+made from them.
+"""
 
 from __future__ import annotations
 
@@ -6,77 +10,97 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
-from maas import files
+from maas import files, paths
 from maas.bundle import cache, oci
-from maas.components import ARCHITECTURE, On, Sha256
+from maas.components import Model, On, Reference, Sha256, Text
 from maas.errors import BundleError
 
 FILE = "manifest.json"
-Source = Literal["download", "pull", "build", "debian", "added"]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+class Origin(Model):
+    """Where a file comes from."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    source: Literal["download", "pull", "build", "debian", "added"]
+    """Kind of the source."""
+    location: Text = Field(alias="from")
+    """URL, reference, Go packages with the Go version, or Debian packages."""
 
 
-class Origin(_Model):
-    """Where a file came from.
+class Item(Model):
+    """A file of a bundle."""
 
-    Attributes:
-        source: The kind of source.
-        place: The URL, the reference, the module with its Go version, or the packages.
-    """
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"kind": {"const": "image"}}},
+            "then": {"required": ["reference"], "properties": {"path": {"pattern": "^images/"}}},
+            "else": {"not": {"required": ["reference"]}},
+        }
+    )
 
-    source: Source
-    place: str = Field(alias="from")
-
-
-class Item(_Model):
-    """A file of a bundle.
-
-    Attributes:
-        path: Relative to the bundle's directory.
-        size: In bytes.
-        reference: The reference under which an image archive is imported.
-        on: Which hosts need it: the control plane alone, every node, or nodes that run ordinary pods.
-        key: What determined its content; the same key means that nothing need be made again.
-    """
-
-    name: str
-    version: str
-    licence: str
+    name: Text
+    """Name of the item in the component lockfile, or of the Debian package."""
+    version: Text
+    """Upstream's version."""
+    license: Text
+    """SPDX expression, or `various`."""
     kind: Literal["binary", "image", "packages"]
-    path: str
+    """Kind of the file."""
+    path: Annotated[str, Field(pattern=r"^(bin|cni|images|packages)(/[^/.][^/]*)+$")]
+    """Path in the bundle's directory."""
     sha256: Sha256
-    size: int
+    """SHA-256 of the file."""
+    size: Annotated[int, Field(ge=0)]
+    """Size in bytes."""
     origin: Origin
-    reference: str | None = None
+    """Where the file comes from."""
+    reference: Reference | None = None
+    """Reference to import the image archive under. Only for images."""
     on: On
-    key: str
+    """Hosts that need it: the control plane, every node, or nodes that run ordinary pods."""
+    key: Text
+    """Digest of everything that determines the content. As long as it stays the same, the file is not built again."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.kind == "image") != (self.reference is not None):
+            raise ValueError("exactly the items of kind image have a reference")
+        return self
 
 
-class Unavailable(_Model):
-    """A component that no source could give, and why."""
+class Unavailable(Model):
+    """A component that no source provides."""
 
-    name: str
-    version: str
-    reason: str
+    name: Text
+    """Name of the item in the component lockfile."""
+    version: Text
+    """Upstream's version."""
+    reason: Text
+    """Why each source failed."""
 
 
-class Manifest(_Model):
+class Manifest(Model):
     """The content of manifest.json."""
 
+    model_config = ConfigDict(populate_by_name=True)
+
     schema_: Literal[1] = Field(default=1, alias="schema")
-    arch: str = ARCHITECTURE
+    """Version of this format."""
+    arch: Literal["amd64"] = "amd64"
+    """Architecture of all programs and images, as Go and Debian name it."""
     items: tuple[Item, ...] = ()
+    """All files of the bundle except manifest.json."""
     unavailable: tuple[Unavailable, ...] = ()
+    """Components that are not in the bundle."""
 
     def text(self) -> str:
-        """The file as it is written."""
+        """Return the content of the file."""
         return json.dumps(self.model_dump(by_alias=True, exclude_none=True), indent=1) + "\n"
 
 
@@ -84,9 +108,9 @@ class Bundle:
     """A bundle on disk.
 
     Attributes:
-        directory: Where it lies.
-        manifest: What it must hold.
-        digest: The SHA-256 of manifest.json, which stands for every file of the bundle.
+        directory: Its directory.
+        manifest: Its manifest.
+        digest: SHA-256 of manifest.json, which identifies every file of the bundle.
     """
 
     def __init__(self, directory: Path, manifest: Manifest, digest: str) -> None:
@@ -96,42 +120,49 @@ class Bundle:
 
     @classmethod
     def load(cls, directory: Path) -> Bundle:
-        """Read a bundle's manifest; its files are looked at by `verify`.
+        """Read the manifest of a bundle; `verify` checks its files.
 
         Raises:
-            BundleError: There is none, or it is not understood.
+            BundleError: The directory has no manifest, or it is not valid.
         """
         try:
             content = (directory / FILE).read_bytes()
             return cls(directory, Manifest.model_validate_json(content), hashlib.sha256(content).hexdigest())
         except OSError as error:
             raise BundleError(
-                f"{directory} is not a bundle", context=[str(error)], command="./nox -s bundle -- --directory DIRECTORY"
+                f"{directory} is not a bundle",
+                context=[str(error)],
+                command=paths.command("bundle", "--directory", str(directory)),
             ) from error
         except ValidationError as error:
             problems = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:6]]
-            raise BundleError(f"the manifest of the bundle {directory} is not understood", context=problems) from error
+            raise BundleError(
+                f"the manifest of the bundle {directory} is not valid",
+                context=problems,
+                hint="another version of maas built it; build it again",
+                command=paths.command("bundle", "--directory", str(directory)),
+            ) from error
 
     @property
     def items(self) -> tuple[Item, ...]:
-        """Every file."""
+        """All files."""
         return self.manifest.items
 
     @property
     def images(self) -> list[Item]:
-        """The image archives."""
+        """All image archives."""
         return [item for item in self.items if item.kind == "image"]
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Size of all files in bytes."""
         return sum(item.size for item in self.items)
 
     def verify(self) -> None:
-        """Read every file and compare it with the manifest.
+        """Compare every file with the manifest.
 
         Raises:
-            BundleError: A file is missing, is another one, or is not in the manifest.
+            BundleError: A file is missing, differs, or is not in the manifest.
         """
         problems = []
         for item in self.items:
@@ -139,38 +170,37 @@ class Bundle:
             if not path.is_file():
                 problems.append(f"{item.path} is missing")
             elif path.stat().st_size != item.size:
-                problems.append(f"{item.path} has {path.stat().st_size} bytes, the manifest says {item.size}")
+                problems.append(f"{item.path}: expected {item.size} bytes, found {path.stat().st_size}")
             elif (digest := cache.sha256(path)) != item.sha256:
-                problems.append(f"{item.path} has the SHA-256 {digest}, the manifest says {item.sha256}")
+                problems.append(f"{item.path}: expected SHA-256 {item.sha256}, found {digest}")
         named = {FILE, *(item.path for item in self.items)}
         problems += [f"{path} is not in the manifest" for path in sorted(self.files() - named)]
         if problems:
             raise BundleError(
-                f"the bundle {self.directory} is not what its manifest says",
+                f"the files of the bundle {self.directory} do not match its manifest",
                 context=problems,
-                hint="make it again, or carry it again",
-                command=f"./nox -s bundle -- --directory {self.directory}",
+                hint="build the bundle again, or copy it again",
+                command=paths.command("bundle", "--directory", str(self.directory)),
             )
 
     def files(self) -> set[str]:
-        """Every file that lies in the directory, relative to it."""
+        """Return the paths of all files in the directory, relative to it."""
         found = set()
         for directory, _, names in os.walk(self.directory):
             found |= {str((Path(directory) / name).relative_to(self.directory)) for name in names}
         return found
 
-    def add_image(self, archive: Path, reference: str, *, version: str, licence: str = "Apache-2.0", on: On) -> Bundle:
-        """Put an image that was made elsewhere into the bundle, in place of one of the same reference.
+    def add_image(self, archive: Path, reference: str, *, version: str, on: On) -> Bundle:
+        """Add an image to the bundle, or replace the one with the same reference.
 
         Args:
-            archive: What `docker save` wrote, or an OCI archive.
-            reference: The reference that the chart uses.
-            version: Of what is in the image.
-            licence: Of what is in the image, as an SPDX expression.
+            archive: An archive of `docker save`, or an OCI archive.
+            reference: The reference in the chart.
+            version: Version of the image's content.
             on: Which hosts need it.
 
         Raises:
-            BundleError: The archive is neither.
+            BundleError: The archive has another format.
         """
         name = reference.rsplit(":", 1)[0].rsplit("/", 1)[-1]
         determinants = cache.key(archive=cache.sha256(archive), reference=reference, writer=oci.WRITER)
@@ -185,10 +215,10 @@ class Bundle:
             self.directory / path,
             name=name,
             version=version,
-            licence=licence,
+            license="Apache-2.0",
             kind="image",
             path=path,
-            origin=Origin(source="added", place=archive.name),
+            origin=Origin(source="added", location=archive.name),
             reference=reference,
             on=on,
             key=determinants,
@@ -198,7 +228,7 @@ class Bundle:
 
 
 def write(directory: Path, manifest: Manifest) -> Bundle:
-    """Write the manifest of a directory, unless it says the same already, and remove files that it does not name."""
+    """Write the manifest of a directory if it has changed, and delete files that are not in it."""
     path = directory / FILE
     content = manifest.text().encode()
     if not path.exists() or path.read_bytes() != content:
@@ -210,5 +240,5 @@ def write(directory: Path, manifest: Manifest) -> Bundle:
 
 
 def describe(file: Path, **fields: object) -> Item:
-    """The manifest's line for a file that lies in its place."""
+    """Return the manifest's item for a file of the bundle."""
     return Item.model_validate({**fields, "sha256": cache.sha256(file), "size": file.stat().st_size})

@@ -52,17 +52,19 @@ class Source:
         """Where the file comes from, for the manifest."""
         match self.way:
             case Download(url=url):
-                return Origin(source="download", place=url)
+                return Origin(source="download", location=url)
             case Pull(digest=digest):
-                return Origin(source="pull", place=f"{self.reference}@{digest}" if digest else self.reference)
+                return Origin(source="pull", location=f"{self.reference}@{digest}" if digest else self.reference)
             case GoBuild(package=package):
-                return Origin(source="build", place=self._built([package]))
+                return Origin(source="build", location=self._built([package]))
             case ImageBuild(programs=programs) if programs:
-                return Origin(source="build", place=self._built([*programs.values()]))
+                return Origin(source="build", location=self._built([*programs.values()]))
             case ImageBuild() as recipe:
                 packages = [entry for entry in images.packages_of(recipe) or () if entry.name in recipe.packages]
                 named = ", ".join(f"{package.name} {package.version}" for package in packages)
-                return Origin(source="debian", place=f"{debian.distribution()}: {named or ', '.join(recipe.packages)}")
+                return Origin(
+                    source="debian", location=f"{debian.distribution()}: {named or ', '.join(recipe.packages)}"
+                )
             case _:
                 assert_never(self.way)
 

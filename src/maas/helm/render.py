@@ -11,25 +11,34 @@ from typing import TYPE_CHECKING, Any
 import yaml
 import zstandard
 
-from maas import files, paths
+from maas import components, files, paths
 from maas.bundle import cache
+from maas.helm import NAMESPACE, RELEASE
 from maas.helm.client import Helm, Major
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-KUBERNETES = ("1.35.0", "1.36.0", "1.37.0")
-"""The Kubernetes versions that the charts are made for; the newest is the one that bootstrap installs."""
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-RELEASE = "maas"
-NAMESPACE = "maas"
+
+def _kubernetes() -> tuple[str, ...]:
+    chart = yaml.safe_load((paths.content() / "Chart.yaml").read_text(encoding="utf-8"))
+    newest = components.kubernetes_version()
+    oldest_minor, newest_minor = (int(version.split(".")[1]) for version in (chart["kubeVersion"], newest))
+    return (*(f"1.{minor}.0" for minor in range(oldest_minor, newest_minor)), newest)
+
+
+KUBERNETES = _kubernetes()
+"""The Kubernetes versions that the charts support: from Chart.yaml's oldest to the one that `bootstrap` installs."""
+
+UMBRELLA = "maas"
+"""The name of the umbrella chart."""
 
 _DESCRIPTION = ("Chart.yaml", "Chart.lock", "values.yaml", "values.schema.json", ".helmignore")
 PARTS = (*_DESCRIPTION, "templates", "charts", "files", "crds")
 """What of a chart's directory goes into its manifests."""
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)

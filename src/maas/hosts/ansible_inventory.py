@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from maas import paths
+from maas import components, paths
 from maas.errors import BundleError
 from maas.hosts import ssh
 
@@ -29,11 +29,6 @@ CARRIED = "/var/lib/maas/bundle"
 _RUNTIME = ("containerd", "containerd-shim-runc-v2", "ctr", "crictl", "runc")
 _KUBERNETES = {"control-plane": ("kubelet", "kubeadm", "kubectl"), "worker": ("kubelet", "kubeadm")}
 _STAGES = {"control-plane": ("control-plane", "node", "workload"), "worker": ("node", "workload")}
-# Of the ordinary images, those whose pods also run on the control plane: what gives it its network, the tool's proofs, and
-# what tells of a worker's loss.
-_TOLERANT = ("calico-kube-controllers", "busybox", "prometheus", "prometheus-config-reloader", "alertmanager")
-# What a cluster is verified with; the others may still be on their way then.
-_EARLY = ("coredns", "busybox", "local-path-provisioner", "calico-kube-controllers")
 _IMAGES = {
     "pause": "pause",
     "kube_proxy": "kube-proxy",
@@ -210,8 +205,11 @@ def _stage(bundle: Bundle, stage: str, host: Host) -> list[str]:
     """The image archives of a stage, in the order in which a host needs them."""
     images = [item for item in bundle.images if item.on == stage]
     if stage == "workload":
-        images.sort(key=lambda item: _EARLY.index(item.name) if item.name in _EARLY else len(_EARLY))
-        return [item.path for item in images if host.role == "worker" or item.name in _TOLERANT]
+        known = components.load().images()
+        early = {image.name for image in known if image.early}
+        tolerant = {image.name for image in known if image.tolerates == "control-plane"}
+        images.sort(key=lambda item: item.name not in early)
+        return [item.path for item in images if host.role == "worker" or item.name in tolerant]
     # The first container of every pod, so also of the control plane's; and first of all.
     pause = _item(bundle, "pause").path
     return [pause, *(item.path for item in images if item.path != pause)]

@@ -136,8 +136,8 @@ def _bills(
 ) -> list[Path]:
     version, listed = str(source.version), (output / images.FILE).read_text(encoding="utf-8").splitlines()
     *subcharts, umbrella = archives
-    licences = {reference: images.licence(reference) for reference in references}
-    chart = [*sbom.charts(subcharts, version), *sbom.started(listed, licences)]
+    licenses = {reference: images.license_of(reference) for reference in references}
+    chart = [*sbom.charts(subcharts, version), *sbom.started(listed, licenses)]
     package = output / wheel.names(source)[0]
     repository_name = image.reference.rpartition(":")[0]
     container = PackageURL("oci", None, "restaurant", image.digest, {"repository_url": repository_name, "tag": version})

@@ -27,7 +27,7 @@ _SKIPPED = shutil.ignore_patterns(".git", "__pycache__", ".*_cache", ".nox", "di
 
 def names(root: Path) -> list[str]:
     """The charts of a release: the umbrella first, then its subcharts."""
-    return [render.RELEASE, *(file.parent.name for file in sorted(root.glob("charts/*/Chart.yaml")))]
+    return [render.UMBRELLA, *(file.parent.name for file in sorted(root.glob("charts/*/Chart.yaml")))]
 
 
 def package(source: Source, directory: Path, *, listed: Sequence[str]) -> list[Path]:
@@ -44,7 +44,7 @@ def package(source: Source, directory: Path, *, listed: Sequence[str]) -> list[P
     """
     made = []
     with cache.scratch() as scratch:
-        umbrella = scratch / render.RELEASE
+        umbrella = scratch / render.UMBRELLA
         shutil.copytree(source.root, umbrella, ignore=_SKIPPED)
         subcharts = sorted(file.parent for file in umbrella.glob("charts/*/Chart.yaml"))
         for chart in [*subcharts, umbrella]:

@@ -78,7 +78,11 @@ def lines(references: Iterable[str], digests: Mapping[str, str]) -> str:
         references: What the chart can start.
         digests: Digests of images that were built here, by reference.
     """
-    locked = {item.reference: item.pull.digest for item in _images() if item.pull is not None and item.pull.digest}
+    locked = {
+        item.reference: item.pull.digest
+        for item in components.load().images()
+        if item.pull is not None and item.pull.digest
+    }
     return "".join(
         reference + (f"@{digest}" if (digest := digests.get(reference) or locked.get(reference)) else "") + "\n"
         for reference in references
@@ -106,12 +110,12 @@ def show(mirror: str | None) -> None:
     )
 
 
-def licence(reference: str) -> str:
-    """The licence of what is in an image, as the lock of components or we say it."""
-    for component, item in components.load().items():
-        if isinstance(item, Image) and item.reference == reference:
-            return component.licence
-    return "Apache-2.0"
+def license_of(reference: str) -> str:
+    """The license of what is in an image, as the lock of components or we say it."""
+    licenses = {
+        item.reference: component.license for component, item in components.load().items() if isinstance(item, Image)
+    }
+    return licenses.get(reference, "Apache-2.0")
 
 
 def _rendered() -> dict[str, str]:
@@ -129,12 +133,8 @@ def _valued() -> dict[str, str]:
     return {reference: chart.name for chart in render.subcharts() for reference in of_values(chart)}
 
 
-def _images() -> list[Image]:
-    return [item for _, item in components.load().items() if isinstance(item, Image)]
-
-
 def _known() -> Iterator[str]:
-    yield from (item.reference for item in _images())
+    yield from (item.reference for item in components.load().images())
     yield restaurant_image.reference()
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from maas import process
 from maas.bundle import cache, tools
 from maas.errors import ProcessError, ReleaseError, UsageError, VerificationError
+from maas.helm import render
 from maas.release import charts, checksums, repository
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ _PAPERS = "application/vnd.maas.release.v1"
 _EMPTY = "application/vnd.oci.empty.v1+json"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _TITLE = "org.opencontainers.image.title"
-_UMBRELLA = "maas"
 _TIMEOUT = 900.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
@@ -92,7 +92,7 @@ def refusals(target: str, version: str) -> list[str]:
     """Why a version cannot be published anew to a registry, one sentence each."""
     place = location(target)
     try:
-        there = _digest(f"{place}/charts/{_UMBRELLA}:{version}")
+        there = _digest(f"{place}/charts/{render.UMBRELLA}:{version}")
     except ReleaseError as error:
         return [error.message]
     return [f"{target} has {version} already; a published version never changes"] if there else []
@@ -115,21 +115,21 @@ def publish(release: Path, target: str, version: str, *, image: Path, metadata: 
     said = []
     with cache.scratch() as scratch:
         said.append(_push_image(image, f"{place}/restaurant:{version}", scratch / "image"))
-        archives = sorted(release.glob("*.tgz"), key=lambda file: file.name.startswith(f"{_UMBRELLA}-"))
+        archives = sorted(release.glob("*.tgz"), key=lambda file: file.name.startswith(f"{render.UMBRELLA}-"))
         wanted = []
         for archive in archives:
             name = repository.chart(archive).described["name"]
             layout = scratch / str(name)
             wanted.append((layout, f"{place}/charts/{name}:{version}", chart_layout(archive, layout)))
         layout = scratch / "papers"
-        reference = f"{place}/charts/{_UMBRELLA}:{papers(version)}"
+        reference = f"{place}/charts/{render.UMBRELLA}:{papers(version)}"
         wanted.insert(-1, (layout, reference, _papers_layout(release, layout, {image.name})))
         for layout, reference, digest in wanted:
             said.append(_push(layout, reference, digest))
         layout = scratch / "hub"
         digest = _layout(layout, _HUB_CONFIG, b"{}", [Part(_HUB, metadata.read_bytes(), metadata.name)])
         # The one name that moves: Artifact Hub looks there for who owns the repository.
-        said.append(_push(layout, f"{place}/charts/{_UMBRELLA}:{_HUB_TAG}", digest, moves=True))
+        said.append(_push(layout, f"{place}/charts/{render.UMBRELLA}:{_HUB_TAG}", digest, moves=True))
     return said
 
 
@@ -155,7 +155,7 @@ def fetch(reference: str, directory: Path) -> tuple[str, str]:
                 continue
             chart = listed.removesuffix(f"-{version}.tgz")
             layout = scratch / f"chart-{chart}"
-            at = address if chart == _UMBRELLA else f"{repository_name.rpartition('/')[0]}/{chart}:{version}"
+            at = address if chart == render.UMBRELLA else f"{repository_name.rpartition('/')[0]}/{chart}:{version}"
             for layer in _pull(at, layout)["layers"]:
                 suffix = {_CHART: "", _PROVENANCE: ".prov"}.get(layer["mediaType"])
                 if suffix is not None:

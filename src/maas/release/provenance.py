@@ -38,9 +38,7 @@ def write(source: Source, directory: Path, subjects: Mapping[str, str], material
         materials: SHA-256 of what came from elsewhere and is in it, by its package URL or address.
     """
     repository = {"uri": f"git+{source.home}", "digest": {"gitCommit": source.commit}}
-    tools = {
-        component.name: component.version for component in components.load().components if component.name == "helm"
-    }
+    tools = {"helm": components.load().components["helm"].version}
     statement = {
         "_type": STATEMENT,
         "subject": [{"name": name, "digest": {"sha256": digest}} for name, digest in sorted(subjects.items())],

@@ -45,7 +45,7 @@ class Part:
         kind: What CycloneDX calls it.
         url: Its package URL.
         digest: Its SHA-256 in hexadecimal, where known.
-        licence: An SPDX expression, where known.
+        license: An SPDX expression, where known.
     """
 
     kind: ComponentType
@@ -53,7 +53,7 @@ class Part:
     version: str
     url: PackageURL
     digest: str = ""
-    licence: str = ""
+    license: str = ""
 
 
 def pinned(requirements: Path) -> list[Part]:
@@ -78,7 +78,7 @@ def inside(packages: Mapping[str, str]) -> list[Part]:
     return found
 
 
-def started(lines: Sequence[str], licences: Mapping[str, str]) -> list[Part]:
+def started(lines: Sequence[str], licenses: Mapping[str, str]) -> list[Part]:
     """The images of images.txt."""
     found = []
     for line in lines:
@@ -87,7 +87,7 @@ def started(lines: Sequence[str], licences: Mapping[str, str]) -> list[Part]:
         name = repository.rpartition("/")[2]
         url = PackageURL("oci", None, name, digest or None, {"repository_url": repository, "tag": tag})
         part = Part(
-            ComponentType.CONTAINER, name, tag, url, digest.removeprefix("sha256:"), licences.get(reference, "")
+            ComponentType.CONTAINER, name, tag, url, digest.removeprefix("sha256:"), licenses.get(reference, "")
         )
         found.append(part)
     return found
@@ -113,11 +113,11 @@ def write(source: Source, file: Path, kind: ComponentType, url: PackageURL, part
         url: Its package URL.
         parts: What is in it.
     """
-    licences = LicenseFactory()
+    licenses = LicenseFactory()
     described = Part(kind, url.name, str(source.version), url, cache.sha256(file), "Apache-2.0")
-    subject = _component(described, licences)
+    subject = _component(described, licenses)
     subject.external_references.add(ExternalReference(type=ExternalReferenceType.VCS, url=XsUri(source.home)))
-    contents = {part.url.to_string(): _component(part, licences) for part in parts}
+    contents = {part.url.to_string(): _component(part, licenses) for part in parts}
     bom = Bom(
         components=contents.values(),
         metadata=BomMetaData(component=subject, timestamp=source.time),
@@ -138,9 +138,9 @@ def _python(name: str, version: str) -> Part:
 
 
 def _component(part: Part, factory: LicenseFactory) -> Component:
-    licences: list[License] = []
-    if part.licence and part.licence != "various":
-        licences = [factory.make_from_string(part.licence)]
+    licenses: list[License] = []
+    if part.license and part.license != "various":
+        licenses = [factory.make_from_string(part.license)]
     return Component(
         type=part.kind,
         name=part.name,
@@ -148,5 +148,5 @@ def _component(part: Part, factory: LicenseFactory) -> Component:
         purl=part.url,
         bom_ref=part.url.to_string(),
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=part.digest)] if part.digest else [],
-        licenses=licences,
+        licenses=licenses,
     )

@@ -20,6 +20,7 @@ import httpx
 from maas import console, files, paths
 from maas.bundle import cache, restaurant_image
 from maas.errors import ReleaseError, UsageError, VerificationError
+from maas.helm import render
 from maas.release import app_image, checksums, helm_provenance, oci, provenance, repository, signing
 from maas.release.signing import Trust
 from maas.release.version import Version
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _BILL = ".cdx.json"
-_UMBRELLA = "maas"
 _TIMEOUT = 60.0
 _LIMIT = 2 * 1024**3
 """Bytes of one file that are fetched at most."""
@@ -271,11 +271,11 @@ def _version(names: Iterable[str]) -> str:
     Raises:
         VerificationError: There is no such archive.
     """
-    found = [name.removeprefix(f"{_UMBRELLA}-").removesuffix(".tgz") for name in names if name.endswith(".tgz")]
+    found = [name.removeprefix(f"{render.UMBRELLA}-").removesuffix(".tgz") for name in names if name.endswith(".tgz")]
     for text in found:
         with contextlib.suppress(UsageError):
             return str(Version.parse(text))
-    raise VerificationError(f"{checksums.FILE} names no chart {_UMBRELLA}")
+    raise VerificationError(f"{checksums.FILE} names no chart {render.UMBRELLA}")
 
 
 def _choose(index: dict[str, list[repository.Entry]], version: str | None) -> str:

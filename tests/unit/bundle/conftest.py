@@ -17,7 +17,7 @@ import zstandard
 
 from maas import components, console, paths, process
 from maas.bundle import download, oci, tools
-from maas.components import Lock
+from maas.components import Lockfile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,17 +57,17 @@ def phase() -> Iterator[Phase]:
 
 
 @pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Lock]:
+def use(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Lockfile]:
     """Put a lock of these components, and of crane, in place of the real one."""
     real = components.load().find("crane")[0]
 
-    def replace(bases: dict[str, Any] | None = None, **entries: Any) -> Lock:
+    def replace(bases: dict[str, Any] | None = None, **entries: Any) -> Lockfile:
         filled = {
-            name.replace("_", "-"): {"licence": "MIT", "home": "https://example.org", **entry}
+            name.replace("_", "-"): {"license": "MIT", "home": "https://example.org", **entry}
             for name, entry in entries.items()
         }
-        lock = Lock.model_validate({"schema": 1, "bases": bases or {}, "components": filled})
-        lock = lock.model_copy(update={"components": (*lock.components, real)})
+        lock = Lockfile.model_validate({"schema": 1, "bases": bases or {}, "components": filled})
+        lock = lock.model_copy(update={"components": {**lock.components, real.name: real}})
         monkeypatch.setattr(components, "load", lambda: lock)
         return lock
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.unit.bundle.conftest import Opened, Registry, Web
 
-    from maas.components import Lock
+    from maas.components import Lockfile
 
 PAUSE = "maas.dev/build/pause"
 
@@ -44,7 +44,7 @@ def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def small(use: Callable[..., Lock], web: Web, registry: Registry, tmp_path: Path, mirror: Path) -> Lock:  # noqa: ARG001
+def small(use: Callable[..., Lockfile], web: Web, registry: Registry, tmp_path: Path, mirror: Path) -> Lockfile:  # noqa: ARG001
     """A lock with one item from each kind of source."""
     digest = registry.push("pulled:v1", b"pulled", tmp_path / "push")
     return use(
@@ -88,8 +88,6 @@ def test_a_bundle_holds_what_its_manifest_says_and_the_manifest_is_valid(
     made.verify()
     schema = json.loads((paths.content() / "schemas" / "bundle.schema.json").read_text())
     written = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
-    for item in written["items"]:  # a registry on loopback has a port; references of the lock have none
-        item.update({"reference": "registry.example.org/x:v1"} if "reference" in item else {})
     jsonschema.validate(written, schema)
     assert {item.path: item.origin.source for item in made.items} == {
         "bin/fetched": "download",
@@ -140,7 +138,7 @@ def test_a_bundle_that_was_tampered_with_is_refused_file_by_file(tmp_path: Path)
         file.write(b"more")
     with pytest.raises(BundleError) as caught:
         made.verify()
-    assert [line.split()[0] for line in caught.value.context] == [
+    assert [line.split()[0].rstrip(":") for line in caught.value.context] == [
         "bin/fetched",
         "images/pulled.tar",
         "bin/built",
@@ -160,7 +158,7 @@ def test_a_bundle_without_a_manifest_is_none(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="is not a bundle"):
         Bundle.load(tmp_path)
     (tmp_path / "manifest.json").write_text('{"schema": 2}')
-    with pytest.raises(BundleError, match="is not understood"):
+    with pytest.raises(BundleError, match="is not valid"):
         Bundle.load(tmp_path)
 
 
@@ -175,7 +173,7 @@ def test_a_directory_with_something_else_in_it_is_left_alone(tmp_path: Path) -> 
 @pytest.mark.parametrize("fault", ["absent", "forged", "cut", "mute"])
 @pytest.mark.usefixtures("cache")
 def test_a_source_that_fails_is_followed_by_the_next_and_the_reason_is_told(
-    fault: str, use: Callable[..., Lock], web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fault: str, use: Callable[..., Lockfile], web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     published = web.publish("/built", b"published program")
     match fault:
@@ -204,7 +202,7 @@ def test_a_source_that_fails_is_followed_by_the_next_and_the_reason_is_told(
 
 @pytest.mark.usefixtures("cache")
 def test_what_no_source_gives_is_unavailable_with_every_reason_and_the_rest_is_made(
-    use: Callable[..., Lock], web: Web, tmp_path: Path, warned: list[str]
+    use: Callable[..., Lockfile], web: Web, tmp_path: Path, warned: list[str]
 ) -> None:
     use(
         web={
@@ -254,7 +252,7 @@ def test_a_plan_says_what_is_ready_what_is_to_be_made_and_why_something_cannot_b
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_plan_names_the_server_that_does_not_answer(use: Callable[..., Lock]) -> None:
+def test_a_plan_names_the_server_that_does_not_answer(use: Callable[..., Lockfile]) -> None:
     url = "http://127.0.0.1:1/lost"
     use(web={"version": "v1", "items": [program("lost", download={"url": url, "sha256": "0" * 64})]})
     row = bundle.plan()[0]
@@ -292,7 +290,7 @@ def test_two_runs_at_once_wait_for_one_another(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.usefixtures("cache", "small")
 def test_an_item_that_the_lock_does_not_have_is_refused_before_anything_is_made(tmp_path: Path) -> None:
-    with pytest.raises(MaasError, match="no component item is named helmet"):
+    with pytest.raises(MaasError, match="has no item helmet"):
         bundle.build(tmp_path / "bundle", only=["helmet"])
     assert not (tmp_path / "bundle").exists()
 
@@ -320,7 +318,7 @@ def test_an_image_made_elsewhere_is_added_replaced_and_kept(tmp_path: Path, open
 
 @pytest.mark.usefixtures("cache", "mirror")
 def test_host_packages_lie_under_their_distribution_without_what_every_system_has(
-    use: Callable[..., Lock], tmp_path: Path, mirror: Path, monkeypatch: pytest.MonkeyPatch
+    use: Callable[..., Lockfile], tmp_path: Path, mirror: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("maas.bundle.debian.EVERYWHERE", ("probe-lib",))
     packages = {"name": "host-packages", "kind": "packages", "on": "node", "path": "packages"}
@@ -340,5 +338,5 @@ def test_a_machine_without_go_and_apt_takes_what_is_published(
     monkeypatch.setattr("maas.bundle.sources._crane", lambda _: crane)
     made = bundle.build(tmp_path / "bundle")
     assert {item.name for item in made.items} == {"fetched", "pulled"}
-    assert [line.split()[0] for line in warned] == ["built", "packed"]
+    assert [line.split()[0].rstrip(":") for line in warned] == ["built", "packed"]
     assert "Go is not installed" in warned[0]

@@ -1,4 +1,4 @@
-"""The lock that is shipped: valid, and one with the modules and with what Kubernetes itself asks for."""
+"""The component lockfile is valid, and agrees with the build modules and with kubeadm."""
 
 from __future__ import annotations
 
@@ -32,13 +32,61 @@ def packages_of(component: components.Component) -> set[str]:
     return found
 
 
-BUILT = [component for component in components.load().components if component.go]
+BUILT = [component for component in components.load().components.values() if component.go]
 
 
-def test_the_lock_is_valid_against_its_schema() -> None:
-    schema = json.loads((paths.content() / "schemas" / "components.schema.json").read_text())
-    jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(YAML(typ="safe").load(MODULES / "components.yaml"), schema)
+@pytest.fixture(scope="module")
+def schema() -> jsonschema.Draft202012Validator:
+    text = (paths.content() / "schemas" / "components.schema.json").read_text()
+    jsonschema.Draft202012Validator.check_schema(json.loads(text))
+    return jsonschema.Draft202012Validator(json.loads(text))
+
+
+def test_the_lockfile_is_valid_against_its_schema(schema: jsonschema.Draft202012Validator) -> None:
+    schema.validate(YAML(typ="safe").load(MODULES / "components.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("components", "helm", "colour"), "red"),
+        (("components", "Helm"), {}),
+        (("components", "helm", "home"), "http://helm.sh"),
+        (("components", "helm", "items"), []),
+        (("components", "helm", "items", 0), {"name": "helm", "kind": "tool"}),
+        (("components", "coredns", "items", 0, "on"), "everywhere"),
+        (("components", "coredns", "items", 0, "build", "programs"), {"coredns": "github.com/coredns/coredns"}),
+        (("components", "coredns", "items", 0, "reference"), "coredns"),
+        (("components", "coredns", "items", 0, "tolerates"), "everything"),
+        (("bases", "python", "users"), [{"name": "root", "id": -1, "home": "/root"}]),
+    ],
+    ids=str,
+)
+def test_the_schema_and_the_tool_refuse_the_same_mistakes(
+    schema: jsonschema.Draft202012Validator, tmp_path: Path, path: tuple[str | int, ...], value: Any
+) -> None:
+    content = YAML(typ="safe").load(MODULES / "components.yaml")
+    node = content
+    for key in path[:-1]:
+        node = node[key]
+    node[path[-1]] = value
+    assert not schema.is_valid(content)
+    file = tmp_path / "components.yaml"
+    YAML(typ="safe").dump(content, file)
+    with pytest.raises(MaasError, match="is not valid"):
+        components.load(file)
+
+
+def test_a_switch_is_a_value_of_the_chart_that_enables_by_default() -> None:
+    switches = [image.switch for image in components.load().images() if image.switch]
+    assert switches
+    for switch in switches:
+        chart, _, path = switch.value.partition(".")
+        found = YAML(typ="safe").load(paths.content() / "charts" / chart / "values.yaml")
+        for key in path.split("."):
+            found = found[key]
+        assert found == switch.enabled, switch.value
+        assert switch.disabled != switch.enabled
 
 
 @pytest.mark.parametrize("component", BUILT, ids=lambda component: component.name)
@@ -62,9 +110,8 @@ def test_what_only_few_want_is_made_for_those_who_switch_it_on_alone() -> None:
 
 
 def test_a_condition_of_an_image_is_a_value_of_the_chart_that_is_off_by_default() -> None:
-    every = [item for component in components.load().components for item in component.items]
-    for item in every:
-        if isinstance(item, Image) and item.when:
+    for item in components.load().images():
+        if item.when:
             chart, _, path = item.when.partition(".")
             found = YAML(typ="safe").load(paths.content() / "charts" / chart / "values.yaml")
             for key in path.split("."):
@@ -85,51 +132,55 @@ def test_the_images_that_kubeadm_asks_for_are_the_lock_s() -> None:
 
 
 @pytest.mark.parametrize(
-    ("argv", "expected"),
+    "argv",
     [
-        (["helm", "version", "--short"], "v4.3.1"),
-        (["helm3", "version", "--short"], "v3.22.0"),
-        (["kubectl", "version", "--client"], "v1.37.2"),
-        (["kubeconform", "-v"], "v0.7.0"),
-        (["controller-gen", "--version"], "v0.19.0"),
-        (["crane", "version"], "0.22.1"),
-        (["ct", "version"], "v3.14.0"),
-        (["kube-score", "version"], "1.20.0"),
-        (["containerd", "--version"], "v2.4.2"),
-        (["crictl", "--version"], "v1.36.0"),
+        ["helm", "version", "--short"],
+        ["helm3", "version", "--short"],
+        ["kubectl", "version", "--client"],
+        ["kubeconform", "-v"],
+        ["controller-gen", "--version"],
+        ["crane", "version"],
+        ["ct", "version"],
+        ["kube-score", "version"],
+        ["containerd", "--version"],
+        ["crictl", "--version"],
     ],
-    ids=lambda value: value[0] if isinstance(value, list) else "",
+    ids=lambda argv: argv[0],
 )
-def test_a_tool_reports_the_version_of_the_lock(argv: list[str], expected: str) -> None:
-    assert expected in process.run([tools.tool(argv[0]), *argv[1:]]).stdout
+def test_a_tool_reports_the_version_of_the_lockfile(argv: list[str]) -> None:
+    component, _ = components.load().find(argv[0])
+    assert component.version.removeprefix("v") in process.run([tools.tool(argv[0]), *argv[1:]]).stdout
 
 
 def test_helm_3_knows_the_kubernetes_version_that_it_was_linked_with(tmp_path: Path) -> None:
     (tmp_path / "templates").mkdir()
-    (tmp_path / "Chart.yaml").write_text("apiVersion: v2\nname: probe\nversion: 1.0.0\nkubeVersion: '>=1.37.0-0'\n")
+    minor = components.kubernetes_version().rpartition(".")[0]
+    chart = f"apiVersion: v2\nname: probe\nversion: 1.0.0\nkubeVersion: '>={minor}.0-0'\n"
+    (tmp_path / "Chart.yaml").write_text(chart)
     (tmp_path / "templates" / "probe.yaml").write_text("version: {{ .Capabilities.KubeVersion }}\n")
-    assert "version: v1.37" in process.run([tools.tool("helm3"), "template", tmp_path]).stdout
+    assert f"version: v{minor}" in process.run([tools.tool("helm3"), "template", tmp_path]).stdout
 
 
 def test_an_image_is_no_tool_and_an_unknown_name_is_answered_with_the_known_ones() -> None:
     with pytest.raises(MaasError, match="of the kind image"):
         tools.tool("etcd")
-    with pytest.raises(MaasError, match="no component item is named") as caught:
+    with pytest.raises(MaasError, match="has no item helmet") as caught:
         tools.tool("helmet")
     assert "kubeconform" in (caught.value.hint or "")
 
 
-def test_a_lock_that_is_not_understood_is_refused_with_the_places(tmp_path: Path) -> None:
+def test_a_lockfile_that_is_not_valid_is_refused_with_the_places(tmp_path: Path) -> None:
     item: dict[str, Any] = {"name": "probe", "kind": "image", "on": "node", "reference": "example.org/probe:v1"}
-    component = {"version": "v1", "licence": "MIT", "home": "https://example.org"}
+    component = {"version": "v1", "license": "MIT", "home": "https://example.org"}
     faults = {
-        "items named twice: probe": {"probe": {**component, "items": [item, item]}},
-        "no such base: absent": {"probe": {**component, "items": [{**item, "build": {"base": "absent"}}]}},
-        "components.0.items.0.image.colour": {"probe": {**component, "items": [{**item, "colour": "red"}]}},
+        "duplicate items: probe": {"probe": {**component, "items": [{**item, "pull": {}}, {**item, "pull": {}}]}},
+        "unknown bases: absent": {"probe": {**component, "items": [{**item, "build": {"base": "absent"}}]}},
+        "components.probe.items.0.image.colour": {"probe": {**component, "items": [{**item, "colour": "red"}]}},
+        "no source; give pull or build": {"probe": {**component, "items": [item]}},
     }
     for expected, entries in faults.items():
         path = tmp_path / f"{len([*tmp_path.iterdir()])}.yaml"
         YAML(typ="safe").dump({"schema": 1, "bases": {}, "components": entries}, path)
-        with pytest.raises(MaasError, match="cannot be used") as caught:
+        with pytest.raises(MaasError, match="is not valid") as caught:
             components.load(path)
         assert any(expected in line for line in caught.value.context)

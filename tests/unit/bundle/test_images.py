@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tests.unit.bundle.conftest import Opened
 
-    from maas.components import Lock
+    from maas.components import Lockfile
     from maas.console import Phase
 
 pytestmark = pytest.mark.usefixtures("cache", "mirror")
@@ -37,9 +37,9 @@ BASES = {
 
 
 @pytest.fixture
-def build(use: Callable[..., Lock], phase: Phase, opened: Callable[[Path], Opened]) -> Callable[..., Opened]:
+def build(use: Callable[..., Lockfile], phase: Phase, opened: Callable[[Path], Opened]) -> Callable[..., Opened]:
     item = {"name": "packed", "kind": "image", "on": "node", "reference": REFERENCE, "build": {}}
-    component = use(BASES, packed={"version": "v1", "items": [item]}).components[0]
+    component = use(BASES, packed={"version": "v1", "items": [item]}).components["packed"]
 
     def make(**recipe: Any) -> Opened:
         read = ImageBuild.model_validate(recipe)
@@ -96,7 +96,9 @@ def test_a_program_of_a_package_goes_before_an_applet_of_that_name(build: Callab
     assert build(packages=["busybox-static", "probe"], applets=True).files["usr/bin/probe"].isreg()
 
 
-def test_a_base_is_offered_for_docker_with_its_certificates_in_one_file(use: Callable[..., Lock], phase: Phase) -> None:
+def test_a_base_is_offered_for_docker_with_its_certificates_in_one_file(
+    use: Callable[..., Lockfile], phase: Phase
+) -> None:
     use(BASES)
     archive = images.base("high", phase=phase)
     assert images.base("high", phase=phase) == archive

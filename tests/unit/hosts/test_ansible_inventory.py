@@ -43,7 +43,7 @@ def item(name: str, kind: str, on: str, path: str) -> dict[str, Any]:
     return {
         "name": name,
         "version": "v1.37.2",
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "kind": kind,
         "path": path,
         "sha256": "0" * 64,

@@ -255,7 +255,7 @@ def test_the_wheel_has_everything_that_an_installed_tool_needs(tmp_path: Path) -
                 assert f"maas/content/{file}" in names
 
 
-def test_licences_of_images_come_from_the_lock() -> None:
+def test_licenses_of_images_come_from_the_lock() -> None:
     for component, item in components.load().items():
         if isinstance(item, components.Image):
-            assert images.licence(item.reference) == component.licence
+            assert images.license_of(item.reference) == component.license
