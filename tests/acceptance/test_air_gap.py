@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.acceptance.labs import maas
+from tests.support.labs import maas
 
 from maas.bundle import Bundle
 from maas.lab import networks

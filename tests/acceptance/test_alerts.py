@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,11 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from tests.e2e.conftest import KEEP, Lab, maas
-from tests.e2e.metrics import Monitoring
-from tests.support import lab_power
-
-from maas.bundle import tools
+from tests.support import lab_power, labs
+from tests.support.monitoring import Monitoring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,24 +63,17 @@ class Patient:
         heard: How many messages of the listener are of the past.
     """
 
-    lab: Lab
+    lab: labs.Lab
     monitoring: Monitoring
     heard: int = field(default=0)
 
-    def kubectl(self, *arguments: str, given: str | None = None) -> str:
-        words = [str(tools.tool("kubectl")), f"--kubeconfig={self.lab.cluster.kubeconfig}", *arguments]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False, input=given)
-        if done.returncode != 0:
-            raise ValueError(f"kubectl {' '.join(arguments)}: {done.stderr}")
-        return done.stdout
-
     def told(self) -> list[dict[str, str]]:
         """What the listener heard since `forget`."""
-        lines = self.kubectl("logs", "listener").splitlines()
+        lines = self.lab.kubectl("logs", "listener").splitlines()
         return [json.loads(line) for line in lines[self.heard :]]
 
     def forget(self) -> None:
-        self.heard = len(self.kubectl("logs", "listener").splitlines())
+        self.heard = len(self.lab.kubectl("logs", "listener").splitlines())
 
     def wait_for_calm(self) -> None:
         """What an earlier illness left is over, and was told; of what comes, nothing is of the past."""
@@ -135,11 +124,11 @@ def crash_loop(patient: Patient) -> Iterator[None]:
         "metadata": {"name": "ill", "namespace": "default"},
         "spec": {"containers": [{"name": "ill", "image": image(patient), "command": ["python3", "-c", "exit(1)"]}]},
     }
-    patient.kubectl("apply", "-f", "-", given=json.dumps(manifest))
+    patient.lab.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
     try:
         yield
     finally:
-        patient.kubectl("delete", "pod", "ill", "--now")
+        patient.lab.kubectl("delete", "pod", "ill", "--now")
 
 
 @contextmanager
@@ -155,17 +144,17 @@ def full_volume(patient: Patient) -> Iterator[None]:
 @contextmanager
 def scaled_to_the_limit(patient: Patient) -> Iterator[None]:
     autoscaler = ("-n", "restaurant", "patch", "hpa", "restaurant", "--patch")
-    before = json.loads(patient.kubectl("-n", "restaurant", "get", "hpa", "restaurant", "-o", "json"))["spec"]
+    before = json.loads(patient.lab.kubectl("-n", "restaurant", "get", "hpa", "restaurant", "-o", "json"))["spec"]
     target = {
         "type": "Resource",
         "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 1}},
     }
-    patient.kubectl(*autoscaler, json.dumps({"spec": {"maxReplicas": 2, "metrics": [target]}}))
+    patient.lab.kubectl(*autoscaler, json.dumps({"spec": {"maxReplicas": 2, "metrics": [target]}}))
     try:
         yield
     finally:
         kept = {key: before[key] for key in ("maxReplicas", "metrics")}
-        patient.kubectl(*autoscaler, json.dumps({"spec": kept}))
+        patient.lab.kubectl(*autoscaler, json.dumps({"spec": kept}))
 
 
 @contextmanager
@@ -216,12 +205,12 @@ def certificate_that_ends(patient: Patient) -> Iterator[None]:
     builder = builder.public_key(present.public_key()).serial_number(x509.random_serial_number())
     builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(minutes=5))
     ending = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode().strip()  # type: ignore[arg-type]
-    write = ("docker", "exec", "-i", f"maas-{patient.lab.name}-node1", "sh", "-c", f"cat > {file}")
-    subprocess.run(write, input=configuration.replace(pem, ending), text=True, check=True)
+    write = ("sh", "-c", f"cat > {file}")
+    patient.lab.on("node1", *write, stdin=configuration.replace(pem, ending))
     try:
         yield
     finally:
-        subprocess.run(write, input=configuration, text=True, check=True)
+        patient.lab.on("node1", *write, stdin=configuration)
 
 
 # Pods of the host's own network start anew until its VPN address is back; 15 minutes of that are told, here one.
@@ -245,13 +234,13 @@ ILLNESSES = [
 def image(patient: Patient) -> str:
     """The restaurant's image, which every node has; it brings Python."""
     path = "jsonpath={.spec.template.spec.containers[0].image}"
-    return patient.kubectl("-n", "restaurant", "get", "deployment", "restaurant", "-o", path)
+    return patient.lab.kubectl("-n", "restaurant", "get", "deployment", "restaurant", "-o", path)
 
 
 def spare(patient: Patient) -> str:
     """The worker that is missed least: without Prometheus and Alertmanager, and rather without the database."""
     path = "jsonpath={range .items[*]}{.metadata.name} {.spec.nodeName}{'\\n'}{end}"
-    placed = [line.split() for line in patient.kubectl("get", "pods", "--all-namespaces", "-o", path).splitlines()]
+    placed = [line.split() for line in patient.lab.kubectl("get", "pods", "--all-namespaces", "-o", path).splitlines()]
     weights = {"prometheus-maas": 100, "alertmanager-maas": 100, "restaurant-database": 10, "kube-state-metrics": 1}
 
     def missed(node: str) -> int:
@@ -263,17 +252,8 @@ def spare(patient: Patient) -> str:
 
 @pytest.fixture(scope="module")
 def patient() -> Iterator[Patient]:
-    if not KEEP:
-        maas("down", "--name", NAME)
-    began = time.monotonic()
-    done = maas("up", "--name", NAME, "--yes", timeout=4500)
-    try:
-        assert done.returncode == 0, done.stderr[-4000:]
-        lab = Lab(NAME, done.stderr, time.monotonic() - began)
+    with labs.running(NAME) as lab:
         yield Patient(lab, Monitoring(lab.cluster))
-    finally:
-        if not KEEP:
-            maas("down", "--name", NAME)
 
 
 @pytest.fixture(scope="module")
@@ -302,9 +282,9 @@ def overheard(patient: Patient) -> Patient:
         },
     ]
     for entry in objects:
-        patient.kubectl("apply", "-f", "-", given=json.dumps({"apiVersion": "v1", **entry}))
-    patient.kubectl("wait", "--for=condition=Ready", "pod/listener", "--timeout=100s")
-    assert maas("up", "--name", NAME, "--values", str(VALUES), "--yes").returncode == 0
+        patient.lab.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", **entry}))
+    patient.lab.kubectl("wait", "--for=condition=Ready", "pod/listener", "--timeout=100s")
+    labs.maas("up", "--name", NAME, "--values", str(VALUES), "--yes")
     return patient
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from tests.charts.helpers import HELMS
+from tests.support.charts import HELMS
 
 from maas.bundle import tools
 from maas.codegen import values

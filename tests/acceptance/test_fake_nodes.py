@@ -1,4 +1,4 @@
-"""Whole profiles on nodes that nobody runs: everything is scheduled, counted and Ready, with both Helms, and goes again."""
+"""Whole profiles on fake nodes: every workload is scheduled and Ready, with both Helms, and is removed again."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.acceptance.test_chart_testing import chart_testing, releases
-from tests.charts.helpers import HELMS, PROFILES, helm
+from tests.support import chart_testing
+from tests.support.charts import HELMS, PROFILES, helm
 from tests.support.control_plane import control_plane, fake_nodes
 
 from maas.cluster.client import Cluster
@@ -31,8 +31,8 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 @pytest.mark.parametrize("major", HELMS)
-def test_every_workload_of_a_profile_is_ready_and_its_tests_are_run(cluster: Cluster, major: Major) -> None:
-    # The profile with Calico: nobody runs it, so it is in no other network's way.
+def test_every_workload_of_a_profile_is_ready_and_its_tests_run(cluster: Cluster, major: Major) -> None:
+    # The profile with Calico: no program runs here, so it conflicts with no other network.
     where = ("--namespace", "maas", "--create-namespace", "--values", PROFILES["bootstrap"])
     began = time.monotonic()
     helm(cluster, major, "install", "maas", render.umbrella(), *where, "--wait", "--timeout", "5m")
@@ -46,7 +46,7 @@ def test_every_workload_of_a_profile_is_ready_and_its_tests_are_run(cluster: Clu
 
 
 @pytest.mark.parametrize("major", HELMS)
-def test_chart_testing_installs_each_profile_and_takes_it_away(cluster: Cluster, tmp_path: Path, major: Major) -> None:
-    said = chart_testing(cluster, tmp_path, major)
-    assert said.count("Succeeded") >= 2
-    assert releases(cluster) == set()
+def test_chart_testing_installs_and_removes_each_profile(cluster: Cluster, tmp_path: Path, major: Major) -> None:
+    output = chart_testing.install(cluster, tmp_path, major)
+    assert output.count("Succeeded") >= 2
+    assert chart_testing.releases(cluster) == set()

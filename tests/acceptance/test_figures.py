@@ -16,7 +16,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from tests.acceptance import labs
+from tests.support import labs
 
 from maas import paths
 from maas.bundle import Bundle

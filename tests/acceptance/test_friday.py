@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from kubernetes.client.exceptions import ApiException
-from tests.acceptance import labs
-from tests.support import lab_power
+from tests.support import lab_power, labs
 
 from maas import console
 from maas.loadtest import runner as guests
@@ -38,8 +37,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(7200)]
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    with labs.lab(NAME, "--values", str(VALUES)) as found:
-        yield found
+    with labs.running(NAME, "--values", str(VALUES)) as running:
+        yield running.cluster
 
 
 @pytest.fixture(scope="module")

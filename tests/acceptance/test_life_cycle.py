@@ -1,25 +1,20 @@
-"""A release from its installation to its end with all its rules and dashboards, by both Helms; otherwise as in tests/charts."""
+"""The life of a release with all of its rules and dashboards, with each Helm."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.charts.helpers import HELMS
-from tests.charts.test_life_cycle import api, test_a_release_lives_from_the_previous_chart_to_its_end
+from tests.support import life_cycle
+from tests.support.charts import HELMS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from maas.helm.client import Major
 
-__all__ = ["api", "test_a_release_lives_from_the_previous_chart_to_its_end"]
 
-
-@pytest.fixture(params=HELMS)
-def major(request: pytest.FixtureRequest) -> Major:
-    helm: Major = request.param
-    return helm
-
-
-@pytest.fixture
-def options() -> tuple[str, ...]:
-    return ()
+@pytest.mark.parametrize("major", HELMS)
+def test_a_release_lives_from_the_previous_chart_to_its_removal(tmp_path: Path, major: Major) -> None:
+    with life_cycle.cluster(tmp_path) as api:
+        life_cycle.live(api, tmp_path, major=major)

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.acceptance import labs
-from tests.acceptance.labs import maas
-from tests.support import lab_power
+from tests.support import lab_power, labs
+from tests.support.labs import maas
 
 from maas import paths
 
@@ -32,8 +31,8 @@ def on(host: str, *command: str, check: bool = True) -> subprocess.CompletedProc
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    with labs.lab(NAME) as found:
-        yield found
+    with labs.running(NAME) as running:
+        yield running.cluster
 
 
 def ready(cluster: Cluster, name: str) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from tests.rules.conftest import CHART, FILES, parsed
+from tests.support.rule_tests import CHART, FILES, parsed
 
 from maas import process
 from maas.bundle import tools

@@ -22,11 +22,11 @@ import httpx
 import pytest
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
-from tests.acceptance import labs
-from tests.charts.helpers import containers, environment, helm, of_profile, one
-from tests.e2e.conftest import load
-from tests.e2e.metrics import Monitoring
+from tests.support import labs
+from tests.support.charts import containers, environment, helm, of_profile, one
 from tests.support.control_plane import control_plane, free_port
+from tests.support.monitoring import Monitoring
+from tests.support.restaurant import load
 
 from maas import components, console
 from maas.bundle import cache, golang
@@ -230,8 +230,8 @@ def served(cluster: Cluster, operator: Operator, directory: Path) -> str:
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Cluster]:
     """A lab with KEDA, where the CPU alone would never bring a second pod."""
-    with labs.lab(NAME, "--values", str(VALUES)) as found:
-        yield found
+    with labs.running(NAME, "--values", str(VALUES)) as running:
+        yield running.cluster
 
 
 def test_in_a_lab_node_exporter_knows_how_the_hosts_services_are(lab: Cluster) -> None:

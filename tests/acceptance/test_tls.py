@@ -11,8 +11,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from tests.acceptance import labs
-from tests.e2e.metrics import Monitoring
+from tests.support import labs
+from tests.support.monitoring import Monitoring
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,7 +83,8 @@ def plainly(cluster: Cluster, name: str, namespace: str) -> int:
 
 
 def test_a_running_platform_gets_certificates_and_new_ones(tmp_path: Path) -> None:
-    with labs.lab(NAME) as cluster:
+    with labs.running(NAME) as lab:
+        cluster = lab.cluster
         monitoring = Monitoring(cluster)
         assert plainly(cluster, "prometheus", "monitoring") == 200
         given = {}

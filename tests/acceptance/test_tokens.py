@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.charts.helpers import helm
+from tests.support.charts import helm
 from tests.support.control_plane import control_plane
 
 from maas.bundle import tools

@@ -4,7 +4,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.charts.helpers import PROFILES, Object, Rendered, of_profile
+from tests.support.charts import PROFILES, Object, Rendered, of_profile
 from tests.support.control_plane import control_plane
 
 from maas.cluster.client import Cluster

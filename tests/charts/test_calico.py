@@ -6,10 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.charts.helpers import Object, containers, environment, of_profile, one, pod_spec
+from tests.support.charts import Object, containers, environment, of_profile, one, pod_spec
 
 if TYPE_CHECKING:
-    from tests.charts.helpers import Rendered
+    from tests.support.charts import Rendered
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.charts.helpers import Object, Rendered, containers, environment, of_profile, one, pod_spec
+from tests.support.charts import Object, Rendered, containers, environment, of_profile, one, pod_spec
 
 from maas.codegen import roles
 

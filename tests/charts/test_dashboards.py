@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from maas.dashboards import probe
 
 if TYPE_CHECKING:
-    from tests.charts.helpers import Object, Rendered
+    from tests.support.charts import Object, Rendered
 
 LAST_APPLIED_BYTES = 262_144
 """What all annotations of an object may have together; `kubectl apply` writes the whole object into one."""

@@ -9,8 +9,8 @@ import base64
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.charts.helpers import HELMS
 from tests.support import fake_cluster
+from tests.support.charts import HELMS
 from tests.support.fake_cluster import KINDS, FakeCluster, make
 
 from maas import process

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from tests.charts.helpers import Object, containers, environment, of_profile, pod_labels, pod_spec, workloads
+from tests.support.charts import Object, containers, environment, of_profile, pod_labels, pod_spec, workloads
 
 from maas.codegen.roles import ROLES
 

@@ -6,12 +6,12 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.charts.helpers import Object, containers, environment, of_profile, one
+from tests.support.charts import Object, containers, environment, of_profile, one
 
 from maas.helm import render
 
 if TYPE_CHECKING:
-    from tests.charts.helpers import Rendered
+    from tests.support.charts import Rendered
 
 WITH_IT = "production"
 

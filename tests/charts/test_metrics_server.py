@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.charts.helpers import containers, of_profile, one, pod_spec
+from tests.support.charts import containers, of_profile, one, pod_spec
 
 if TYPE_CHECKING:
-    from tests.charts.helpers import Object, Rendered
+    from tests.support.charts import Object, Rendered
 
 
 def arguments(objects: tuple[Object, ...]) -> list[str]:

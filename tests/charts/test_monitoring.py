@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from tests.charts.helpers import Object, containers, environment, of_profile, one, pod_spec
+from tests.support.charts import Object, containers, environment, of_profile, one, pod_spec
 from tests.support.fake_cluster import FakeCluster, make, serve
 
 from maas import process
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.charts.helpers import Rendered
+    from tests.support.charts import Rendered
 
 CHART = render.umbrella() / "charts" / "kube-prometheus"
 

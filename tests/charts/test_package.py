@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from tests.charts.helpers import HELMS, PROFILES
+from tests.support.charts import HELMS, PROFILES
 
 from maas.codegen import lint, outputs
 from maas.helm import render

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.charts.helpers import PROFILES, Object, of_profile, one, pod_labels, pod_spec, workloads
+from tests.support.charts import PROFILES, Object, of_profile, one, pod_labels, pod_spec, workloads
 
 from maas.codegen import flows
 
 if TYPE_CHECKING:
-    from tests.charts.helpers import Rendered
+    from tests.support.charts import Rendered
 
 TABLE = flows.load()
 GUARDED = sorted(set(PROFILES) - {"minimal"})

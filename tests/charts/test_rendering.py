@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator
 from kubernetes_validate import ValidationError, utils
-from tests.charts.helpers import HELMS, PROFILES, Object, of_profile
+from tests.support.charts import HELMS, PROFILES, Object, of_profile
 
 from maas.codegen import schemas
 from maas.helm import NAMESPACE, render

@@ -6,12 +6,12 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.charts.helpers import PROFILES, Object, containers, environment, of_profile, one, pod_labels, pod_spec
+from tests.support.charts import PROFILES, Object, containers, environment, of_profile, one, pod_labels, pod_spec
 
 from maas import paths
 
 if TYPE_CHECKING:
-    from tests.charts.helpers import Rendered
+    from tests.support.charts import Rendered
 
 WITH_IT = sorted(PROFILES.keys() - {"network-only"})
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from tests.charts.helpers import helm
+from tests.support.charts import helm
 from yaml import safe_load
 
 from maas.bundle import tools

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from tests.charts.helpers import HELMS
+from tests.support.charts import HELMS
 
 from maas.codegen import values
 from maas.errors import ChartError

@@ -23,7 +23,7 @@ from maas.helm.render import Request
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from .conftest import Lab
+    from tests.support.labs import Lab
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(4800)]
 

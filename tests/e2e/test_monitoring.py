@@ -9,13 +9,12 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.monitoring import NAMESPACE, POD, Monitoring
 
 from maas.bundle import tools
 
-from .metrics import NAMESPACE, POD, Monitoring
-
 if TYPE_CHECKING:
-    from .conftest import Lab
+    from tests.support.labs import Lab
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(4800)]
 

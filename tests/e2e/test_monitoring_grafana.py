@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from tests.support.monitoring import NAMESPACE, Monitoring
 
 from maas import components, console, process
 from maas.bundle import images, tools
@@ -19,12 +20,10 @@ from maas.helm import NAMESPACE as RELEASE_NAMESPACE
 from maas.helm import RELEASE, render
 from maas.helm.client import Helm
 
-from .metrics import NAMESPACE, Monitoring
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .conftest import Lab
+    from tests.support.labs import Lab
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(4800)]
 

@@ -1,4 +1,4 @@
-"""From nothing to a running platform, as a user does it; in the order of a user's day."""
+"""From bare hosts to a running platform, in the order of a user's day."""
 
 from __future__ import annotations
 
@@ -8,39 +8,36 @@ import subprocess
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support import lab_power
+from tests.support import lab_power, restaurant
+from tests.support.labs import maas
+from tests.support.restaurant import load, orders, pods
 
 from maas.bundle import tools
 from maas.cluster import status as cluster_status
 from maas.cluster import tunnel
-from maas.loadtest import runner as guests
-
-from .conftest import VALUES, Lab, load, maas
+from maas.hosts import lock
+from maas.loadtest import runner
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-# The first test waits for the lab, which on a machine with empty caches waits for every component to be built.
+    from tests.support.labs import Lab
+
+# The first test waits for the lab, which on a machine with empty caches builds every component.
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(4800)]
 
 VPN = "10.90.0."
 HOSTS = ("master", "node1", "node2")
 
 
-def kubectl(lab: Lab, *arguments: str) -> str:
-    words = [str(tools.tool("kubectl")), f"--kubeconfig={lab.cluster.kubeconfig}", *arguments]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
-    return done.stdout
-
-
 def test_up_shows_every_phase_and_ends_with_how_to_reach_everything(lab: Lab) -> None:
     for phase in ("Host keys", "Preflight", "Pod network", "Nodes ready", "Verify", "Chart", "Ready"):
         assert re.search(rf"✓ {phase}", lab.transcript), f"{phase} is not among the phases"
-    assert "restaurant" in lab.transcript
+    assert re.search(r"^restaurant +http://127\.0\.0\.1:\d+ *$", lab.transcript, re.MULTILINE)
     assert str(lab.state / "kubeconfig") in lab.transcript
     assert "PRIVATE KEY" not in lab.transcript
 
@@ -72,12 +69,12 @@ def test_nothing_of_kubernetes_listens_on_a_public_address(lab: Lab, host: str) 
         inside = address.startswith((VPN, "127.", "10.91.")) or address == "::1"
         if not inside and "sshd" not in process and "openvpn" not in process and ":4789" not in local:
             public.append(f"{protocol} {local} {process}")
-    assert any("kubelet" in line for line in listening), "the list shows programs, so an empty answer means something"
+    assert any("kubelet" in line for line in listening), "without the names of programs an empty list means nothing"
     assert public == []
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_a_host_tells_how_its_tunnel_is(lab: Lab, host: str) -> None:
+def test_a_host_exports_the_state_of_its_vpn_connection(lab: Lab, host: str) -> None:
     lab.on(host, "systemctl", "start", "maas-metrics.service")
     lines = lab.on(host, "cat", "/var/lib/maas/metrics/openvpn.prom").splitlines()
     found = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
@@ -90,7 +87,7 @@ def test_a_host_tells_how_its_tunnel_is(lab: Lab, host: str) -> None:
     assert lab.on(host, "systemctl", "is-active", "maas-metrics.timer").strip() == "active"
 
 
-def test_the_control_plane_tells_its_metrics_on_the_vpn_to_those_who_may_read_them(lab: Lab) -> None:
+def test_the_control_plane_exports_metrics_on_the_vpn_to_clients_with_a_token(lab: Lab) -> None:
     script = (
         "import ssl, sys, urllib.request, urllib.error\n"
         "context = ssl.create_default_context(cafile='/etc/kubernetes/pki/ca.crt')\n"
@@ -102,8 +99,8 @@ def test_the_control_plane_tells_its_metrics_on_the_vpn_to_those_who_may_read_th
     )
     urls = ["https://10.90.0.1:10257/metrics", "https://10.90.0.1:10259/metrics"]
     plain = ["http://10.90.0.1:2381/metrics", "http://10.90.0.1:10249/metrics"]
-    said = lab.on("master", "python3", "-c", script, *urls)
-    assert said.split() == ["403", "403"], "verified with the cluster's authority, and refused without a token"
+    refused = lab.on("master", "python3", "-c", script, *urls)
+    assert refused.split() == ["403", "403"], "the certificate is verified, and a request without a token is refused"
     assert lab.on("master", "python3", "-c", script, *plain).split() == ["200", "200"]
 
 
@@ -111,42 +108,63 @@ def test_the_state_directory_keeps_secrets_to_its_owner(lab: Lab) -> None:
     assert lab.state.stat().st_mode & 0o777 == 0o700
     for name in ("kubeconfig", "pki/ca.key"):
         assert (lab.state / name).stat().st_mode & 0o777 == 0o600
-    key = (lab.state / "pki" / "ca.key").read_text().splitlines()[1]
     for host in HOSTS:
-        found = subprocess.run(
-            ["docker", "exec", f"maas-{lab.name}-{host}", "grep", "-rlF", key, "/etc", "/root", "/var/lib/maas"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert found.stdout == "", f"the authority's key is on {host}"
+        # The certificate, which is on every host, shows that the search finds what is there.
+        assert found_on(lab, host, lab.state / "pki" / "ca.crt")
+        assert not found_on(lab, host, lab.state / "pki" / "ca.key"), f"the private key of the CA is on {host}"
+
+
+def found_on(lab: Lab, host: str, file: Path) -> bool:
+    """Whether a line of a PEM file that only this file has is in a file of a host."""
+    line = file.read_text(encoding="ascii").splitlines()[2]
+    done = lab.run(host, "grep", "-rqF", "-e", line, "/etc", "/root", "/var/lib/maas")
+    assert done.returncode in (0, 1), done.stderr
+    return done.returncode == 0
+
+
+def on_controller(lab: Lab) -> dict[str, tuple[int, str]]:
+    """Return the time and digest of each file of the state directory."""
+    return {
+        str(path): (path.stat().st_mtime_ns, sha256(path.read_bytes()).hexdigest())
+        for path in lab.state.rglob("*")
+        if path.is_file()
+    }
+
+
+def on_hosts(lab: Lab) -> dict[str, list[str]]:
+    """Return the digests of all that `bootstrap` writes on each host, without what the host itself keeps up to date."""
+    own = "-path /var/lib/maas/metrics -o -path /etc/cni/net.d"
+    digests = (
+        f"find /etc /usr/local /var/lib/maas \\( {own} \\) -prune -o -type f -print0 | sort -z | xargs -0 sha256sum"
+    )
+    return {host: lab.on(host, "sh", "-c", digests).splitlines() for host in HOSTS}
 
 
 def test_a_dry_run_shows_the_plan_and_changes_nothing(lab: Lab) -> None:
-    before = {path: path.stat().st_mtime for path in lab.state.rglob("*") if path.is_file()}
+    controller, hosts = on_controller(lab), on_hosts(lab)
     done = maas("bootstrap", "--inventory", str(lab.state / "hosts.yaml"), "--dry-run")
-    assert done.returncode == 0
     assert "nothing was changed" in done.stderr
-    after = {path: path.stat().st_mtime for path in lab.state.rglob("*") if path.is_file()}
-    assert set(after) == set(before)
+    assert on_controller(lab) == controller
+    assert on_hosts(lab) == hosts
+    assert all(len(digests) > 100 for digests in hosts.values())
 
 
 def running(lab: Lab) -> set[str]:
-    """The pods that something keeps running, without those of the proofs that `up` makes and removes.
+    """Return the pods that a controller keeps running, without those that `up` creates to test the cluster.
 
-    The restaurant's autoscaler adds and takes pods as it likes, so of those only the ReplicaSet counts: a new one would
-    mean that they were replaced.
+    The restaurant's autoscaler adds and removes pods at any time, so of those only the ReplicaSet counts: another one
+    would mean that they were replaced.
     """
-    told = json.loads(kubectl(lab, "get", "pods", "-A", "--field-selector=status.phase=Running", "-o", "json"))
+    found = json.loads(lab.kubectl("get", "pods", "-A", "--field-selector=status.phase=Running", "-o", "json"))
     owned = [
         pod["metadata"]
-        for pod in told["items"]
+        for pod in found["items"]
         if "ownerReferences" in pod["metadata"] and "deletionTimestamp" not in pod["metadata"]
     ]
     return {
         f"{pod['namespace']}/{pod['ownerReferences'][0]['name'] if autoscaled(pod) else pod['uid']}"
         for pod in owned
-        # Pods without an owner make and remove volumes, and end, as those of a Job do.
+        # Pods without an owner, which create and delete volumes, and those of a Job complete.
         if not pod["namespace"].startswith("maas-verify") and pod["ownerReferences"][0]["kind"] != "Job"
     }
 
@@ -155,21 +173,17 @@ def autoscaled(pod: dict[str, Any]) -> bool:
     return (pod["namespace"], pod["labels"].get("app.kubernetes.io/name")) == ("restaurant", "restaurant")
 
 
-def test_a_second_run_changes_nothing(lab: Lab) -> None:
+def test_a_second_run_changes_nothing(lab: Lab, values: Path) -> None:
     pods = running(lab)
-    done = maas("up", "--name", lab.name, "--values", str(VALUES), "--yes")
-    assert done.returncode == 0, done.stderr
+    done = maas("up", "--name", lab.name, "--values", str(values), "--yes")
     assert "0 changed tasks on the hosts" in done.stderr
     assert "unchanged" in done.stderr
     assert not pods - running(lab), "pods were replaced"
 
 
 def test_two_runs_at_once_on_one_cluster_the_second_is_refused_with_the_owner(lab: Lab) -> None:
-    from maas.hosts import lock  # noqa: PLC0415 - held here as another run would hold it
-
     with lock.hold(lab.state, command="a test"):
-        done = maas("bootstrap", "--inventory", str(lab.state / "hosts.yaml"), "--yes")
-    assert done.returncode != 0
+        done = maas("bootstrap", "--inventory", str(lab.state / "hosts.yaml"), "--yes", status=1)
     assert "a test" in done.stderr
 
 
@@ -177,8 +191,7 @@ def test_a_changed_host_key_is_refused(lab: Lab) -> None:
     lab.on("node2", "sh", "-c", "cp -a /etc/ssh /etc/ssh.kept && rm /etc/ssh/ssh_host_*")
     try:
         lab.on("node2", "sh", "-c", "ssh-keygen -A && systemctl restart ssh")
-        done = maas("bootstrap", "--inventory", str(lab.state / "hosts.yaml"), "--yes")
-        assert done.returncode != 0
+        done = maas("bootstrap", "--inventory", str(lab.state / "hosts.yaml"), "--yes", status=1)
         assert "host key of node2" in done.stderr
     finally:
         lab.on("node2", "sh", "-c", "rm -r /etc/ssh && mv /etc/ssh.kept /etc/ssh && systemctl restart ssh")
@@ -202,11 +215,12 @@ def test_helm_test_places_an_order_and_reads_it_back(lab: Lab) -> None:
 
 def test_a_token_of_a_viewer_may_look_and_not_touch(lab: Lab, tmp_path: Path) -> None:
     file = tmp_path / "viewer"
-    assert maas("credentials", "--name", lab.name, "--role", "viewer", "--kubeconfig", str(file)).returncode == 0
+    maas("credentials", "--name", lab.name, "--role", "viewer", "--kubeconfig", str(file))
     assert file.stat().st_mode & 0o777 == 0o600
     words = [str(tools.tool("kubectl")), f"--kubeconfig={file}", "auth", "can-i"]
 
     def may(*what: str) -> str:
+        # The exit status of "no" is 1, and so is that of an error, which says neither.
         return subprocess.run([*words, *what], capture_output=True, text=True, check=False).stdout.strip()
 
     assert may("list", "pods", "-n", "restaurant") == "yes"
@@ -214,59 +228,42 @@ def test_a_token_of_a_viewer_may_look_and_not_touch(lab: Lab, tmp_path: Path) ->
     assert may("get", "secrets", "-n", "restaurant") == "no"
 
 
-def test_status_says_that_the_cluster_is_whole(lab: Lab) -> None:
-    done = maas("status", "--name", lab.name)
-    assert done.returncode == 0
-    assert done.stderr.count("Ready") >= len(HOSTS)
+def states(transcript: str) -> dict[str, str]:
+    """Return the state of each node in the table that `status` prints."""
+    rows = re.findall(
+        rf"^(\S+) +{re.escape(VPN)}\d+ +(?:control plane|worker) +v\S+ +(.+?) *$", transcript, re.MULTILINE
+    )
+    return dict(rows)
 
 
-def restaurant_pods(lab: Lab) -> list[dict[str, str]]:
-    items = json.loads(kubectl(lab, "get", "pods", "-n", "restaurant", "-o", "json"))["items"]
-    return [
-        {
-            "name": pod["metadata"]["name"],
-            "node": pod["spec"].get("nodeName", ""),
-            "ready": str(all(s["ready"] for s in pod["status"].get("containerStatuses", [{"ready": False}]))),
-            "database": str("database" in pod["metadata"]["name"]),
-        }
-        for pod in items
-        if "deletionTimestamp" not in pod["metadata"]
-        and not any(word in pod["metadata"]["name"] for word in ("seed", "database-metrics"))
-    ]
+def test_status_shows_every_node_as_ready(lab: Lab) -> None:
+    assert states(maas("status", "--name", lab.name).stderr) == dict.fromkeys(HOSTS, "Ready")
 
 
-def orders(lab: Lab) -> set[str]:
-    """References of all orders, as the database itself tells."""
-    pod = next(pod["name"] for pod in restaurant_pods(lab) if pod["database"] == "True")
-    command = "psql -X -A -t -d restaurant -c 'select reference from orders'"
-    return set(kubectl(lab, "exec", "-n", "restaurant", pod, "--", "sh", "-c", command).split())
-
-
-def test_under_load_the_restaurant_grows_to_four_pods_and_more_and_comes_back(lab: Lab) -> None:
+def test_under_load_the_restaurant_scales_to_four_pods_or_more_and_down_again(lab: Lab) -> None:
     result = load(lab.cluster, rate=160, orders=0.5, seconds=135, node="node1")
     print([(s.second, s.ready, s.desired, s.utilization) for s in result.samples[::5]], result.report.get("failures"))
     assert result.most >= 4, f"{result.most} pods at most"
-    # A saturated pod may answer later than a guest waits; more than one in a hundred would be another matter.
+    # A saturated pod may answer after a guest's timeout; more than one in a hundred would be a defect.
     assert result.report["failed"] <= result.report["sent"] / 100, result.report["failures"]
     assert set(result.orders) <= orders(lab), "an accepted order is not in the database"
     began = time.monotonic()
-    while guests.scale(lab.cluster, since=began).replicas > 1:
-        assert time.monotonic() - began < 180, "it does not come back to one pod"
+    while runner.scale(lab.cluster, since=began).replicas > 1:
+        assert time.monotonic() - began < 180, "it does not scale down to one pod"
         time.sleep(1)
 
 
 def test_pods_of_a_dead_node_are_ready_elsewhere_in_90_seconds_and_no_order_is_lost(lab: Lab) -> None:
-
-    kubectl(lab, "-n", "restaurant", "patch", "hpa", "restaurant", "--patch", '{"spec":{"minReplicas":3}}')
-    kubectl(lab, "-n", "restaurant", "rollout", "status", "deployment/restaurant", "--timeout=120s")
+    lab.kubectl("-n", "restaurant", "patch", "hpa", "restaurant", "--patch", '{"spec":{"minReplicas":3}}')
+    lab.kubectl("-n", "restaurant", "rollout", "status", "deployment/restaurant", "--timeout=120s")
     deadline = time.monotonic() + 120
-    while sum(pod["ready"] == "True" for pod in restaurant_pods(lab) if pod["database"] == "False") < 3:
+    while sum(pod.ready for pod in pods(lab, "restaurant")) < 3:
         assert time.monotonic() < deadline
         time.sleep(1)
-    pods = restaurant_pods(lab)
-    home = next(pod["node"] for pod in pods if pod["database"] == "True")
+    (database,) = pods(lab, restaurant.DATABASE)
+    home = database.node
     victim = next(node for node in ("node1", "node2") if node != home)
-    assert any(pod["node"] == victim for pod in pods), "the dead node has pods to lose"
+    assert any(pod.node == victim for pod in pods(lab, "restaurant")), "the node that dies has no pod to lose"
     try:
         with ThreadPoolExecutor(1) as aside:
             running = aside.submit(load, lab.cluster, rate=10, orders=0.5, seconds=110, node=home)
@@ -275,8 +272,7 @@ def test_pods_of_a_dead_node_are_ready_elsewhere_in_90_seconds_and_no_order_is_l
             lab_power.kill(lab.name, victim)
             healed = None
             while time.monotonic() - died < 150:
-                alive = [pod for pod in restaurant_pods(lab) if pod["database"] == "False" and pod["node"] == home]
-                if sum(pod["ready"] == "True" for pod in alive) >= 3:
+                if sum(pod.ready for pod in pods(lab, "restaurant") if pod.node == home) >= 3:
                     healed = time.monotonic() - died
                     break
                 time.sleep(0.5)
@@ -290,20 +286,23 @@ def test_pods_of_a_dead_node_are_ready_elsewhere_in_90_seconds_and_no_order_is_l
         assert len(result.orders) == len(set(result.orders))
 
         assert not next(node for node in lab.cluster.nodes() if node.name == victim).ready
+        shown = states(maas("status", "--name", lab.name, status=1).stderr)
+        assert shown.pop(victim).startswith("not Ready: ")
+        assert set(shown.values()) == {"Ready"}
     finally:
         back = time.monotonic()
         lab_power.start(lab.name, victim)
 
     while not next(node for node in lab.cluster.nodes() if node.name == victim).ready:
-        assert time.monotonic() - back < 120, "the node does not come back"
+        assert time.monotonic() - back < 120, "the node is not Ready again"
         time.sleep(0.5)
     print(f"node back: Ready after {time.monotonic() - back:.0f} s")
     while behind := [str(workload) for workload in lab.cluster.workloads() if not workload.settled]:
-        assert time.monotonic() - back < 180, f"not whole again: {behind}"
+        assert time.monotonic() - back < 180, f"not Ready again: {behind}"
         time.sleep(1)
     print(f"node back: everything Ready after {time.monotonic() - back:.0f} s")
 
 
-def test_access_opens_again_after_its_connection_has_gone(lab: Lab) -> None:
+def test_the_tunnel_to_the_api_server_opens_again_after_it_was_closed(lab: Lab) -> None:
     tunnel.close(lab.state)
-    assert maas("status", "--name", lab.name).returncode == 0
+    maas("status", "--name", lab.name)

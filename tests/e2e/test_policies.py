@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from maas.bundle import tools
 from maas.codegen import flows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .conftest import Lab
+    from tests.support.labs import Lab
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -62,13 +60,6 @@ class Port:
     number: int
 
 
-def kubectl(lab: Lab, *arguments: str, stdin: str = "") -> str:
-    words = [str(tools.tool("kubectl")), f"--kubeconfig={lab.cluster.kubeconfig}", *arguments]
-    done = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=180, check=False)
-    assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
-    return done.stdout
-
-
 def pod(component: str, namespace: str, image: str) -> dict[str, Any]:
     """A pod that does nothing but be tried from, with the labels by which policies choose."""
     labels = {"app.kubernetes.io/name": component, "app.kubernetes.io/instance": "maas", "probe": "policies"}
@@ -103,7 +94,7 @@ def ports(lab: Lab) -> list[Port]:
     found = []
     for component, namespace in TARGETS.items():
         selector = f"app.kubernetes.io/name={component},!probe"
-        listed = kubectl(lab, "get", "pods", "-n", namespace, f"--selector={selector}", "--output=json")
+        listed = lab.kubectl("get", "pods", "-n", namespace, f"--selector={selector}", "--output=json")
         for item in json.loads(listed)["items"][:1]:
             for container in item["spec"]["containers"]:
                 found += [
@@ -116,17 +107,17 @@ def ports(lab: Lab) -> list[Port]:
 @pytest.fixture(scope="module")
 def tried(lab: Lab) -> Iterator[dict[tuple[str, str, Port], bool]]:
     """Whether each source reached each port."""
-    image = kubectl(
-        lab, "get", "deployment", "restaurant", "-n", "restaurant",
+    image = lab.kubectl(
+        "get", "deployment", "restaurant", "-n", "restaurant",
         "--output=jsonpath={.spec.template.spec.containers[0].image}",
     )  # fmt: skip
     items = [pod(component, namespace, image) for component, namespace in SOURCES]
     manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
-    kubectl(lab, "apply", "--filename=-", stdin=manifest)
+    lab.kubectl("apply", "--filename=-", stdin=manifest)
     try:
         for _, namespace in SOURCES:
-            kubectl(
-                lab, "wait", "pod", "-n", namespace, "--selector=probe=policies",
+            lab.kubectl(
+                "wait", "pod", "-n", namespace, "--selector=probe=policies",
                 "--for=jsonpath={.status.phase}=Running", "--timeout=120s",
             )  # fmt: skip
         # A policy reaches a new pod's node a moment after the pod runs.
@@ -136,13 +127,13 @@ def tried(lab: Lab) -> Iterator[dict[tuple[str, str, Port], bool]]:
         found: dict[tuple[str, str, Port], bool] = {}
         for component, namespace in SOURCES:
             name = f"policies-{component}"
-            answer = kubectl(lab, "exec", "-n", namespace, name, "--", "python3", "-c", TRY, asked)
+            answer = lab.kubectl("exec", "-n", namespace, name, "--", "python3", "-c", TRY, asked)
             found |= {
                 (component, namespace, port): reached for port, reached in zip(targets, json.loads(answer), strict=True)
             }
         yield found
     finally:
-        kubectl(lab, "delete", "--filename=-", "--ignore-not-found", "--wait=false", stdin=manifest)
+        lab.kubectl("delete", "--filename=-", "--ignore-not-found", "--wait=false", stdin=manifest)
 
 
 def lets_out(source: str, port: Port) -> bool:

@@ -15,7 +15,7 @@ from maas.errors import ClusterError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .conftest import Lab
+    from tests.support.labs import Lab
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(4800)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.rules.conftest import CHART, RUNBOOKS
+from tests.support.rule_tests import CHART, RUNBOOKS
 
 from maas.codegen import alerts, rules
 

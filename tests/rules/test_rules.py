@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from tests.rules.conftest import ALONE, CHART, FILES, HERE, RUNBOOKS, cases, groups, parsed, run
 from tests.support import promql
+from tests.support.rule_tests import ALONE, CHART, FILES, HERE, RUNBOOKS, cases, groups, parsed, run
 
 from maas.codegen import rules
 from maas.errors import ChartError

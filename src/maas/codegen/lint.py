@@ -42,6 +42,17 @@ rules:
 """
 """How people write descriptions of charts, values and profiles. Templates are no YAML before Helm."""
 
+_LINTER = """\
+#!/bin/sh
+output=$("{program}" "$@" 2>&1)
+status=$?
+printf '%s\\n' "$output"
+[ "$status" -eq 0 ] || printf '%s\\n' "$output" >>"{complaints}"
+exit "$status"
+"""
+"""A linter as chart-testing starts it. chart-testing closes the pipe when the linter ends, whether or not it has read all
+of the output (RunProcess in its pkg/exec), so what the linter reports is also written to a file."""
+
 _GRADE_OK = 10
 """kube-score's grade for what it has nothing to say about; a warning is 5, something critical 1."""
 
@@ -66,11 +77,16 @@ def chart_testing() -> Iterator[Fault]:
     """chart-testing (`ct lint`) of every chart: descriptions, style of YAML, and `helm lint --strict` with every profile."""
     root = render.umbrella()
     own = paths.cache() / "helm"
-    # It starts helm, yamllint and yamale by their names; the latter two are tools of development, beside this Python.
-    path = (tools.tool("helm").parent, Path(sys.executable).parent, os.environ["PATH"])
+    # It starts helm, yamllint and yamale by name; the latter two are development tools, beside this Python.
+    beside = Path(sys.executable).parent
+    linters = {"helm": tools.tool("helm"), "yamllint": beside / "yamllint", "yamale": beside / "yamale"}
     environment = {f"HELM_{what}_HOME": str(own / what.lower()) for what in ("CACHE", "CONFIG", "DATA")}
-    environment |= {"PATH": os.pathsep.join(map(str, path)), "KUBECONFIG": ""}
     with tempfile.TemporaryDirectory() as scratch:
+        complaints = Path(scratch) / "complaints"
+        for name, program in linters.items():
+            (Path(scratch) / name).write_text(_LINTER.format(program=program, complaints=complaints), encoding="utf-8")
+            (Path(scratch) / name).chmod(0o700)
+        environment |= {"PATH": os.pathsep.join((scratch, os.environ["PATH"])), "KUBECONFIG": ""}
         rules = Path(scratch) / "yamllint.yaml"
         rules.write_text(_YAML_STYLE, encoding="utf-8")
         for chart in (root, *render.subcharts()):
@@ -79,10 +95,12 @@ def chart_testing() -> Iterator[Fault]:
             argv += ["--validate-maintainers=false", "--skip-helm-dependencies"]
             argv += ["--chart-yaml-schema", paths.content() / "schemas" / "chart.yaml", "--lint-conf", rules]
             argv += ["--helm-lint-extra-args", f"--strict --quiet --kube-version {render.KUBERNETES[-1]}"]
+            complaints.write_text("", encoding="utf-8")
             done = process.run(argv, cwd=root, env=environment, check=False, timeout=120)
             if done.returncode:
-                said = (line.strip() for line in f"{done.stdout}\n{done.stderr}".splitlines())
-                yield Fault(_named(chart), "; ".join(line for line in said if line.strip("-")))
+                said = complaints.read_text(encoding="utf-8").strip() or f"{done.stdout}\n{done.stderr}"
+                lines = (line.strip() for line in said.splitlines())
+                yield Fault(_named(chart), "; ".join(line for line in lines if line.strip("-")))
 
 
 def kubeconform() -> Iterator[Fault]:

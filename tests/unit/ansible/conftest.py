@@ -1,35 +1,19 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import pytest
-
-from maas import paths
+from tests.support.ansible_content import CONTENT, load_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import ModuleType
 
-CONTENT = paths.content() / "hack" / "ansible"
 _SHARED = ("maas_record", "maas_bundle", "maas_units")
-
-
-def load_file(path: Path, name: str) -> ModuleType:
-    """A file that is no part of a package, as a module of the given name."""
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    writes = sys.dont_write_bytecode
-    spec.loader.exec_module(module)
-    sys.dont_write_bytecode = writes  # what a host's script wants for its host is not for the tests that follow
-    return module
 
 
 class ExitError(Exception):

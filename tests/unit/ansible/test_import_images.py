@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.ansible.conftest import CONTENT, load_file
+from tests.support.ansible_content import CONTENT, load_file
 
 REFERENCES = {"images/pause.tar": "registry.example.org/pause:1", "images/etcd.tar": "registry.example.org/etcd:1"}
 

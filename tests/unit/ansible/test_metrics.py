@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-from tests.unit.ansible.conftest import CONTENT, load_file
+from tests.support.ansible_content import CONTENT, load_file
 
 from maas.hosts import pki
 

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from tests.unit.ansible.conftest import CONTENT, load_file
+from tests.support.ansible_content import CONTENT, load_file
 
 nodes = load_file(CONTENT / "roles" / "control_plane" / "files" / "nodes.py", "maas_nodes")
 

@@ -7,7 +7,7 @@ from typing import Any
 import jinja2
 import pytest
 import yaml
-from tests.unit.ansible.conftest import CONTENT
+from tests.support.ansible_content import CONTENT
 
 MACHINE: dict[str, Any] = {
     "name": "node1",

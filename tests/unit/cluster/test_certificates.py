@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.unit.hosts.conftest import facts_of, inventory_of
+from tests.support.hosts import facts_of, inventory_of
 
 from maas import paths, process
 from maas.cluster import certificates, tunnel

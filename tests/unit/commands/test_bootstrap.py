@@ -4,7 +4,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.unit.hosts.conftest import facts_of, inventory_of
+from tests.support.hosts import facts_of, inventory_of
 
 from maas.commands import _preflight
 from maas.errors import PreflightError

@@ -5,7 +5,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.unit.hosts.conftest import facts_of
+from tests.support.hosts import facts_of
 
 from maas import console, paths
 from maas.commands import bootstrap as bootstrap_command

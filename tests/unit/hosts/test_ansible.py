@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from tests.unit.ansible.conftest import CONTENT
-from tests.unit.hosts.conftest import facts_of
-from tests.unit.hosts.test_ansible_inventory import INVENTORY, bundle_of
+from tests.support.ansible_content import CONTENT
+from tests.support.hosts import INVENTORY, bundle_of, facts_of
 
 from maas import paths
 from maas.errors import HostsError

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.unit.ansible.conftest import CONTENT, load_file
+from tests.support.ansible_content import CONTENT, load_file
 
 
 class Callback:

@@ -6,63 +6,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import yaml
-from tests.unit.ansible.conftest import CONTENT
-from tests.unit.hosts.conftest import facts_of
+from tests.support.ansible_content import CONTENT
+from tests.support.hosts import INVENTORY, bundle_of, facts_of
 
-from maas.bundle import Bundle, Manifest
 from maas.errors import BundleError
 from maas.hosts import network_plan, pki
 from maas.hosts.ansible_inventory import ansible_inventory
-from maas.hosts.inventory import Host, Hub, Inventory
+from maas.hosts.inventory import Host, Inventory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-PROGRAMS = ("kubelet", "kubeadm", "kubectl", "containerd", "containerd-shim-runc-v2", "ctr", "crictl")
-IMAGES = {
-    "kube-apiserver": "control-plane",
-    "kube-proxy": "node",
-    "pause": "node",
-    "coredns": "workload",
-    "restaurant": "workload",
-    "busybox": "workload",
-    "local-path-provisioner": "workload",
-}
-INVENTORY = Inventory(
-    file=Path("/hosts.yaml"),
-    cluster="shop",
-    hub=Hub(endpoint="vpn.example.org"),
-    hosts=(
-        Host(name="master", address="203.0.113.10", role="control-plane"),
-        Host(name="node1", address="203.0.113.11", role="worker", user="admin", port=2222, labels={"site": "paris"}),
-    ),
-)
-
-
-def item(name: str, kind: str, on: str, path: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "version": "v1.37.2",
-        "license": "Apache-2.0",
-        "kind": kind,
-        "path": path,
-        "sha256": "0" * 64,
-        "size": 1,
-        "origin": {"source": "build", "from": "a module"},
-        "on": on,
-        "key": "k",
-        **({"reference": f"registry.example.org/{name}:v1"} if kind == "image" else {}),
-    }
-
-
-def bundle_of(tmp_path: Path, *, without: str = "") -> Bundle:
-    items = [item(name, "binary", "node", f"bin/{name}") for name in PROGRAMS if name != without]
-    items += [item("cni-bridge", "binary", "node", "cni/bridge")]
-    items += [item(name, "image", on, f"images/{name}.tar") for name, on in IMAGES.items()]
-    items += [item("socat", "packages", "node", "packages/debian-bookworm/socat_1_amd64.deb")]
-    manifest = Manifest.model_validate({"schema": 1, "items": items})
-    (tmp_path / "manifest.json").write_text(manifest.text())
-    return Bundle.load(tmp_path)
 
 
 @pytest.fixture

@@ -21,6 +21,11 @@ Rendered = Callable[..., tuple[Object, ...]]
 
 PROFILES = {file.name.removesuffix("-values.yaml"): file for file in render.profiles()}
 HELMS: tuple[Major, ...] = ("4", "3")
+CHART = """
+apiVersion: v2
+name: small
+version: 1.0.0
+"""
 WORKLOADS = ("Deployment", "DaemonSet", "StatefulSet", "Job", "Pod")
 
 
@@ -90,3 +95,13 @@ def copied_umbrella(directory: Path) -> Path:
         elif source.is_file():
             shutil.copy(source, chart / name)
     return chart
+
+
+def write_chart(directory: Path) -> Path:
+    """Write a chart with one ConfigMap and one value."""
+    (directory / "templates").mkdir(parents=True)
+    (directory / "Chart.yaml").write_text(CHART, encoding="utf-8")
+    (directory / "values.yaml").write_text("word: hello\n", encoding="utf-8")
+    template = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: small}\ndata: {word: {{ .Values.word }}}\n"
+    (directory / "templates" / "configmap.yaml").write_text(template, encoding="utf-8")
+    return directory

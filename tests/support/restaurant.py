@@ -1,0 +1,76 @@
+"""The restaurant application of a lab: its pods, its orders, and guests who come to it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from maas import console
+from maas.loadtest import runner
+
+if TYPE_CHECKING:
+    from tests.support.labs import Lab
+
+    from maas.cluster.client import Cluster
+
+NAMESPACE = "restaurant"
+URL = "http://restaurant.restaurant"
+DATABASE = "restaurant-database"
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod of the application or of its database."""
+
+    name: str
+    node: str
+    ready: bool
+
+
+def pods(lab: Lab, component: str) -> list[Pod]:
+    """Return the pods of a component, without those that are being deleted."""
+    selector = f"--selector=app.kubernetes.io/name={component}"
+    items: list[dict[str, Any]] = json.loads(lab.kubectl("get", "pods", "-n", NAMESPACE, selector, "-o", "json"))[
+        "items"
+    ]
+    return [
+        Pod(
+            item["metadata"]["name"],
+            item["spec"].get("nodeName", ""),
+            ready=any(
+                condition["type"] == "Ready" and condition["status"] == "True"
+                for condition in item["status"].get("conditions", [])
+            ),
+        )
+        for item in items
+        if "deletionTimestamp" not in item["metadata"]
+    ]
+
+
+def query(lab: Lab, sql: str) -> list[str]:
+    """Return the words of the database's own answer to a query."""
+    (pod,) = pods(lab, DATABASE)
+    command = f'psql -X -A -t -d restaurant -c "{sql}"'
+    return lab.kubectl("exec", "-n", NAMESPACE, pod.name, "-c", "postgresql", "--", "sh", "-c", command).split()
+
+
+def orders(lab: Lab) -> set[str]:
+    """Return the references of all orders."""
+    return set(query(lab, "select reference from orders"))
+
+
+def load(cluster: Cluster, *, rate: float, orders: float, seconds: float, node: str) -> runner.Result:
+    """Send guests who read the menu and order, the same ones each time, for a number of seconds."""
+    with console.phase("Load") as step:
+        return runner.run(
+            cluster,
+            url=URL,
+            image=runner.image(cluster),
+            rate=rate,
+            seconds=seconds,
+            orders=orders,
+            seed=7,
+            node=node,
+            step=step,
+        )

@@ -1,0 +1,81 @@
+"""The tests of alerting and recording rules: their files, and promtool on one of them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from maas import paths, process
+from maas.bundle import tools
+from maas.codegen import rules
+from maas.helm import render
+from maas.helm.render import Request
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HERE = paths.content() / "tests" / "rules"
+FILES = sorted(HERE.glob("*_test.yaml"))
+CHART = render.umbrella() / "charts" / "kube-prometheus"
+ALONE = (("rules.enabled", "true"), ("dashboards.enabled", "false"))
+"""Without the dashboards, which are most of the chart's text and not tested here."""
+RUNBOOKS = paths.content() / "docs" / "runbooks"
+
+
+@lru_cache
+def groups() -> dict[str, list[dict[str, Any]]]:
+    """Return the rule groups of the chart with everything enabled, by file, as Prometheus loads them."""
+    return rules.rendered(render.objects(Request(CHART, settings=ALONE)))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A case of a test file: an alert, and the labels of the instances that are expected to fire."""
+
+    alert: str
+    fires: tuple[dict[str, str], ...]
+
+
+@lru_cache
+def parsed(file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = dict(render.parse(file.read_text(encoding="utf-8"))[0])
+    return found
+
+
+def cases() -> list[Case]:
+    """Return the cases of all test files."""
+    return [
+        Case(question["alertname"], tuple(fired["exp_labels"] for fired in question.get("exp_alerts", [])))
+        for file in FILES
+        for test in parsed(file)["tests"]
+        for question in test.get("alert_rule_test", [])
+    ]
+
+
+def run(file: Path, scratch: Path) -> str:
+    """Run promtool on a test file and return its complaints; a run that passed before is not repeated."""
+    promtool = tools.tool("promtool")
+    total = hashlib.sha256(str(promtool.parent.name).encode() + file.read_bytes())
+    for name in parsed(file)["rule_files"]:
+        # Annotations are tested elsewhere; with them, promtool would require every text again in every case.
+        bare = [
+            {**group, "rules": [{k: v for k, v in rule.items() if k != "annotations"} for rule in group["rules"]]}
+            for group in groups()[name.removesuffix(".yaml")]
+        ]
+        text = yaml.safe_dump({"groups": bare})
+        (scratch / name).write_text(text, encoding="utf-8")
+        total.update(text.encode())
+    passed = paths.cache() / "rules" / total.hexdigest()
+    if passed.is_file():
+        return ""
+    (scratch / file.name).write_bytes(file.read_bytes())
+    done = process.run([promtool, "test", "rules", scratch / file.name], check=False, timeout=300)
+    if done.returncode != 0:
+        return done.stdout + done.stderr
+    passed.parent.mkdir(exist_ok=True)
+    passed.touch()
+    return ""
