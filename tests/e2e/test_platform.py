@@ -36,7 +36,7 @@ HOSTS = ("master", "node1", "node2")
 
 def test_up_shows_every_phase_and_ends_with_how_to_reach_everything(lab: Lab) -> None:
     for phase in ("Host keys", "Preflight", "Pod network", "Nodes ready", "Verify", "Chart", "Ready"):
-        assert re.search(rf"✓ {phase}", lab.transcript), f"{phase} is not among the phases"
+        assert re.search(rf"✓ {phase}  ", lab.transcript), f"{phase} is not among the phases"
     assert re.search(r"^restaurant +http://127\.0\.0\.1:\d+ *$", lab.transcript, re.MULTILINE)
     assert str(lab.state / "kubeconfig") in lab.transcript
     assert "PRIVATE KEY" not in lab.transcript

@@ -1,106 +1,43 @@
 #!/usr/bin/python
-"""Install files and run what reads them."""
+"""Install files and start the services that read them."""
 
 from __future__ import annotations
 
 DOCUMENTATION = """
 module: install
-short_description: Installs programs of the bundle and configuration files, and runs what reads them, in one step
+short_description: Installs files of the bundle, configuration files and systemd units
 description:
-  - In this order, each only where something differs - programs of the bundle, files, systemd units. One call in place
-    of one for each file and unit, since each call costs a host and the controller a third of a second.
-  - Of the bundle the module trusts the manifest that has the digest which the controller expects, and the sha256 that
-    it gives for every file, and nothing else.
-  - A file that was there before MaaS is kept aside and put back by a reset.
+  - One call installs everything of a role, because each call takes a third of a second per host. It changes only what
+    differs.
+  - Trusts only the manifest with the given digest, and verifies each file of the bundle against it.
+  - Keeps a copy of each file that it replaces; `reset` restores it.
 options:
   bundle:
-    description:
-      - Programs to bring into place. The action plugin of the same name carries files that the host's bundle directory
-        lacks over from the controller.
+    description: Files of the bundle. The action plugin of the same name transfers missing ones from the controller.
     type: dict
     suboptions:
       directory: {description: The bundle's directory on the host., type: path, required: true}
-      digest: {description: The sha256 that manifest.json must have., type: str, required: true}
-      files:
-        description: What to install.
-        type: list
-        elements: dict
-        default: []
-        suboptions:
-          path: {description: Path inside the bundle., type: str, required: true}
-          dest: {description: Where it goes., type: path, required: true}
-      need:
-        description: Paths inside the bundle that must be in the directory though they are not installed.
-        type: list
-        elements: str
-        default: []
-      source:
-        description: The bundle's directory on the controller; without it, the bundle must be on the host already.
-        type: path
-      received:
-        description: Set by the action plugin. Path inside the bundle and the temporary file that carries it.
-        type: dict
-        default: {}
-  files:
-    description: The files that shall be there.
-    type: list
-    elements: dict
-    suboptions:
-      path: {description: Absolute path., type: path, required: true}
-      content: {description: The whole content., type: str, required: true}
-      mode: {description: Permission bits, as octal digits., type: str, default: "0644"}
-  directories:
-    description: Directories and the whole of what they hold, as name -> content. Other files in them are removed.
-    type: dict
-    default: {}
-  units:
-    description:
-      - Groups of systemd units to bring into their state once the files are there, one group after the other.
-      - Each group has the options of the module services.
-    type: list
-    elements: dict
-    default: []
+      digest: {description: The sha256 of manifest.json., type: str, required: true}
+      files: {description: 'Programs to install, as path in the bundle and dest.', type: list, elements: dict, default: []}
+      need: {description: Other paths that must be in the directory., type: list, elements: str, default: []}
+      source: {description: The bundle's directory on the controller., type: path}
+      received: {description: Set by the action plugin. Temporary file by path in the bundle., type: dict, default: {}}
+  files: {description: 'Files to write, as path, content and mode.', type: list, elements: dict, default: []}
+  directories: {description: Files by directory. Other files in it are removed., type: dict, default: {}}
+  units: {description: 'Groups of units, with the options of the module services.', type: list, elements: dict, default: []}
 author: MaaS maintainers (@maas)
-"""
-
-EXAMPLES = """
-- name: Install and configure the kubelet
-  install:
-    bundle:
-      directory: /mnt/bundle
-      digest: "{{ cluster.bundle.digest }}"
-      files:
-        - path: bin/kubelet
-          dest: /usr/local/bin/kubelet
-    files:
-      - path: /etc/maas/cluster
-        content: shop
-"""
-
-RETURN = """
-changes:
-  description: What was done, or would be done, to which path or unit.
-  returned: always
-  type: list
-  elements: str
-  sample: ["change /etc/maas/cluster"]
-missing:
-  description: Paths that the host's bundle directory lacks; nothing is installed while there are any.
-  returned: always
-  type: list
-  elements: str
 """
 
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.maas_bundle import RefusedError, bring
+from ansible.module_utils.maas_bundle import RefusedError, install_programs
 from ansible.module_utils.maas_record import Record, write
-from ansible.module_utils.maas_units import OPTIONS, keep
+from ansible.module_utils.maas_units import OPTIONS, ensure
 
 
 def compare(path, content, mode):
-    """Say what is to be done to a file, and what its text is now."""
+    """Return the change that a file needs, if any, and its present text."""
     try:
         now = path.read_bytes()
     except FileNotFoundError:
@@ -112,7 +49,7 @@ def compare(path, content, mode):
 
 
 def inside(directories):
-    """The files of whole directories, in the form of the option `files`."""
+    """Return the files of directories in the form of the option `files`."""
     return [
         {"path": f"{directory}/{name}", "content": content, "mode": "0644"}
         for directory, members in directories.items()
@@ -121,13 +58,13 @@ def inside(directories):
 
 
 def surplus(directories, wanted):
-    """Files in whole directories that nobody wants."""
+    """Return the files in directories that are not wanted."""
     present = (path for name in directories if Path(name).is_dir() for path in Path(name).iterdir())
     return sorted(path for path in present if path.is_file() and path not in wanted)
 
 
 def apply(files, directories, record, check_mode):
-    """Bring the files into place; return the changes and their differences."""
+    """Write and remove files; return the changes and their diffs."""
     changes, diffs = [], []
     wanted = {Path(entry["path"]): entry for entry in [*files, *inside(directories)]}
     if not check_mode:
@@ -192,18 +129,18 @@ def main():
     changes, diffs, missing = [], [], []
     try:
         if given["bundle"]:
-            changes, missing = bring(given["bundle"], record, module.check_mode)
+            changes, missing = install_programs(given["bundle"], record, module.check_mode)
         if not missing:
             written, diffs = apply(given["files"], given["directories"], record, module.check_mode)
             changes += written
     except RefusedError as refusal:
         module.fail_json(msg=str(refusal))
     finally:
-        # What was done before a failure is ours too.
+        # Also after a failure, so that a reset removes what was installed before it.
         if not module.check_mode:
             record.save()
     if given["units"] and not missing:
-        changes += keep(module, given["units"])
+        changes += ensure(module, given["units"])
     module.exit_json(changed=bool(changes), changes=changes, diff=diffs, missing=missing)
 
 

@@ -5,41 +5,14 @@ from __future__ import annotations
 
 DOCUMENTATION = """
 module: install_packages
-short_description: Installs those packages of a bundle that the host lacks
+short_description: Installs missing Debian packages from the bundle
 description:
-  - Each package is verified against the bundle's manifest. One that is installed is left alone, whatever its version,
-    so that nothing of the host's own system is replaced.
+  - Verifies each package against the bundle's manifest. Skips installed packages of any version.
 options:
-  directory:
-    description: The bundle's directory on the host.
-    type: path
-    required: true
-  digest:
-    description: The sha256 that manifest.json must have.
-    type: str
-    required: true
-  packages:
-    description: Paths of the package files inside the bundle, with all that they depend on.
-    type: list
-    elements: str
-    required: true
+  directory: {description: The bundle's directory on the host., type: path, required: true}
+  digest: {description: The sha256 of manifest.json., type: str, required: true}
+  packages: {description: 'Package files in the bundle, with their dependencies.', type: list, elements: str, required: true}
 author: MaaS maintainers (@maas)
-"""
-
-EXAMPLES = """
-- name: Install host packages
-  install_packages:
-    directory: /mnt/bundle
-    digest: "{{ cluster.bundle.digest }}"
-    packages: [packages/debian-bookworm/socat_1.7.4.4-2_amd64.deb]
-"""
-
-RETURN = """
-changes:
-  description: What was installed, or would be.
-  returned: always
-  type: list
-  elements: str
 """
 
 from pathlib import Path
@@ -50,7 +23,7 @@ from ansible.module_utils.maas_record import Record
 
 
 def installed(module):
-    """The names of all installed packages."""
+    """Return the names of the installed packages."""
     command = ["dpkg-query", "--show", "--showformat", "${db:Status-Status} ${Package}\\n"]
     _, out, _ = module.run_command(command, check_rc=True)
     return {name for status, name in (line.split() for line in out.splitlines()) if status == "installed"}

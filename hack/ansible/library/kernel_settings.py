@@ -7,39 +7,13 @@ DOCUMENTATION = """
 module: kernel_settings
 short_description: Loads kernel modules and sets kernel parameters
 description:
-  - Writes /etc/modules-load.d/maas.conf and /etc/sysctl.d/90-maas.conf and makes the running kernel agree.
-  - The value that a parameter had before the first change is recorded, and put back by a reset.
+  - Writes /etc/modules-load.d/maas.conf and /etc/sysctl.d/90-maas.conf and applies them to the running kernel.
+  - Records the original value of each parameter; `reset` restores it.
 options:
-  modules:
-    description: Modules to load, each with a path that exists where the kernel has it, loaded or built in.
-    type: dict
-    default: {}
-  sysctl:
-    description: Parameters and the values they shall have.
-    type: dict
-    default: {}
-  swap:
-    description: Whether swap may stay on. Without, it is turned off now and at every boot.
-    type: bool
-    default: true
+  modules: {description: 'Modules, each with a path that exists if the kernel has it.', type: dict, default: {}}
+  sysctl: {description: Values by parameter., type: dict, default: {}}
+  swap: {description: 'Whether swap may stay enabled, now and at boot.', type: bool, default: true}
 author: MaaS maintainers (@maas)
-"""
-
-EXAMPLES = """
-- name: Let the host forward packets
-  kernel_settings:
-    modules:
-      br_netfilter: /proc/sys/net/bridge
-    sysctl:
-      net.ipv4.ip_forward: 1
-"""
-
-RETURN = """
-changes:
-  description: What was done, or would be done.
-  returned: always
-  type: list
-  elements: str
 """
 
 from pathlib import Path
@@ -53,12 +27,12 @@ SWAP_TARGET = Path("/etc/systemd/system/swap.target")
 
 
 def parameter(key):
-    """The file of a kernel parameter."""
+    """Return the file of a kernel parameter."""
     return Path("/proc/sys", *key.split("."))
 
 
 def install(path, text, record, check_mode):
-    """Write a file of settings when it differs; return what changed."""
+    """Write a configuration file if it differs; return the changes."""
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return []
     if not check_mode:
@@ -69,10 +43,10 @@ def install(path, text, record, check_mode):
 
 
 def swap_off(module, record):
-    """Turn swap off; masking the target keeps it off at boot and leaves fstab as its owner wrote it."""
+    """Disable swap; masking the target disables it at boot without a change to fstab."""
     changes = []
     if len(Path("/proc/swaps").read_text(encoding="utf-8").splitlines()) > 1:
-        changes.append("turn swap off")
+        changes.append("disable swap")
         if not module.check_mode:
             record.data["swap"] = True
             record.save()
@@ -110,8 +84,8 @@ def main():
         path = parameter(key)
         if not path.exists():
             if module.check_mode and missing:
-                continue  # a module that is still to be loaded brings it
-            module.fail_json(msg=f"this kernel has no parameter {key}")
+                continue  # a module that is not loaded in check mode provides it
+            module.fail_json(msg=f"the kernel has no parameter {key}")
         now = " ".join(path.read_text(encoding="ascii").split())
         if now == value:
             continue

@@ -1,51 +1,19 @@
 #!/usr/bin/python
-"""Prove that a host of the cluster is what it shall be."""
+"""Verify the sockets, the VPN and the services of a host."""
 
 from __future__ import annotations
 
 DOCUMENTATION = """
 module: verify_host
-short_description: Proves a host's listening sockets, its VPN and its services
+short_description: Verifies the listening sockets, the VPN and the services of a host
 description:
-  - Changes nothing. Fails with everything that is wrong at once.
-  - Programs of the cluster may listen on the host's VPN address and on loopback only.
-  - Packets as large as the tunnel takes must reach each peer unfragmented, and come back.
-  - Services must run now and start at boot; one that is starting is waited for.
+  - Makes no changes. Reports all problems at once.
 options:
-  address:
-    description: The host's VPN address.
-    type: str
-    required: true
-  peers:
-    description: VPN addresses that must answer.
-    type: list
-    elements: str
-    default: []
-  packet:
-    description: Size in bytes of the packets, IP header included.
-    type: int
-    required: true
-  services:
-    description: Units that must be active and enabled.
-    type: list
-    elements: str
-    default: []
+  address: {description: 'VPN address, on which programs of the cluster may listen.', type: str, required: true}
+  peers: {description: VPN addresses that must return an unfragmented packet., type: list, elements: str, default: []}
+  packet: {description: 'Size of the packet in bytes, with the IP header.', type: int, required: true}
+  services: {description: Units that must be active and enabled., type: list, elements: str, default: []}
 author: MaaS maintainers (@maas)
-"""
-
-EXAMPLES = """
-- name: Look at the finished host
-  verify_host:
-    address: 10.90.0.2
-    peers: [10.90.0.1]
-    packet: 1400
-"""
-
-RETURN = """
-listening:
-  description: Programs of the cluster and the addresses that they listen on.
-  returned: always
-  type: dict
 """
 
 import ipaddress
@@ -55,13 +23,13 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 
 PROGRAMS = ("kube", "etcd", "containerd", "calico", "node_exporter")
-HEADERS = 28  # of IPv4 and ICMP
+HEADERS = 28  # bytes of the IPv4 and ICMP headers
 TRIES = 5
-STARTING = 180  # seconds; the images of ordinary pods may still be on their way
+STARTING = 180  # seconds; the import of images can take that long
 
 
 def sockets(listing):
-    """Programs and the addresses they listen on, from `ss -H -lntup`; names are cut to 15 characters there."""
+    """Return the addresses that programs listen on, from `ss -H -lntup`, which truncates names to 15 characters."""
     found = {}
     for line in listing.splitlines():
         fields = line.split()
@@ -73,7 +41,7 @@ def sockets(listing):
 
 
 def exposed(listening, address):
-    """What listens where it must not."""
+    """Return the sockets that are reachable outside the VPN."""
     return [
         f"{program} listens on {place}"
         for program, places in listening.items()
@@ -83,13 +51,13 @@ def exposed(listening, address):
 
 
 def passes(module, peer, packet):
-    """Whether a packet of the given size that may not be fragmented comes back; one that is lost proves nothing."""
+    """Return whether an unfragmented packet of a size returns. Repeats lost packets."""
     ping = ["ping", "-n", "-q", "-c", "1", "-W", "2", "-M", "do", "-s", str(packet - HEADERS), peer]
     return any(module.run_command(ping)[0] == 0 for _ in range(TRIES))
 
 
 def stopped(module, names):
-    """Services that do not run or will not at the next boot; one that is starting is waited for."""
+    """Return the services that are not active or not enabled. Waits for those that are starting."""
     deadline = time.monotonic() + STARTING
     while True:
         _, states, _ = module.run_command(["systemctl", "is-active", *names])
@@ -113,12 +81,12 @@ def main():
     )
     given = module.params
     if module.check_mode:
-        module.exit_json(changed=False, listening={})  # there is nothing to prove about a host that was not changed
+        module.exit_json(changed=False, listening={})  # the host was not changed
     _, listing, _ = module.run_command(["ss", "-H", "-l", "-n", "-t", "-u", "-p"], check_rc=True)
     listening = sockets(listing)
     wrong = exposed(listening, given["address"])
     wrong += [
-        f"packets of {given['packet']} bytes do not come back from {peer}"
+        f"no reply from {peer} to packets of {given['packet']} bytes"
         for peer in given["peers"]
         if not passes(module, peer, given["packet"])
     ]

@@ -1,7 +1,7 @@
-"""Files of a bundle on a host, each verified.
+"""Verify and install files of a bundle on a host.
 
-A host believes the manifest whose digest the controller gave, and of any other file the sha256 that the manifest has
-for it. A file already in place is hashed again only when its size or time changed since it was verified.
+The host trusts the manifest with the digest that the controller gave, and verifies other files against the manifest. It
+verifies an installed file again only if its size or modification time has changed.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ CHUNK = 1 << 20
 
 
 class RefusedError(Exception):
-    """A file is not what the manifest says."""
+    """A file does not match the manifest."""
 
 
 def sha256(path):
-    """The digest of a file's content."""
+    """Return the digest of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(CHUNK):
@@ -29,25 +29,25 @@ def sha256(path):
 
 
 def manifest(directory, digest):
-    """The manifest's path -> sha256, once the manifest itself is verified."""
+    """Verify the manifest and return the sha256 of each path in it."""
     data = (directory / "manifest.json").read_bytes()
     found = hashlib.sha256(data).hexdigest()
     if found != digest:
-        raise RefusedError(f"{directory}/manifest.json has sha256 {found}, the controller's bundle has {digest}")
+        raise RefusedError(f"{directory}/manifest.json has sha256 {found}, expected {digest} as on the controller")
     return {item["path"]: item["sha256"] for item in json.loads(data)["items"]}
 
 
 def verified(directory, digest, path):
-    """The place of a file of the bundle, once it is verified."""
-    place, expected = directory / path, manifest(directory, digest)[path]
-    found = sha256(place)
+    """Verify a file of the bundle and return its path."""
+    file, expected = directory / path, manifest(directory, digest)[path]
+    found = sha256(file)
     if found != expected:
-        raise RefusedError(f"{place} has sha256 {found}, the manifest says {expected}")
-    return place
+        raise RefusedError(f"{file} has sha256 {found}, expected {expected} as in the manifest")
+    return file
 
 
 def copy(source, dest, expected):
-    """Copy a program into place while hashing it; nothing is left behind when the digest is wrong."""
+    """Copy a program and verify its digest; does not replace the destination if the digest is wrong."""
     digest = hashlib.sha256()
     handle, name = tempfile.mkstemp(dir=dest.parent, prefix=f".{dest.name}.")
     part = Path(name)
@@ -57,15 +57,15 @@ def copy(source, dest, expected):
                 digest.update(block)
                 sink.write(block)
         if digest.hexdigest() != expected:
-            raise RefusedError(f"{source} has sha256 {digest.hexdigest()}, the manifest says {expected}")
+            raise RefusedError(f"{source} has sha256 {digest.hexdigest()}, expected {expected} as in the manifest")
         part.chmod(0o755)
-        part.replace(dest)  # a program that runs keeps its old file
+        part.replace(dest)  # a running program keeps its old file
     finally:
         part.unlink(missing_ok=True)
 
 
 def receive(directory, received, digest, record):
-    """Move files that came from the controller into the bundle directory, each verified; note what they are."""
+    """Verify files from the controller, move them to the bundle directory and record them."""
     carried = record.data.setdefault("carried", {})
     for path, source in received.items():
         dest = directory / path
@@ -75,14 +75,14 @@ def receive(directory, received, digest, record):
         dest.chmod(0o644)
         carried[path] = expected
     if "manifest.json" in received:
-        # What only an earlier bundle had.
+        # Files of an earlier bundle.
         for path in set(carried) - {"manifest.json", *manifest(directory, digest)}:
             (directory / path).unlink(missing_ok=True)
             del carried[path]
 
 
-def lacking(directory, wanted, digests, record, *, carry):
-    """The wanted files that are not there; of those that the controller carries, also those of an earlier bundle."""
+def missing_files(directory, wanted, digests, record, *, carry):
+    """Return the wanted files that are missing, or, if the controller transfers them, of an earlier bundle."""
     carried = record.data.get("carried", {})
     return [
         path for path in wanted if not (directory / path).is_file() or (carry and carried.get(path) != digests[path])
@@ -90,7 +90,7 @@ def lacking(directory, wanted, digests, record, *, carry):
 
 
 def current(dest, expected, entry):
-    """Whether a program in place is the wanted one; `entry` is the record of its last verification."""
+    """Return whether an installed program is up to date; `entry` is the record of its last verification."""
     try:
         status = dest.stat()
     except FileNotFoundError:
@@ -103,8 +103,8 @@ def current(dest, expected, entry):
     return sha256(dest) == expected
 
 
-def put(directory, files, digests, record, check_mode):
-    """Bring the programs into place; return the changes."""
+def copy_programs(directory, files, digests, record, check_mode):
+    """Install the programs that differ; return the changes."""
     changes = []
     for entry in files:
         dest, expected = Path(entry["dest"]), digests[entry["path"]]
@@ -121,10 +121,10 @@ def put(directory, files, digests, record, check_mode):
     return changes
 
 
-def bring(bundle, record, check_mode):
-    """Bring programs of a bundle into place; `bundle` has the options of the module `install`.
+def install_programs(bundle, record, check_mode):
+    """Install programs of a bundle; `bundle` has the options of the module `install`.
 
-    Returns what was done, and what the host's bundle directory lacks: nothing is done while there is any.
+    Returns the changes, and the files that the bundle directory lacks. Installs nothing while a file is missing.
     """
     directory, digest, files = Path(bundle["directory"]), bundle["digest"], bundle.get("files") or []
     received = bundle.get("received") or {}
@@ -135,6 +135,6 @@ def bring(bundle, record, check_mode):
     digests = manifest(directory, digest)
     wanted = [*(entry["path"] for entry in files), *(bundle.get("need") or [])]
     if unknown := [path for path in wanted if path not in digests]:
-        raise RefusedError(f"the bundle's manifest does not name {', '.join(unknown)}")
-    missing = lacking(directory, wanted, digests, record, carry=bool(bundle.get("source")))
-    return changes + ([] if missing else put(directory, files, digests, record, check_mode)), missing
+        raise RefusedError(f"the bundle's manifest does not contain {', '.join(unknown)}")
+    missing = missing_files(directory, wanted, digests, record, carry=bool(bundle.get("source")))
+    return changes + ([] if missing else copy_programs(directory, files, digests, record, check_mode)), missing

@@ -1,11 +1,11 @@
-"""What MaaS has put on a host, kept on the host, so that a reset takes away that and nothing else.
+"""The record of what MaaS installed on a host, so that a reset removes exactly that.
 
-The record is one JSON file, written atomically:
+The record is a JSON file on the host, written atomically:
 
-    files     path -> {"before": copy of what was there or null, "sha256", "size", "mtime": of bundle files}
-    made      directories that did not exist before
-    sysctl    key -> value before the first change
-    packages  names of the packages that were installed
+    files     path -> {"before": copy of the original file or null, "sha256", "size", "mtime": of files of the bundle}
+    made      directories that MaaS created
+    sysctl    key -> original value
+    packages  names of the packages that MaaS installed
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HOME = Path("/var/lib/maas")
 
 
 def write(path, data, mode):
-    """Replace a file in one step, so that a reader or a power cut never meets half of it."""
+    """Replace a file atomically."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -33,7 +33,7 @@ def write(path, data, mode):
 
 
 class Record:
-    """The record of one host; `save` writes it when something was added."""
+    """The record of a host; `save` writes it."""
 
     def __init__(self, home=HOME):
         self.home = Path(home)
@@ -45,7 +45,7 @@ class Record:
         self._saved = json.dumps(self.data, sort_keys=True)
 
     def directory(self, path):
-        """Make a directory and its parents, noting those that were not there."""
+        """Create a directory and its parents, and record those that did not exist."""
         missing = [parent for parent in (path, *path.parents) if not parent.exists()]
         for parent in reversed(missing):
             parent.mkdir(mode=0o755)
@@ -53,7 +53,7 @@ class Record:
                 self.data["made"].append(str(parent))
 
     def own(self, path, **facts):
-        """Note a file as ours, keeping a copy of what was there when it is taken over for the first time."""
+        """Record a file as installed by MaaS; keep a copy of the original file the first time."""
         entry = self.data["files"].get(str(path))
         if entry is None:
             entry = {"before": None}
@@ -66,7 +66,7 @@ class Record:
         entry.update(facts)
 
     def disown(self, path):
-        """Remove a file of ours, putting back what was there before."""
+        """Remove an installed file, or restore the original one."""
         entry = self.data["files"].pop(str(path), None)
         if entry and entry["before"]:
             shutil.copy2(entry["before"], path)
@@ -75,7 +75,7 @@ class Record:
             path.unlink(missing_ok=True)
 
     def save(self):
-        """Write the record when it differs from what was read."""
+        """Write the record if it has changed."""
         text = json.dumps(self.data, sort_keys=True)
         if text != self._saved:
             self.home.mkdir(parents=True, exist_ok=True, mode=0o755)

@@ -1,4 +1,4 @@
-"""systemd units: enabled, running, and running with the files that are there now."""
+"""Enable and start systemd units, and restart them when their files change."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ OPTIONS = {
     "wait": {"type": "bool", "default": True},
     "until": {"type": "list", "elements": "str", "default": []},
 }
-"""The options of a group of units, as the module `services` documents them."""
+"""The options of a group of units; the module `services` documents them."""
 
 SEEN = HOME / "units.json"
 
 
 def signature(files):
-    """What tells one state of the files from another; a file that is not there counts too."""
+    """Return size and modification time of each file; a missing file counts too."""
     marks = []
     for name in sorted(files):
         try:
@@ -33,8 +33,8 @@ def signature(files):
     return marks
 
 
-class Keeper:
-    """Brings units into the wanted state, noting each change."""
+class Units:
+    """Brings units into the wanted state and notes each change."""
 
     def __init__(self, module, names):
         self.module = module
@@ -45,34 +45,34 @@ class Keeper:
         self.states = self.show()
 
     def show(self):
-        """The state of all units, asked in one call."""
+        """Return the state of all units, with a single call of systemctl."""
         properties = "ActiveState,UnitFileState,NeedDaemonReload,LoadState"
         _, out, _ = self.module.run_command(["systemctl", "show", "--property", properties, *self.names], check_rc=True)
         blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in out.strip().split("\n\n")]
         return dict(zip(self.names, blocks, strict=True))
 
     def systemctl(self, *arguments):
-        """Run systemctl, unless nothing may change; a unit that fails tells its last words."""
+        """Run systemctl, except in check mode."""
         if self.module.check_mode:
             return
         self.must(["systemctl", *arguments], arguments[-1])
 
     def must(self, command, unit):
-        """Run a command; where it fails, the unit's last words say why."""
+        """Run a command; if it fails, report the end of the unit's journal."""
         status, _, err = self.module.run_command(command)
         if status != 0:
             journal = ["journalctl", "--no-pager", "--output", "cat", "--lines", "15", "--unit", unit]
-            _, words, _ = self.module.run_command(journal)
-            self.module.fail_json(msg=f"{' '.join(command)}: {err.strip()}\n{words.strip()}")
+            _, lines, _ = self.module.run_command(journal)
+            self.module.fail_json(msg=f"{' '.join(command)}: {err.strip()}\n{lines.strip()}")
 
     def reload(self):
-        """Let systemd read unit files that are new or differ."""
+        """Reload systemd if unit files are new or have changed."""
         states = self.states.values()
         if any(state["LoadState"] == "not-found" or state["NeedDaemonReload"] == "yes" for state in states):
             self.systemctl("daemon-reload")
             self.states = self.show()
 
-    def keep(self, group):
+    def ensure(self, group):
         """Bring a group of units into the wanted state; `group` has the options of the module `services`."""
         if group["enabled"]:
             self.enable(group["names"])
@@ -82,20 +82,20 @@ class Keeper:
             self.must(group["until"], group["names"][-1])
 
     def enable(self, names):
-        """Have units start at boot."""
+        """Enable units."""
         missing = [name for name in names if not self.states[name]["UnitFileState"].startswith("enabled")]
         if missing:
             self.changes += [f"enable {name}" for name in missing]
             self.systemctl("enable", "--quiet", *missing)
 
     def run(self, name, options):
-        """Start a unit, or restart it when its files are others than those it was started with."""
+        """Start a unit, or restart it if its files differ from those that it was started with."""
         state = self.states[name]["ActiveState"]
         marks = signature(options["files"])
         running = state in ("active", "activating", "reloading")
         if running and (not marks or self.seen.get(name) == marks):
             if state == "activating" and options["wait"]:
-                self.systemctl("start", name)  # joins the start that is under way
+                self.systemctl("start", name)  # waits for the start in progress
             return
         if running or options["started"]:
             self.changes.append(f"{'restart' if running else 'start'} {name}")
@@ -104,17 +104,17 @@ class Keeper:
             self.seen[name] = marks
 
     def remember(self):
-        """Write down which files the units were started with."""
+        """Store the state of the files that the units were started with."""
         if self.seen != self.before and not self.module.check_mode:
             HOME.mkdir(parents=True, exist_ok=True)
             write(SEEN, json.dumps(self.seen, sort_keys=True).encode(), 0o600)
 
 
-def keep(module, groups):
+def ensure(module, groups):
     """Bring groups of units into the wanted state, one after the other; return the changes."""
-    keeper = Keeper(module, [name for group in groups for name in group["names"]])
-    keeper.reload()
+    units = Units(module, [name for group in groups for name in group["names"]])
+    units.reload()
     for group in groups:
-        keeper.keep(group)
-        keeper.remember()
-    return keeper.changes
+        units.ensure(group)
+        units.remember()
+    return units.changes

@@ -33,7 +33,7 @@ Playbook = Literal["site", "reset"]
 
 KNOWN_HOSTS = "known_hosts"
 JOURNAL = "journal.jsonl"
-CONTROL_PLANE_STARTED = "Control plane started"
+CONTROL_PLANE_STARTED = "Start the control plane"
 """The phase of the playbook `site` after which the Kubernetes API answers."""
 _LOG_LINES = 12
 

@@ -10,7 +10,7 @@ import math
 from ipaddress import IPv4Address, IPv4Network  # noqa: TC003 - pydantic reads them at run time
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from maas.errors import PlanError
 
@@ -110,7 +110,7 @@ class HostPlan(_Model):
         cgroup_version: 1 needs the kubelet's failCgroupV1: false.
         resolv_conf: The file that the kubelet gives to pods as theirs.
         nameservers: What to write into that file; empty when the host has it already.
-        limited: The host lacks CAP_SYS_RESOURCE: nothing may raise limits or priorities.
+        lacks_sys_resource: The host lacks CAP_SYS_RESOURCE, so nothing can raise limits or priorities.
         container: The host is a container, whose kernel settings are another's.
     """
 
@@ -122,7 +122,8 @@ class HostPlan(_Model):
     cgroup_version: Literal[1, 2]
     resolv_conf: str
     nameservers: tuple[str, ...]
-    limited: bool
+    # Plans of version 0.1 have the name `limited`.
+    lacks_sys_resource: bool = Field(validation_alias=AliasChoices("lacks_sys_resource", "limited"))
     container: bool
 
 
@@ -373,7 +374,7 @@ def _host_plan(inventory: Inventory, host: Host, facts: HostFacts, address: IPv4
         cgroup_version=facts.cgroup_version,
         resolv_conf=facts.resolver.path or OWN_RESOLV_CONF,
         nameservers=(facts.resolver.servers or _PUBLIC_RESOLVERS) if own else (),
-        limited="CAP_SYS_RESOURCE" in facts.capabilities_missing,
+        lacks_sys_resource="CAP_SYS_RESOURCE" in facts.capabilities_missing,
         container=facts.container is not None,
     )
 
@@ -395,7 +396,7 @@ def _host_reasons(host: Host, plan: HostPlan) -> list[Reason]:
     elif plan.resolv_conf != "/etc/resolv.conf":
         why = "/etc/resolv.conf leads to a local stub, with which CoreDNS would ask itself"
         reasons.append(Reason(setting=f"{host.name}: name servers of pods", value=plan.resolv_conf, why=why))
-    if plan.limited:
+    if plan.lacks_sys_resource:
         why = "CAP_SYS_RESOURCE is missing, so limits cannot be raised nor out-of-memory scores lowered"
         reasons.append(Reason(setting=f"{host.name}: limits", value="left alone", why=why))
     return reasons

@@ -51,7 +51,7 @@ def test_a_second_run_changes_nothing(host: Host, bundle: Bundle) -> None:
 
 def test_a_program_that_is_not_the_manifests_is_refused_and_nothing_is_left(host: Host, bundle: Bundle) -> None:
     bundle.program.write_bytes(b"the kubelet!")
-    with pytest.raises(ExitError, match=r"bin/kubelet has sha256 .*, the manifest says"):
+    with pytest.raises(ExitError, match=r"bin/kubelet has sha256 .*, expected .* as in the manifest"):
         host.run("install", bundle=bundle.arguments)
     assert list(bundle.dest.parent.iterdir()) == []
 
@@ -69,7 +69,7 @@ def test_another_manifest_is_refused(host: Host, bundle: Bundle) -> None:
     bundle.program.write_bytes(b"tampered with")
     digest = hashlib.sha256(b"tampered with").hexdigest()
     bundle.manifest.write_text(json.dumps({"items": [{"path": "bin/kubelet", "sha256": digest}]}))
-    with pytest.raises(ExitError, match="the controller's bundle has"):
+    with pytest.raises(ExitError, match="as on the controller"):
         host.run("install", bundle=bundle.arguments)
     assert not bundle.dest.exists()
 
@@ -103,7 +103,7 @@ def test_what_the_bundle_lacks_is_named_and_nothing_is_installed(host: Host, bun
 
 def test_a_file_that_the_manifest_does_not_name_is_refused(host: Host, bundle: Bundle) -> None:
     (bundle.manifest.parent / "extra").touch()
-    with pytest.raises(ExitError, match="does not name extra"):
+    with pytest.raises(ExitError, match="does not contain extra"):
         host.run("install", bundle=bundle.arguments | {"need": ["extra"]})
 
 
@@ -125,7 +125,7 @@ def test_files_from_the_controller_are_verified_before_they_are_kept(
     host.run("install", bundle=carried | {"received": {"manifest.json": str(bundle.manifest)}})
     sent = {"bin/kubelet": str(bundle.program)}
     bundle.program.write_bytes(b"broken on the way")
-    with pytest.raises(ExitError, match="the manifest says"):
+    with pytest.raises(ExitError, match="as in the manifest"):
         host.run("install", bundle=carried | {"received": sent})
     assert not (bundle.manifest.parent.parent / "carried" / "bin" / "kubelet").exists()
     bundle.program.write_bytes(b"the kubelet")

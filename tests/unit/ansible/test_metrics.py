@@ -135,7 +135,7 @@ class World:
             "DEVICES": home / "net",
             "KUBERNETES": home / "kubernetes",
             "ping": self.ping,
-            "runs": lambda _: 1,
+            "is_up": lambda _: 1,
         }
         for name, value in places.items():
             monkeypatch.setattr(metrics, name, value)
@@ -192,7 +192,7 @@ def test_certificates_are_renewed_in_their_last_three_months_and_authorities_nev
     now = NOW.timestamp()
     found = [("apiserver.crt", now + 80 * 86400, False), ("ca.crt", now, True), ("front.crt", now + 100 * 86400, False)]
     monkeypatch.setattr(renew, "control_plane", lambda: found)
-    assert renew.ending(now) == ["apiserver.crt"]
+    assert renew.expiring(now) == ["apiserver.crt"]
 
 
 def test_nothing_is_restarted_while_all_certificates_hold(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +204,7 @@ def test_nothing_is_restarted_while_all_certificates_hold(monkeypatch: pytest.Mo
 
 def test_each_program_is_restarted_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[tuple[str, ...]] = []
-    running = dict.fromkeys(renew.PROGRAMS, "old")
+    running = dict.fromkeys(renew.COMPONENTS, "old")
 
     def run(*words: str) -> Any:
         said.append(words)
@@ -220,5 +220,5 @@ def test_each_program_is_restarted_and_waited_for(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sys, "argv", ["renew", "--now"])
     renew.main()
     assert said[0][1:] == ("certs", "renew", "all")
-    assert [words[1] for words in said].count("stop") == len(renew.PROGRAMS)
-    assert set(running.values()) == {f"new {name}" for name in renew.PROGRAMS}
+    assert [words[1] for words in said].count("stop") == len(renew.COMPONENTS)
+    assert set(running.values()) == {f"new {name}" for name in renew.COMPONENTS}

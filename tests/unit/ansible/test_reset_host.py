@@ -47,7 +47,7 @@ def module(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     loaded = host.module("reset_host")
     mark = tmp_path / "cluster"
     mark.write_text("shop\n")
-    monkeypatch.setattr(loaded, "MARK", mark)
+    monkeypatch.setattr(loaded, "CLUSTER", mark)
     monkeypatch.setattr(loaded, "DATA", ())
     monkeypatch.setattr(loaded, "PLUGINS", ())
     monkeypatch.setattr(loaded, "PARENTS", ())
@@ -57,19 +57,19 @@ def module(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_rules_of_others_stay_with_their_order_and_counters(host: Host) -> None:
-    assert host.module("reset_host").keep(RULES) == KEPT
+    assert host.module("reset_host").without_cluster(RULES) == KEPT
 
 
 def test_rules_without_anything_of_ours_stay_to_the_letter(host: Host) -> None:
-    assert host.module("reset_host").keep(KEPT) == KEPT
+    assert host.module("reset_host").without_cluster(KEPT) == KEPT
 
 
 def test_files_go_and_those_that_were_there_before_come_back(host: Host, module: Any, tmp_path: Path) -> None:
     own, taken = tmp_path / "deep" / "own", tmp_path / "taken"
     taken.write_text("the host's own")
-    files = [{"path": str(path), "content": "ours", "mode": "0644"} for path in (own, taken, module.MARK)]
+    files = [{"path": str(path), "content": "ours", "mode": "0644"} for path in (own, taken, module.CLUSTER)]
     host.run("install", files=files)
-    answer = host.run(module, cluster="shop" if module.MARK.read_text() == "shop\n" else "ours")
+    answer = host.run(module, cluster="shop" if module.CLUSTER.read_text() == "shop\n" else "ours")
     assert answer["changed"]
     assert taken.read_text() == "the host's own"
     assert not own.parent.exists()
@@ -77,10 +77,10 @@ def test_files_go_and_those_that_were_there_before_come_back(host: Host, module:
 
 
 def test_the_mark_goes_last(host: Host, module: Any, tmp_path: Path) -> None:
-    files = [{"path": str(path), "content": "shop", "mode": "0644"} for path in (module.MARK, tmp_path / "z")]
+    files = [{"path": str(path), "content": "shop", "mode": "0644"} for path in (module.CLUSTER, tmp_path / "z")]
     host.run("install", files=files)
     changes = host.run(module, check_mode=True, cluster="shop")["changes"]
-    assert changes[-1] == f"remove {module.MARK}"
+    assert changes[-1] == f"remove {module.CLUSTER}"
 
 
 def test_units_stop_before_the_vpn_and_the_vpn_before_the_firewall(host: Host, module: Any) -> None:
@@ -92,13 +92,13 @@ def test_units_stop_before_the_vpn_and_the_vpn_before_the_firewall(host: Host, m
 
 
 def test_a_host_of_another_cluster_is_left_alone(host: Host, module: Any) -> None:
-    with pytest.raises(ExitError, match="belongs to the cluster 'shop'"):
+    with pytest.raises(ExitError, match="belongs to another cluster, 'shop'"):
         host.run(module, cluster="other")
     assert host.commands == []
 
 
 def test_a_host_of_no_cluster_has_nothing_to_reset(host: Host, module: Any) -> None:
-    module.MARK.unlink()
+    module.CLUSTER.unlink()
     assert host.run(module, cluster="shop") == {"changed": False, "changes": []}
     assert host.commands == []
 

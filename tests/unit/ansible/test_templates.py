@@ -19,7 +19,7 @@ MACHINE: dict[str, Any] = {
     "cgroup_driver": "systemd",
     "cgroup_version": 2,
     "container": False,
-    "limited": False,
+    "lacks_sys_resource": False,
     "resolv_conf": "/etc/resolv.conf",
     "nameservers": [],
     "ignore_preflight": [],
@@ -28,7 +28,7 @@ CONTAINER = MACHINE | {
     "cgroup_driver": "cgroupfs",
     "cgroup_version": 1,
     "container": True,
-    "limited": True,
+    "lacks_sys_resource": True,
     "ignore_preflight": ["SystemVerification"],
 }
 CLUSTER: dict[str, Any] = {
@@ -66,7 +66,7 @@ def render(role: str, template: str, *, node: dict[str, Any] = MACHINE, **cluste
         autoescape=False,  # noqa: S701 - these are no web pages
     )
     environment.filters["to_json"] = json.dumps
-    vpn = HUB if role == "openvpn_hub" else KEYS
+    vpn = HUB if role == "openvpn_server" else KEYS
     return environment.get_template(template).render(node=node, cluster=CLUSTER | cluster, vpn=vpn)
 
 
@@ -192,7 +192,7 @@ def test_a_node_joins_with_the_pinned_authority() -> None:
 
 
 def test_only_known_nodes_reach_the_hub() -> None:
-    text = render("openvpn_hub", "server.conf.j2")
+    text = render("openvpn_server", "server.conf.j2")
     server = directives(text)
     assert server["server"] == "10.90.0.0 255.255.255.0 nopool"
     assert server["crl-verify"] == "/etc/openvpn/server/maas/revoked dir"
@@ -202,8 +202,8 @@ def test_only_known_nodes_reach_the_hub() -> None:
 
 
 def test_both_ends_of_the_tunnel_agree() -> None:
-    server = directives(render("openvpn_hub", "server.conf.j2"))
-    client = directives(render("openvpn_node", "client.conf.j2"))
+    server = directives(render("openvpn_server", "server.conf.j2"))
+    client = directives(render("openvpn_client", "client.conf.j2"))
     for name in ("tun-mtu", "data-ciphers", "tls-version-min", "proto"):
         assert server[name] == client[name]
     assert client["remote"] == "vpn.example.org 1194"

@@ -47,27 +47,27 @@ def read(*events: dict[str, Any]) -> ansible._Progress:
 
 def test_each_phase_is_one_line_with_its_hosts(capsys: pytest.CaptureFixture[str]) -> None:
     read(
-        *phase("Hosts prepared"),
+        *phase("Prepare the hosts"),
         host("master", "changed"),
         host("node1", "ok"),
-        *phase("VPN connected"),
+        *phase("Verify the hosts"),
         host("node1", "ok"),
     )
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
-    assert "Hosts prepared" in lines[0]
+    assert "Prepare the hosts" in lines[0]
     assert "master, node1: 1 changed" in lines[0]
     assert "node1: unchanged" in lines[1]
 
 
 def test_a_phase_without_tasks_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    read({"event": "phase", "name": "Workers joined"})
+    read({"event": "phase", "name": "Join the workers"})
     assert capsys.readouterr().err == ""
 
 
 def test_changed_tasks_are_counted() -> None:
     view = read(
-        *phase("Hosts prepared"),
+        *phase("Prepare the hosts"),
         host("master", "changed"),
         host("node1", "changed"),
         host("node1", "ok"),
@@ -77,7 +77,7 @@ def test_changed_tasks_are_counted() -> None:
 
 
 def test_the_journal_has_an_entry_for_each_host_and_phase() -> None:
-    view = read(*phase("Hosts prepared"), host("master", "ok"), host("node1", "changed"), host("node1", "failed"))
+    view = read(*phase("Prepare the hosts"), host("master", "ok"), host("node1", "changed"), host("node1", "failed"))
     found = {entry.host: entry for entry in view.entries}
     assert {name: (entry.outcome, entry.changed) for name, entry in found.items()} == {
         "master": ("ok", 0),
@@ -87,29 +87,34 @@ def test_the_journal_has_an_entry_for_each_host_and_phase() -> None:
 
 
 def test_times_are_those_of_the_events_and_not_of_their_reading() -> None:
-    view = read(*phase("Hosts prepared"), host("master", "ok", at=5.0), host("node1", "ok", at=2.0))
+    view = read(*phase("Prepare the hosts"), host("master", "ok", at=5.0), host("node1", "ok", at=2.0))
     assert {entry.host: round(entry.seconds) for entry in view.entries} == {"master": 5, "node1": 2}
 
 
 def test_a_failed_phase_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
-    view = read(*phase("VPN connected"), host("node1", "unreachable", message="no route"))
-    assert capsys.readouterr().err.startswith("✗ VPN connected")
+    view = read(*phase("Verify the hosts"), host("node1", "unreachable", message="no route"))
+    assert capsys.readouterr().err.startswith("✗ Verify the hosts")
     (failure,) = view.failures
-    assert (failure.host, failure.phase, failure.unreachable) == ("node1", "VPN connected", True)
+    assert (failure.host, failure.phase, failure.unreachable) == ("node1", "Verify the hosts", True)
 
 
 @pytest.mark.parametrize(("result", "failed"), [("changed", []), ("failed", ["master"]), ("unreachable", ["master"])])
 def test_the_end_of_a_phase_is_reported_while_the_next_one_runs(result: str, failed: list[str]) -> None:
     ends: list[ansible.PhaseEnd] = []
     progress = ansible._Progress("site", inputs={}, on_phase_end=ends.append)
-    events = [*phase("Control plane started"), host("master", result), *phase("Workers joined"), host("node1", "ok")]
+    events = [
+        *phase("Start the control plane"),
+        host("master", result),
+        *phase("Join the workers"),
+        host("node1", "ok"),
+    ]
     for event in events[:3]:
         progress.read(io.StringIO(json.dumps(event) + "\n"))
     assert ends == [], "the phase may continue"
     progress.read(io.StringIO("".join(json.dumps(event) + "\n" for event in events[3:])))
-    assert [(end.title, [one.host for one in end.failures]) for end in ends] == [("Control plane started", failed)]
+    assert [(end.title, [one.host for one in end.failures]) for end in ends] == [("Start the control plane", failed)]
     progress.close()
-    assert [end.title for end in ends] == ["Control plane started", "Workers joined"]
+    assert [end.title for end in ends] == ["Start the control plane", "Join the workers"]
 
 
 def test_the_phase_that_starts_the_api_is_a_play() -> None:
@@ -120,7 +125,7 @@ def test_the_phase_that_starts_the_api_is_a_play() -> None:
 def test_an_event_that_is_still_being_written_is_waited_for() -> None:
     view = ansible._Progress("site", inputs={})
     line = json.dumps(host("node1", "changed")) + "\n"
-    for event in phase("Hosts prepared"):
+    for event in phase("Prepare the hosts"):
         view.read(io.StringIO(json.dumps(event) + "\n"))
     view.read(io.StringIO(line[:20]))
     assert view.changed == 0
@@ -147,7 +152,7 @@ def drive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ansi
 
     def run(tasks: list[dict[str, Any]], *, connection: str = "local", without: tuple[str, ...] = ()) -> ansible.Result:
         variables = {"ansible_connection": connection, "ansible_python_interpreter": sys.executable}
-        play = {"name": "Hosts prepared", "hosts": "all", "gather_facts": False, "vars": variables, "tasks": tasks}
+        play = {"name": "Prepare the hosts", "hosts": "all", "gather_facts": False, "vars": variables, "tasks": tasks}
         (copied / "site.yml").write_text(yaml.safe_dump([play]))
         facts = {one.name: facts_of() for one in INVENTORY.hosts}
         state = paths.state("shop")
@@ -172,8 +177,8 @@ def test_a_run_counts_changes_and_keeps_its_log_and_journal(drive: Callable[...,
     assert result.changed == 2
     assert "Change it" in result.log.read_text()
     assert {(entry.phase, entry.host, entry.outcome) for entry in entries()} == {
-        ("Hosts prepared", "master", "changed"),
-        ("Hosts prepared", "node1", "changed"),
+        ("Prepare the hosts", "master", "changed"),
+        ("Prepare the hosts", "node1", "changed"),
     }
     state = paths.state("shop")
     assert (state / "ansible" / "inventory.json").stat().st_mode & 0o777 == 0o600

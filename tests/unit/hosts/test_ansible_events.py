@@ -38,10 +38,10 @@ def callback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callback:
 
 
 def test_phases_and_tasks_are_told_as_they_begin(callback: Callback) -> None:
-    callback.plugin.v2_playbook_on_play_start(SimpleNamespace(get_name=lambda: "VPN connected"))
+    callback.plugin.v2_playbook_on_play_start(SimpleNamespace(get_name=lambda: "Verify the hosts"))
     callback.plugin.v2_playbook_on_task_start(SimpleNamespace(get_name=lambda: "Run the hub"), is_conditional=False)
     assert [(event["event"], event["name"]) for event in callback.events()] == [
-        ("phase", "VPN connected"),
+        ("phase", "Verify the hosts"),
         ("task", "Run the hub"),
     ]
 

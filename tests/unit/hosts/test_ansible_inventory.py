@@ -56,7 +56,7 @@ def test_the_variables_are_those_that_the_roles_describe(made: Any) -> None:
         assert set(host_of(content, name)["node"]) == set(options["node"]["options"])
 
 
-@pytest.mark.parametrize(("role", "name"), [("openvpn_hub", "master"), ("openvpn_node", "node1")])
+@pytest.mark.parametrize(("role", "name"), [("openvpn_server", "master"), ("openvpn_client", "node1")])
 def test_the_keys_are_those_that_the_roles_describe(made: Any, role: str, name: str) -> None:
     specs = yaml.safe_load((CONTENT / "roles" / role / "meta" / "argument_specs.yml").read_text())
     described = specs["argument_specs"]["main"]["options"]["vpn"]["options"]

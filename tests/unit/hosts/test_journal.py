@@ -14,7 +14,7 @@ def entry(**changes: Any) -> Entry:
     known = {
         "time": datetime(2026, 11, 23, 5, 0, tzinfo=UTC),
         "playbook": "site",
-        "phase": "VPN connected",
+        "phase": "Verify the hosts",
         "host": "node1",
         "outcome": "ok",
         "changed": 0,

@@ -169,7 +169,7 @@ def test_an_ordinary_host_needs_nothing_particular(inventory_of: Inventories, fa
     made = network_plan.make(inventory_of("node1"), facts(node1=1500))
     host = made.hosts["node1"]
     assert (host.cgroup_driver, host.resolv_conf, host.nameservers) == ("systemd", "/etc/resolv.conf", ())
-    assert (host.limited, host.container) == (False, False)
+    assert (host.lacks_sys_resource, host.container) == (False, False)
     assert not [row for row in made.rows() if row[0].startswith("node1")]
 
 
@@ -183,7 +183,12 @@ def test_a_container_on_an_old_kernel_setup_is_planned_for(inventory_of: Invento
     )
     made = network_plan.make(inventory_of("node1"), {"master": facts_of(), "node1": odd})
     host = made.hosts["node1"]
-    assert (host.cgroup_driver, host.cgroup_version, host.limited, host.container) == ("cgroupfs", 1, True, True)
+    assert (host.cgroup_driver, host.cgroup_version, host.lacks_sys_resource, host.container) == (
+        "cgroupfs",
+        1,
+        True,
+        True,
+    )
     assert host.resolv_conf == network_plan.OWN_RESOLV_CONF
     assert host.nameservers
     assert [row[0] for row in made.rows() if row[0].startswith("node1")] == [
@@ -234,3 +239,10 @@ def test_a_plan_survives_json(inventory_of: Inventories, facts: Any) -> None:
 def test_a_saved_plan_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(PlanError, match="the saved network plan cannot be read"):
         Plan.from_json(text)
+
+
+def test_a_plan_of_version_0_1_is_read(inventory_of: Inventories, facts: Any) -> None:
+    plan = network_plan.make(inventory_of("node1"), facts(node1=1500))
+    saved = plan.to_json().replace('"lacks_sys_resource"', '"limited"')
+    assert saved != plan.to_json()
+    assert Plan.from_json(saved) == plan

@@ -1,4 +1,4 @@
-"""Carry what a host's bundle directory lacks over from the controller, then install from it."""
+"""Transfer missing files of the bundle from the controller to the host, then install them."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from ansible.plugins.action import ActionBase
 
 
 class ActionModule(ActionBase):
-    """The controller's half of the module `install`."""
+    """The part of the module `install` that runs on the controller."""
 
     _supports_check_mode = True
     _requires_connection = True
 
     def run(self, tmp=None, task_vars=None):
-        """Ask the host what it lacks, send that, and install."""
+        """Run the module, and transfer the files that it reports as missing."""
         result = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         bundle = arguments.get("bundle") or {}
         source = bundle.get("source")
         changes = []
         outcome = self._execute_module(module_args=arguments, task_vars=task_vars)
-        # The manifest goes first, when it is another one: only then does the host know which files it lacks.
+        # If the manifest differs, it is transferred first: the host needs it to determine the missing files.
         while (missing := outcome.get("missing")) and not outcome.get("failed"):
             if not source:
-                message = f"the bundle at {bundle['directory']} on this host lacks {', '.join(missing)}"
+                message = f"the bundle in {bundle['directory']} on this host lacks {', '.join(missing)}"
                 return {**result, "failed": True, "changed": False, "msg": message}
             if self._task.check_mode:
                 return {**result, "changed": True, "changes": [f"receive {path}" for path in missing]}
@@ -38,7 +38,7 @@ class ActionModule(ActionBase):
         }
 
     def _send(self, source, missing, arguments, task_vars):
-        """Send files and let the module verify them and go on."""
+        """Transfer files and run the module, which verifies them."""
         self._make_tmp_path()
         received = {}
         for number, path in enumerate(missing):

@@ -1,7 +1,6 @@
-"""Reads of PEM certificates what must be watched: name, end and whether it signs others.
+"""Read common name, expiry and CA flag of PEM certificates with the standard library, for programs on a host.
 
-For programs of a host, which has no library for it: a certificate is a tree of DER elements (RFC 5280), and these are
-on its first two levels.
+A certificate is a tree of DER elements (RFC 5280); these fields are on its first two levels.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s(.*?)-----END CERTIFICATE-----",
 
 
 def elements(data):
-    """The DER elements that stand one after the other in `data`, as pairs of tag and content."""
+    """Return the DER elements in `data` as pairs of tag and content."""
     position, found = 0, []
     while position < len(data):
         tag, length, position = data[position], data[position + 1], position + 2
@@ -25,20 +24,20 @@ def elements(data):
             count = length & 0x7F
             length, position = int.from_bytes(data[position : position + count], "big"), position + count
         if position + length > len(data):
-            raise ValueError("the certificate ends in the middle of an element")
+            raise ValueError("the certificate is truncated")
         found.append((tag, data[position : position + length]))
         position += length
     return found
 
 
-def moment(tag, content):
-    """A time of the certificate in seconds since 1970: UTCTime has two digits for the year, GeneralizedTime four."""
+def unix_time(tag, content):
+    """Return a time of the certificate as Unix time: UTCTime has two digits for the year, GeneralizedTime four."""
     form = "%y%m%d%H%M%SZ" if tag == TIME else "%Y%m%d%H%M%SZ"
     return datetime.strptime(content.decode("ascii"), form).replace(tzinfo=timezone.utc).timestamp()
 
 
 def common_name(subject):
-    """The common name within a subject, empty without one."""
+    """Return the common name of a subject, empty if it has none."""
     for _, relative in elements(subject):
         for _, pair in elements(relative):
             (_, kind), (_, value) = elements(pair)
@@ -47,8 +46,8 @@ def common_name(subject):
     return ""
 
 
-def signs_others(extensions):
-    """Whether the basic constraints make it a certificate authority."""
+def is_ca(extensions):
+    """Return whether the basic constraints say that the certificate is a CA."""
     for _, extension in elements(elements(extensions)[0][1]):
         parts = elements(extension)
         if parts[0][1] == BASIC_CONSTRAINTS:
@@ -58,27 +57,27 @@ def signs_others(extensions):
 
 
 def certificates(text):
-    """Common name, end in seconds since 1970, and whether it is an authority, of each certificate in a PEM text.
+    """Return common name, expiry as Unix time and CA flag of each certificate in a PEM text.
 
     Raises:
-        ValueError: One of them cannot be read.
+        ValueError: A certificate is malformed.
     """
     found = []
     for body in PEM.findall(text):
         try:
             ((_, certificate),) = elements(base64.b64decode(body))
             fields = elements(elements(certificate)[0][1])
-            # Version (tag A0), serial number, algorithm, issuer, validity, subject, key, and what is optional.
+            # Version (tag A0), serial number, algorithm, issuer, validity, subject, key, optional fields.
             validity, subject = fields[4][1], fields[5][1]
-            authority = any(tag == EXTENSIONS and signs_others(content) for tag, content in fields[7:])
-            found.append((common_name(subject), moment(*elements(validity)[1]), authority))
+            authority = any(tag == EXTENSIONS and is_ca(content) for tag, content in fields[7:])
+            found.append((common_name(subject), unix_time(*elements(validity)[1]), authority))
         except IndexError as error:
-            raise ValueError("the certificate has fewer parts than one has") from error
+            raise ValueError("the certificate has too few fields") from error
     return found
 
 
 def control_plane(directory=Path("/etc/kubernetes")):
-    """File, end and whether it is an authority, of each certificate of the control plane, those in kubeconfigs too."""
+    """Return file, expiry and CA flag of each certificate of the control plane, including those in kubeconfigs."""
     texts = [(path, path.read_text(encoding="utf-8")) for path in sorted(directory.glob("pki/**/*.crt"))]
     for path in sorted(directory.glob("*.conf")):
         inside = re.findall(r"client-certificate-data: (\S+)", path.read_text(encoding="utf-8"))

@@ -1,9 +1,8 @@
 #!/usr/bin/python3
-"""Tell Prometheus how this host's tunnel and certificates are: metrics, run by a timer.
+"""Export metrics of this host's VPN and certificates for node-exporter's textfile collector. Run by a timer.
 
-node-exporter reads what is written here (its textfile collector). /etc/maas/host.json says what the host is to be in
-the network plan. On the hub OpenVPN's own list of clients says who is connected; on a node the hub's answer to a ping
-does. The file is replaced in one step, so that a reader never meets half of it.
+/etc/maas/host.json has the host's part of the network plan. On the hub, the status file of OpenVPN says which peers are
+connected; on a node, a ping to the hub does. The file is replaced atomically.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-sys.dont_write_bytecode = True  # a reset would not know of it
+sys.dont_write_bytecode = True  # a reset does not remove bytecode files
 from maas_certificates import certificates, control_plane
 
 HOST = Path("/etc/maas/host.json")
 TARGET = Path("/var/lib/maas/metrics/openvpn.prom")
 SEEN = Path("/var/lib/maas/connections.json")
-"""How often each peer was seen to connect, and since when it is connected now."""
+"""Number of connections of each peer, and the start of the current one."""
 
 CONFIGURATION = {"hub": Path("/etc/openvpn/server/maas.conf"), "node": Path("/etc/openvpn/client/maas.conf")}
 STATUS = Path("/run/openvpn-server/maas.status")
@@ -33,42 +32,45 @@ REVOKED = Path("/etc/openvpn/server/maas/revoked")
 DEVICES = Path("/sys/class/net")
 KUBERNETES = Path("/etc/kubernetes")
 STALE = 60
-"""Seconds after which a status file is no longer believed; OpenVPN writes it every ten."""
+"""Seconds after which a status file is outdated; OpenVPN writes it every ten."""
 
-HEADERS = 28  # of IPv4 and ICMP
+HEADERS = 28  # bytes of the IPv4 and ICMP headers
 
 HELP = {
-    "openvpn_up": ("gauge", "Whether the tunnel's service runs and its device has the address of the plan."),
-    "openvpn_peer_connected": ("gauge", "Whether the peer is connected: on the hub by its list, on a node by a ping."),
-    "openvpn_peer_connected_since_seconds": ("gauge", "When the peer's present connection began, Unix time."),
-    "openvpn_peer_received_bytes_total": ("counter", "Bytes received from the peer in the present connection."),
-    "openvpn_peer_sent_bytes_total": ("counter", "Bytes sent to the peer in the present connection."),
-    "openvpn_peer_connections_total": ("counter", "Connections of the peer that were seen."),
-    "openvpn_peer_round_trip_seconds": ("gauge", "Round trip of one small packet through the tunnel."),
-    "openvpn_path_mtu_ok": ("gauge", "Whether a packet as large as the tunnel takes comes back unfragmented."),
-    "openvpn_certificate_not_after_seconds": ("gauge", "End of a certificate of the VPN, Unix time."),
-    "openvpn_revoked_certificates": ("gauge", "Certificates that the hub refuses."),
-    "openvpn_tun_mtu_bytes": ("gauge", "Largest packet of the tunnel's device."),
-    "openvpn_pod_mtu_bytes": ("gauge", "Largest packet of the pods' network."),
-    "openvpn_pod_mtu_wanted_bytes": ("gauge", "Largest packet of the pods' network by the plan."),
-    "kubernetes_certificate_not_after_seconds": ("gauge", "End of a certificate of the control plane, Unix time."),
+    "openvpn_up": ("gauge", "Whether the OpenVPN service is running and its device has the planned address."),
+    "openvpn_peer_connected": (
+        "gauge",
+        "Whether the peer is connected: on the hub by its status file, on a node by a ping.",
+    ),
+    "openvpn_peer_connected_since_seconds": ("gauge", "Start of the peer's current connection, Unix time."),
+    "openvpn_peer_received_bytes_total": ("counter", "Bytes received from the peer in its current connection."),
+    "openvpn_peer_sent_bytes_total": ("counter", "Bytes sent to the peer in its current connection."),
+    "openvpn_peer_connections_total": ("counter", "Number of connections of the peer."),
+    "openvpn_peer_round_trip_seconds": ("gauge", "Round-trip time of a small packet through the tunnel."),
+    "openvpn_path_mtu_ok": ("gauge", "Whether a packet of the tunnel's MTU returns unfragmented."),
+    "openvpn_certificate_not_after_seconds": ("gauge", "Expiry of a certificate of the VPN, Unix time."),
+    "openvpn_revoked_certificates": ("gauge", "Number of revoked certificates."),
+    "openvpn_tun_mtu_bytes": ("gauge", "MTU of the tunnel device."),
+    "openvpn_pod_mtu_bytes": ("gauge", "MTU of the pod network."),
+    "openvpn_pod_mtu_wanted_bytes": ("gauge", "Planned MTU of the pod network."),
+    "kubernetes_certificate_not_after_seconds": ("gauge", "Expiry of a certificate of the control plane, Unix time."),
 }
 
 
 class Samples:
-    """Samples by metric, in the order of `HELP`."""
+    """Collects samples by metric, in the order of `HELP`."""
 
     def __init__(self):
         self.lines = {name: [] for name in HELP}
 
     def add(self, metric, value, **labels):
-        """Add a sample; one without a value is left out."""
+        """Add a sample, unless its value is None."""
         if value is not None:
             text = ",".join(f"{key}={json.dumps(str(label), ensure_ascii=False)}" for key, label in labels.items())
             self.lines[metric].append(f"{metric}{f'{{{text}}}' if text else ''} {float(value):.17g}\n")
 
     def text(self):
-        """The exposition format; metrics without a sample are left out."""
+        """Return the exposition format of the metrics that have samples."""
         return "".join(
             f"# HELP {name} {description}\n# TYPE {name} {kind}\n{''.join(self.lines[name])}"
             for name, (kind, description) in HELP.items()
@@ -77,7 +79,7 @@ class Samples:
 
 
 def number(path):
-    """The number that a file of the kernel holds, None where it is not there."""
+    """Return the number in a file of the kernel, or None if it does not exist."""
     try:
         return int(path.read_text(encoding="ascii"))
     except (OSError, ValueError):
@@ -85,7 +87,7 @@ def number(path):
 
 
 def clients(status, now):
-    """The hub's clients by name, from OpenVPN's status file (version 3); none when the file is missing or old."""
+    """Return the hub's clients by name from OpenVPN's status file (version 3), none if the file is outdated."""
     rows = [line.split("\t") for line in status.splitlines()]
     written = next((int(row[2]) for row in rows if row[0] == "TIME"), 0)
     header = next((row[2:] for row in rows if row[:2] == ["HEADER", "CLIENT_LIST"]), [])
@@ -96,7 +98,7 @@ def clients(status, now):
 
 
 def count(seen, connected):
-    """Count the connections that are new since the last look; `seen` maps a peer to its count and present beginning."""
+    """Count the connections since the last run; `seen` maps a peer to its count and the start of its connection."""
     for peer, client in connected.items():
         since = int(client["Connected Since (time_t)"])
         entry = seen.setdefault(peer, {"count": 0, "since": None})
@@ -106,7 +108,7 @@ def count(seen, connected):
 
 
 def ping(address, size):
-    """Round trip in seconds of one packet of `size` bytes that may not be fragmented; None without an answer."""
+    """Return the round-trip time in seconds of an unfragmented packet of `size` bytes, or None without a reply."""
     command = ["ping", "-n", "-c", "1", "-W", "1", "-M", "do", "-s", str(size - HEADERS), address]
     answer = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
     found = re.search(r"time=([\d.]+) ms", answer.stdout)
@@ -114,15 +116,15 @@ def ping(address, size):
 
 
 def probe(address, size):
-    """Round trip to a peer, and whether a packet of the given size comes back; a lost packet has a second try."""
+    """Return the round-trip time to a peer, and whether a packet of a size returns. Retries a lost packet once."""
     trip = ping(address, 84) or ping(address, 84)
     if trip is None:
         return None, None
     return trip, int(any(ping(address, size) is not None for _ in range(2)))
 
 
-def runs(host):
-    """Whether the tunnel's service is active and a device has this host's address."""
+def is_up(host):
+    """Return whether the OpenVPN service is active and a device has the host's VPN address."""
     active = subprocess.run(["systemctl", "is-active", "--quiet", host["unit"]], check=False).returncode == 0
     shown = subprocess.run(
         ["ip", "-4", "-o", "address", "show", "to", f"{host['address']}/32"],
@@ -134,15 +136,15 @@ def runs(host):
 
 
 def tunnel(samples, host):
-    """What is true of every host's tunnel."""
-    samples.add("openvpn_up", runs(host), name=host["name"], role=host["role"])
+    """Add the metrics of every host."""
+    samples.add("openvpn_up", is_up(host), name=host["name"], role=host["role"])
     samples.add("openvpn_tun_mtu_bytes", number(DEVICES / "tun0" / "mtu"))
     samples.add("openvpn_pod_mtu_bytes", number(DEVICES / "vxlan.calico" / "mtu"))
     samples.add("openvpn_pod_mtu_wanted_bytes", host["pod_mtu"])
     for name, end, authority in certificates(CONFIGURATION[host["role"]].read_text(encoding="utf-8")):
         samples.add("openvpn_certificate_not_after_seconds", end, name=name, kind="ca" if authority else "node")
-    with ThreadPoolExecutor(len(host["peers"]) or 1) as side_by_side:
-        probes = {peer: side_by_side.submit(probe, at, host["tun_mtu"]) for peer, at in host["peers"].items()}
+    with ThreadPoolExecutor(len(host["peers"]) or 1) as executor:
+        probes = {peer: executor.submit(probe, at, host["tun_mtu"]) for peer, at in host["peers"].items()}
     for peer, answer in probes.items():
         trip, whole = answer.result()
         samples.add("openvpn_peer_round_trip_seconds", trip, peer=peer)
@@ -155,7 +157,7 @@ def tunnel(samples, host):
 
 
 def hub(samples, host):
-    """What only the hub knows: who is connected, how often, and whom it refuses."""
+    """Add the metrics of the hub: connections, revoked certificates, certificates of the control plane."""
     status = STATUS.read_text(encoding="utf-8") if STATUS.is_file() else ""
     connected = clients(status, time.time())
     seen = count(json.loads(SEEN.read_text(encoding="utf-8")) if SEEN.is_file() else {}, connected)
@@ -174,7 +176,7 @@ def hub(samples, host):
 
 
 def replace(path, text, mode):
-    """Replace a file in one step."""
+    """Replace a file atomically."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """Import one stage of the bundle's images into containerd: import-images STAGE.
 
-/etc/maas/images.json names the bundle's directory, the sha256 of its manifest, and the archives of each stage. An
-archive is imported only after its own sha256 is seen to be the manifest's. What is there already is left alone, so
-the unit that runs this at every boot costs little, and brings back images that somebody removed.
+/etc/maas/images.json has the bundle's directory, the sha256 of its manifest, and the archives of each stage. The sha256
+of an archive is verified before its import. Existing images are skipped, so running this at every boot is cheap, and
+restores images that were removed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ IMPORTED = Path("/var/lib/maas/images")
 
 
 def sha256(path):
-    """The digest of a file's content."""
+    """Return the digest of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -30,10 +30,10 @@ def sha256(path):
 
 
 def import_image(item, directory):
-    """Import one verified archive, and keep the kubelet from removing an image that cannot be fetched again."""
+    """Verify and import an archive, and pin its image: the kubelet must not remove it, as no registry has it."""
     archive = directory / item["path"]
     if sha256(archive) != item["sha256"]:
-        sys.exit(f"{archive} is not the file that the manifest describes; nothing of it was imported")
+        sys.exit(f"{archive} does not have the sha256 of the manifest; it was not imported")
     subprocess.run([*CTR, "import", "--local", str(archive)], check=True, stdout=subprocess.DEVNULL)
     labels = [*CTR, "label", item["reference"], "io.cri-containerd.pinned=pinned"]
     subprocess.run(labels, check=True, stdout=subprocess.DEVNULL)
@@ -45,11 +45,11 @@ def main():
     directory = Path(wanted["directory"])
     manifest = directory / "manifest.json"
     if sha256(manifest) != wanted["digest"]:
-        sys.exit(f"{manifest} is not the manifest of the bundle that this host was set up with")
+        sys.exit(f"{manifest} does not have the sha256 in /etc/maas/images.json; run bootstrap again")
     items = {item["path"]: item for item in json.loads(manifest.read_text(encoding="utf-8"))["items"]}
     IMPORTED.mkdir(parents=True, exist_ok=True)
     with (IMPORTED / "lock").open("w", encoding="ascii") as lock:
-        # Stages started together take turns; two imports at once only fight for the disk.
+        # One stage at a time: parallel imports only compete for the disk.
         fcntl.flock(lock, fcntl.LOCK_EX)
         listing = subprocess.run([*CTR, "list", "--quiet"], check=True, capture_output=True, text=True)
         present = set(listing.stdout.split())

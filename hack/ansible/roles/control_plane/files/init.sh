@@ -1,6 +1,6 @@
 #!/bin/sh
-# Starts the control plane, once. A start that was interrupted goes on: kubeadm's phases take what is there, and only
-# its preflight minds that something is. Nothing is cleared away, so no data can be lost here.
+# Run kubeadm init once. An interrupted run is continued: kubeadm's phases reuse existing files, only its preflight
+# checks reject them. Nothing is deleted, so no data can be lost.
 set -eu
 set --
 if [ -e /etc/kubernetes/manifests/etcd.yaml ] || [ -e /var/lib/etcd/member ]; then

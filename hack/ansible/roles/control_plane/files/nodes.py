@@ -1,16 +1,16 @@
 #!/usr/bin/python3
-"""Sign the kubelets' serving certificates, keep the nodes' labels, spread the name servers: nodes [--wait SECONDS NODE...].
+"""Approve the kubelets' serving certificates, label the nodes, spread CoreDNS: nodes [--wait SECONDS NODE...].
 
-A kubelet asks the API for the certificate that it shows to whoever connects to it, at its first start and again
-before the certificate ends. Kubernetes signs such a request only when somebody approved it, and leaves to the operator
-to know which names and addresses a node may claim. /etc/maas/nodes.json knows: it is the plan of the cluster. So a
-request is approved when the node itself made it, and it claims that node's name and VPN address and nothing else.
-That lets the API server, metrics-server and Prometheus verify every kubelet against the cluster's own CA.
+A kubelet requests its serving certificate at its first start and before the certificate expires. Kubernetes signs such
+a request only after an approval, and does not check which names and addresses a node may claim. /etc/maas/nodes.json
+has them. A request is approved if the node itself made it for its own name and VPN address and nothing else. So the API
+server, metrics-server and Prometheus can verify every kubelet against the cluster's CA.
 
-The name servers of a new cluster all start on the node that is Ready first, and those of a lost node on one that is
-left; Kubernetes moves no pod that runs. So one of several that share a node is sent away when another node could have it.
+In a new cluster all CoreDNS pods start on the node that is Ready first, and after the loss of a node on one of the
+others. Kubernetes does not move running pods, so this deletes one of several that share a node if another node is able
+to run it.
 
-Each change is printed on a line of its own.
+Prints one line per change.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ KUBELET = 10250
 SIGNER = "kubernetes.io/kubelet-serving"
 USAGES = {"digital signature", "key encipherment", "server auth"}
 
-# The tags and object identifiers of a certificate request (RFC 2986, RFC 5280) that are read here.
+# Tags and object identifiers of a certificate request (RFC 2986, RFC 5280).
 SEQUENCE, SET, IDENTIFIER, OCTETS, ATTRIBUTES = 0x30, 0x31, 0x06, 0x04, 0xA0
 DNS, ADDRESS = 0x82, 0x87
 COMMON_NAME, ORGANIZATION = bytes.fromhex("550403"), bytes.fromhex("55040a")
@@ -40,11 +40,11 @@ EXTENSION_REQUEST, ALTERNATIVE_NAMES = bytes.fromhex("2a864886f70d01090e"), byte
 
 
 class RefusedError(Exception):
-    """A request that claims more than the plan gives the node, or that cannot be read."""
+    """A request is malformed or claims more than the node may have."""
 
 
 def elements(data):
-    """The DER elements that stand one after the other in `data`, as pairs of tag and content."""
+    """Yield the DER elements in `data` as pairs of tag and content."""
     position = 0
     while position < len(data):
         tag, length, position = data[position], data[position + 1], position + 2
@@ -52,23 +52,23 @@ def elements(data):
             count = length & 0x7F
             length, position = int.from_bytes(data[position : position + count], "big"), position + count
         if position + length > len(data):
-            raise RefusedError("it ends in the middle of an element")
+            raise RefusedError("the request is truncated")
         yield tag, data[position : position + length]
         position += length
 
 
 def inside(data, tag):
-    """The elements within a single element of the given tag."""
+    """Return the elements within the only element, which must have a tag."""
     found = list(elements(data))
     if len(found) != 1 or found[0][0] != tag:
-        raise RefusedError("it is not built like a certificate request")
+        raise RefusedError("it is not a certificate request")
     return list(elements(found[0][1]))
 
 
 def claims(pem):
-    """What a certificate request claims: a list of pairs of a kind (CN, O, DNS, IP) and a value.
+    """Return the claims of a certificate request as pairs of a type (CN, O, DNS, IP) and a value.
 
-    Whatever is not read here is refused, so nothing can be signed unseen.
+    Rejects every field that it does not know, so that no claim is missed.
     """
     body = "".join(line for line in pem.strip().splitlines() if not line.startswith("-----"))
     (_, information), *_ = inside(base64.b64decode(body), SEQUENCE)
@@ -79,26 +79,26 @@ def claims(pem):
             (_, kind), (_, value) = elements(pair)
             names = {COMMON_NAME: "CN", ORGANIZATION: "O"}
             if kind not in names:
-                raise RefusedError(f"its subject has an attribute {kind.hex()}")
+                raise RefusedError(f"its subject has the unknown attribute {kind.hex()}")
             found.append((names[kind], value.decode()))
     for tag, attributes in rest:
         if tag != ATTRIBUTES:
-            raise RefusedError("it has a part that is unknown")
+            raise RefusedError("it has an unknown field")
         for _, attribute in elements(attributes):
             (_, kind), (_, values) = elements(attribute)
             if kind != EXTENSION_REQUEST:
-                raise RefusedError(f"it has an attribute {kind.hex()}")
+                raise RefusedError(f"it has the unknown attribute {kind.hex()}")
             for extension in inside(values, SEQUENCE):
                 found += extension_claims(extension[1])
     return found
 
 
 def extension_claims(extension):
-    """What one requested extension claims."""
+    """Return the claims of a requested extension."""
     parts = list(elements(extension))
     kind, content = parts[0][1], parts[-1][1]
     if kind != ALTERNATIVE_NAMES:
-        raise RefusedError(f"it asks for an extension {kind.hex()}")
+        raise RefusedError(f"it requests the unknown extension {kind.hex()}")
     found = []
     for tag, value in inside(content, SEQUENCE):
         if tag == DNS:
@@ -106,32 +106,32 @@ def extension_claims(extension):
         elif tag == ADDRESS:
             found.append(("IP", str(ipaddress.ip_address(value))))
         else:
-            raise RefusedError(f"it claims a name of kind {tag & 0x1F}")
+            raise RefusedError(f"it claims a name of the unknown type {tag & 0x1F}")
     return found
 
 
 def examine(request, plan):
-    """The node that may have what a CertificateSigningRequest asks for.
+    """Return the node of a CertificateSigningRequest that may be approved.
 
     Raises:
-        RefusedError: With the reason; the request is left for a person to look at.
+        RefusedError: The request must not be approved automatically.
     """
     spec = request["spec"]
     name = spec["username"].removeprefix("system:node:")
     if not spec["username"].startswith("system:node:") or name not in plan or "system:nodes" not in spec["groups"]:
         raise RefusedError(f"{spec['username']} is not a node of this cluster")
     if not {"server auth"} <= set(spec["usages"]) <= USAGES:
-        raise RefusedError(f"it is for {', '.join(spec['usages'])}")
+        raise RefusedError(f"it is for other usages: {', '.join(spec['usages'])}")
     try:
         found = claims(base64.b64decode(spec["request"]).decode("ascii"))
     except (ValueError, IndexError) as error:
-        raise RefusedError(f"it cannot be read: {error}") from error
+        raise RefusedError(f"it is malformed: {error}") from error
     identity = {("CN", f"system:node:{name}"), ("O", "system:nodes")}
     names = {("DNS", name), ("IP", plan[name]["vpn_address"])}
     if surplus := set(found) - identity - names:
         raise RefusedError(f"it claims {', '.join(sorted(f'{kind} {value}' for kind, value in surplus))}")
     if not identity <= set(found) or not names & set(found):
-        raise RefusedError("it lacks the node's name")
+        raise RefusedError("it does not claim the node's name")
     return name
 
 
@@ -143,7 +143,7 @@ def kubectl(*arguments):
 
 
 def approve(plan):
-    """Approve every pending request that the plan allows; each refusal is told once a run, on standard error."""
+    """Approve pending requests, and report the others on standard error."""
     for request in json.loads(kubectl("get", "csr", "--output", "json"))["items"]:
         if request["spec"]["signerName"] != SIGNER or request.get("status", {}).get("conditions"):
             continue
@@ -157,23 +157,23 @@ def approve(plan):
 
 
 def label(plan):
-    """Give each node the labels of the plan; labels that the plan does not name are left alone."""
+    """Set the labels of the inventory on each node, and leave other labels unchanged."""
     for node in json.loads(kubectl("get", "nodes", "--output", "json"))["items"]:
         name, has = node["metadata"]["name"], node["metadata"].get("labels", {})
         wanted = plan.get(name, {}).get("labels", {})
         missing = [f"{key}={value}" for key, value in wanted.items() if has.get(key) != value]
         if missing:
             kubectl("label", "--overwrite", "node", name, *missing)
-            sys.stdout.write(f"labelled {name} {' '.join(missing)}\n")
+            sys.stdout.write(f"labeled {name} {' '.join(missing)}\n")
 
 
 def ready(resource):
-    """Whether a node or a pod has the condition Ready."""
+    """Return whether a node or a pod is Ready."""
     return any(c["type"] == "Ready" and c["status"] == "True" for c in resource["status"].get("conditions", ()))
 
 
-def crowded(pods, nodes):
-    """One of the pods that share a node while another node could have it; None when all is well or something moves."""
+def to_move(pods, nodes):
+    """Return a pod to move if all pods share a node and another node is able to run it; None while pods are starting."""
     able = {
         node["metadata"]["name"]
         for node in nodes
@@ -189,17 +189,17 @@ def crowded(pods, nodes):
 
 
 def spread():
-    """Send one name server away when all of them are on one node; the scheduler prefers another for it."""
+    """Delete one CoreDNS pod if all of them are on one node; the scheduler prefers another node for the new one."""
     selector = ("--namespace", "kube-system", "--selector", "k8s-app=kube-dns")
     pods = json.loads(kubectl("get", "pods", *selector, "--output", "json"))["items"]
-    name = crowded(pods, json.loads(kubectl("get", "nodes", "--output", "json"))["items"])
+    name = to_move(pods, json.loads(kubectl("get", "nodes", "--output", "json"))["items"])
     if name:
         kubectl("delete", "pod", "--namespace", "kube-system", "--wait=false", name)
         sys.stdout.write(f"moved {name} to another node\n")
 
 
 def serves(address):
-    """Whether the kubelet at an address shows a certificate of the cluster that holds for the address."""
+    """Return whether the kubelet at an address has a valid serving certificate of the cluster."""
     context = ssl.create_default_context(cafile=AUTHORITY)
     try:
         with socket.create_connection((address, KUBELET), timeout=2) as plain:
@@ -224,7 +224,9 @@ def main():
         waiting = [name for name in waiting if not serves(plan[name]["vpn_address"])]
     label(plan)
     if waiting:
-        sys.exit(f"the kubelet of {', '.join(waiting)} shows no certificate of the cluster after {sys.argv[2]} s")
+        sys.exit(
+            f"timed out after {sys.argv[2]} s waiting for the serving certificate of the kubelet on {', '.join(waiting)}"
+        )
 
 
 if __name__ == "__main__":

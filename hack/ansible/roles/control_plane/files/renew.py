@@ -1,10 +1,10 @@
 #!/usr/bin/python3
-"""Renew the control plane's certificates before they end, and let its programs take them: renew [--now].
+"""Renew the certificates of the control plane before they expire, and restart its components: renew [--now].
 
-kubeadm makes them for a year and renews them only when it upgrades the cluster or is told to. A timer runs this every
-week; it does nothing while all of them hold for more than three months. The kubelets renew their own.
+kubeadm issues them for a year and renews them only on an upgrade or on request. A timer runs this every week; it does
+nothing while all of them are valid for more than three months. The kubelets renew their own certificates.
 
-Each program is restarted on its own, after the one before it runs again; the API is away for some seconds.
+The components are restarted one after the other; the API is unavailable for some seconds.
 """
 
 from __future__ import annotations
@@ -13,49 +13,49 @@ import subprocess
 import sys
 import time
 
-sys.dont_write_bytecode = True  # a reset would not know of it
+sys.dont_write_bytecode = True  # a reset does not remove bytecode files
 from maas_certificates import control_plane
 
 MARGIN = 90 * 86400
-PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
-PATIENCE = 120
-"""Seconds for a program to run again."""
+COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+RESTART_SECONDS = 120
+"""Time limit for the restart of a component."""
 
 
-def ending(now):
-    """The files whose certificates end within the margin; authorities are not kubeadm's to renew."""
+def expiring(now):
+    """Return the files whose certificates expire within the margin. kubeadm does not renew CAs."""
     return [path for path, end, authority in control_plane() if not authority and end - now < MARGIN]
 
 
 def run(*words):
-    """Run a program and return what it said."""
+    """Run a program and return its output."""
     return subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def container(name):
-    """The running container of a program, empty while there is none."""
+    """Return the running container of a component, empty if there is none."""
     return run("/usr/local/bin/crictl", "ps", "--quiet", "--state", "running", "--name", f"^{name}$").strip()
 
 
 def restart(name):
-    """Stop a program, and wait until the kubelet has started it again."""
-    before, deadline = container(name), time.monotonic() + PATIENCE
+    """Stop a component and wait until the kubelet has restarted it."""
+    before, deadline = container(name), time.monotonic() + RESTART_SECONDS
     if before:
         run("/usr/local/bin/crictl", "stop", "--timeout", "20", before)
     while container(name) in ("", before):
         if time.monotonic() > deadline:
-            sys.exit(f"{name} does not run again after {PATIENCE} s")
+            sys.exit(f"timed out after {RESTART_SECONDS} s waiting for {name} to restart")
         time.sleep(0.5)
 
 
 def main():
-    files = ending(time.time())
+    files = expiring(time.time())
     if not files and sys.argv[1:] != ["--now"]:
         return
     sys.stdout.write(run("/usr/local/bin/kubeadm", "certs", "renew", "all"))
-    for name in PROGRAMS:
+    for name in COMPONENTS:
         restart(name)
-    if left := ending(time.time()):
+    if left := expiring(time.time()):
         sys.exit(f"not renewed: {', '.join(map(str, left))}")
 
 

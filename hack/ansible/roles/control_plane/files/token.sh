@@ -1,7 +1,6 @@
 #!/bin/sh
-# Makes a token that is good for some minutes, and prints the command to join with it.
-# A node that asks before the cluster's public information is signed with the token asks again only five seconds later
-# (kubeadm's retry interval), so the signature is waited for here.
+# Create a bootstrap token that is valid for 15 minutes, and print the command to join with it.
+# Wait until the cluster information is signed with the token: kubeadm join would retry only after five seconds.
 set -eu
 export KUBECONFIG=/etc/kubernetes/admin.conf KUBECACHEDIR=/run/maas/kubectl
 command=$(kubeadm token create --ttl 15m --print-join-command)
@@ -11,7 +10,7 @@ tries=50
 while [ -z "$(kubectl get configmap cluster-info --namespace kube-public --output "jsonpath=$signature")" ]; do
     tries=$((tries - 1))
     if [ "$tries" -le 0 ]; then
-        echo "kube-controller-manager did not sign the cluster's public information with the new token" >&2
+        echo "timed out after 10 s waiting for kube-controller-manager to sign the cluster information" >&2
         exit 1
     fi
     sleep 0.2
