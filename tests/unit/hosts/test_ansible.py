@@ -148,6 +148,7 @@ def drive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ansi
     copied.mkdir(parents=True)
     for name in ("ansible.cfg", "library", "module_utils", "plugins"):
         (copied / name).symlink_to(CONTENT / name)
+    (content / "hack" / "build").symlink_to(CONTENT.parent / "build")
     monkeypatch.setattr(paths, "content", lambda: content)
 
     def run(tasks: list[dict[str, Any]], *, connection: str = "local", without: tuple[str, ...] = ()) -> ansible.Result:
