@@ -280,9 +280,9 @@ def load(
 @app.command()
 def queries(*, name: Name = "lab") -> None:
     """Run every query of the dashboards on a cluster, and show those that are empty, broken or slow."""
-    from maas.dashboards import probe
+    from maas.commands import queries as command
 
-    probe.report(name)
+    command.queries(name)
 
 
 @app.command()

@@ -78,9 +78,9 @@ def test_every_rule_is_evaluated_and_what_it_compares_has_data(prometheus: Prome
 
     def sources() -> list[Answer]:
         # What is rare has no series while all is well; then what it is read from must be there.
-        rare = [answer.query for answer in prometheus.ask_all(parts) if probe.judge(answer, known)]
+        rare = [answer.query for answer in prometheus.run_all(parts) if probe.judge(answer, known)]
         print(f"{len(rules)} rules of {len(parts)} parts, {len(rare)} of them rare")
-        return prometheus.ask_all(
+        return prometheus.run_all(
             [Query(query.where, source) for query in rare for source in sorted(promql.sources(query.expr))]
         )
 

@@ -1,6 +1,6 @@
 """The dashboards of the monitoring chart, as code.
 
-Each family is a module with the dashboards of one subject; `panels` and `document` are what they are made of, on the
-types of Grafana's own SDK. The SDK is a tool of development: nothing here is imported by the commands for clusters,
-which read the files that are generated.
+Each module has the dashboards of one subject. They are built from `model` (dashboards and variables), `panels`,
+`shared_panels` and `promql`, on the types of Grafana's SDK. The SDK is needed for development only: the commands for
+clusters read the generated files and do not import these modules.
 """

@@ -28,7 +28,7 @@ def _requests(kind: str, verb: str) -> tuple[Row | Panel, ...]:
         Row(kind),
         number(
             f"{kind}: availability, 30 days",
-            f"Share of {kind.lower()} in 30 days that were answered without an error and in time.",
+            f"Share of {kind.lower()} in the last 30 days that succeeded within the latency objective.",
             "percentunit",
             Query(f'apiserver_request:availability30d{{cluster=~"$cluster", verb="{verb}"}}'),
             steps=AVAILABILITY,
@@ -36,7 +36,7 @@ def _requests(kind: str, verb: str) -> tuple[Row | Panel, ...]:
         ),
         lines(
             f"{kind} by code",
-            f"{kind} per second, by the answer's HTTP code.",
+            f"{kind} per second, by HTTP status code.",
             "reqps",
             Query(f"sum by (code) ({rate}}})", "{{code}}"),
             stack=True,
@@ -44,7 +44,7 @@ def _requests(kind: str, verb: str) -> tuple[Row | Panel, ...]:
         ),
         lines(
             f"Failed {kind.lower()}",
-            f"Share of {kind.lower()} answered with a server error, by resource.",
+            f"Share of {kind.lower()} that failed with a server error, by resource.",
             "percentunit",
             Query(
                 f'(sum by (resource) ({rate}, code=~"5.."}}) or 0 * sum by (resource) ({rate}}}))'
@@ -55,7 +55,7 @@ def _requests(kind: str, verb: str) -> tuple[Row | Panel, ...]:
             width=6,
         ),
         lines(
-            f"{kind}: time to answer, 99th percentile",
+            f"{kind}: duration, 99th percentile",
             f"Seconds within which 99 of 100 {kind.lower()} are answered, by resource.",
             "s",
             Query(
@@ -73,14 +73,14 @@ API_SERVER = Dashboard(
     folder="kubernetes",
     name="api-server",
     title="API server",
-    description="Does the API server answer, in time, and how much of its error budget is left?",
+    description="Is the API server available and fast, and how much of its error budget is left?",
     variables=(instances("apiserver"),),
     content=(
         Row("Objectives"),
         shared_panels.up("apiserver", what="the API server"),
         number(
             "Availability, 30 days",
-            "Share of all requests in 30 days that were answered without an error and in time.",
+            "Share of all requests in the last 30 days that succeeded within the latency objective.",
             "percentunit",
             Query('apiserver_request:availability30d{cluster=~"$cluster", verb="all"}'),
             steps=AVAILABILITY,
@@ -88,7 +88,7 @@ API_SERVER = Dashboard(
         ),
         number(
             "Error budget left",
-            "What is left of the 1 % of requests in 30 days that may fail or be slow.",
+            "Share of the error budget that is left: 1 % of requests in 30 days may fail or be slow.",
             "percentunit",
             Query('(apiserver_request:availability30d{cluster=~"$cluster", verb="all"} - 0.99) / 0.01'),
             steps=Steps("red", ((0.1, "orange"), (0.5, "green"))),
@@ -96,13 +96,13 @@ API_SERVER = Dashboard(
         ),
         number(
             "Requests",
-            "Requests per second, watches left out.",
+            "Requests per second, without watches.",
             "reqps",
             Query('sum(code_resource:apiserver_request_total:rate5m{cluster=~"$cluster"})'),
         ),
         number(
             "Client certificates",
-            "Time until the first client certificate that is still used expires, among the requests of five minutes.",
+            "Time until the first client certificate in use expires, from the requests of the last 5 minutes.",
             "s",
             Query(
                 "histogram_quantile(0.01, sum by (le) "
@@ -112,13 +112,13 @@ API_SERVER = Dashboard(
         ),
         number(
             "Objects",
-            "Objects of all kinds in the store.",
+            "Objects of all resources in etcd.",
             "short",
             Query('sum(max by (group, resource) (apiserver_resource_objects{cluster=~"$cluster", job="apiserver"}))'),
         ),
         lines(
-            "Error budget burn",
-            "How many times faster than allowed the error budget is used up, in windows of 5 minutes to 6 hours.",
+            "Error budget burn rate",
+            "How many times faster than allowed the error budget is used up, over windows of 5 minutes to 6 hours.",
             "short",
             Query('sum(apiserver_request:burnrate5m{cluster=~"$cluster"}) / 0.01', "5 minutes"),
             Query('sum(apiserver_request:burnrate30m{cluster=~"$cluster"}) / 0.01', "30 minutes"),
@@ -128,7 +128,7 @@ API_SERVER = Dashboard(
         ),
         lines(
             "Requests in flight",
-            "Requests that are being answered now, by kind.",
+            "Requests in progress, by kind.",
             "short",
             Query(
                 "sum by (request_kind) (apiserver_current_inflight_requests"
@@ -141,7 +141,7 @@ API_SERVER = Dashboard(
         Row("Fairness and watches", width=8),
         lines(
             "Waiting requests",
-            "Requests that wait for a seat, by priority level; waiting for long means that clients are throttled.",
+            "Queued requests, by priority level; if they stay queued, clients are throttled.",
             "short",
             Query(
                 "sum by (priority_level) (apiserver_flowcontrol_current_inqueue_requests"
@@ -151,7 +151,7 @@ API_SERVER = Dashboard(
         ),
         lines(
             "Seats in use",
-            "Share of a priority level's seats that are taken.",
+            "Share of each priority level's seats that are in use.",
             "percentunit",
             Query(
                 "max by (priority_level) (sum by (cluster, instance, priority_level) (apiserver_flowcontrol_current_executing_seats"
@@ -164,7 +164,7 @@ API_SERVER = Dashboard(
         ),
         lines(
             "Open watches",
-            "Long-running requests that are open, by resource: the ten with the most.",
+            "Open long-running requests of the ten resources with the most.",
             "short",
             Query(
                 "topk(10, sum by (resource) (apiserver_longrunning_requests"
@@ -181,15 +181,15 @@ CONTROLLER_MANAGER = Dashboard(
     folder="kubernetes",
     name="controller-manager",
     title="Controller manager",
-    description="Do the controllers keep up with what changes in the cluster?",
+    description="Do the controllers keep up with changes in the cluster?",
     variables=(instances("kube-controller-manager"),),
     content=(
         Row("Now"),
         shared_panels.up("kube-controller-manager", what="the controller manager"),
         shared_panels.down("kube-controller-manager", what="the controller manager"),
         number(
-            "Work done",
-            "Objects per second that the controllers take out of their queues.",
+            "Processed",
+            "Objects per second that the controllers process.",
             "ops",
             Query(
                 "sum(rate(workqueue_work_duration_seconds_count"
@@ -197,15 +197,15 @@ CONTROLLER_MANAGER = Dashboard(
             ),
         ),
         number(
-            "Waiting",
-            "Objects in all queues.",
+            "Depth",
+            "Objects in all work queues.",
             "short",
             Query('sum(workqueue_depth{cluster=~"$cluster", job="kube-controller-manager", instance=~"$instance"})'),
             steps=Steps("green", ((100, "orange"), (1000, "red"))),
         ),
         number(
             "Retries",
-            "Objects per second that a controller puts back because it failed.",
+            "Objects per second that controllers queue again after a failure.",
             "ops",
             Query(
                 "sum(rate(workqueue_retries_total"
@@ -215,7 +215,7 @@ CONTROLLER_MANAGER = Dashboard(
         ),
         number(
             "Unhealthy nodes",
-            "Nodes that the node controller counts as not ready; beyond a share of them it stops evicting.",
+            "Nodes that the node controller sees as not ready; if too many are, it stops evicting pods.",
             "short",
             Query('sum(node_collector_unhealthy_nodes_in_zone{cluster=~"$cluster", job="kube-controller-manager"})'),
             steps=ANY_IS_BAD,
@@ -230,7 +230,7 @@ SCHEDULER = Dashboard(
     folder="kubernetes",
     name="scheduler",
     title="Scheduler",
-    description="Do pods get a node, and how long do they wait for it?",
+    description="Are pods scheduled, and how long do they wait for a node?",
     variables=(instances("kube-scheduler"),),
     content=(
         Row("Now"),
@@ -238,7 +238,7 @@ SCHEDULER = Dashboard(
         shared_panels.down("kube-scheduler", what="the scheduler"),
         number(
             "Scheduled",
-            "Pods per second that got a node.",
+            "Pods scheduled per second.",
             "ops",
             Query(
                 "sum(rate(scheduler_schedule_attempts_total"
@@ -247,7 +247,7 @@ SCHEDULER = Dashboard(
         ),
         number(
             "Unschedulable",
-            "Pods that no node can take now.",
+            "Pending pods that fit on no node.",
             "short",
             Query(
                 "sum(scheduler_pending_pods"
@@ -256,15 +256,15 @@ SCHEDULER = Dashboard(
             steps=ANY_IS_BAD,
         ),
         number(
-            "Waiting",
-            "Pods in all queues of the scheduler.",
+            "Depth",
+            "Pending pods in all queues of the scheduler.",
             "short",
             Query('sum(scheduler_pending_pods{cluster=~"$cluster", job="kube-scheduler", instance=~"$instance"})'),
             steps=Steps("green", ((10, "orange"), (50, "red"))),
         ),
         number(
             "Preempted",
-            "Pods in the last hour that had to go for ones of a higher priority.",
+            "Pods evicted in the last hour for pods of a higher priority.",
             "short",
             Query(
                 "sum(increase(scheduler_preemption_victims_sum"
@@ -275,7 +275,7 @@ SCHEDULER = Dashboard(
         Row("Scheduling"),
         lines(
             "Attempts by result",
-            "Tries per second to find a node: scheduled, unschedulable (no node fits) or error.",
+            "Scheduling attempts per second, by result.",
             "ops",
             Query(
                 "sum by (result) (rate(scheduler_schedule_attempts_total"
@@ -285,7 +285,7 @@ SCHEDULER = Dashboard(
         ),
         lines(
             "Pods by queue",
-            "Active: next in turn; backoff: after a failed try; unschedulable: until the cluster changes; gated: held back.",
+            "Pending pods: active (ready to schedule), backoff (after a failure), unschedulable (waiting for a change of the cluster), gated.",
             "short",
             Query(
                 "sum by (queue) (scheduler_pending_pods"
@@ -295,8 +295,8 @@ SCHEDULER = Dashboard(
             stack=True,
         ),
         lines(
-            "Time of an attempt",
-            "Seconds within which the scheduler decides about a pod: the median, and 90 and 99 of 100.",
+            "Attempt duration",
+            "Duration of scheduling attempts in seconds: median, 90th and 99th percentile.",
             "s",
             Query(
                 "cluster_quantile:scheduler_scheduling_attempt_duration_seconds:histogram_quantile"
@@ -306,8 +306,8 @@ SCHEDULER = Dashboard(
             steps=latency(0.5, 1),
         ),
         lines(
-            "Time until a pod has a node",
-            "Seconds from a pod's arrival to its node, failed tries included: the median, and 90 and 99 of 100.",
+            "Time to schedule",
+            "Seconds from the first attempt to a scheduled pod, retries included: median, 90th and 99th percentile.",
             "s",
             Query(
                 "cluster_quantile:scheduler_pod_scheduling_sli_duration_seconds:histogram_quantile"
@@ -337,20 +337,20 @@ ETCD = Dashboard(
     folder="kubernetes",
     name="etcd",
     title="etcd",
-    description="Has the store of the cluster a leader, a fast disk, and room?",
+    description="Does etcd have a leader, a fast disk, and enough space?",
     content=(
         Row("Now"),
         shared_panels.up("etcd", what="etcd", title="Members"),
         number(
             "Members with a leader",
-            "Members that know a leader; without one nothing can be written.",
+            "Members that have a leader; without a leader, nothing can be written.",
             "short",
             Query('sum(etcd_server_has_leader{cluster=~"$cluster", job="etcd"})'),
             steps=NONE_IS_BAD,
         ),
         number(
             "Leader changes",
-            "Elections in the last hour; slow disks or networks cause them.",
+            "Leader elections in the last hour; slow disks or networks cause them.",
             "short",
             Query('max(increase(etcd_server_leader_changes_seen_total{cluster=~"$cluster", job="etcd"}[1h]))'),
             steps=Steps("green", ((1, "orange"), (3, "red"))),
@@ -364,7 +364,7 @@ ETCD = Dashboard(
         ),
         number(
             "Quota used",
-            "Size of the database as a share of its quota; at 100 % etcd takes no more writes.",
+            "Database size as a share of the quota; at 100 % etcd rejects writes.",
             "percentunit",
             Query(
                 'max(etcd_mvcc_db_total_size_in_bytes{cluster=~"$cluster", job="etcd"}'
@@ -374,7 +374,7 @@ ETCD = Dashboard(
         ),
         number(
             "Failed proposals",
-            "Writes in the last hour that found no majority.",
+            "Failed Raft proposals in the last hour.",
             "short",
             Query('sum(increase(etcd_server_proposals_failed_total{cluster=~"$cluster", job="etcd"}[1h]))'),
             steps=Steps("green", ((1, "orange"), (5, "red"))),
@@ -383,7 +383,7 @@ ETCD = Dashboard(
         Row("Requests", width=8),
         lines(
             "Requests",
-            "gRPC requests per second, by member; watches are counted when they begin.",
+            "gRPC requests per second, by member; watches count when they start.",
             "reqps",
             Query(
                 'sum by (instance) (rate(grpc_server_started_total{cluster=~"$cluster", job="etcd"}[$__rate_interval]))',
@@ -392,7 +392,7 @@ ETCD = Dashboard(
         ),
         lines(
             "Failed requests",
-            "Share of requests that ended with an error of the server.",
+            "Share of requests that failed with a server error.",
             "percentunit",
             Query(
                 "(sum(rate(grpc_server_handled_total"
@@ -404,7 +404,7 @@ ETCD = Dashboard(
         ),
         lines(
             "Open watches",
-            "Streams of the API servers that wait for changes, by member.",
+            "Open watch streams of the API servers, by member.",
             "short",
             Query(
                 'sum by (instance) (etcd_debugging_mvcc_watcher_total{cluster=~"$cluster", job="etcd"})', "{{instance}}"
@@ -413,7 +413,7 @@ ETCD = Dashboard(
         Row("Disk", width=8),
         shared_panels.percentile(
             "Write-ahead log",
-            "Seconds within which 99 of 100 writes to the log are on disk; above 10 ms the disk is too slow for etcd.",
+            "Seconds to sync the write-ahead log to disk, 99th percentile; above 10 ms the disk is too slow for etcd.",
             "etcd_disk_wal_fsync_duration_seconds_bucket",
             _ETCD,
             "instance",
@@ -421,7 +421,7 @@ ETCD = Dashboard(
         ),
         shared_panels.percentile(
             "Commit",
-            "Seconds within which 99 of 100 commits of the database are on disk.",
+            "Seconds to commit to the database on disk, 99th percentile.",
             "etcd_disk_backend_commit_duration_seconds_bucket",
             _ETCD,
             "instance",
@@ -429,15 +429,15 @@ ETCD = Dashboard(
         ),
         lines(
             "Database",
-            "The file, what of it is in use, and the quota; what is not in use is given back by defragmentation.",
+            "Size of the file, its part in use, and the quota; defragmentation frees the unused part.",
             "bytes",
             Query('etcd_mvcc_db_total_size_in_bytes{cluster=~"$cluster", job="etcd"}', "file {{instance}}"),
             Query('etcd_mvcc_db_total_size_in_use_in_bytes{cluster=~"$cluster", job="etcd"}', "in use {{instance}}"),
         ),
-        Row("Agreement", width=8),
+        Row("Raft", width=8),
         lines(
             "Proposals",
-            "Writes per second that were agreed on and carried out, and those that wait.",
+            "Applied Raft proposals per second, and pending proposals.",
             "short",
             Query(
                 'sum by (instance) (rate(etcd_server_proposals_applied_total{cluster=~"$cluster", job="etcd"}[$__rate_interval]))',
@@ -445,19 +445,19 @@ ETCD = Dashboard(
             ),
             Query(
                 'sum by (instance) (etcd_server_proposals_pending{cluster=~"$cluster", job="etcd"})',
-                "waiting {{instance}}",
+                "pending {{instance}}",
             ),
         ),
         lines(
             "Traffic with clients",
-            "Bytes per second from and to the API servers.",
+            "Bytes per second received from and sent to the API servers.",
             "Bps",
             Query(_rate("etcd_network_client_grpc_received_bytes_total"), "in {{instance}}"),
             Query(_rate("etcd_network_client_grpc_sent_bytes_total"), "out {{instance}}"),
         ),
         shared_panels.percentile(
             "Round trip between members",
-            "Seconds that 99 of 100 messages between two members take; nothing with a single member.",
+            "Round-trip time between members in seconds; empty with a single member.",
             "etcd_network_peer_round_trip_time_seconds_bucket",
             _ETCD,
             "instance",

@@ -1,6 +1,6 @@
-"""Draws dashboards from a cluster's data, for docs/: the same panels, queries, units and colours, but not Grafana.
+"""Draws dashboards with matplotlib from the data of a cluster, for docs/: same panels, queries, units and colors.
 
-matplotlib is a tool of development; nothing else of the package needs it.
+matplotlib is needed for development only; no other module imports it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 mpl.use("Agg")
 
 PICTURES = ("maas-restaurant-scaling", "maas-capacity", "maas-node-loss", "maas-overview")
-"""The uids of the dashboards that docs/ shows."""
+"""The uids of the dashboards shown in docs/."""
 
 _COLUMN, _ROW = 0.52, 0.36
 """Inches of a column and a row of the grid."""
@@ -47,11 +47,11 @@ Box = tuple[float, float, float, float]
 
 _DPI = 80
 _COLOURS = 48
-"""Colours of the file: enough for lines and their edges, few enough for a small file."""
+"""Size of the palette: enough for lines and their edges, and small for a small file."""
 
 _POINTS = 240
 _LEGEND = 6
-"""Names that a legend has room for."""
+"""Maximum number of entries of a legend."""
 
 _LEGEND_LETTERS = 18
 
@@ -83,7 +83,7 @@ class Series:
         name: Its name in the legend.
         labels: Its labels.
         times: Minutes; 0 is now.
-        values: Its values at those.
+        values: Its values at these times.
     """
 
     name: str
@@ -97,17 +97,17 @@ def draw(name: str, *, directory: Path, minutes: float) -> None:
 
     Args:
         name: The cluster's name.
-        directory: Where the pictures go; each has its dashboard's name.
-        minutes: How far back they look.
+        directory: The directory for the pictures, which are named after the dashboards.
+        minutes: The time range, in minutes.
 
     Raises:
         UsageError: There is no cluster of that name.
-        ClusterError: It has no Prometheus.
+        ClusterError: The cluster has no Prometheus of MaaS.
     """
     prometheus = Prometheus.of(tunnel.connect(name))
     wanted = [dashboard for dashboard in probe.dashboards() if dashboard["uid"] in PICTURES]
     if not directory.is_dir():
-        raise UsageError(f"{directory} is no directory")
+        raise UsageError(f"{directory} is not a directory")
     for dashboard in wanted:
         with console.phase(dashboard["title"]) as step:
             picture = _picture(prometheus, dashboard, span=minutes * 60)
@@ -163,12 +163,12 @@ def _picture(prometheus: Prometheus, dashboard: Mapping[str, Any], *, span: floa
 
 
 def _short(text: str, most: int) -> str:
-    """A text cut to so many letters."""
+    """Return a text shortened to a number of characters."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _inside(box: Box, kind: str, width: float, height: float) -> Box:
-    """The part of a panel that is left for its content: without title, axis and legend, which are given in inches."""
+    """Return the area of a panel's content, without title, axis and legend; width and height are in inches."""
     left, right, below, above = {
         "timeseries": (0.75, 0.15, 0.75, 0.5),
         "state-timeline": (1.0, 0.15, 0.5, 0.5),
@@ -185,7 +185,7 @@ def _inside(box: Box, kind: str, width: float, height: float) -> Box:
 def _data(
     prometheus: Prometheus, panel: Mapping[str, Any], values: Mapping[str, str], *, now: float, span: float
 ) -> list[list[Series]]:
-    """What the queries of a panel give, a list for each."""
+    """Return the series of each query of a panel."""
     found: list[list[Series]] = []
     for target in panel["targets"]:
         expr = probe.interpolate(target["expr"], values)
@@ -209,7 +209,7 @@ def _series(entry: Mapping[str, Any], legend: str, *, now: float) -> Series:
 
 
 class _BinaryLocator(Locator):
-    """Marks at round numbers of Ki, Mi or Gi bytes."""
+    """Places axis ticks at round numbers of KiB, MiB or GiB."""
 
     def __call__(self) -> list[float]:
         _, top = self.axis.get_view_interval() if self.axis else (0, 1)
@@ -218,17 +218,17 @@ class _BinaryLocator(Locator):
 
 
 def _number(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]], _span: float) -> None:
-    """One number, in the colour of its step."""
+    """Draw one number in the color of its threshold."""
     axes.set_axis_off()
     values = [series.values[-1] for one in found for series in one]
     defaults = panel["fieldConfig"]["defaults"]
     text = "no data" if not values else _text(values[0], defaults["unit"], defaults.get("decimals"))
-    colour = _colour(values[0], defaults["thresholds"]["steps"]) if values else "#9a9a9a"
-    axes.text(0.5, 0.5, text, size=19 if values else 11, ha="center", va="center", color=colour, weight="bold")
+    color = _color(values[0], defaults["thresholds"]["steps"]) if values else "#9a9a9a"
+    axes.text(0.5, 0.5, text, size=19 if values else 11, ha="center", va="center", color=color, weight="bold")
 
 
 def _lines(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]], span: float) -> None:
-    """Lines or stacked areas, with a legend below."""
+    """Draw lines or stacked areas, with a legend below."""
     defaults = panel["fieldConfig"]["defaults"]
     custom = defaults.get("custom", {})
     every = sorted({moment for one in found for series in one for moment in series.times})
@@ -238,18 +238,18 @@ def _lines(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]], span
     stairs = custom.get("lineInterpolation") == "stepAfter"
     base = [0.0] * len(every)
     for number, (series, row) in enumerate(zip(lines, rows, strict=True)):
-        colour, label = (
+        color, label = (
             _PALETTE[number % len(_PALETTE)],
             _short(series.name or "value", _LEGEND_LETTERS) if number < _LEGEND else "_nolegend_",
         )
         if stacked:
             top = [low + (0 if math.isnan(value) else value) for low, value in zip(base, row, strict=True)]
             axes.fill_between(
-                every, base, top, step="post" if stairs else None, color=colour, alpha=0.65, lw=0, label=label
+                every, base, top, step="post" if stairs else None, color=color, alpha=0.65, lw=0, label=label
             )
             base = top
         else:
-            axes.plot(every, row, color=colour, lw=1.2, drawstyle="steps-post" if stairs else "default", label=label)
+            axes.plot(every, row, color=color, lw=1.2, drawstyle="steps-post" if stairs else "default", label=label)
     for limit in defaults.get("thresholds", {}).get("steps", [])[1:]:
         highest = axes.get_ylim()[1]
         if lines and limit["value"] <= highest * 1.5:
@@ -273,25 +273,25 @@ def _lines(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]], span
 
 
 def _states(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]], span: float) -> None:
-    """A bar for each thing, its colour the state."""
+    """Draw a bar for each series, colored by state."""
     words = panel["fieldConfig"]["defaults"]["mappings"][0]["options"]
     lines = [series for one in found for series in one]
     for row, series in enumerate(lines):
         width = series.times[1] - series.times[0] if len(series.times) > 1 else 1
         for moment, value in zip(series.times, series.values, strict=True):
-            colour = _NAMED[words.get(f"{value:g}", {"color": "orange"})["color"]]
-            axes.fill_between([moment, moment + width], row - 0.38, row + 0.38, color=colour, lw=0)
+            color = _NAMED[words.get(f"{value:g}", {"color": "orange"})["color"]]
+            axes.fill_between([moment, moment + width], row - 0.38, row + 0.38, color=color, lw=0)
     axes.set_yticks(range(len(lines)), [series.name for series in lines])
     _clock(axes, span)
 
 
 def _table(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]], _span: float) -> None:
-    """A row for each thing; as many as there is room for."""
+    """Draw the rows of a table that fit."""
     axes.set_axis_off()
     merged: dict[tuple[str, ...], dict[str, Series]] = {}
-    organised = panel["transformations"][-1]["options"]["renameByName"]
-    labels = [name for name in organised if not name.startswith("Value")]
-    columns = [name for name in organised if name.startswith("Value")]
+    organized = panel["transformations"][-1]["options"]["renameByName"]
+    labels = [name for name in organized if not name.startswith("Value")]
+    columns = [name for name in organized if name.startswith("Value")]
     for column, one in zip(columns, found, strict=True):
         for series in one:
             merged.setdefault(tuple(series.labels.get(label, "") for label in labels), {})[column] = series
@@ -307,7 +307,7 @@ def _table(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]], _spa
         axes.text(
             edges[place],
             1 - height / 2,
-            _short(organised[name], 18),
+            _short(organized[name], 18),
             size=8,
             weight="bold",
             va="center",
@@ -320,15 +320,15 @@ def _table(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]], _spa
         for place, column in enumerate(columns, start=len(labels)):
             if column in cells:
                 value = cells[column].values[-1]
-                steps = settings[organised[column]].get("thresholds", {"steps": []})["steps"]
-                colour = _colour(value, steps) if steps else "#333333"
+                steps = settings[organized[column]].get("thresholds", {"steps": []})["steps"]
+                color = _color(value, steps) if steps else "#333333"
                 axes.text(
                     edges[place],
                     y,
-                    _text(value, settings[organised[column]]["unit"], None),
+                    _text(value, settings[organized[column]]["unit"], None),
                     size=8,
                     va="center",
-                    color=colour,
+                    color=color,
                     transform=axes.transAxes,
                 )
 
@@ -348,18 +348,18 @@ def _clock(axes: Axes, span: float) -> None:
 
 
 def _aligned(series: Series, every: Sequence[float]) -> list[float]:
-    """The values at all times of a panel; not a number where there is none."""
+    """Return the values at all times of a panel; NaN where a series has none."""
     known = dict(zip(series.times, series.values, strict=True))
     return [known.get(moment, math.nan) for moment in every]
 
 
-def _colour(value: float, steps: Sequence[Mapping[str, Any]]) -> str:
+def _color(value: float, steps: Sequence[Mapping[str, Any]]) -> str:
     passed = [step["color"] for step in steps if step["value"] is None or value >= step["value"]]
     return _NAMED[passed[-1]]
 
 
 def _text(value: float, unit: str, decimals: int | None) -> str:
-    """A value as a reader sees it, in its unit."""
+    """Return a value formatted in its unit."""
     if math.isnan(value) or math.isinf(value):
         return "-"
     if unit == "percentunit":

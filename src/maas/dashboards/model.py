@@ -1,4 +1,4 @@
-"""A whole dashboard: its variables, its place among the others, and the JSON that Grafana reads."""
+"""Dashboards: variables, layout, and the JSON that Grafana reads."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ FOLDERS = {
     "platform": "Platform",
     "restaurant": "Restaurant",
 }
-"""The directories of the files, and the folders that they are in Grafana. Each is one ConfigMap."""
+"""By directory of the files, the title of the folder in Grafana. Each is one ConfigMap."""
 
 PREFIX = "maas-"
-"""What every uid begins with, so that none is another project's."""
+"""The prefix of every uid, which keeps them apart from those of other projects."""
 
 _DEFAULTS: dict[str, Any] = {
     "allowCustomValue": True,
@@ -40,18 +40,18 @@ _DEFAULTS: dict[str, Any] = {
     "skipUrlSync": False,
     "transparent": False,
 }
-"""What the SDK writes and Grafana assumes anyway. Every byte goes into the release's Secret."""
+"""Fields with Grafana's default value, left out because every byte counts for the size limit of Helm's release Secret."""
 
 
 @dataclass(frozen=True)
 class Variable:
-    """A choice that the reader has.
+    """A variable of a dashboard.
 
     Attributes:
         name: Its name in queries.
         label: Its name on the page.
-        query: What gives the choices, such as `label_values(metric, label)`.
-        several: Whether more than one may be chosen, and all of them are at first; queries then match with `=~`.
+        query: The query for its values, such as `label_values(metric, label)`.
+        several: Whether users can select several values; the default is all. Queries then match with `=~`.
     """
 
     name: str
@@ -84,12 +84,12 @@ class Dashboard:
 
     Attributes:
         folder: A key of `FOLDERS`.
-        name: The name of its file, and of its uid behind the prefix.
+        name: The name of its file, and the part of its uid after the prefix.
         title: Its title.
-        description: What it answers.
-        content: Headings and panels, in reading order.
-        variables: The reader's choices besides data source and cluster.
-        since: How far back it looks at first.
+        description: The question that it answers.
+        content: Rows and panels, in reading order.
+        variables: The variables in addition to data source and cluster.
+        since: The start of the default time range.
     """
 
     folder: str
@@ -102,16 +102,16 @@ class Dashboard:
 
     @property
     def path(self) -> str:
-        """Where the file lies below files/dashboards."""
+        """The path of its file below files/dashboards."""
         return f"{self.folder}/{self.name}.json"
 
     @property
     def uid(self) -> str:
-        """Its uid; links of people and of other dashboards rely on it."""
+        """Its uid; users' bookmarks and links of other dashboards depend on it."""
         return PREFIX + self.name
 
     def text(self) -> str:
-        """The JSON that Grafana reads."""
+        """Return the JSON that Grafana reads."""
         built = self._built()
         document = json.loads(json.dumps(built, cls=JSONEncoder))
         return json.dumps(_lean(document), separators=(",", ":"), ensure_ascii=False) + "\n"
@@ -156,14 +156,14 @@ def _variable(variable: Variable) -> dashboards.QueryVariable:
         .sort(models.VariableSort.NATURAL_ASC)
     )
     if variable.several:
-        # `.*` also matches what has no such label: a single cluster has no label `cluster`.
+        # `.*` also matches series without the label: a single cluster has no label `cluster`.
         built.multi(multi=True).include_all(include_all=True).all_value(".*")
         built.current(models.VariableOption(text="All", value="$__all"))
     return built
 
 
 def _placed(content: Sequence[Row | Panel]) -> list[models.Panel | models.RowPanel]:
-    """Headings and panels with their places in the grid: from left to right, then below the highest."""
+    """Place rows and panels in the grid: from left to right, then below the tallest panel."""
     placed: list[models.Panel | models.RowPanel] = []
     x = y = below = 0
     default = Row("").width

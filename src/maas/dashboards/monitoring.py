@@ -25,39 +25,44 @@ PROMETHEUS = Dashboard(
     folder="platform",
     name="prometheus",
     title="Prometheus / Overview",
-    description="Is everything scraped, stored and evaluated in time, and what does it cost?",
+    description="Does Prometheus scrape, store and evaluate in time, and which resources does it use?",
     variables=(_INSTANCE,),
     content=(
         Row("Now"),
-        number("Targets up", "Targets that answer.", "short", Query('sum(up{cluster=~"$cluster"})')),
+        number(
+            "Targets up",
+            "Targets that Prometheus scrapes successfully.",
+            "short",
+            Query('sum(up{cluster=~"$cluster"})'),
+        ),
         number(
             "Targets down",
-            "Targets that are known and do not answer.",
+            "Targets that Prometheus cannot scrape.",
             "short",
             Query('count(up{cluster=~"$cluster"} == 0) or vector(0)'),
             steps=ANY_IS_BAD,
         ),
         number(
             "Series",
-            "Series with a sample in the last two hours.",
+            "Active series in the head block.",
             "short",
             Query(f"sum(prometheus_tsdb_head_series{{{_PROMETHEUS}}})"),
         ),
         number(
             "Samples",
-            "Samples per second that are stored.",
+            "Samples appended per second.",
             "short",
             Query(_rate("prometheus_tsdb_head_samples_appended_total")),
         ),
         number(
             "Blocks on disk",
-            "Bytes of finished blocks.",
+            "Size of the persistent blocks.",
             "bytes",
             Query(f"sum(prometheus_tsdb_storage_blocks_bytes{{{_PROMETHEUS}}})"),
         ),
         number(
             "Failed evaluations",
-            "Rules per second that could not be evaluated.",
+            "Failed rule evaluations per second.",
             "ops",
             Query(_rate("prometheus_rule_evaluation_failures_total")),
             steps=Steps("green", ((0.001, "red"),)),
@@ -65,7 +70,7 @@ PROMETHEUS = Dashboard(
         Row("Scraping", width=8),
         lines(
             "Targets",
-            "Targets that service discovery found, by job.",
+            "Discovered targets, by scrape job.",
             "short",
             Query(f"max by (scrape_job) (prometheus_target_scrape_pool_targets{{{_PROMETHEUS}}})", "{{scrape_job}}"),
             stack=True,
@@ -73,31 +78,31 @@ PROMETHEUS = Dashboard(
         ),
         lines(
             "Slowest scrapes",
-            "Seconds that the slowest target of each job takes to answer.",
+            "Scrape duration of the slowest target in seconds, by job.",
             "s",
             Query('max by (job) (scrape_duration_seconds{cluster=~"$cluster"})', "{{job}}"),
             steps=latency(5, 10),
         ),
         lines(
             "Samples by job",
-            "Samples in one scrape of all targets of a job, after relabelling.",
+            "Samples per scrape after metric relabeling, by job.",
             "short",
             Query('sum by (job) (scrape_samples_post_metric_relabeling{cluster=~"$cluster"})', "{{job}}"),
             stack=True,
         ),
         lines(
-            "Refused scrapes",
-            "Scrapes per second that were dropped: too large, too many labels, doubled or out of order.",
+            "Rejected scrapes",
+            "Scrapes and samples rejected per second, by reason.",
             "ops",
             Query(_rate("prometheus_target_scrapes_exceeded_sample_limit_total"), "too many samples"),
             Query(_rate("prometheus_target_scrapes_exceeded_body_size_limit_total"), "too large"),
-            Query(_rate("prometheus_target_scrapes_sample_duplicate_timestamp_total"), "doubled"),
+            Query(_rate("prometheus_target_scrapes_sample_duplicate_timestamp_total"), "duplicate timestamp"),
             Query(_rate("prometheus_target_scrapes_sample_out_of_order_total"), "out of order"),
             steps=ANY_IS_BAD,
         ),
         lines(
-            "Time between scrapes, 99th percentile",
-            "Seconds between two scrapes of a target; it should be the interval.",
+            "Scrape interval, 99th percentile",
+            "Actual seconds between two scrapes of a target, by configured interval.",
             "s",
             Query(
                 f'max by (interval) (prometheus_target_interval_length_seconds{{{_PROMETHEUS}, quantile="0.99"}})',
@@ -106,7 +111,7 @@ PROMETHEUS = Dashboard(
         ),
         lines(
             "Service discovery",
-            "Seconds that reading the cluster's targets takes, for each job.",
+            "Duration of a target sync in seconds, by scrape job.",
             "s",
             Query(
                 f"{_rate('prometheus_target_sync_length_seconds_sum', 'scrape_job')} / sum by (scrape_job) (rate(prometheus_target_sync_length_seconds_count{{{_PROMETHEUS}}}[$__rate_interval]) > 0)",
@@ -115,12 +120,12 @@ PROMETHEUS = Dashboard(
         ),
         table(
             "Jobs",
-            "Every job: its targets, what does not answer, and what it brings.",
+            "All jobs: their targets, availability, samples and scrape duration.",
             {"job": "Job"},
             Column("Targets", 'count by (job) (up{cluster=~"$cluster"})'),
             Column("Up", 'sum by (job) (up{cluster=~"$cluster"})'),
             Column(
-                "Answering",
+                "Availability",
                 'avg by (job) (up{cluster=~"$cluster"})',
                 "percentunit",
                 Steps("red", ((0.5, "orange"), (1, "green"))),
@@ -133,21 +138,21 @@ PROMETHEUS = Dashboard(
         Row("Storage", width=8),
         lines(
             "Series",
-            "Series in memory, and chunks of them.",
+            "Series and chunks in memory.",
             "short",
             Query(f"sum by (instance) (prometheus_tsdb_head_series{{{_PROMETHEUS}}})", "series {{instance}}"),
             Query(f"sum by (instance) (prometheus_tsdb_head_chunks{{{_PROMETHEUS}}})", "chunks {{instance}}"),
         ),
         lines(
-            "New and gone series",
-            "Series per second that begin and end; pods that restart all the time cost here.",
+            "Series churn",
+            "Series created and removed per second; restarting pods increase it.",
             "ops",
-            Query(_rate("prometheus_tsdb_head_series_created_total"), "new"),
-            Query(_rate("prometheus_tsdb_head_series_removed_total"), "gone"),
+            Query(_rate("prometheus_tsdb_head_series_created_total"), "created"),
+            Query(_rate("prometheus_tsdb_head_series_removed_total"), "removed"),
         ),
         lines(
             "Bytes on disk",
-            "Finished blocks and the write-ahead log.",
+            "Size of the persistent blocks and the write-ahead log.",
             "bytes",
             Query(f"sum by (instance) (prometheus_tsdb_storage_blocks_bytes{{{_PROMETHEUS}}})", "blocks {{instance}}"),
             Query(f"sum by (instance) (prometheus_tsdb_wal_storage_size_bytes{{{_PROMETHEUS}}})", "log {{instance}}"),
@@ -155,15 +160,15 @@ PROMETHEUS = Dashboard(
         Row("Queries and rules", width=8),
         lines(
             "Queries",
-            "Queries and evaluations of rules per second.",
+            "Evaluated queries per second, rules included.",
             "ops",
             Query(
                 _rate("prometheus_engine_query_duration_seconds_count", "slice", ', slice="inner_eval"'), "evaluated"
             ),
         ),
         lines(
-            "Time of a query, 90th percentile",
-            "Seconds that 90 of 100 queries spend in each part of their work.",
+            "Query duration, 90th percentile",
+            "Query duration in seconds, by phase.",
             "s",
             Query(
                 f'max by (slice) (prometheus_engine_query_duration_seconds{{{_PROMETHEUS}, quantile="0.9"}})',
@@ -172,8 +177,8 @@ PROMETHEUS = Dashboard(
             steps=latency(1, 5),
         ),
         lines(
-            "Time of rule groups",
-            "Seconds that the ten most expensive groups of rules take in a round.",
+            "Rule group duration",
+            "Evaluation time in seconds of the ten slowest rule groups.",
             "s",
             Query(
                 f"topk(10, max by (rule_group) (prometheus_rule_group_last_duration_seconds{{{_PROMETHEUS}}}))",
@@ -182,21 +187,21 @@ PROMETHEUS = Dashboard(
         ),
         lines(
             "Alerts sent",
-            "Alerts per second handed to Alertmanager, and those that were lost on the way.",
+            "Alerts sent to Alertmanager and dropped, per second.",
             "ops",
             Query(_rate("prometheus_notifications_sent_total"), "sent"),
-            Query(_rate("prometheus_notifications_dropped_total"), "lost"),
+            Query(_rate("prometheus_notifications_dropped_total"), "dropped"),
         ),
         lines(
-            "Missed rounds",
-            "Rounds of rules per second that were left out because the one before was not done.",
+            "Missed evaluations",
+            "Rule group evaluations per second that were skipped because the previous one was still running.",
             "ops",
             Query(_rate("prometheus_rule_group_iterations_missed_total"), "missed"),
             steps=ANY_IS_BAD,
         ),
         lines(
             "Configuration",
-            "1 while the last change of the configuration was accepted.",
+            "1 if the last reload of the configuration succeeded.",
             "bool",
             Query(f"min by (instance) (prometheus_config_last_reload_successful{{{_PROMETHEUS}}})", "{{instance}}"),
             stairs=True,
@@ -219,7 +224,7 @@ REMOTE_WRITE = Dashboard(
     folder="platform",
     name="prometheus-remote-write",
     title="Prometheus / Remote write",
-    description="Does the storage outside get everything, in time? Empty while no remote write is configured.",
+    description="Does the remote storage receive all samples in time? Empty if no remote write is configured.",
     variables=(
         _INSTANCE,
         Variable(
@@ -230,10 +235,10 @@ REMOTE_WRITE = Dashboard(
         ),
     ),
     content=(
-        Row("Delay"),
+        Row("Lag"),
         lines(
-            "Behind",
-            "Seconds between the newest sample here and the newest that was sent.",
+            "Lag",
+            "Seconds between the newest local sample and the newest sample sent.",
             "s",
             Query(
                 f"max by (instance) (prometheus_remote_storage_highest_timestamp_in_seconds{{{_PROMETHEUS}}})"
@@ -243,8 +248,8 @@ REMOTE_WRITE = Dashboard(
             steps=latency(60, 120),
         ),
         lines(
-            "Growing behind",
-            "Seconds by which the delay grows every second; above zero it never catches up.",
+            "Lag growth",
+            "Seconds by which the lag grows per second; while it is above zero, the queue cannot catch up.",
             "s",
             Query(
                 f"clamp_min(rate(prometheus_remote_storage_highest_timestamp_in_seconds{{{_PROMETHEUS}}}[$__rate_interval]) - ignoring (remote_name, url) group_right (instance) rate(prometheus_remote_storage_queue_highest_sent_timestamp_seconds{{{_QUEUE}}}[$__rate_interval]), 0)",
@@ -254,39 +259,39 @@ REMOTE_WRITE = Dashboard(
         Row("Samples", width=8),
         lines(
             "Sent",
-            "Samples per second that were sent.",
+            "Samples sent per second.",
             "short",
             Query(_remote("samples_total"), _REMOTE),
         ),
         lines(
-            "Failed and lost",
-            "Samples per second that were refused for good, and those dropped before sending.",
+            "Failed and dropped",
+            "Samples per second that failed permanently or were dropped before sending.",
             "short",
             Query(_remote("samples_failed_total"), f"failed {_REMOTE}"),
             Query(_remote("samples_dropped_total"), f"dropped {_REMOTE}"),
             steps=ANY_IS_BAD,
         ),
         lines(
-            "Sent again",
-            "Samples per second that were sent again after an error that may pass.",
+            "Retried",
+            "Samples retried per second after a recoverable error.",
             "short",
             Query(_remote("samples_retried_total"), _REMOTE),
         ),
         lines(
-            "Waiting",
-            "Samples that wait in memory.",
+            "Depth",
+            "Samples pending in memory.",
             "short",
             Query(f"sum by (remote_name, url) (prometheus_remote_storage_samples_pending{{{_QUEUE}}})", _REMOTE),
         ),
         lines(
             "Bytes",
-            "Bytes per second on the wire.",
+            "Bytes sent per second.",
             "Bps",
             Query(_remote("bytes_total"), _REMOTE),
         ),
         lines(
-            "Time of a request, 99th percentile",
-            "Seconds within which 99 of 100 batches are taken.",
+            "Request duration, 99th percentile",
+            "Duration of sending a batch in seconds.",
             "s",
             Query(
                 quantile(
@@ -299,18 +304,21 @@ REMOTE_WRITE = Dashboard(
         Row("Shards"),
         lines(
             "Shards",
-            "Connections that send now, how many would be needed, and the most there may be.",
+            "Current, desired and maximum shards.",
             "short",
-            Query(f"sum by (remote_name, url) (prometheus_remote_storage_shards{{{_QUEUE}}})", f"now {_REMOTE}"),
+            Query(f"sum by (remote_name, url) (prometheus_remote_storage_shards{{{_QUEUE}}})", f"current {_REMOTE}"),
             Query(
-                f"sum by (remote_name, url) (prometheus_remote_storage_shards_desired{{{_QUEUE}}})", f"needed {_REMOTE}"
+                f"sum by (remote_name, url) (prometheus_remote_storage_shards_desired{{{_QUEUE}}})",
+                f"desired {_REMOTE}",
             ),
-            Query(f"sum by (remote_name, url) (prometheus_remote_storage_shards_max{{{_QUEUE}}})", f"most {_REMOTE}"),
+            Query(
+                f"sum by (remote_name, url) (prometheus_remote_storage_shards_max{{{_QUEUE}}})", f"maximum {_REMOTE}"
+            ),
             stairs=True,
         ),
         lines(
-            "Room of a shard",
-            "Samples that one connection holds back at most.",
+            "Shard capacity",
+            "Maximum number of samples queued in a shard.",
             "short",
             Query(f"max by (remote_name, url) (prometheus_remote_storage_shard_capacity{{{_QUEUE}}})", _REMOTE),
             stairs=True,
@@ -325,7 +333,7 @@ ALERTMANAGER = Dashboard(
     folder="platform",
     name="alertmanager",
     title="Alertmanager / Overview",
-    description="Do alerts arrive, and do notifications leave?",
+    description="Does Alertmanager receive alerts and send notifications?",
     variables=(
         Variable(
             "integration",
@@ -340,25 +348,25 @@ ALERTMANAGER = Dashboard(
         shared_panels.down("alertmanager", what="Alertmanager"),
         number(
             "Alerts",
-            "Alerts that Alertmanager holds as active.",
+            "Active alerts in Alertmanager.",
             "short",
             Query(f'max(sum by (instance) (alertmanager_alerts{{{_ALERTS}, state="active"}}))'),
         ),
         number(
-            "Silenced",
-            "Alerts that are held back by a silence or by another alert.",
+            "Suppressed",
+            "Alerts suppressed by a silence or an inhibition.",
             "short",
             Query(f'max(sum by (instance) (alertmanager_alerts{{{_ALERTS}, state="suppressed"}}))'),
         ),
         number(
             "Silences",
-            "Silences that are in force.",
+            "Active silences.",
             "short",
             Query(f'max(alertmanager_silences{{{_ALERTS}, state="active"}})'),
         ),
         number(
             "Failed notifications",
-            "Notifications in the last hour that no try could deliver.",
+            "Notifications in the last hour that failed after all retries.",
             "short",
             Query(f"sum(increase(alertmanager_notifications_failed_total{{{_RECEIVERS}}}[1h]))"),
             steps=ANY_IS_BAD,
@@ -367,7 +375,7 @@ ALERTMANAGER = Dashboard(
         Row("Alerts"),
         table(
             "Firing",
-            "What fires now, as Prometheus sees it. Watchdog always does: it shows that alerting works.",
+            "Firing alerts in Prometheus. Watchdog always fires: it shows that alerting works.",
             {"alertname": "Alert", "severity": "Severity", "namespace": "Namespace"},
             Column(
                 "Alerts", 'count by (alertname, severity, namespace) (ALERTS{cluster=~"$cluster", alertstate="firing"})'
@@ -380,14 +388,14 @@ ALERTMANAGER = Dashboard(
         ),
         lines(
             "Alerts by state",
-            "Alerts that Alertmanager holds.",
+            "Alerts in Alertmanager, by state.",
             "short",
             Query(f"max by (state) (sum by (instance, state) (alertmanager_alerts{{{_ALERTS}}}))", "{{state}}"),
             stairs=True,
         ),
         lines(
-            "Arriving",
-            "Alerts per second that Prometheus sends; every alert that fires is sent again and again.",
+            "Received",
+            "Alerts received per second; Prometheus sends firing alerts repeatedly.",
             "ops",
             Query(
                 rate("alertmanager_alerts_received_total", _ALERTS, "status"),
@@ -398,7 +406,7 @@ ALERTMANAGER = Dashboard(
         Row("Notifications", width=8),
         shared_panels.rates(
             "Sent",
-            "Notifications per second, by kind of receiver.",
+            "Notifications per second, by integration.",
             "alertmanager_notifications_total",
             _RECEIVERS,
             "integration",
@@ -406,7 +414,7 @@ ALERTMANAGER = Dashboard(
         ),
         lines(
             "Failed",
-            "Share of notifications that could not be delivered, by kind of receiver.",
+            "Share of failed notifications, by integration.",
             "percentunit",
             Query(
                 f"{rate('alertmanager_notifications_failed_total', _RECEIVERS, 'integration')}"
@@ -416,8 +424,8 @@ ALERTMANAGER = Dashboard(
             steps=ERRORS,
         ),
         shared_panels.percentile(
-            "Time to deliver",
-            "Seconds that 99 of 100 notifications take.",
+            "Notification duration",
+            "Duration of sending a notification in seconds.",
             "alertmanager_notification_latency_seconds_bucket",
             _RECEIVERS,
             "integration",
@@ -435,20 +443,20 @@ GRAFANA = Dashboard(
     folder="platform",
     name="grafana",
     title="Grafana / Overview",
-    description="Does Grafana answer, and are its data sources well?",
+    description="Is Grafana available, and do its data sources respond?",
     content=(
         Row("Now"),
         shared_panels.up("grafana", what="Grafana"),
         shared_panels.down("grafana", what="Grafana"),
         number(
             "Dashboards",
-            "Dashboards that Grafana holds.",
+            "Dashboards in Grafana.",
             "short",
             Query(f"max(grafana_stat_totals_dashboard{{{_GRAFANA}}})"),
         ),
         number(
-            "People",
-            "People who used it in the last 30 days.",
+            "Users",
+            "Users active in the last 30 days.",
             "short",
             Query(f"max(grafana_stat_active_users{{{_GRAFANA}}})"),
         ),
@@ -460,7 +468,7 @@ GRAFANA = Dashboard(
         ),
         number(
             "Failed requests",
-            "Share of requests answered with a server error.",
+            "Share of requests that failed with a server error.",
             "percentunit",
             Query(
                 f'(sum({_GRAFANA_RATE}{{cluster=~"$cluster", status_code=~"5.."}}) or vector(0)) / {_GRAFANA_REQUESTS}'
@@ -470,7 +478,7 @@ GRAFANA = Dashboard(
         Row("Requests", width=8),
         lines(
             "Requests by code",
-            "Requests per second, by HTTP code.",
+            "Requests per second, by HTTP status code.",
             "reqps",
             Query(
                 f'sum by (status_code) ({_GRAFANA_RATE}{{cluster=~"$cluster"}})',
@@ -479,8 +487,8 @@ GRAFANA = Dashboard(
             stack=True,
         ),
         lines(
-            "Time to answer, 99th percentile",
-            "Seconds within which 99 of 100 requests are answered: the ten slowest handlers.",
+            "Request duration, 99th percentile",
+            "Request duration in seconds of the ten slowest handlers.",
             "s",
             Query(
                 f"topk(10, {quantile(0.99, 'grafana_http_request_duration_seconds_bucket', _GRAFANA, 'handler')})",
@@ -490,7 +498,7 @@ GRAFANA = Dashboard(
         ),
         shared_panels.rates(
             "Data source requests",
-            "Requests per second that Grafana sends to data sources, by code.",
+            "Requests per second to data sources, by HTTP status code.",
             "grafana_datasource_request_total",
             _GRAFANA,
             "code",

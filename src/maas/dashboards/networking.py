@@ -25,31 +25,31 @@ def _totals(where: str, joined: str = "") -> tuple[Panel, ...]:
     return (
         number(
             "In",
-            "Bytes per second that the pods receive.",
+            "Bytes received per second by the pods.",
             "Bps",
             Query(f"sum({_rate('receive_bytes', where, joined)})"),
         ),
         number(
             "Out",
-            "Bytes per second that the pods send.",
+            "Bytes sent per second by the pods.",
             "Bps",
             Query(f"sum({_rate('transmit_bytes', where, joined)})"),
         ),
         number(
             "Packets in",
-            "Packets per second that the pods receive.",
+            "Packets received per second by the pods.",
             "pps",
             Query(f"sum({_rate('receive_packets', where, joined)})"),
         ),
         number(
             "Packets out",
-            "Packets per second that the pods send.",
+            "Packets sent per second by the pods.",
             "pps",
             Query(f"sum({_rate('transmit_packets', where, joined)})"),
         ),
         number(
             "Dropped",
-            "Packets per second that pods' interfaces dropped, in both directions.",
+            "Packets dropped per second by the pods' interfaces, in both directions.",
             "pps",
             Query(
                 f"sum({_rate('receive_packets_dropped', where, joined)})"
@@ -59,7 +59,7 @@ def _totals(where: str, joined: str = "") -> tuple[Panel, ...]:
         ),
         number(
             "Errors",
-            "Packets per second that were damaged, in both directions.",
+            "Packet errors per second, in both directions.",
             "pps",
             Query(f"sum({_rate('receive_errors', where, joined)}) + sum({_rate('transmit_errors', where, joined)})"),
             steps=ANY_IS_BAD,
@@ -115,7 +115,7 @@ CLUSTER = Dashboard(
     folder="network",
     name="network-cluster",
     title="Networking / Cluster",
-    description="Which namespaces send and receive, and are packets lost?",
+    description="Which namespaces send and receive traffic, and are packets lost?",
     content=(
         Row("Now"),
         *_totals(""),
@@ -129,8 +129,8 @@ CLUSTER = Dashboard(
         *_over_time("namespace", ""),
         Row("TCP"),
         lines(
-            "Segments sent again",
-            "Share of segments that had to be sent again, by node; the tunnels lose packets when it stays high.",
+            "TCP retransmissions",
+            "Share of TCP segments that were retransmitted, by node; if it stays high, the network loses packets.",
             "percentunit",
             Query(
                 'sum by (node) (rate(node_netstat_Tcp_RetransSegs{cluster=~"$cluster", job="node-exporter"}[$__rate_interval]))'
@@ -140,8 +140,8 @@ CLUSTER = Dashboard(
             steps=Steps("green", ((0.01, "orange"), (0.05, "red"))),
         ),
         lines(
-            "Connections sent again",
-            "Share of segments sent again that were the first of a connection: somebody does not answer.",
+            "TCP SYN retransmissions",
+            "Share of retransmissions that are SYN segments: a peer does not respond.",
             "percentunit",
             Query(
                 'sum by (node) (rate(node_netstat_TcpExt_TCPSynRetrans{cluster=~"$cluster", job="node-exporter"}[$__rate_interval]))'
@@ -158,7 +158,7 @@ NAMESPACE_PODS = Dashboard(
     folder="network",
     name="network-namespace-pods",
     title="Networking / Namespace (pods)",
-    description="Which pods of a namespace send and receive?",
+    description="Which pods of a namespace send and receive traffic?",
     variables=(NAMESPACE,),
     content=(
         Row("Now"),
@@ -186,7 +186,7 @@ NAMESPACE_WORKLOADS = Dashboard(
     folder="network",
     name="network-namespace-workloads",
     title="Networking / Namespace (workloads)",
-    description="Which workloads of a namespace send and receive?",
+    description="Which workloads of a namespace send and receive traffic?",
     variables=(NAMESPACE,),
     content=(
         Row("Now"),
@@ -194,7 +194,7 @@ NAMESPACE_WORKLOADS = Dashboard(
         _table(
             "Workloads",
             "Traffic of the pods of each workload.",
-            {"workload": "Workload", "workload_type": "Kind"},
+            {"workload": "Workload", "workload_type": "Type"},
             where=_IN_NAMESPACE,
             links={"Workload": Link(f"{PREFIX}network-workload", {"namespace": "$namespace", "workload": "Workload"})},
             joined=_owned(),
@@ -209,7 +209,7 @@ WORKLOAD = Dashboard(
     folder="network",
     name="network-workload",
     title="Networking / Workload",
-    description="Is the traffic of a workload shared evenly by its pods?",
+    description="Is the traffic of a workload spread evenly over its pods?",
     variables=(
         NAMESPACE,
         Variable(

@@ -24,13 +24,13 @@ NODE = Dashboard(
     folder="nodes",
     name="node",
     title="Node exporter / Nodes",
-    description="What does one host do with its cores, memory, disks and network?",
+    description="How does one host use its CPU, memory, disks and network?",
     variables=(_HOST,),
     content=(
         Row("Now"),
         number(
             "CPU used",
-            "Share of all cores in use.",
+            "Share of all cores that is in use.",
             "percentunit",
             Query(f'1 - avg(rate(node_cpu_seconds_total{{{_ONE}, mode="idle"}}[$__rate_interval]))'),
             steps=UTILIZATION,
@@ -38,7 +38,7 @@ NODE = Dashboard(
         ),
         number(
             "Load per core",
-            "Processes that run or wait, over one minute, for each core.",
+            "Load average over one minute, per core.",
             "short",
             Query(f'sum(node_load1{{{_ONE}}}) / count(count by (cpu) (node_cpu_seconds_total{{{_ONE}, mode="idle"}}))'),
             steps=_SATURATED,
@@ -46,7 +46,7 @@ NODE = Dashboard(
         ),
         number(
             "Memory used",
-            "Share of memory that is not available to a new process.",
+            "Share of memory that is not available to new processes.",
             "percentunit",
             Query(f"1 - sum(node_memory_MemAvailable_bytes{{{_ONE}}}) / sum(node_memory_MemTotal_bytes{{{_ONE}}})"),
             steps=UTILIZATION,
@@ -61,22 +61,22 @@ NODE = Dashboard(
             decimals=1,
         ),
         number(
-            "Up since",
-            "Time since the host was started.",
+            "Uptime",
+            "Time since the host booted.",
             "s",
             Query(f"time() - max(node_boot_time_seconds{{{_ONE}}})"),
         ),
         number(
-            "Clock error",
-            "The most that the kernel says its clock may be off; certificates and etcd suffer from large ones.",
+            "Clock offset",
+            "Offset of the clock from its reference, as the kernel reports it; certificates and etcd need a small one.",
             "s",
             Query(f"max(abs(node_timex_offset_seconds{{{_ONE}}}))"),
             steps=Steps("green", ((0.05, "orange"), (0.5, "red"))),
         ),
         Row("CPU"),
         lines(
-            "CPU by use",
-            "Share of all cores, by what they do: user, system, waiting for disks (iowait), taken by the hypervisor (steal).",
+            "CPU by mode",
+            "Share of all cores, by mode: user, system, iowait (waiting for disks), steal (taken by the hypervisor) and others.",
             "percentunit",
             Query(
                 f'sum by (mode) (rate(node_cpu_seconds_total{{{_ONE}, mode!="idle"}}[$__rate_interval]))'
@@ -88,7 +88,7 @@ NODE = Dashboard(
         ),
         lines(
             "Load",
-            "Processes that run or wait, averaged over 1, 5 and 15 minutes, and the cores there are.",
+            "Load averages over 1, 5 and 15 minutes, and the number of cores.",
             "short",
             Query(f"node_load1{{{_ONE}}}", "1 minute"),
             Query(f"node_load5{{{_ONE}}}", "5 minutes"),
@@ -97,21 +97,21 @@ NODE = Dashboard(
         ),
         Row("Memory"),
         lines(
-            "Memory by use",
-            "What the host's memory holds: processes, files (given back when needed), nothing.",
+            "Memory usage",
+            "Memory by use: processes, caches (reclaimed when needed), free.",
             "bytes",
             Query(
                 f"node_memory_MemTotal_bytes{{{_ONE}}} - node_memory_MemFree_bytes{{{_ONE}}}"
                 f" - node_memory_Buffers_bytes{{{_ONE}}} - node_memory_Cached_bytes{{{_ONE}}}",
                 "processes",
             ),
-            Query(f"node_memory_Buffers_bytes{{{_ONE}}} + node_memory_Cached_bytes{{{_ONE}}}", "files"),
+            Query(f"node_memory_Buffers_bytes{{{_ONE}}} + node_memory_Cached_bytes{{{_ONE}}}", "caches"),
             Query(f"node_memory_MemFree_bytes{{{_ONE}}}", "free"),
             stack=True,
         ),
         lines(
-            "Pages from disk",
-            "Pages per second that had to be read from disk because they were not in memory; many mean too little memory.",
+            "Major page faults",
+            "Pages per second read from disk because they were not in memory; many mean too little memory.",
             "ops",
             Query(f"rate(node_vmstat_pgmajfault{{{_ONE}}}[$__rate_interval])", "major faults"),
         ),
@@ -124,8 +124,8 @@ NODE = Dashboard(
             Query(f"rate(node_disk_written_bytes_total{{{_ONE}}}[$__rate_interval])", "{{device}} written"),
         ),
         lines(
-            "Busy",
-            "Share of time in which a disk had something to do.",
+            "I/O utilization",
+            "Share of time in which the disk was busy.",
             "percentunit",
             Query(f"rate(node_disk_io_time_seconds_total{{{_ONE}}}[$__rate_interval])", "{{device}}"),
             steps=UTILIZATION,
@@ -133,8 +133,8 @@ NODE = Dashboard(
         ),
         table(
             "File systems",
-            "Every file system: its size, and the shares of space and inodes that are used.",
-            {"mountpoint": "Mounted on", "fstype": "Kind"},
+            "All file systems: size, and the shares of space and inodes in use.",
+            {"mountpoint": "Mounted on", "fstype": "Type"},
             Column("Size", f"max by (mountpoint, fstype) (node_filesystem_size_bytes{{{_FILES}}})", "bytes"),
             Column(
                 "Used",
@@ -155,19 +155,19 @@ NODE = Dashboard(
         Row("Network"),
         lines(
             "In",
-            "Bits per second received, by device.",
+            "Bits received per second, by device.",
             "bps",
             Query(f"{_traffic('receive', 'bytes')} * 8", "{{device}}"),
         ),
         lines(
             "Out",
-            "Bits per second sent, by device.",
+            "Bits sent per second, by device.",
             "bps",
             Query(f"{_traffic('transmit', 'bytes')} * 8", "{{device}}"),
         ),
         lines(
-            "Damaged and dropped",
-            "Packets per second that a device could not take or send, by device.",
+            "Errors and drops",
+            "Packets per second with errors or dropped, by device.",
             "pps",
             Query(f"{_traffic('receive', 'errs')} + {_traffic('transmit', 'errs')}", "{{device}} errors"),
             Query(f"{_traffic('receive', 'drop')} + {_traffic('transmit', 'drop')}", "{{device}} drops"),
@@ -175,7 +175,7 @@ NODE = Dashboard(
         ),
         lines(
             "Tracked connections",
-            "Share of the kernel's table of connections that is taken; when it is full, new connections are dropped.",
+            "Share of the conntrack table that is in use; when it is full, new connections are dropped.",
             "percentunit",
             Query(f"node_nf_conntrack_entries{{{_ONE}}} / node_nf_conntrack_entries_limit{{{_ONE}}}", "connections"),
             steps=UTILIZATION,
@@ -187,7 +187,7 @@ NODE = Dashboard(
 
 
 def _use(node: str, by: str, legend: str) -> tuple[Row | Panel, ...]:
-    """Utilisation, saturation and errors of every resource, from the recorded series."""
+    """Utilization, saturation and errors of every resource, from the recorded series."""
     where = f"{_ALL}{node}"
 
     def each(record: str, *, aggregate: str = "sum") -> str:
@@ -209,7 +209,7 @@ def _use(node: str, by: str, legend: str) -> tuple[Row | Panel, ...]:
         share("CPU", "Share of the cores in use.", "instance:node_cpu_utilisation:rate5m"),
         lines(
             "CPU: saturation",
-            "Processes that run or wait, per core; above one, some wait.",
+            "Load per core; above one, some processes wait.",
             "short",
             Query(each("instance:node_load1_per_cpu:ratio", aggregate="avg"), legend),
             steps=_SATURATED,
@@ -217,7 +217,7 @@ def _use(node: str, by: str, legend: str) -> tuple[Row | Panel, ...]:
         Row("Memory"),
         share(
             "Memory",
-            "Share of memory that is not available to a new process.",
+            "Share of memory that is not available to new processes.",
             "instance:node_memory_utilisation:ratio",
         ),
         lines(
@@ -249,7 +249,7 @@ def _use(node: str, by: str, legend: str) -> tuple[Row | Panel, ...]:
         ),
         lines(
             "Disks: saturation",
-            "Requests that wait for a disk, the longest queue.",
+            "Average length of the longest disk queue.",
             "short",
             Query(each("instance_device:node_disk_io_time_weighted_seconds:rate5m", aggregate="max"), legend),
             steps=_SATURATED,
@@ -274,7 +274,7 @@ USE_NODE = Dashboard(
     folder="nodes",
     name="use-node",
     title="USE method / Node",
-    description="Utilisation, saturation and errors of one host's resources: which is the narrowest?",
+    description="Utilization, saturation and errors of the resources of one host: which is the bottleneck?",
     variables=(_HOST,),
     content=_use(', node="$node"', "node", "{{node}}"),
 )
@@ -283,11 +283,11 @@ USE_CLUSTER = Dashboard(
     folder="nodes",
     name="use-cluster",
     title="USE method / Cluster",
-    description="Utilisation, saturation and errors of all hosts side by side: which one stands out?",
+    description="Utilization, saturation and errors of all hosts: which one stands out?",
     content=(
         table(
             "Hosts",
-            "Every host and how full each of its resources is.",
+            "All hosts and the utilization of their resources.",
             {"node": "Node"},
             Column("Cores", f"sum by (node) (instance:node_num_cpu:sum{{{_ALL}}})"),
             Column(
@@ -302,7 +302,7 @@ USE_CLUSTER = Dashboard(
                 "percentunit",
                 UTILIZATION,
             ),
-            Column("Memory there is", f"sum by (node) (node_memory_MemTotal_bytes{{{_ALL}}})", "bytes"),
+            Column("Memory total", f"sum by (node) (node_memory_MemTotal_bytes{{{_ALL}}})", "bytes"),
             links={"Node": Link(f"{PREFIX}use-node", {"node": "Node"}), "CPU": Link(f"{PREFIX}node", {"node": "Node"})},
             height=7,
         ),

@@ -1,4 +1,4 @@
-"""The panels of a dashboard: one number, lines over time, a table, states over time."""
+"""The types of panels: numbers, lines over time, states over time, tables."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ COLUMNS = 24
 """Columns of Grafana's grid."""
 
 DATASOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
-"""The data source that the reader chose; no panel names another."""
+"""The data source that the user selected; every panel uses it."""
 
 _NUMBER, _HEIGHT = 4, 8
-"""Rows of the grid."""
+"""Default heights of numbers and of other panels, in rows of the grid."""
 
 _FILL, _STACKED_FILL = 10, 60
-"""Per cent of colour below a line, and in the areas of a stack."""
+"""Opacity of the area below a line and of stacked areas, in percent."""
 
 
 @dataclass(frozen=True)
 class Query:
-    """A PromQL expression and the name of what it gives.
+    """A PromQL expression and the legend of its series.
 
     Attributes:
         expr: The expression; `$name` are the dashboard's variables.
-        legend: The name of a series; `{{label}}` is replaced by the label's value.
+        legend: The name of a series; Grafana replaces `{{label}}` with the value of the label.
     """
 
     expr: str
@@ -45,53 +45,53 @@ class Query:
 
 @dataclass(frozen=True)
 class Steps:
-    """The colours of values.
+    """Thresholds: the colors of values.
 
     Attributes:
-        base: The colour below every step.
-        rising: Where the next colour begins, in ascending order, and the colour.
+        base: The color below all thresholds.
+        rising: The thresholds in ascending order, each with the color from there on.
     """
 
     base: str
     rising: tuple[tuple[float, str], ...] = ()
 
     def build(self) -> dashboards.ThresholdsConfig:
-        """The steps in Grafana's types."""
+        """Return the thresholds in the types of the SDK."""
         steps = [models.Threshold(color=self.base)]
-        steps += [models.Threshold(value=value, color=colour) for value, colour in self.rising]
+        steps += [models.Threshold(value=value, color=color) for value, color in self.rising]
         return dashboards.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps)
 
 
 NEUTRAL = Steps("blue")
-"""A number that is neither good nor bad."""
+"""For numbers that are neither good nor bad."""
 
 UTILIZATION = Steps("green", ((0.8, "orange"), (0.9, "red")))
-"""A share of what there is: worth a look above 80 %, full above 90 %."""
+"""For the used share of a resource: warning above 80 %, critical above 90 %."""
 
 ANY_IS_BAD = Steps("green", ((1, "red"),))
-"""A count of what should not be."""
+"""For counts that should be zero."""
 
 NONE_IS_BAD = Steps("red", ((1, "green"),))
-"""A count of what there must be at least one of."""
+"""For counts that must not be zero."""
 
 ERRORS = Steps("green", ((0.01, "orange"), (0.05, "red")))
-"""A share of failures: 1 % is worth a look, 5 % hurts."""
+"""For shares of failures: warning from 1 %, critical from 5 %."""
 
 AVAILABILITY = Steps("red", ((0.99, "orange"), (0.999, "green")))
-"""A share of successes."""
+"""For shares of successes."""
 
 
 def latency(slow: float, bad: float) -> Steps:
-    """Seconds that are worth a look, and that hurt."""
+    """Return the thresholds of a duration in seconds: warning and critical."""
     return Steps("green", ((slow, "orange"), (bad, "red")))
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A panel, without its place.
+    """A panel without its position.
 
     Attributes:
-        built: The panel in Grafana's types.
+        built: The panel in the types of the SDK.
         width: Columns of the grid; None for the width that its row sets.
         height: Rows of the grid.
     """
@@ -103,11 +103,11 @@ class Panel:
 
 @dataclass(frozen=True)
 class Row:
-    """A heading over the panels that follow.
+    """A row: the heading of the panels that follow.
 
     Attributes:
-        title: Its text.
-        width: Columns of the grid for each of these panels that does not set its own.
+        title: Its title.
+        width: Default width of these panels, in columns of the grid.
     """
 
     title: str
@@ -119,10 +119,10 @@ class Column:
     """A column of a table.
 
     Attributes:
-        title: Its heading.
-        query: What gives its numbers, by the table's labels.
+        title: Its title.
+        query: The query for its numbers, by the labels of the table.
         unit: The unit of the numbers.
-        steps: Their colours.
+        steps: Their thresholds.
     """
 
     title: str
@@ -133,19 +133,19 @@ class Column:
 
 @dataclass(frozen=True)
 class Link:
-    """Another dashboard, opened with the reader's time range and variables.
+    """A link to another dashboard that keeps the time range, data source and cluster.
 
     Attributes:
-        uid: The dashboard's uid.
-        variables: More of its variables, and where each value comes from: a variable here (`$namespace`) or the
-            heading of a column of the same row.
+        uid: The uid of the other dashboard.
+        variables: By further variable, its value: a variable of this dashboard (`$namespace`) or the title of a column of
+            the same row.
     """
 
     uid: str
     variables: Mapping[str, str]
 
     def url(self) -> str:
-        """The address, in Grafana's notation."""
+        """Return the URL with Grafana's placeholders."""
         pairs = ["${datasource:queryparam}", "${cluster:queryparam}", "${__url_time_range}"]
         for name, source in self.variables.items():
             value = source if source.startswith("$") else f'${{__data.fields["{source}"]}}'
@@ -163,16 +163,16 @@ def number(
     words: Mapping[float, str] | None = None,
     width: int = 4,
 ) -> Panel:
-    """One number, or a few beside each other, as they are now.
+    """Return a panel with the current value of one query or of a few.
 
     Args:
-        title: Its heading.
-        description: What the number means, in a sentence.
-        unit: Grafana's name of the unit.
-        *queries: What gives it.
-        steps: The colours of values.
-        decimals: Digits behind the point; without it as many as Grafana finds useful.
-        words: Words to show instead of some values.
+        title: Its title.
+        description: What the number means, as a sentence.
+        unit: The unit, in Grafana's notation.
+        *queries: The queries for the numbers.
+        steps: The thresholds.
+        decimals: Number of decimals; None lets Grafana decide.
+        words: By value, the text to show instead.
         width: Columns of the grid.
     """
     panel = (
@@ -205,17 +205,17 @@ def lines(
     width: int | None = None,
     height: int = _HEIGHT,
 ) -> Panel:
-    """Values over time.
+    """Return a panel with lines over time.
 
     Args:
-        title: Its heading.
-        description: What the lines mean, in a sentence.
-        unit: Grafana's name of the unit.
-        *queries: What gives them.
-        steps: Values that are drawn as dashed lines.
-        stack: Draw areas on top of each other: the parts of a whole.
-        most: The end of the axis, where values cannot be above it.
-        stairs: Values are counts that stay until they change: no slopes between them.
+        title: Its title.
+        description: What the lines mean, as a sentence.
+        unit: The unit, in Grafana's notation.
+        *queries: The queries for the lines.
+        steps: Thresholds, drawn as dashed lines.
+        stack: Stack the lines, for parts of a whole.
+        most: The maximum of the axis, for values that cannot exceed it.
+        stairs: Draw steps instead of slopes, for counts.
         width: Columns of the grid; None for the width that its row sets.
         height: Rows of the grid.
     """
@@ -251,13 +251,13 @@ def states(
     width: int = COLUMNS,
     height: int = _HEIGHT,
 ) -> Panel:
-    """What state things were in over time: a bar for each, its colour the state.
+    """Return a panel with states over time: a bar for each series, whose color is the state.
 
     Args:
-        title: Its heading.
-        description: What the states mean, in a sentence.
-        *queries: What gives them, as numbers.
-        words: The word and colour of each number.
+        title: Its title.
+        description: What the states mean, as a sentence.
+        *queries: The queries for the states, as numbers.
+        words: By number, the name and color of the state.
         width: Columns of the grid.
         height: Rows of the grid.
     """
@@ -282,14 +282,14 @@ def table(
     width: int = COLUMNS,
     height: int = _HEIGHT,
 ) -> Panel:
-    """Numbers of many things as they are now, a row for each.
+    """Return a table of current values.
 
     Args:
-        title: Its heading.
-        description: What the rows are, in a sentence.
-        labels: The labels that name a row, and their headings.
+        title: Its title.
+        description: What the rows are, as a sentence.
+        labels: The labels that identify a row, and the titles of their columns.
         *columns: The columns of numbers.
-        links: Where the text of a column leads, by heading.
+        links: By title of a column, the dashboard that its cells link to.
         width: Columns of the grid.
         height: Rows of the grid.
     """
@@ -310,7 +310,7 @@ def table(
     order = {name: place for place, name in enumerate(headings)}
     built = panel.build()
     built.transformations = [
-        # One row for the same labels, then only what has a heading, in the order of the headings.
+        # Merge the results to one row per set of labels, keep the columns with a title, and order them.
         models.DataTransformerConfig(id_val="merge", options={}),
         models.DataTransformerConfig(id_val="filterFieldsByName", options={"include": {"names": list(headings)}}),
         models.DataTransformerConfig(id_val="organize", options={"indexByName": order, "renameByName": headings}),
@@ -331,9 +331,9 @@ def _panel(
     targets: Iterable[prometheus.Dataquery],
     size: tuple[int | None, int],
 ) -> Panel:
-    """A panel with what every kind has."""
+    """Return a panel with the fields that all types have."""
     built.title, built.description, built.datasource = title, description, DATASOURCE
-    # The letters that Grafana itself would give them.
+    # The letters that Grafana assigns by default.
     built.targets = [
         target.ref_id(letter).build() for letter, target in zip(string.ascii_uppercase, targets, strict=False)
     ]

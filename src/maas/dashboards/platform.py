@@ -68,12 +68,12 @@ OVERVIEW = Dashboard(
     folder="platform",
     name="overview",
     title="Overview",
-    description="Is the platform well? If not, which dashboard says more?",
+    description="Is the platform healthy? If not, which dashboard has the details?",
     content=(
         Row("Now"),
         number(
             "Nodes ready",
-            "Nodes that take pods.",
+            "Nodes in the condition Ready.",
             "short",
             Query(f"sum({_READY}}})"),
             steps=Steps("red", ((1, "green"),)),
@@ -81,7 +81,7 @@ OVERVIEW = Dashboard(
         ),
         number(
             "Nodes not ready",
-            "Nodes that do not answer or are not well.",
+            "Nodes that are not in the condition Ready.",
             "short",
             Query(_NOT_READY),
             steps=ANY_IS_BAD,
@@ -89,7 +89,7 @@ OVERVIEW = Dashboard(
         ),
         number(
             "Alerts",
-            "Alerts that fire, without Watchdog, which always does.",
+            "Firing alerts of the severities critical and warning.",
             "short",
             Query('count(ALERTS{cluster=~"$cluster", alertstate="firing", severity=~"critical|warning"}) or vector(0)'),
             steps=ANY_IS_BAD,
@@ -97,7 +97,7 @@ OVERVIEW = Dashboard(
         ),
         number(
             "Targets down",
-            "Targets that Prometheus does not reach.",
+            "Targets that Prometheus cannot scrape.",
             "short",
             Query('count(up{cluster=~"$cluster"} == 0) or vector(0)'),
             steps=ANY_IS_BAD,
@@ -105,7 +105,7 @@ OVERVIEW = Dashboard(
         ),
         number(
             "Pods not ready",
-            "Pods that should be ready and are not.",
+            "Pods that are not ready, without finished ones.",
             "short",
             Query(
                 'sum(kube_pod_status_ready{cluster=~"$cluster", condition="false"} * on (cluster, namespace, pod) group_left () max by (cluster, namespace, pod) (kube_pod_status_phase{cluster=~"$cluster", phase=~"Pending|Running|Unknown"} == 1)) or vector(0)'
@@ -115,7 +115,7 @@ OVERVIEW = Dashboard(
         ),
         number(
             "Hosts in the VPN",
-            "Hosts that are connected to the private network.",
+            "Hosts that are connected to the VPN.",
             "short",
             Query(_VPN_HOSTS),
             steps=Steps("red", ((1, "green"),)),
@@ -123,7 +123,7 @@ OVERVIEW = Dashboard(
         ),
         number(
             "API, 30 days",
-            "Share of requests to the API server answered well in 30 days.",
+            "Share of requests to the API server in the last 30 days that succeeded within the latency objective.",
             "percentunit",
             Query('apiserver_request:availability30d{cluster=~"$cluster", verb="all"}'),
             steps=AVAILABILITY,
@@ -132,7 +132,7 @@ OVERVIEW = Dashboard(
         ),
         number(
             "Orders",
-            "Orders at the restaurant in the last hour.",
+            "Orders of the restaurant in the last hour.",
             "short",
             Query('sum(increase(restaurant_orders_total{cluster=~"$cluster", job="restaurant"}[1h]))'),
             decimals=0,
@@ -141,7 +141,7 @@ OVERVIEW = Dashboard(
         Row("Alerts and nodes"),
         table(
             "Firing alerts",
-            "What fires now; each alert's runbook says what to do.",
+            "Firing alerts; the runbook of each says what to do.",
             {"alertname": "Alert", "severity": "Severity", "namespace": "Namespace"},
             Column(
                 "Alerts", 'count by (alertname, severity, namespace) (ALERTS{cluster=~"$cluster", alertstate="firing"})'
@@ -150,7 +150,7 @@ OVERVIEW = Dashboard(
         ),
         table(
             "Nodes",
-            "Every node: whether it is ready, and how full.",
+            "All nodes: readiness, pods and utilization.",
             {"node": "Node"},
             Column("Ready", f"max by (node) ({_READY}}})", "bool_yes_no", Steps("red", ((1, "green"),))),
             Column("Pods", 'sum by (node) (kubelet_running_pods{cluster=~"$cluster", job="kubelet"})'),
@@ -172,7 +172,7 @@ OVERVIEW = Dashboard(
             },
             width=12,
         ),
-        Row("Use", width=8),
+        Row("Usage", width=8),
         *_use(),
         lines(
             "Restaurant",
@@ -195,7 +195,7 @@ AUTOSCALERS = Dashboard(
     folder="platform",
     name="autoscalers",
     title="Autoscalers",
-    description="What do the HorizontalPodAutoscalers want, what do they have, and which are at their limit?",
+    description="How many replicas do the HorizontalPodAutoscalers want and have, and which are at their maximum?",
     variables=(
         namespaces("kube_horizontalpodautoscaler_info"),
         Variable(
@@ -209,14 +209,14 @@ AUTOSCALERS = Dashboard(
         Row("Now"),
         number(
             "Autoscalers",
-            "Autoscalers of the cluster.",
+            "HorizontalPodAutoscalers in the cluster.",
             "short",
             Query(f"count(kube_horizontalpodautoscaler_info{{{_HPA}}})"),
         ),
-        number("Pods", "Pods under autoscalers.", "short", Query(f"sum({_replicas('status_current_replicas')})")),
+        number("Pods", "Pods that autoscalers manage.", "short", Query(f"sum({_replicas('status_current_replicas')})")),
         number(
-            "Pods to come",
-            "Pods that autoscalers want and that are not there yet.",
+            "Missing pods",
+            "Pods that autoscalers want and that do not exist yet.",
             "short",
             Query(
                 f"sum(clamp_min({_replicas('status_desired_replicas')} - {_replicas('status_current_replicas')}, 0))"
@@ -224,15 +224,15 @@ AUTOSCALERS = Dashboard(
             steps=Steps("green", ((1, "orange"), (10, "red"))),
         ),
         number(
-            "At the limit",
-            "Autoscalers that run as many pods as they may.",
+            "At the maximum",
+            "Autoscalers at their maximum number of replicas.",
             "short",
             Query(f"count({_replicas('status_current_replicas')} >= {_replicas('spec_max_replicas')}) or vector(0)"),
             steps=Steps("green", ((1, "orange"),)),
         ),
         number(
-            "Blind",
-            "Autoscalers that get no metrics and so cannot decide.",
+            "Without metrics",
+            "Autoscalers that get no metrics and cannot scale.",
             "short",
             Query(
                 f'count(kube_horizontalpodautoscaler_status_condition{{{_HPA}, condition="ScalingActive", status="false"}} == 1) or vector(0)'
@@ -241,7 +241,7 @@ AUTOSCALERS = Dashboard(
         ),
         number(
             "Changes",
-            "Changes of the wanted number of pods in the last hour.",
+            "Changes of the desired number of replicas in the last hour.",
             "short",
             Query(f"sum(changes(kube_horizontalpodautoscaler_status_desired_replicas{{{_HPA}}}[1h]))"),
             decimals=0,
@@ -249,14 +249,14 @@ AUTOSCALERS = Dashboard(
         Row("Autoscalers"),
         table(
             "Autoscalers",
-            "Every autoscaler: the pods it has and wants, between least and most.",
+            "All autoscalers: current, desired, minimum and maximum replicas.",
             {"namespace": "Namespace", "horizontalpodautoscaler": "Autoscaler"},
             Column("Pods", _replicas("status_current_replicas")),
-            Column("Wanted", _replicas("status_desired_replicas")),
-            Column("Least", _replicas("spec_min_replicas")),
-            Column("Most", _replicas("spec_max_replicas")),
+            Column("Desired", _replicas("status_desired_replicas")),
+            Column("Minimum", _replicas("spec_min_replicas")),
+            Column("Maximum", _replicas("spec_max_replicas")),
             Column(
-                "Of most",
+                "Of maximum",
                 f"{_replicas('status_current_replicas')} / {_replicas('spec_max_replicas')}",
                 "percentunit",
                 UTILIZATION,
@@ -265,16 +265,16 @@ AUTOSCALERS = Dashboard(
         ),
         lines(
             "Pods",
-            "Pods that there are, that are wanted, and the bounds.",
+            "Current, desired and maximum replicas.",
             "short",
-            Query(_replicas("status_current_replicas"), "{{horizontalpodautoscaler}} is"),
-            Query(_replicas("status_desired_replicas"), "{{horizontalpodautoscaler}} wanted"),
-            Query(_replicas("spec_max_replicas"), "{{horizontalpodautoscaler}} most"),
+            Query(_replicas("status_current_replicas"), "{{horizontalpodautoscaler}} current"),
+            Query(_replicas("status_desired_replicas"), "{{horizontalpodautoscaler}} desired"),
+            Query(_replicas("spec_max_replicas"), "{{horizontalpodautoscaler}} maximum"),
             stairs=True,
         ),
         lines(
             "Metric against target",
-            "The metric an autoscaler looks at, as a share of its target; it acts when this is 10 % away from 100 %.",
+            "The autoscaler's metric as a share of its target; it scales when this is more than 10 % away from 100 %.",
             "percentunit",
             Query(
                 # One series each, also while kube-state-metrics is replaced and two of it tell the same.
@@ -301,7 +301,7 @@ CAPACITY = Dashboard(
     folder="platform",
     name="capacity",
     title="Capacity",
-    description="How full is the cluster, what does one pod of an application cost, and how many more would fit?",
+    description="How full is the cluster, what does a pod of an application use, and how many more pods fit?",
     since="now-6h",
     variables=(
         Variable(
@@ -319,7 +319,7 @@ CAPACITY = Dashboard(
         Row("Cluster"),
         number(
             "CPU requested",
-            "Requests as a share of the cores that pods may have.",
+            "CPU requests as a share of the allocatable CPU.",
             "percentunit",
             Query(f"{_requested('cpu')} / {_allocatable('cpu')}"),
             steps=UTILIZATION,
@@ -327,7 +327,7 @@ CAPACITY = Dashboard(
         ),
         number(
             "CPU used",
-            "Use as a share of the cores that pods may have.",
+            "CPU usage as a share of the allocatable CPU.",
             "percentunit",
             Query(f"{_used(_CPU)} / {_allocatable('cpu')}"),
             steps=UTILIZATION,
@@ -335,7 +335,7 @@ CAPACITY = Dashboard(
         ),
         number(
             "Memory requested",
-            "Requests as a share of the memory that pods may have.",
+            "Memory requests as a share of the allocatable memory.",
             "percentunit",
             Query(f"{_requested('memory')} / {_allocatable('memory')}"),
             steps=UTILIZATION,
@@ -343,23 +343,23 @@ CAPACITY = Dashboard(
         ),
         number(
             "Memory used",
-            "Use as a share of the memory that pods may have.",
+            "Memory usage as a share of the allocatable memory.",
             "percentunit",
             Query(f"{_used(_MEMORY)} / {_allocatable('memory')}"),
             steps=UTILIZATION,
             decimals=1,
         ),
         number(
-            "Places taken",
-            "Pods as a share of the most that all nodes take.",
+            "Pod capacity used",
+            "Running pods as a share of the allocatable pods of all nodes.",
             "percentunit",
             Query(f'sum(kubelet_running_pods{{cluster=~"$cluster", job="kubelet"}}) / {_allocatable("pods")}'),
             steps=UTILIZATION,
             decimals=1,
         ),
         number(
-            "Without a node",
-            "CPU requests as a share of what is left when the largest node is lost; above 100 % some pods have no place then.",
+            "CPU requested, N-1",
+            "CPU requests as a share of the allocatable CPU without the largest node; above 100 % some pods cannot run if it fails.",
             "percentunit",
             Query(f"{_requested('cpu')} / ({_allocatable('cpu')} - max({_allocatable('cpu', 'node')}))"),
             steps=Steps("green", ((0.9, "orange"), (1, "red"))),
@@ -368,23 +368,23 @@ CAPACITY = Dashboard(
         *_use(),
         lines(
             "Pods",
-            "Pods that run, and the places there are.",
+            "Running and allocatable pods.",
             "short",
             Query('sum(kubelet_running_pods{cluster=~"$cluster", job="kubelet"})', "running"),
-            Query(_allocatable("pods"), "places"),
+            Query(_allocatable("pods"), "allocatable"),
             stairs=True,
             width=8,
         ),
         lines(
             "CPU requested, by node",
-            "Share of each node's cores that pods asked for.",
+            "CPU requests as a share of the node's allocatable CPU.",
             "percentunit",
             Query(f"{_requested('cpu', 'node')} / {_allocatable('cpu', 'node')}", "{{node}}"),
             steps=UTILIZATION,
         ),
         lines(
             "Memory requested, by node",
-            "Share of each node's memory that pods asked for.",
+            "Memory requests as a share of the node's allocatable memory.",
             "percentunit",
             Query(f"{_requested('memory', 'node')} / {_allocatable('memory', 'node')}", "{{node}}"),
             steps=UTILIZATION,
@@ -392,17 +392,21 @@ CAPACITY = Dashboard(
         Row("Application", width=8),
         number(
             "Pods",
-            "Pods of the application that run.",
+            "Running pods of the application.",
             "short",
             Query(f"count(kube_pod_container_status_running{{{_APP}}} == 1)"),
         ),
         number(
-            "CPU of a pod", "Cores that one pod uses on average.", "short", Query(f"avg({_CPU}{{{_APP}}})"), decimals=3
+            "CPU of a pod",
+            "Average CPU usage of a pod, in cores.",
+            "short",
+            Query(f"avg({_CPU}{{{_APP}}})"),
+            decimals=3,
         ),
-        number("Memory of a pod", "Memory that one pod uses on average.", "bytes", Query(f"avg({_MEMORY}{{{_APP}}})")),
+        number("Memory of a pod", "Average memory usage of a pod.", "bytes", Query(f"avg({_MEMORY}{{{_APP}}})")),
         number(
-            "CPU of request",
-            "What pods use as a share of what they asked for.",
+            "CPU usage of request",
+            "CPU usage as a share of the requests.",
             "percentunit",
             Query(f'sum({_CPU}{{{_APP}}}) / sum(kube_pod_container_resource_requests{{{_APP}, resource="cpu"}})'),
             steps=Steps("green", ((1, "orange"), (3, "red"))),
@@ -410,35 +414,35 @@ CAPACITY = Dashboard(
         ),
         number(
             "More pods by CPU",
-            "Pods that would still fit into the cluster, as far as CPU requests go.",
+            "Pods that still fit into the cluster by CPU requests.",
             "short",
             Query(f"sum({_room('cpu')})"),
             steps=Steps("red", ((1, "orange"), (5, "green"))),
         ),
         number(
             "More pods by memory",
-            "Pods that would still fit into the cluster, as far as memory requests go.",
+            "Pods that still fit into the cluster by memory requests.",
             "short",
             Query(f"sum({_room('memory')})"),
             steps=Steps("red", ((1, "orange"), (5, "green"))),
         ),
         lines(
             "CPU of each pod",
-            "Cores that each pod uses.",
+            "CPU usage of each pod, in cores.",
             "short",
             Query(f"sum by (pod) ({_CPU}{{{_APP}}})", "{{pod}}"),
             stack=True,
         ),
         lines(
             "Memory of each pod",
-            "Bytes that each pod uses.",
+            "Memory usage of each pod.",
             "bytes",
             Query(f"sum by (pod) ({_MEMORY}{{{_APP}}})", "{{pod}}"),
             stack=True,
         ),
         lines(
-            "Room",
-            "Pods that would still fit on each node, by CPU requests.",
+            "Pods that fit",
+            "Pods that still fit on each node by CPU requests.",
             "short",
             Query(_room("cpu"), "{{node}}"),
             stack=True,
@@ -453,36 +457,40 @@ NODE_LOSS = Dashboard(
     folder="platform",
     name="node-loss",
     title="Node loss",
-    description="A node is gone: when was it noticed, where did its pods go, how long did it take, and did guests notice?",
+    description="After the loss of a node: when was it detected, where did its pods move, how long did it take, and were users affected?",
     variables=(NODE,),
     content=(
         Row("Now"),
         number(
-            "Nodes not ready", "Nodes that do not answer or are not well.", "short", Query(_NOT_READY), steps=ANY_IS_BAD
+            "Nodes not ready",
+            "Nodes that are not in the condition Ready.",
+            "short",
+            Query(_NOT_READY),
+            steps=ANY_IS_BAD,
         ),
         number(
-            "Pods without a place",
-            "Pods that wait for a node.",
+            "Pending pods",
+            "Pods in the phase Pending.",
             "short",
             Query('sum(kube_pod_status_phase{cluster=~"$cluster", phase="Pending"})'),
             steps=ANY_IS_BAD,
         ),
         number(
             "Replicas missing",
-            "Pods that Deployments want and that are not available.",
+            "Unavailable replicas of Deployments.",
             "short",
             Query('sum(kube_deployment_status_replicas_unavailable{cluster=~"$cluster"})'),
             steps=ANY_IS_BAD,
         ),
         number(
-            "Pods moved",
-            "Pods that began in the last 15 minutes.",
+            "New pods",
+            "Pods started in the last 15 minutes.",
             "short",
             Query('count(time() - kube_pod_start_time{cluster=~"$cluster"} < 900) or vector(0)'),
         ),
         number(
-            "Last pod ready after",
-            "Time from the start to readiness of the slowest pod of the last 15 minutes.",
+            "Slowest pod start",
+            "Longest time from start to readiness of the pods started in the last 15 minutes.",
             "s",
             Query(
                 'max((min by (cluster, namespace, pod, uid) (min_over_time(kube_pod_status_ready_time{cluster=~"$cluster"}[15m])) - min by (cluster, namespace, pod, uid) (kube_pod_start_time{cluster=~"$cluster"})) and on (cluster, namespace, pod, uid) (time() - kube_pod_start_time{cluster=~"$cluster"} < 900)) or vector(0)'
@@ -491,15 +499,15 @@ NODE_LOSS = Dashboard(
         ),
         number(
             "Hosts in the VPN",
-            "Hosts that are connected to the private network; a node without it is lost as well.",
+            "Hosts that are connected to the VPN; a node that is not connected is lost, too.",
             "short",
             Query(_VPN_HOSTS),
             steps=Steps("red", ((1, "green"),)),
         ),
-        Row("What happened", width=8),
+        Row("Timeline", width=8),
         states(
             "Nodes",
-            "When the control plane took each node for ready.",
+            "Condition Ready of each node.",
             Query(
                 'max by (node) (kube_node_status_condition{cluster=~"$cluster", node=~"$node", condition="Ready", status="true"})',
                 "{{node}}",
@@ -509,14 +517,14 @@ NODE_LOSS = Dashboard(
         ),
         states(
             "Connections to the VPN",
-            "When each host was connected to the hub.",
+            "Connection of each host to the hub.",
             Query('max by (peer) (openvpn_peer_connected{cluster=~"$cluster"})', "{{peer}}"),
-            words={0: ("away", "red"), 1: ("connected", "green")},
+            words={0: ("disconnected", "red"), 1: ("connected", "green")},
             height=6,
         ),
         lines(
             "Pods by node",
-            "Pods that are ready, by node: those of a lost one come up on the others.",
+            "Ready pods, by node; pods of a lost node start on the other nodes.",
             "short",
             Query(
                 'sum by (node) (kube_pod_status_ready{cluster=~"$cluster", condition="true"} * on (cluster, namespace, pod) group_left (node) max by (cluster, namespace, pod, node) (kube_pod_info{cluster=~"$cluster", node=~"$node"}))',
@@ -527,7 +535,7 @@ NODE_LOSS = Dashboard(
         ),
         lines(
             "Replicas missing",
-            "Pods that Deployments want and that are not available, by Deployment.",
+            "Unavailable replicas, by Deployment.",
             "short",
             Query(
                 'sum by (namespace, deployment) (kube_deployment_status_replicas_unavailable{cluster=~"$cluster"}) > 0 or sum(0 * kube_deployment_status_replicas_unavailable{cluster=~"$cluster"})',
@@ -538,21 +546,21 @@ NODE_LOSS = Dashboard(
         ),
         lines(
             "Pods by phase",
-            "Pending: waits for a node or an image; Unknown: its node does not answer.",
+            "Pods by phase; Pending: no node or no image yet; Unknown: the node does not respond.",
             "short",
             Query('sum by (phase) (kube_pod_status_phase{cluster=~"$cluster", phase!="Succeeded"})', "{{phase}}"),
             stairs=True,
         ),
-        Row("What guests noticed", width=8),
+        Row("Effect on users", width=8),
         lines(
             "Requests",
-            "Requests per second that the restaurant answered.",
+            "Requests per second to the restaurant.",
             "reqps",
-            Query(_REQUESTS, "answered"),
+            Query(_REQUESTS, "requests"),
         ),
         lines(
             "Failed requests",
-            "Share of requests that the restaurant answered with an error of its own.",
+            "Share of requests to the restaurant that failed with a server error.",
             "percentunit",
             Query(
                 f"({_FAILED_REQUESTS} or vector(0)) / {_REQUESTS}",
@@ -561,8 +569,8 @@ NODE_LOSS = Dashboard(
             steps=Steps("green", ((0.005, "orange"), (0.05, "red"))),
         ),
         lines(
-            "Time to answer, 95th percentile",
-            "Seconds within which 95 of 100 requests are answered.",
+            "Request duration, 95th percentile",
+            "Duration of requests to the restaurant in seconds.",
             "s",
             Query(
                 quantile(0.95, "restaurant_http_request_duration_seconds_bucket", _RESTAURANT),

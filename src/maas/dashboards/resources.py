@@ -82,12 +82,12 @@ MULTI_CLUSTER = Dashboard(
     folder="resources",
     name="multi-cluster",
     title="Resources / Multi-cluster",
-    description="How full is each cluster that this data source knows?",
+    description="How full is each cluster of this data source?",
     content=(
         Row("Now"),
         number(
             "CPU used",
-            "Share of all cores in use.",
+            "Share of all cores that is in use.",
             "percentunit",
             Query("avg(cluster:node_cpu:ratio_rate5m)"),
             steps=UTILIZATION,
@@ -95,34 +95,34 @@ MULTI_CLUSTER = Dashboard(
         ),
         _share(
             "CPU requested",
-            "Requests as a share of the cores that pods may have.",
+            "CPU requests as a share of the allocatable CPU.",
             f"sum({_active('requests', 'cpu')})",
             'sum(kube_node_status_allocatable{job="kube-state-metrics", resource="cpu"})',
             steps=_COMMITTED,
         ),
         _share(
             "CPU limits",
-            "Limits as a share of the cores that pods may have.",
+            "CPU limits as a share of the allocatable CPU.",
             f"sum({_active('limits', 'cpu')})",
             'sum(kube_node_status_allocatable{job="kube-state-metrics", resource="cpu"})',
             steps=_COMMITTED,
         ),
         _share(
             "Memory used",
-            "Share of all memory in use.",
+            "Share of all memory that is in use.",
             '(sum(node_memory_MemTotal_bytes{job="node-exporter"}) - sum(:node_memory_MemAvailable_bytes:sum))',
             'sum(node_memory_MemTotal_bytes{job="node-exporter"})',
         ),
         _share(
             "Memory requested",
-            "Requests as a share of the memory that pods may have.",
+            "Memory requests as a share of the allocatable memory.",
             f"sum({_active('requests', 'memory')})",
             'sum(kube_node_status_allocatable{job="kube-state-metrics", resource="memory"})',
             steps=_COMMITTED,
         ),
         _share(
             "Memory limits",
-            "Limits as a share of the memory that pods may have.",
+            "Memory limits as a share of the allocatable memory.",
             f"sum({_active('limits', 'memory')})",
             'sum(kube_node_status_allocatable{job="kube-state-metrics", resource="memory"})',
             steps=_COMMITTED,
@@ -130,20 +130,20 @@ MULTI_CLUSTER = Dashboard(
         Row("Clusters"),
         table(
             "Clusters",
-            "Every cluster, by its label; one without a label is the only one.",
+            "All clusters, by their label `cluster`; a single cluster has no label.",
             {"cluster": "Cluster"},
             Column("Nodes", "count by (cluster) (kube_node_info)"),
             Column("Pods", 'sum by (cluster) (kubelet_running_pods{job="kubelet"})'),
             Column("CPU used", f'sum by (cluster) ({_CPU}{{container!=""}})'),
             Column("CPU requested", f"sum by (cluster) ({_active('requests', 'cpu')})"),
             Column(
-                "CPU there is",
+                "CPU total",
                 'sum by (cluster) (kube_node_status_allocatable{job="kube-state-metrics", resource="cpu"})',
             ),
             Column("Memory used", f'sum by (cluster) ({_MEMORY}{{container!=""}})', "bytes"),
             Column("Memory requested", f"sum by (cluster) ({_active('requests', 'memory')})", "bytes"),
             Column(
-                "Memory there is",
+                "Memory total",
                 'sum by (cluster) (kube_node_status_allocatable{job="kube-state-metrics", resource="memory"})',
                 "bytes",
             ),
@@ -151,14 +151,14 @@ MULTI_CLUSTER = Dashboard(
         ),
         lines(
             "CPU used",
-            "Cores in use, by cluster.",
+            "CPU usage in cores, by cluster.",
             "short",
             Query(f'sum by (cluster) ({_CPU}{{container!=""}})', "{{cluster}}"),
             stack=True,
         ),
         lines(
             "Memory used",
-            "Bytes of memory in use, by cluster.",
+            "Memory usage in bytes, by cluster.",
             "bytes",
             Query(f'sum by (cluster) ({_MEMORY}{{container!=""}})', "{{cluster}}"),
             stack=True,
@@ -195,12 +195,12 @@ CLUSTER = Dashboard(
     folder="resources",
     name="cluster",
     title="Resources / Cluster",
-    description="Which namespaces use the cluster, and what do they ask for?",
+    description="Which namespaces use the cluster, and what do they request?",
     content=(
         Row("Now"),
         number(
             "CPU used",
-            "Share of all cores in use.",
+            "Share of all cores that is in use.",
             "percentunit",
             Query('avg(cluster:node_cpu:ratio_rate5m{cluster=~"$cluster"})'),
             steps=UTILIZATION,
@@ -208,34 +208,34 @@ CLUSTER = Dashboard(
         ),
         _share(
             "CPU requested",
-            "Requests as a share of the cores that pods may have.",
+            "CPU requests as a share of the allocatable CPU.",
             f"sum({_asked('requests', 'cpu', '')})",
             _allocatable("cpu"),
             steps=_COMMITTED,
         ),
         _share(
             "CPU limits",
-            "Limits as a share of the cores that pods may have.",
+            "CPU limits as a share of the allocatable CPU.",
             f"sum({_asked('limits', 'cpu', '')})",
             _allocatable("cpu"),
             steps=_COMMITTED,
         ),
         _share(
             "Memory used",
-            "Share of all memory in use.",
+            "Share of all memory that is in use.",
             '(sum(node_memory_MemTotal_bytes{cluster=~"$cluster", job="node-exporter"}) - sum(:node_memory_MemAvailable_bytes:sum{cluster=~"$cluster"}))',
             'sum(node_memory_MemTotal_bytes{cluster=~"$cluster", job="node-exporter"})',
         ),
         _share(
             "Memory requested",
-            "Requests as a share of the memory that pods may have.",
+            "Memory requests as a share of the allocatable memory.",
             f"sum({_asked('requests', 'memory', '')})",
             _allocatable("memory"),
             steps=_COMMITTED,
         ),
         _share(
             "Memory limits",
-            "Limits as a share of the memory that pods may have.",
+            "Memory limits as a share of the allocatable memory.",
             f"sum({_asked('limits', 'memory', '')})",
             _allocatable("memory"),
             steps=_COMMITTED,
@@ -244,7 +244,7 @@ CLUSTER = Dashboard(
         *_over_time("namespace", ""),
         table(
             "Namespaces",
-            "What the pods of each namespace use, as a share of what they asked for.",
+            "Usage, requests and limits of the pods of each namespace.",
             {"namespace": "Namespace"},
             Column("Pods", f'count by (namespace) (max by (namespace, pod) ({_OWNER}{{cluster=~"$cluster"}}))'),
             *_columns("namespace", ""),
@@ -266,7 +266,7 @@ def _against(kind: str, resource: str) -> Panel:
     name, share = _NAME[resource], "requests" if kind == "requests" else "limits"
     return _share(
         f"{name} of {share}",
-        f"{name} in use as a share of the {share} of all pods of the namespace.",
+        f"{name} usage as a share of the {share} of all pods of the namespace.",
         f"sum({_used(resource, _IN_NAMESPACE)})",
         f"sum({_asked(kind, resource, _IN_NAMESPACE)})",
         steps=_OF_REQUEST if kind == "requests" else UTILIZATION,
@@ -276,14 +276,14 @@ def _against(kind: str, resource: str) -> Panel:
 def _quotas() -> Panel:
     return table(
         "Quotas",
-        "What the namespace may have of each resource, and what of it is taken; nothing without a ResourceQuota.",
+        "Quota and usage of each resource; empty without a ResourceQuota.",
         {"resourcequota": "Quota", "resource": "Resource"},
         Column(
             "Used",
             'max by (resourcequota, resource) (kube_resourcequota{cluster=~"$cluster", namespace="$namespace", type="used"})',
         ),
         Column(
-            "May have",
+            "Hard limit",
             'max by (resourcequota, resource) (kube_resourcequota{cluster=~"$cluster", namespace="$namespace", type="hard"})',
         ),
         height=6,
@@ -294,20 +294,20 @@ NAMESPACE_PODS = Dashboard(
     folder="resources",
     name="namespace-pods",
     title="Resources / Namespace (pods)",
-    description="Which pods of a namespace use what they asked for, and which use more?",
+    description="Which pods of a namespace use less than their requests, and which use more?",
     variables=(NAMESPACE,),
     content=(
         Row("Now"),
         *(_against(kind, resource) for resource in ("cpu", "memory") for kind in ("requests", "limits")),
         number(
             "Pods",
-            "Pods of the namespace that run.",
+            "Running pods of the namespace.",
             "short",
             Query('sum(kube_pod_status_phase{cluster=~"$cluster", namespace="$namespace", phase="Running"})'),
         ),
         number(
             "Restarts",
-            "Restarts of containers in the last hour.",
+            "Container restarts in the last hour.",
             "short",
             Query(
                 'sum(increase(kube_pod_container_status_restarts_total{cluster=~"$cluster", namespace="$namespace"}[1h])) or vector(0)'
@@ -319,7 +319,7 @@ NAMESPACE_PODS = Dashboard(
         *_over_time("pod", _IN_NAMESPACE),
         table(
             "Pods",
-            "What each pod uses, as a share of what it asked for.",
+            "Usage, requests and limits of each pod.",
             {"pod": "Pod"},
             *_columns("pod", _IN_NAMESPACE),
             links={"Pod": Link(f"{PREFIX}pod", {"namespace": "$namespace", "pod": "Pod"})},
@@ -332,7 +332,7 @@ NAMESPACE_PODS = Dashboard(
 
 _TYPE = Variable(
     "type",
-    "Kind",
+    "Type",
     f'label_values({_OWNER}{{cluster=~"$cluster", namespace="$namespace"}}, workload_type)',
     several=True,
 )
@@ -358,14 +358,14 @@ NAMESPACE_WORKLOADS = Dashboard(
     folder="resources",
     name="namespace-workloads",
     title="Resources / Namespace (workloads)",
-    description="Which Deployments, DaemonSets, StatefulSets and Jobs of a namespace use what they asked for?",
+    description="How do the workloads of a namespace use their requests?",
     variables=(NAMESPACE, _TYPE),
     content=(
         Row("Now"),
         *(_against(kind, resource) for resource in ("cpu", "memory") for kind in ("requests", "limits")),
         number(
             "Workloads",
-            "Workloads of the namespace that have pods.",
+            "Workloads of the namespace with pods.",
             "short",
             Query(
                 f'count(count by (workload, workload_type) ({_OWNER}{{cluster=~"$cluster"{_IN_NAMESPACE}{_OF_TYPE}}}))'
@@ -373,7 +373,7 @@ NAMESPACE_WORKLOADS = Dashboard(
         ),
         number(
             "Replicas missing",
-            "Pods that Deployments and StatefulSets want and that are not ready.",
+            "Replicas of Deployments and StatefulSets that are not ready.",
             "short",
             Query(
                 '(sum(kube_deployment_spec_replicas{cluster=~"$cluster", namespace="$namespace"} - kube_deployment_status_replicas_ready{cluster=~"$cluster", namespace="$namespace"}) or vector(0)) + (sum(kube_statefulset_replicas{cluster=~"$cluster", namespace="$namespace"} - kube_statefulset_status_replicas_ready{cluster=~"$cluster", namespace="$namespace"}) or vector(0))'
@@ -384,15 +384,15 @@ NAMESPACE_WORKLOADS = Dashboard(
         *_over_time("workload", _IN_NAMESPACE, _owned(_OF_TYPE)),
         table(
             "Workloads",
-            "What the pods of each workload use together, as a share of what they asked for.",
-            {"workload": "Workload", "workload_type": "Kind"},
+            "Usage, requests and limits of the pods of each workload.",
+            {"workload": "Workload", "workload_type": "Type"},
             Column(
                 "Pods", f'count by (workload, workload_type) ({_OWNER}{{cluster=~"$cluster"{_IN_NAMESPACE}{_OF_TYPE}}})'
             ),
             *_columns("workload, workload_type", _IN_NAMESPACE, _owned(_OF_TYPE)),
             links={
                 "Workload": Link(
-                    f"{PREFIX}workload", {"namespace": "$namespace", "type": "Kind", "workload": "Workload"}
+                    f"{PREFIX}workload", {"namespace": "$namespace", "type": "Type", "workload": "Workload"}
                 )
             },
             height=10,
@@ -411,14 +411,14 @@ WORKLOAD = Dashboard(
         Row("Now"),
         number(
             "Pods",
-            "Pods that the workload has.",
+            "Pods of the workload.",
             "short",
             Query(f'count({_OWNER}{{cluster=~"$cluster"{_IN_NAMESPACE}{_OF_WORKLOAD}}})'),
         ),
         *(
             number(
                 f"{_NAME[resource]} used",
-                f"{_NAME[resource]} in use by all pods together.",
+                f"{_NAME[resource]} usage of all pods.",
                 _UNIT[resource],
                 Query(f"sum({_used(resource, _IN_NAMESPACE)}{_owned(_OF_WORKLOAD)})"),
             )
@@ -427,7 +427,7 @@ WORKLOAD = Dashboard(
         *(
             _share(
                 f"{_NAME[resource]} of requests",
-                f"{_NAME[resource]} in use as a share of the pods' requests.",
+                f"{_NAME[resource]} usage as a share of the pods' requests.",
                 f"sum({_used(resource, _IN_NAMESPACE)}{_owned(_OF_WORKLOAD)})",
                 f"sum({_asked('requests', resource, _IN_NAMESPACE)}{_owned(_OF_WORKLOAD)})",
                 steps=_OF_REQUEST,
@@ -436,7 +436,7 @@ WORKLOAD = Dashboard(
         ),
         number(
             "Nodes",
-            "Nodes that the pods are on; one node is one failure away from nothing.",
+            "Nodes that run the pods; with one node, a single failure stops the workload.",
             "short",
             Query(
                 f'count(count by (node) (kube_pod_info{{cluster=~"$cluster"{_IN_NAMESPACE}}}{_owned(_OF_WORKLOAD)}))'
@@ -447,7 +447,7 @@ WORKLOAD = Dashboard(
         *_over_time("pod", _IN_NAMESPACE, _owned(_OF_WORKLOAD)),
         table(
             "Pods",
-            "What each pod uses, as a share of what it asked for.",
+            "Usage, requests and limits of each pod.",
             {"pod": "Pod"},
             *_columns("pod", _IN_NAMESPACE, _owned(_OF_WORKLOAD)),
             links={"Pod": Link(f"{PREFIX}pod", {"namespace": "$namespace", "pod": "Pod"})},
@@ -464,7 +464,7 @@ def _bounded(resource: str) -> Panel:
     name, unit = _NAME[resource], _UNIT[resource]
     return lines(
         f"{name} used, requested, limit",
-        f"{name} that each container uses, and what the pod asked for and may have at most.",
+        f"{name} usage of each container, with the requests and limits of the pod.",
         unit,
         Query(f"sum by (container) ({_used(resource, _IN_POD)})", "{{container}}"),
         Query(f"sum({_asked('requests', resource, _IN_POD)})", "requested"),
@@ -476,7 +476,7 @@ POD = Dashboard(
     folder="resources",
     name="pod",
     title="Resources / Pod",
-    description="What do the containers of one pod use, and are they held back?",
+    description="What do the containers of one pod use, and are they throttled?",
     variables=(
         NAMESPACE,
         Variable("pod", "Pod", 'label_values(kube_pod_info{cluster=~"$cluster", namespace="$namespace"}, pod)'),
@@ -492,13 +492,13 @@ POD = Dashboard(
         ),
         number(
             "Age",
-            "Time since the pod was started.",
+            "Time since the pod started.",
             "s",
             Query('time() - max(kube_pod_start_time{cluster=~"$cluster", namespace="$namespace", pod="$pod"})'),
         ),
         number(
             "Restarts",
-            "Restarts of its containers since it is there.",
+            "Container restarts since the pod was created.",
             "short",
             Query(
                 'sum(kube_pod_container_status_restarts_total{cluster=~"$cluster", namespace="$namespace", pod="$pod"})'
@@ -507,21 +507,21 @@ POD = Dashboard(
         ),
         _share(
             "CPU of requests",
-            "CPU in use as a share of the pod's requests.",
+            "CPU usage as a share of the pod's requests.",
             f"sum({_used('cpu', _IN_POD)})",
             f"sum({_asked('requests', 'cpu', _IN_POD)})",
             steps=_OF_REQUEST,
         ),
         _share(
             "Memory of requests",
-            "Memory in use as a share of the pod's requests.",
+            "Memory usage as a share of the pod's requests.",
             f"sum({_used('memory', _IN_POD)})",
             f"sum({_asked('requests', 'memory', _IN_POD)})",
             steps=_OF_REQUEST,
         ),
         _share(
             "Memory of limits",
-            "Memory in use as a share of the limits; at 100 % a container is killed.",
+            "Memory usage as a share of the limits; at 100 % the kernel kills the container.",
             f"sum({_used('memory', _IN_POD)})",
             f"sum({_asked('limits', 'memory', _IN_POD)})",
         ),
@@ -529,8 +529,8 @@ POD = Dashboard(
         _bounded("cpu"),
         _bounded("memory"),
         lines(
-            "CPU held back",
-            "Share of time in which a container wanted to run and its limit did not let it; nothing without a limit.",
+            "CPU throttling",
+            "Share of periods in which the CPU limit throttled the container; empty without a limit.",
             "percentunit",
             Query(
                 f'sum by (container) (rate(container_cpu_cfs_throttled_periods_total{{{_CADVISOR}{_IN_POD}, container!=""}}[$__rate_interval]))'
@@ -540,8 +540,8 @@ POD = Dashboard(
             steps=Steps("green", ((0.25, "orange"), (0.5, "red"))),
         ),
         lines(
-            "Memory by kind",
-            "What the memory is: of the processes (rss), of files (cache, given back under pressure), and swapped out.",
+            "Memory by type",
+            "Memory of processes (rss), of files (cache, reclaimed under pressure), and in swap.",
             "bytes",
             *(
                 Query(
@@ -554,7 +554,7 @@ POD = Dashboard(
         ),
         table(
             "Containers",
-            "What each container uses, as a share of what it asked for.",
+            "Usage, requests and limits of each container.",
             {"container": "Container"},
             *_columns("container", _IN_POD),
             height=6,
@@ -575,14 +575,14 @@ NODE_PODS = Dashboard(
         Row("Now"),
         number(
             "Pods",
-            "Pods that run on the nodes.",
+            "Running pods on the nodes.",
             "short",
             Query('sum(kubelet_running_pods{cluster=~"$cluster", job="kubelet", node=~"$node"})'),
         ),
         *(
             _share(
                 f"{_NAME[resource]} requested",
-                f"Requests as a share of the {_NAME[resource]} that pods may have there.",
+                f"Requests as a share of the {_NAME[resource]} that is allocatable.",
                 f"sum({_asked('requests', resource, _ON_NODE)})",
                 _allocatable(resource, _ON_NODE),
                 steps=UTILIZATION,
@@ -592,15 +592,15 @@ NODE_PODS = Dashboard(
         *(
             _share(
                 f"{_NAME[resource]} used by pods",
-                f"Use as a share of the {_NAME[resource]} that pods may have there.",
+                f"Use as a share of the {_NAME[resource]} that is allocatable.",
                 f"sum({_used(resource, _ON_NODE)})",
                 _allocatable(resource, _ON_NODE),
             )
             for resource in ("cpu", "memory")
         ),
         _share(
-            "Places taken",
-            "Pods as a share of the most that the nodes take.",
+            "Pod capacity used",
+            "Running pods as a share of the allocatable pods of the nodes.",
             'sum(kubelet_running_pods{cluster=~"$cluster", job="kubelet", node=~"$node"})',
             _allocatable("pods", _ON_NODE),
         ),
@@ -608,7 +608,7 @@ NODE_PODS = Dashboard(
         *_over_time("namespace, pod", _ON_NODE),
         table(
             "Pods",
-            "What each pod on the nodes uses, as a share of what it asked for.",
+            "Usage, requests and limits of each pod on the nodes.",
             {"namespace": "Namespace", "pod": "Pod"},
             *_columns("namespace, pod", _ON_NODE),
             links={"Pod": Link(f"{PREFIX}pod", {"namespace": "Namespace", "pod": "Pod"})},
@@ -628,7 +628,7 @@ NODES_OVERVIEW = Dashboard(
     folder="resources",
     name="nodes-overview",
     title="Resources / Nodes overview",
-    description="Which nodes are ready, how full is each, and where is room?",
+    description="Which nodes are ready, and how full is each?",
     variables=(NODE,),
     content=(
         Row("Now"),
@@ -640,7 +640,7 @@ NODES_OVERVIEW = Dashboard(
         ),
         number(
             "Not ready",
-            "Nodes that do not take pods because their kubelet does not answer or is not well.",
+            "Nodes that are not in the condition Ready.",
             "short",
             Query(
                 'count(kube_node_status_condition{cluster=~"$cluster", node=~"$node", condition="Ready", status="true"} == 0) or vector(0)'
@@ -648,15 +648,15 @@ NODES_OVERVIEW = Dashboard(
             steps=ANY_IS_BAD,
         ),
         number(
-            "Closed",
-            "Nodes that were cordoned.",
+            "Cordoned",
+            "Nodes that are cordoned.",
             "short",
             Query('sum(kube_node_spec_unschedulable{cluster=~"$cluster", node=~"$node"})'),
             steps=Steps("green", ((1, "orange"),)),
         ),
         number(
             "Under pressure",
-            "Nodes short of memory, disk or process numbers.",
+            "Nodes under memory, disk or PID pressure.",
             "short",
             Query(
                 'count(kube_node_status_condition{cluster=~"$cluster", node=~"$node", condition=~".+Pressure", status="true"} == 1) or vector(0)'
@@ -664,7 +664,7 @@ NODES_OVERVIEW = Dashboard(
             steps=ANY_IS_BAD,
         ),
         number(
-            "Most CPU",
+            "Highest CPU usage",
             "Share of cores in use on the busiest node.",
             "percentunit",
             Query('max(node:node_cpu_utilization:ratio_rate5m{cluster=~"$cluster", node=~"$node"})'),
@@ -672,8 +672,8 @@ NODES_OVERVIEW = Dashboard(
             decimals=1,
         ),
         number(
-            "Places left",
-            "Pods that the nodes would still take, by number.",
+            "Pod capacity left",
+            "Pods that the nodes can still run, by number of pods.",
             "short",
             Query(
                 f'{_allocatable("pods", _PER_NODE)} - sum(kubelet_running_pods{{cluster=~"$cluster", job="kubelet", node=~"$node"}})'
@@ -683,7 +683,7 @@ NODES_OVERVIEW = Dashboard(
         Row("Nodes"),
         table(
             "Nodes",
-            "Every node: what pods may have, what they asked for, and what they use.",
+            "All nodes: allocatable resources, requests and usage.",
             {"node": "Node"},
             Column("Pods", 'sum by (node) (kubelet_running_pods{cluster=~"$cluster", job="kubelet", node=~"$node"})'),
             Column("CPU", _of_node("cpu")),
@@ -720,7 +720,7 @@ NODES_OVERVIEW = Dashboard(
         ),
         lines(
             "CPU used",
-            "Share of each node's cores in use.",
+            "CPU usage as a share of the node's cores.",
             "percentunit",
             Query(
                 'max by (node) (node:node_cpu_utilization:ratio_rate5m{cluster=~"$cluster", node=~"$node"})', "{{node}}"
@@ -730,7 +730,7 @@ NODES_OVERVIEW = Dashboard(
         ),
         lines(
             "Memory used by pods",
-            "Share of each node's allocatable memory in use by pods.",
+            "Memory usage of pods as a share of the node's allocatable memory.",
             "percentunit",
             Query(f"sum by (node) ({_used('memory', _PER_NODE)}) / {_of_node('memory')}", "{{node}}"),
             steps=UTILIZATION,
@@ -738,7 +738,7 @@ NODES_OVERVIEW = Dashboard(
         ),
         lines(
             "Pods",
-            "Pods that run on each node.",
+            "Running pods, by node.",
             "short",
             Query(
                 'sum by (node) (kubelet_running_pods{cluster=~"$cluster", job="kubelet", node=~"$node"})', "{{node}}"
@@ -748,7 +748,7 @@ NODES_OVERVIEW = Dashboard(
         ),
         lines(
             "CPU requested",
-            "Share of each node's cores that pods asked for; at 100 % no pod with a request fits.",
+            "CPU requests as a share of the node's allocatable CPU; at 100 % no pod with a CPU request fits.",
             "percentunit",
             Query(f"sum by (node) ({_asked('requests', 'cpu', _PER_NODE)}) / {_of_node('cpu')}", "{{node}}"),
             steps=UTILIZATION,

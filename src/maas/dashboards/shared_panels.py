@@ -1,4 +1,4 @@
-"""Groups of panels that several dashboards show in the same way."""
+"""Panels and rows that several dashboards share."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from maas.dashboards.promql import quantile, rate
 
 
 def up(job: str, *, what: str, title: str = "Up") -> Panel:
-    """How many instances of a component answer."""
+    """Return the number of instances that Prometheus scrapes successfully."""
     return number(
         title,
-        f"Instances of {what} that answer Prometheus.",
+        f"Instances of {what} that Prometheus scrapes successfully.",
         "short",
         Query(f'sum(up{{cluster=~"$cluster", job="{job}"}})'),
         steps=NONE_IS_BAD,
@@ -18,10 +18,10 @@ def up(job: str, *, what: str, title: str = "Up") -> Panel:
 
 
 def down(job: str, *, what: str) -> Panel:
-    """How many instances of a component do not answer."""
+    """Return the number of instances that Prometheus cannot scrape."""
     return number(
         "Down",
-        f"Instances of {what} that Prometheus knows and cannot reach.",
+        f"Instances of {what} that Prometheus cannot scrape.",
         "short",
         Query(f'count(up{{cluster=~"$cluster", job="{job}"}} == 0) or vector(0)'),
         steps=ANY_IS_BAD,
@@ -72,13 +72,13 @@ def percentiles(buckets: str, selector: str) -> tuple[Query, ...]:
 
 
 def process(selector: str) -> tuple[Row | Panel, ...]:
-    """What the processes of a component themselves take; the selector is the inside of the braces."""
+    """Return the row of a component's processes; the selector has no braces."""
     inside = f'cluster=~"$cluster", {selector}'
     return (
         Row("Process", width=8),
         lines(
             "CPU",
-            "Cores that each process uses.",
+            "CPU usage of each process, in cores.",
             "short",
             Query(f"rate(process_cpu_seconds_total{{{inside}}}[$__rate_interval])", "{{instance}}"),
         ),
@@ -90,7 +90,7 @@ def process(selector: str) -> tuple[Row | Panel, ...]:
         ),
         lines(
             "Goroutines",
-            "Goroutines of each process; a steady climb is a leak.",
+            "Goroutines of each process; a steady increase is a leak.",
             "short",
             Query(f"go_goroutines{{{inside}}}", "{{instance}}"),
         ),
@@ -98,14 +98,14 @@ def process(selector: str) -> tuple[Row | Panel, ...]:
 
 
 def client(selector: str) -> tuple[Row | Panel, ...]:
-    """How a component's requests to the API server fare; the selector is the inside of the braces."""
+    """Return the row of a component's requests to the API server; the selector has no braces."""
     inside = f'cluster=~"$cluster", {selector}'
     failed = rate("rest_client_requests_total", f'{inside}, code=~"5..|<error>"')
     return (
         Row("Requests to the API server", width=8),
         rates(
             "Requests by code",
-            "Requests per second that the component sends, by the answer's HTTP code.",
+            "Requests per second, by HTTP status code.",
             "rest_client_requests_total",
             inside,
             "code",
@@ -114,7 +114,7 @@ def client(selector: str) -> tuple[Row | Panel, ...]:
         ),
         lines(
             "Failed requests",
-            "Share of its requests that got no answer or a server error.",
+            "Share of requests without a response or with a server error.",
             "percentunit",
             Query(
                 f"({failed} or vector(0)) / {rate('rest_client_requests_total', inside)}",
@@ -123,8 +123,8 @@ def client(selector: str) -> tuple[Row | Panel, ...]:
             steps=ERRORS,
         ),
         percentile(
-            "Time to answer",
-            "Seconds within which 99 of 100 of its requests are answered, by verb.",
+            "Request duration",
+            "Request duration in seconds, by verb.",
             "rest_client_request_duration_seconds_bucket",
             inside,
             "verb",
@@ -134,25 +134,25 @@ def client(selector: str) -> tuple[Row | Panel, ...]:
 
 
 def queues(selector: str) -> tuple[Row | Panel, ...]:
-    """The work queues of a component's controllers; the selector is the inside of the braces."""
+    """Return the row of a component's work queues; the selector has no braces."""
     inside = f'cluster=~"$cluster", {selector}'
     return (
         Row("Work queues", width=8),
         lines(
             "Additions",
-            "Objects per second that are put into each queue.",
+            "Objects added per second, by queue.",
             "ops",
             Query(f"{rate('workqueue_adds_total', inside, 'name')} > 0", "{{name}}"),
         ),
         lines(
-            "Waiting",
-            "Objects that wait in each queue; a queue that only grows has a controller that cannot keep up.",
+            "Depth",
+            "Objects in each queue; if a queue keeps growing, its controller cannot keep up.",
             "short",
             Query(f"sum by (name) (workqueue_depth{{{inside}}})", "{{name}}"),
         ),
         percentile(
-            "Time in the queue",
-            "Seconds that 99 of 100 objects wait at most before their controller takes them.",
+            "Queue duration",
+            "Seconds that objects wait in the queue before they are processed.",
             "workqueue_queue_duration_seconds_bucket",
             inside,
             "name",

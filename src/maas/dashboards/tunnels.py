@@ -1,4 +1,4 @@
-"""Below the pods' traffic: names (CoreDNS), policies and addresses (Calico), the private network (OpenVPN)."""
+"""The network below the pods: DNS (CoreDNS), policies and IP addresses (Calico), the VPN (OpenVPN)."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ COREDNS = Dashboard(
     folder="network",
     name="coredns",
     title="CoreDNS",
-    description="Are names answered, in time, and from the cache?",
+    description="Does CoreDNS resolve names quickly, and from its cache?",
     variables=(instances("coredns"),),
     content=(
         Row("Now"),
         shared_panels.up("coredns", what="CoreDNS"),
-        number("Questions", "Questions per second.", "reqps", Query(_coredns("coredns_dns_requests_total"))),
+        number("Queries", "DNS queries per second.", "reqps", Query(_coredns("coredns_dns_requests_total"))),
         number(
             "Failed",
-            "Share of answers in half an hour that say SERVFAIL: somebody asked and CoreDNS could not find out.",
+            "Share of SERVFAIL responses in the last 30 minutes.",
             "percentunit",
             Query(
                 f"({_coredns('coredns_dns_responses_total', more=_FAILED, window='30m')} or vector(0))"
@@ -51,7 +51,7 @@ COREDNS = Dashboard(
         ),
         number(
             "From the cache",
-            "Share of questions in half an hour that the cache answered.",
+            "Share of queries in the last 30 minutes answered from the cache.",
             "percentunit",
             Query(
                 f"({_coredns('coredns_cache_hits_total', window='30m')} or vector(0)) / {_coredns('coredns_cache_requests_total', window='30m')}"
@@ -59,22 +59,22 @@ COREDNS = Dashboard(
         ),
         number(
             "Panics",
-            "Times in the last hour that a plugin fell over.",
+            "Panics of plugins in the last hour.",
             "short",
             Query(f"sum(increase(coredns_panics_total{{{_DNS}}}[1h]))"),
             steps=ANY_IS_BAD,
         ),
         number(
             "Failed reloads",
-            "Times in the last day that a new configuration was refused.",
+            "Failed configuration reloads in the last day.",
             "short",
             Query(f"sum(increase(coredns_reload_failed_total{{{_DNS}}}[1d]))"),
             steps=ANY_IS_BAD,
         ),
-        Row("Questions and answers", width=8),
+        Row("Queries and responses", width=8),
         shared_panels.rates(
             "By type",
-            "Questions per second, by type of record.",
+            "Queries per second, by record type.",
             "coredns_dns_requests_total",
             _DNS,
             "type",
@@ -82,8 +82,8 @@ COREDNS = Dashboard(
             stack=True,
         ),
         shared_panels.rates(
-            "By answer",
-            "Answers per second, by code; NXDOMAIN is the price of search domains.",
+            "By response code",
+            "Responses per second, by code; search domains cause NXDOMAIN.",
             "coredns_dns_responses_total",
             _DNS,
             "rcode",
@@ -91,23 +91,23 @@ COREDNS = Dashboard(
             stack=True,
         ),
         lines(
-            "Time to answer",
-            "Seconds within which half, 95 and 99 of 100 questions are answered.",
+            "Request duration",
+            "Query duration in seconds.",
             "s",
             *shared_panels.percentiles("coredns_dns_request_duration_seconds_bucket", _DNS),
             steps=latency(0.1, 1),
         ),
         shared_panels.rates(
             "By zone",
-            "Questions per second, by the zone that answers.",
+            "Queries per second, by zone.",
             "coredns_dns_requests_total",
             _DNS,
             "zone",
             unit="reqps",
         ),
         shared_panels.percentile(
-            "Size of answers",
-            "Bytes of the largest answers; above 1232 they need TCP.",
+            "Response size",
+            "Response size in bytes; responses above 1232 bytes need TCP.",
             "coredns_dns_response_size_bytes_bucket",
             _DNS,
             "proto",
@@ -115,13 +115,13 @@ COREDNS = Dashboard(
         ),
         lines(
             "Cache",
-            "Answers that the cache holds: found names (success) and missing ones (denial).",
+            "Entries in the cache: found names (success) and missing names (denial).",
             "short",
             Query(f"sum by (type) (coredns_cache_entries{{{_DNS}}})", "{{type}}"),
         ),
         shared_panels.rates(
-            "Passed on",
-            "Questions per second that go to the servers outside, by their answer.",
+            "Forwarded",
+            "Queries forwarded per second, by upstream server and response code.",
             "coredns_proxy_request_duration_seconds_count",
             _DNS,
             "to, rcode",
@@ -129,8 +129,8 @@ COREDNS = Dashboard(
             width=12,
         ),
         shared_panels.percentile(
-            "Time of the servers outside",
-            "Seconds within which they answer 99 of 100 questions.",
+            "Upstream duration",
+            "Duration of forwarded queries in seconds, by upstream server.",
             "coredns_proxy_request_duration_seconds_bucket",
             _DNS,
             "to",
@@ -156,7 +156,7 @@ CALICO = Dashboard(
     folder="network",
     name="calico",
     title="Calico",
-    description="Does every node carry out the network policies, and are there addresses left for pods?",
+    description="Are network policies applied on every node, and are IP addresses left for pods?",
     variables=(NODE,),
     content=(
         Row("Now"),
@@ -164,26 +164,26 @@ CALICO = Dashboard(
         shared_panels.down("calico-node", what="Felix, Calico's agent"),
         number(
             "Endpoints",
-            "Pods with an address of Calico.",
+            "Pods with an IP address of Calico.",
             "short",
             Query(f"sum(felix_active_local_endpoints{{{_FELIX}}})"),
         ),
         number(
             "Policies",
-            "Network policies that apply to a pod, on the node with the most.",
+            "Active network policies on the node with the most.",
             "short",
             Query(f"max(felix_active_local_policies{{{_FELIX}}})"),
         ),
         number(
-            "Not in step",
-            "Nodes whose agent has not read everything yet; their rules may be old.",
+            "Not in sync",
+            "Nodes whose agent is not in sync with the datastore; their rules may be outdated.",
             "short",
             Query(f"count(felix_resync_state{{{_FELIX}}} != 3) or vector(0)"),
             steps=ANY_IS_BAD,
         ),
         number(
             "Failures",
-            "Failed writes of rules and addresses to the kernel in the last hour, tried again.",
+            "Failed updates of the data plane in the last hour; Felix retries them.",
             "short",
             Query(f"sum(increase(felix_int_dataplane_failures{{{_FELIX}}}[1h]))"),
             steps=Steps("green", ((1, "orange"), (10, "red"))),
@@ -191,15 +191,15 @@ CALICO = Dashboard(
         ),
         Row("Data plane", width=8),
         lines(
-            "Time to apply changes, 99th percentile",
-            "Seconds that 99 of 100 writes of rules to the kernel take; pods start without a network for so long.",
+            "Update duration, 99th percentile",
+            "Seconds to update the data plane; new pods have no network for this long.",
             "s",
             Query(f'max by (node) (felix_int_dataplane_apply_time_seconds{{{_FELIX}, quantile="0.99"}})', "{{node}}"),
             steps=latency(1, 5),
         ),
         shared_panels.rates(
             "Failures",
-            "Failed writes per second, tried again at once.",
+            "Failed updates of the data plane per second; Felix retries them.",
             "felix_int_dataplane_failures",
             _FELIX,
             "node",
@@ -208,7 +208,7 @@ CALICO = Dashboard(
         ),
         shared_panels.rates(
             "Messages",
-            "Changes per second that reach the part which writes them to the kernel.",
+            "Messages per second to the data plane driver.",
             "felix_int_dataplane_messages",
             _FELIX,
             "node",
@@ -227,14 +227,14 @@ CALICO = Dashboard(
             Query(_felix("felix_iptables_chains"), "{{node}}"),
         ),
         lines(
-            "Sets of addresses",
-            "Sets that policies match against.",
+            "IP sets",
+            "IP sets that policies match.",
             "short",
             Query(_felix("felix_ipsets_calico"), "{{node}}"),
         ),
         lines(
-            "Failed calls",
-            "iptables and ipset calls per second that failed.",
+            "Failed operations",
+            "Failed iptables and ipset calls per second.",
             "ops",
             Query(_felix_rate("felix_iptables_restore_errors"), "iptables {{node}}"),
             Query(_felix_rate("felix_ipset_errors"), "ipset {{node}}"),
@@ -242,27 +242,27 @@ CALICO = Dashboard(
         ),
         lines(
             "Policies and endpoints",
-            "What each node has to carry out.",
+            "Active network policies and endpoints, by node.",
             "short",
             Query(_felix("felix_active_local_policies", "max"), "policies {{node}}"),
             Query(_felix("felix_active_local_endpoints", "max"), "endpoints {{node}}"),
         ),
         lines(
-            "Time to work out rules",
-            "Seconds that the slowest of 100 changes takes until it is rules.",
+            "Calculation duration, 99th percentile",
+            "Seconds to calculate the rules after a change.",
             "s",
             Query(f'max by (node) (felix_calc_graph_update_time_seconds{{{_FELIX}, quantile="0.99"}})', "{{node}}"),
         ),
-        Row("Addresses", width=8),
+        Row("IP addresses", width=8),
         table(
             "Pools",
-            "Addresses for pods: how many each pool has and how many are taken.",
+            "IP pools for pods: size and usage.",
             {"ippool": "Pool"},
             Column(
                 "Addresses", 'max by (ippool) (ipam_ippool_size{cluster=~"$cluster", job="calico-kube-controllers"})'
             ),
             Column(
-                "Taken", 'sum by (ippool) (ipam_allocations_in_use{cluster=~"$cluster", job="calico-kube-controllers"})'
+                "Used", 'sum by (ippool) (ipam_allocations_in_use{cluster=~"$cluster", job="calico-kube-controllers"})'
             ),
             Column(
                 "Share",
@@ -275,7 +275,7 @@ CALICO = Dashboard(
         ),
         lines(
             "Addresses by node",
-            "Addresses that pods of each node have.",
+            "IP addresses in use, by node.",
             "short",
             Query(
                 'sum by (node) (ipam_allocations_in_use{cluster=~"$cluster", job="calico-kube-controllers", node=~"$node"})',
@@ -286,7 +286,7 @@ CALICO = Dashboard(
         ),
         lines(
             "Blocks by node",
-            "Blocks of addresses that belong to each node.",
+            "Blocks of IP addresses, by node.",
             "short",
             Query(
                 'sum by (node) (ipam_blocks{cluster=~"$cluster", job="calico-kube-controllers", node=~"$node"})',
@@ -305,47 +305,47 @@ OPENVPN = Dashboard(
     folder="network",
     name="openvpn",
     title="OpenVPN",
-    description="Is every host connected to the private network, for how long already, and are its certificates valid?",
+    description="Is every host connected to the VPN, since when, and are the certificates valid?",
     content=(
         Row("Now"),
         number(
             "Services up",
-            "Hosts whose OpenVPN runs and has its tunnel.",
+            "Hosts with a running OpenVPN and a tunnel.",
             "short",
             Query(f"sum(openvpn_up{{{_VPN}}})"),
             steps=NONE_IS_BAD,
         ),
         number(
             "Services down",
-            "Hosts whose OpenVPN does not run or has no tunnel.",
+            "Hosts whose OpenVPN is not running or has no tunnel.",
             "short",
             Query(f"count(openvpn_up{{{_VPN}}} == 0) or vector(0)"),
             steps=ANY_IS_BAD,
         ),
         number(
             "Hosts connected",
-            "Hosts that are connected to another one: nodes to the hub, the hub to nodes.",
+            "Connected peers: nodes to the hub, and the hub to nodes.",
             "short",
             Query(f"count(max by (peer) (openvpn_peer_connected{{{_VPN}}}) == 1)"),
             steps=NONE_IS_BAD,
         ),
         number(
             "Hosts missing",
-            "Hosts that are known and not connected.",
+            "Known hosts that are not connected.",
             "short",
             Query(f"count(max by (peer) (openvpn_peer_connected{{{_VPN}}}) == 0) or vector(0)"),
             steps=ANY_IS_BAD,
         ),
         number(
             "First certificate to expire",
-            "Time until it does; then that host cannot connect any more.",
+            "Time until the first certificate expires; its host then cannot connect.",
             "s",
             Query(f"min(openvpn_certificate_not_after_seconds{{{_VPN}}}) - time()"),
             steps=Steps("red", ((_WEEK, "orange"), (_MONTH, "green"))),
         ),
         number(
-            "Full-size packets",
-            "Tunnels through which a packet of full size does not pass; large answers then hang.",
+            "Path MTU problems",
+            "Tunnels that drop full-size packets; large responses then hang.",
             "short",
             Query(f"count(openvpn_path_mtu_ok{{{_VPN}}} == 0) or vector(0)"),
             steps=ANY_IS_BAD,
@@ -353,18 +353,18 @@ OPENVPN = Dashboard(
         Row("Peers"),
         states(
             "Connections",
-            "When each host was connected to the hub.",
+            "Connection of each host to the hub.",
             Query(f"max by (peer) (openvpn_peer_connected{{{_VPN}}})", "{{peer}}"),
-            words={0: ("away", "red"), 1: ("connected", "green")},
+            words={0: ("disconnected", "red"), 1: ("connected", "green")},
             height=6,
         ),
         table(
             "Peers",
-            "Every host that the hub knows.",
+            "All hosts that the hub knows.",
             {"peer": "Host"},
             Column("Connected for", f"time() - max by (peer) (openvpn_peer_connected_since_seconds{{{_VPN}}})", "s"),
             Column(
-                "Connections in an hour",
+                "Connections per hour",
                 f"max by (peer) (increase(openvpn_peer_connections_total{{{_VPN}}}[1h]))",
                 "short",
                 Steps("green", ((3, "orange"), (6, "red"))),
@@ -375,7 +375,7 @@ OPENVPN = Dashboard(
         ),
         table(
             "Certificates",
-            "Time until each certificate of the private network expires.",
+            "Time until each certificate of the VPN expires.",
             {"name": "Certificate"},
             Column(
                 "Expires in",
@@ -388,7 +388,7 @@ OPENVPN = Dashboard(
         Row("Traffic", width=8),
         lines(
             "Received from peers",
-            "Bits per second that the hub receives from each host.",
+            "Bits received per second by the hub, by host.",
             "bps",
             Query(
                 f"max by (peer) (rate(openvpn_peer_received_bytes_total{{{_VPN}}}[$__rate_interval])) * 8", "{{peer}}"
@@ -396,35 +396,35 @@ OPENVPN = Dashboard(
         ),
         lines(
             "Sent to peers",
-            "Bits per second that the hub sends to each host.",
+            "Bits sent per second by the hub, by host.",
             "bps",
             Query(f"max by (peer) (rate(openvpn_peer_sent_bytes_total{{{_VPN}}}[$__rate_interval])) * 8", "{{peer}}"),
         ),
         lines(
-            "Connections made",
-            "Connections that each host made in the last hour; more than a few is flapping.",
+            "Reconnections",
+            "Connections in the last hour, by host; more than a few mean flapping.",
             "short",
             Query(f"max by (peer) (increase(openvpn_peer_connections_total{{{_VPN}}}[1h]))", "{{peer}}"),
             steps=Steps("green", ((3, "orange"), (6, "red"))),
         ),
         lines(
-            "Packet sizes",
-            "The largest packet of the tunnel and of pods, by node; pods' must be 50 bytes smaller at least.",
+            "MTU",
+            "MTU of the tunnel and of pods, by node; that of pods must be at least 50 bytes smaller.",
             "bytes",
             Query(f"max by (node) (openvpn_tun_mtu_bytes{{{_VPN}}})", "tunnel {{node}}"),
             Query(f"max by (node) (openvpn_pod_mtu_bytes{{{_VPN}}})", "pods {{node}}"),
             stairs=True,
         ),
         lines(
-            "Round trip",
-            "Seconds that a small packet takes through the tunnel and back.",
+            "Round-trip time",
+            "Round-trip time through the tunnel in seconds.",
             "s",
             Query(f"max by (node, peer) (openvpn_peer_round_trip_seconds{{{_VPN}}})", "{{node}} to {{peer}}"),
             steps=latency(0.1, 0.5),
         ),
         lines(
             "Tunnel: drops and errors",
-            "Packets per second that the tunnel's device dropped or could not send.",
+            "Packets dropped or failed per second on the tunnel's device.",
             "pps",
             Query(
                 f'sum by (node) (rate(node_network_transmit_drop_total{{{_VPN}, device=~"tun.*"}}[$__rate_interval])) + sum by (node) (rate(node_network_transmit_errs_total{{{_VPN}, device=~"tun.*"}}[$__rate_interval]))',

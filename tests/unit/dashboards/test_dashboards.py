@@ -83,7 +83,7 @@ def expressions(dashboard: Document) -> Iterator[str]:
         yield from (target["expr"] for target in panel["targets"])
 
 
-def test_every_subject_has_its_dashboard() -> None:
+def test_every_subject_has_a_dashboard() -> None:
     found: dict[str, set[str]] = {folder: set() for folder in SUBJECTS}
     for path in DOCUMENTS:
         folder, _, name = path.partition("/")
@@ -91,11 +91,11 @@ def test_every_subject_has_its_dashboard() -> None:
     assert found == SUBJECTS
 
 
-def test_files_are_as_the_code_says() -> None:
+def test_committed_files_are_as_generated() -> None:
     assert registry.drift() == []
 
 
-def test_a_changed_a_missing_and_a_foreign_file_are_drift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_missing_and_surplus_files_are_drift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "directory", lambda: tmp_path)
     assert len(registry.write()) == len(registry.DASHBOARDS)
     assert registry.drift() == []
@@ -113,7 +113,7 @@ def test_a_changed_a_missing_and_a_foreign_file_are_drift(tmp_path: Path, monkey
     assert registry.drift() == []
 
 
-def test_grafanas_own_types_read_it_and_write_the_same(dashboard: Document) -> None:
+def test_the_types_of_the_sdk_read_a_dashboard_and_write_the_same(dashboard: Document) -> None:
     read = models.Dashboard.from_json(dict(dashboard))
     written = json.loads(json.dumps(read, cls=JSONEncoder))
     for key in ("uid", "title", "tags", "links"):
@@ -136,7 +136,7 @@ def test_ids_of_panels_are_unique(dashboard: Document) -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_panels_lie_in_the_grid_and_not_on_one_another(dashboard: Document) -> None:
+def test_panels_are_inside_the_grid_and_do_not_overlap(dashboard: Document) -> None:
     places = [(panel["title"], panel["gridPos"]) for panel in dashboard["panels"]]
     for title, place in places:
         assert place["x"] >= 0, title
@@ -147,7 +147,7 @@ def test_panels_lie_in_the_grid_and_not_on_one_another(dashboard: Document) -> N
         assert beside or above, f"{one} and {other}"
 
 
-def test_rows_of_panels_leave_no_gap_at_the_right_but_the_last(dashboard: Document) -> None:
+def test_panels_fill_the_width_of_the_grid(dashboard: Document) -> None:
     """A row of numbers may be shorter; graphs fill the width, or a reader looks for the missing one."""
     rows: dict[int, int] = {}
     for panel in panels(dashboard):
@@ -158,7 +158,7 @@ def test_rows_of_panels_leave_no_gap_at_the_right_but_the_last(dashboard: Docume
     assert [y for y in short if y not in stats] == []
 
 
-def test_every_panel_says_what_it_shows_and_in_which_unit(dashboard: Document) -> None:
+def test_every_panel_has_a_description_and_a_unit(dashboard: Document) -> None:
     for panel in panels(dashboard):
         assert re.fullmatch(r"\w.+[.]", panel["description"], re.DOTALL), panel["title"]
         units_of = [panel["fieldConfig"]["defaults"]["unit"]]
@@ -168,7 +168,7 @@ def test_every_panel_says_what_it_shows_and_in_which_unit(dashboard: Document) -
     assert dashboard["description"]
 
 
-def test_titles_of_panels_are_unique_within_a_heading(dashboard: Document) -> None:
+def test_titles_of_panels_are_unique_within_a_row(dashboard: Document) -> None:
     under: dict[str, set[str]] = {}
     heading = ""
     for panel in dashboard["panels"]:
@@ -181,7 +181,7 @@ def test_titles_of_panels_are_unique_within_a_heading(dashboard: Document) -> No
         under[heading].add(panel["title"])
 
 
-def test_numbers_have_colours_that_rise(dashboard: Document) -> None:
+def test_thresholds_are_in_ascending_order(dashboard: Document) -> None:
     for panel in panels(dashboard):
         steps = panel["fieldConfig"]["defaults"].get("thresholds", {}).get("steps", [])
         if panel["type"] == "stat":
@@ -191,7 +191,7 @@ def test_numbers_have_colours_that_rise(dashboard: Document) -> None:
         assert not steps or steps[0]["value"] is None, panel["title"]
 
 
-def test_a_share_or_a_count_of_faults_is_coloured(dashboard: Document) -> None:
+def test_shares_and_counts_of_faults_have_thresholds(dashboard: Document) -> None:
     """A number that says how full or how broken something is must look so."""
     for panel in panels(dashboard):
         if panel["type"] == "stat" and panel["fieldConfig"]["defaults"]["unit"] == "percentunit":
@@ -199,7 +199,7 @@ def test_a_share_or_a_count_of_faults_is_coloured(dashboard: Document) -> None:
             assert len(steps) > 1 or panel["title"] == "From the cache", panel["title"]
 
 
-def test_only_the_variable_names_a_data_source(dashboard: Document) -> None:
+def test_panels_use_the_selected_data_source(dashboard: Document) -> None:
     for panel in panels(dashboard):
         assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
         assert all("datasource" not in target for target in panel["targets"])
@@ -236,14 +236,14 @@ def test_every_variable_is_used(dashboard: Document) -> None:
     assert set(names(dashboard)) - used <= spared
 
 
-def test_variables_with_several_values_are_matched_as_patterns(dashboard: Document) -> None:
+def test_variables_with_several_values_are_matched_as_regular_expressions(dashboard: Document) -> None:
     several = {v["name"] for v in dashboard["templating"]["list"] if v.get("multi")}
     for expr in expressions(dashboard):
         for operator, name in re.findall(r'(=~|!~|!=|=)\s*"\$(\w+)"', expr):
             assert (operator == "=~") == (name in several), expr
 
 
-def test_every_metric_is_asked_for_the_chosen_cluster(dashboard: Document) -> None:
+def test_every_metric_is_selected_by_cluster(dashboard: Document) -> None:
     """Without it a reader of one cluster would see the sum of all."""
     if dashboard["uid"] == "maas-multi-cluster":
         return
@@ -254,7 +254,7 @@ def test_every_metric_is_asked_for_the_chosen_cluster(dashboard: Document) -> No
         assert bare == [], expr
 
 
-def test_no_query_breaks_when_an_exporter_is_replaced(dashboard: Document) -> None:
+def test_no_query_fails_while_an_exporter_is_replaced(dashboard: Document) -> None:
     assert [part for expr in expressions(dashboard) for part in promql.ambiguous(filled(expr))] == []
 
 
@@ -263,7 +263,7 @@ def filled(expr: str) -> str:
     return probe.interpolate(expr, dict.fromkeys(VARIABLE.findall(expr), "x") | {"__rate_interval": "5m"})
 
 
-def test_links_lead_to_dashboards_that_know_the_variables(dashboard: Document) -> None:
+def test_links_lead_to_dashboards_that_have_the_variables(dashboard: Document) -> None:
     by_uid = {other["uid"]: other for other in DOCUMENTS.values()}
     for panel in panels(dashboard):
         for override in panel["fieldConfig"]["overrides"]:
@@ -278,18 +278,18 @@ def test_links_lead_to_dashboards_that_know_the_variables(dashboard: Document) -
                     assert set(re.findall(r'__data\.fields\["(.+?)"\]', link["url"])) <= set(headings)
 
 
-def test_each_folder_is_one_click_away(dashboard: Document) -> None:
+def test_every_dashboard_links_to_all_folders(dashboard: Document) -> None:
     assert [link["tags"] for link in dashboard["links"]] == [["maas", folder] for folder in model.FOLDERS]
     assert all(link["keepTime"] and link["includeVars"] for link in dashboard["links"])
 
 
-def test_the_chart_and_the_code_know_the_same_folders() -> None:
+def test_the_chart_and_the_code_have_the_same_folders() -> None:
     template = render.umbrella() / "charts" / "kube-prometheus" / "templates" / "dashboards" / "_folders.tpl"
     pairs = re.findall(r"^(\w+): (\w+)$", template.read_text(encoding="utf-8"), re.MULTILINE)
     assert dict(pairs) == model.FOLDERS
 
 
-def test_folders_fit_into_a_configmap_that_is_applied_by_kubectl() -> None:
+def test_each_folder_fits_into_a_configmap_for_kubectl_apply() -> None:
     """`kubectl apply` keeps a copy of the object, with every quote escaped, in an annotation of at most 256 KiB."""
     sizes = dict.fromkeys(model.FOLDERS, 0)
     for path in DOCUMENTS:
@@ -311,7 +311,7 @@ def test_promtool_parses_every_query(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_recorded_names_are_recorded_by_a_rule_of_the_chart() -> None:
+def test_recorded_series_have_a_recording_rule_in_the_chart() -> None:
     directory = render.umbrella() / "charts" / "kube-prometheus" / "files" / "rules"
     text = "\n".join(file.read_text(encoding="utf-8") for file in directory.glob("*.yaml"))
     recorded = set(re.findall(r"^\s*-?\s*record:\s*(\S+)", text, re.MULTILINE))

@@ -25,7 +25,7 @@ from maas.dashboards.probe import Prometheus
         (float("nan"), "short", None, "-"),
     ],
 )
-def test_values_are_written_in_their_unit(value: float, unit: str, decimals: int | None, text: str) -> None:
+def test_values_are_formatted_in_their_unit(value: float, unit: str, decimals: int | None, text: str) -> None:
     assert draw._text(value, unit, decimals) == text
 
 
@@ -70,5 +70,5 @@ def test_a_picture_shows_all_panels_of_a_dashboard_in_a_small_file(uid: str, mon
     ]
 
 
-def test_every_picture_is_of_a_dashboard() -> None:
+def test_every_picture_belongs_to_a_dashboard() -> None:
     assert set(draw.PICTURES) <= {dashboard["uid"] for dashboard in probe.dashboards()}

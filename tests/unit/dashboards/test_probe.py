@@ -31,16 +31,16 @@ EMPTY: dict[str, Any] = {"resultType": "vector", "result": []}
         ("vector(1)", []),
     ],
 )
-def test_what_may_be_empty_because_all_is_well_is_taken_apart(expr: str, parts: list[str]) -> None:
+def test_expressions_that_may_be_empty_are_split_into_their_parts(expr: str, parts: list[str]) -> None:
     assert [re.sub(r"\{\}|\s+(?=\()", "", part) for part in promql.operands(expr)] == parts
 
 
-def test_metrics_are_found_wherever_they_stand_in_an_expression() -> None:
+def test_metrics_are_found_anywhere_in_an_expression() -> None:
     expr = 'histogram_quantile(0.9, sum by (le) (rate(a:b_bucket{c="d"}[5m]))) / on (x) group_left () (-y offset 1d) > max_over_time(z[1h:])'
     assert promql.metrics(expr) == {"a:b_bucket", "y", "z"}
 
 
-def test_what_is_read_is_asked_for_whatever_the_values_of_its_labels() -> None:
+def test_the_metrics_of_an_expression_are_queried_without_their_matchers() -> None:
     expr = 'sum(rate(x{job="a", reason="Crash", node!=""}[5m])) unless y{code=~"5..",metrics_path="/m"} > z'
     assert promql.sources(expr) == {'x{job="a",reason=~".+"}', 'y{code=~".+",metrics_path="/m"}', "z{}"}
 
@@ -61,21 +61,21 @@ def test_what_is_read_is_asked_for_whatever_the_values_of_its_labels() -> None:
         ("rate(x[5m]) and on (pod) y", []),
     ],
 )
-def test_what_comes_twice_when_an_exporter_is_replaced_is_found(expr: str, parts: list[str]) -> None:
+def test_expressions_that_an_exporter_replacement_duplicates_are_found(expr: str, parts: list[str]) -> None:
     assert [" ".join(part.split()) for part in promql.ambiguous(expr)] == parts
 
 
-def test_what_is_no_promql_is_an_error() -> None:
+def test_invalid_promql_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"."):
         promql.metrics("sum(x")
 
 
-def test_variables_are_replaced_in_each_of_grafanas_notations() -> None:
+def test_variables_are_replaced_in_each_notation_of_grafana() -> None:
     expr = 'rate(x{a=~"$a", b="${b}", c="${c:regex}"}[$__rate_interval])'
     assert probe.interpolate(expr, {"a": ".*", "b": "1", "c": "d"}) == 'rate(x{a=~".*", b="1", c="d"}[2m])'
 
 
-def test_a_variable_without_a_value_is_a_fault() -> None:
+def test_a_variable_without_a_value_is_an_error() -> None:
     with pytest.raises(KeyError):
         probe.interpolate("x{a='$nobody'}", {})
 
@@ -90,19 +90,19 @@ def test_a_variable_without_a_value_is_a_fault() -> None:
         (Expected("why", where="maas-pod"), Query("maas-pod / CPU", "up"), False),
     ],
 )
-def test_a_reason_is_for_whole_names_and_places(entry: Expected, query: Query, *, matches: bool) -> None:
+def test_a_reason_matches_whole_names_and_places(entry: Expected, query: Query, *, matches: bool) -> None:
     assert entry.matches(query) is matches
 
 
-def test_an_answer_is_judged_by_what_came_and_what_is_known() -> None:
+def test_a_result_without_data_needs_a_known_reason() -> None:
     known = Settings({}, (Expected("there is none", metric="x"),))
     assert probe.judge(Answer(Query("a", "x"), 0, 0.1), known) == ""
     assert probe.judge(Answer(Query("a", "y"), 3, 0.1), known) == ""
-    assert "empty" in probe.judge(Answer(Query("a", "y"), 0, 0.1), known)
+    assert "no data" in probe.judge(Answer(Query("a", "y"), 0, 0.1), known)
     assert "refused" in probe.judge(Answer(Query("a", "x"), 0, 0.1, "refused"), known)
 
 
-def test_a_dashboard_is_asked_as_a_reader_finds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dashboard_is_queried_with_its_default_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, dict[str, str]]] = []
 
     def get(_self: Prometheus, path: str, **parameters: str) -> Any:
@@ -155,8 +155,8 @@ def test_a_dashboard_is_asked_as_a_reader_finds_it(monkeypatch: pytest.MonkeyPat
     assert {"query_range", "query"} <= {path for path, _ in asked}
 
 
-def test_every_written_reason_is_for_a_query_that_there_is() -> None:
-    """A list that nobody cleans would hide what breaks next."""
+def test_every_reason_matches_an_existing_query() -> None:
+    """A stale entry would hide the next failure."""
     known = probe.settings()
     everything: list[Query] = []
     for dashboard in probe.dashboards():
@@ -169,8 +169,8 @@ def test_every_written_reason_is_for_a_query_that_there_is() -> None:
     assert all(entry.reason for entry in known.empty)
 
 
-@pytest.mark.parametrize(("status", "message"), [(422, "refuses"), (503, "does not answer")])
-def test_a_query_that_is_refused_is_told_from_a_prometheus_that_is_not_there(status: int, message: str) -> None:
+@pytest.mark.parametrize(("status", "message"), [(422, "rejects a query"), (503, "not available")])
+def test_a_rejected_query_and_an_unavailable_prometheus_are_distinguished(status: int, message: str) -> None:
     cluster = SimpleNamespace(raw=lambda *_, **__: (status, b"why"))
     prometheus = Prometheus(cluster, "/proxy")  # type: ignore[arg-type]
     with pytest.raises(ClusterError, match=message) as failure:
