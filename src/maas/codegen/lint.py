@@ -142,7 +142,7 @@ def kube_score() -> Iterator[Fault]:
     for entry in accepted:
         for of in entry["of"]:
             if (entry["finding"], of) not in used:
-                yield Fault(_named(accepted_in()), f"{of} is not found any more: {entry['finding']}")
+                yield Fault(_named(accepted_in()), f"{of} is no longer found: {entry['finding']}")
 
 
 def accepted_in() -> Path:
@@ -196,7 +196,7 @@ def images() -> Iterator[Fault]:
         objects = render.objects(Request(render.umbrella(), values=(profile,)))
         for reference in sorted(images_of(list(objects))):
             if _path(reference) not in locked:
-                yield Fault(_named(profile), f"{reference} is not in the lock of components")
+                yield Fault(_named(profile), f"{reference} is not in the component lockfile")
 
 
 def drift() -> Iterator[Fault]:

@@ -131,7 +131,7 @@ def test_a_group_below_k8s_io_carries_its_approval(plural: str) -> None:
     assert definition(plural)["metadata"]["annotations"]["api-approved.kubernetes.io"].startswith("https://github.com/")
 
 
-def test_drift_is_told_of_changed_missing_and_surplus_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_changed_missing_and_surplus_files_are_drift(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     source = Source(chart="any", module="any", packages=())
     monkeypatch.setattr(paths, "content", lambda: tmp_path)
     source.directory.mkdir(parents=True)

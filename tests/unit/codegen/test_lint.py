@@ -1,4 +1,4 @@
-"""What `maas lint` reports of charts."""
+"""The checks of the charts in `maas lint`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def chart(tmp_path: Path) -> Path:
     return write_chart(tmp_path / "small")
 
 
-def test_an_image_is_known_whatever_registry_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_is_known_from_any_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     pod = {"kind": "Pod", "spec": {"containers": [{"image": "mirror.example.org/calico/node:v0.0.1@sha256:aa"}]}}
     monkeypatch.setattr(render, "objects", lambda _request: (pod,))
     faults = {fault.what for fault in lint.images()}
-    assert faults == {"mirror.example.org/calico/node:v0.0.1@sha256:aa is not in the lock of components"}
+    assert faults == {"mirror.example.org/calico/node:v0.0.1@sha256:aa is not in the component lockfile"}
 
 
 def test_kubeconform_names_the_profile_the_version_and_the_field(
@@ -44,7 +44,7 @@ def test_kubeconform_names_the_profile_the_version_and_the_field(
     assert all("/data/word" in fault.what for fault in faults)
 
 
-def test_chart_testing_reads_descriptions_style_and_what_each_profile_makes(
+def test_chart_testing_checks_descriptions_style_and_every_profile(
     chart: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(render, "umbrella", lambda: chart)
@@ -61,7 +61,7 @@ def test_chart_testing_reads_descriptions_style_and_what_each_profile_makes(
     profile = chart / "ci" / "broken-values.yaml"
     profile.write_text("word:  {a: 1}\n", encoding="utf-8")
     assert "too many spaces after colon" in said()
-    # A map where the template has room for a word.
+    # A map where the template needs a string.
     profile.write_text("word: {a: 1}\n", encoding="utf-8")
     assert "templates/configmap.yaml: unable to parse YAML" in said()
     profile.unlink()
@@ -93,11 +93,11 @@ def test_a_finding_of_kube_score_needs_a_reason_and_a_reason_needs_a_finding(
     assert list(lint.kube_score()) == [lint.Fault("ci/small-values.yaml, Pod/small:one", privileged)]
     entries.append({"finding": privileged, "of": ["Pod/*:one", "Pod/other"], "why": "Because."})
     lint.accepted_in().write_text(json.dumps(entries), encoding="utf-8")
-    gone = "Pod/other is not found any more: The container is privileged"
+    gone = "Pod/other is no longer found: The container is privileged"
     assert list(lint.kube_score()) == [lint.Fault("ci/kube-score.yaml", gone)]
 
 
-def test_what_stays_of_kube_scores_findings_has_a_reason() -> None:
+def test_every_accepted_finding_of_kube_score_has_a_reason() -> None:
     for entry in yaml.safe_load(lint.accepted_in().read_text(encoding="utf-8")):
         assert entry.keys() == {"finding", "of", "why"}
         assert entry["why"].endswith(".")

@@ -1,4 +1,4 @@
-"""The comparison of values with templates sees what is missing on either side."""
+"""The comparison of values with templates finds unused and unknown values."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ def chart(directory: Path, *paths: str) -> Chart:
 USED = ("server.port", "server.image", "name", "labels")
 
 
-def test_what_every_template_reaches_is_used(tmp_path: Path) -> None:
+def test_a_value_that_a_template_reads_is_used(tmp_path: Path) -> None:
     assert list(values_lint.unused(chart(tmp_path, *USED))) == []
     assert list(values_lint.unknown(chart(tmp_path, *USED))) == []
 
 
-def test_a_value_that_nobody_asks_for_is_found(tmp_path: Path) -> None:
-    found = list(values_lint.unused(chart(tmp_path, *USED, "server.colour", "comment", "nothing")))
-    assert found == ["server.colour", "comment", "nothing"]
+def test_a_value_that_no_template_reads_is_found(tmp_path: Path) -> None:
+    found = list(values_lint.unused(chart(tmp_path, *USED, "server.color", "comment", "nothing")))
+    assert found == ["server.color", "comment", "nothing"]
 
 
-def test_a_path_that_is_no_value_is_found(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_value_is_found(tmp_path: Path) -> None:
     assert list(values_lint.unknown(chart(tmp_path, "server.port", "labels"))) == ["name"]
 
 
-def test_an_exception_needs_its_reason_and_covers_what_it_names(tmp_path: Path) -> None:
+def test_an_exception_has_a_reason_and_covers_its_path(tmp_path: Path) -> None:
     (tmp_path / values_lint.EXCEPTIONS).write_text("# why\nserver.*  # by another way\n", encoding="utf-8")
     assert values_lint.exceptions(tmp_path) == {"server.*": "by another way"}
-    assert list(values_lint.unused(chart(tmp_path, *USED, "server.colour", "nothing"))) == ["nothing"]
+    assert list(values_lint.unused(chart(tmp_path, *USED, "server.color", "nothing"))) == ["nothing"]
 
 
 def test_every_value_of_the_charts_is_used_and_every_exception_has_a_reason() -> None:
