@@ -1,6 +1,6 @@
-"""JSON Schemas of what the charts render, from what is at hand without a network.
+"""JSON Schemas of the rendered objects, without a network.
 
-Kubernetes' own travel in the package kubernetes-validate; those of other kinds are made from our definitions.
+Those of Kubernetes are in the package kubernetes-validate; those of custom resources come from the charts' CRDs.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _SHARED = re.compile(r"(?:/api/_definitions\.json)?#/\$defs/(.+)")
-"""A reference to the file of shared definitions, from another file or from within it."""
+"""A reference to a shared definition, from another file or from the same one."""
 
 
 @lru_cache
 def custom() -> Mapping[tuple[str, str], dict[str, Any]]:
-    """The closed schema of every kind of ours, by API version and kind."""
+    """Return the closed schema of every custom resource of the charts, by API version and kind."""
     found = {}
     for file in render.umbrella().glob("charts/*/crds/*.yaml"):
         (content,) = render.parse(file.read_text(encoding="utf-8"))
@@ -34,9 +34,9 @@ def custom() -> Mapping[tuple[str, str], dict[str, Any]]:
 
 
 def closed(schema: Any) -> Any:
-    """A schema in which unknown fields are errors; the API server would drop them without a word.
+    """Return a schema in which unknown fields are errors; the API server would drop them silently.
 
-    `metadata` stays open: the definitions leave it to the API server.
+    `metadata` stays open: CRDs leave it to the API server.
     """
     if isinstance(schema, list):
         return [closed(entry) for entry in schema]
@@ -49,9 +49,9 @@ def closed(schema: Any) -> Any:
 
 
 def write(directory: Path, *, kubernetes: str, objects: Iterable[Mapping[str, Any]]) -> None:
-    """Write the schema of each kind among some objects, named as kubeconform asks for them.
+    """Write the schema of each kind among some objects, with the file names that kubeconform expects.
 
-    Kinds of which no schema is at hand are left out.
+    Kinds without a schema are left out.
     """
     ours = custom()
     for api, kind in sorted({(entry["apiVersion"], entry["kind"]) for entry in objects}):
@@ -63,29 +63,29 @@ def write(directory: Path, *, kubernetes: str, objects: Iterable[Mapping[str, An
 
 
 def _standalone(kubernetes: str, name: str) -> dict[str, Any] | None:
-    """One of Kubernetes' schemas with those of the shared definitions that it needs."""
+    """Return a schema of Kubernetes together with the shared definitions that it refers to."""
     file = _packaged(kubernetes) / f"{name}.json"
     if not file.is_file():
         return None
     schema: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     shared, needed = _shared(kubernetes), dict[str, Any]()
-    schema = _pointing_inside(schema, shared, needed)
+    schema = _with_local_references(schema, shared, needed)
     return {**schema, "definitions": needed}
 
 
-def _pointing_inside(node: Any, shared: Mapping[str, Any], needed: dict[str, Any]) -> Any:
+def _with_local_references(node: Any, shared: Mapping[str, Any], needed: dict[str, Any]) -> Any:
     if isinstance(node, list):
-        return [_pointing_inside(entry, shared, needed) for entry in node]
+        return [_with_local_references(entry, shared, needed) for entry in node]
     if not isinstance(node, dict):
         return node
     target = node.get("$ref")
     if isinstance(target, str) and (reference := _SHARED.fullmatch(target)):
         name = reference[1]
         if name not in needed:
-            needed[name] = None  # taken, before its own references are followed: some lead back to it
-            needed[name] = _pointing_inside(shared[name], shared, needed)
+            needed[name] = None  # reserved before its own references are followed, because some are circular
+            needed[name] = _with_local_references(shared[name], shared, needed)
         return {"$ref": f"#/definitions/{name}"}
-    return {key: _pointing_inside(value, shared, needed) for key, value in node.items()}
+    return {key: _with_local_references(value, shared, needed) for key, value in node.items()}
 
 
 @lru_cache
@@ -95,6 +95,9 @@ def _shared(kubernetes: str) -> dict[str, Any]:
 
 
 def _packaged(kubernetes: str) -> Path:
-    import kubernetes_validate  # noqa: PLC0415 - a tool of development, not of the people who run clusters
+    import kubernetes_validate  # noqa: PLC0415 - needed for development only
 
-    return Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema" / f"v{kubernetes}-local-strict"
+    # The API is the same for all patch releases of a minor version, and the package has one of them.
+    minor = kubernetes.rpartition(".")[0]
+    directory = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"
+    return next(directory.glob(f"v{minor}.*-local-strict"))
