@@ -1,113 +1,215 @@
-"""The inventory: which hosts become a cluster, and the private networks it gets.
+"""The inventory hosts.yaml: the hosts of a cluster and its private networks.
 
-`load` reads a hosts.yaml, checks its form against schemas/inventory.schema.json and then its meaning, and reports
-everything that is wrong at once, each with its place in the file. No host is contacted.
+The models describe the file: schemas/inventory.schema.json, docs/inventory.md and the error messages are made from
+them. `load` reports every problem of a file at once, each with its line and column. It contacts no host.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-import os
-from functools import cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
-from itertools import combinations
-from pathlib import Path  # noqa: TC003 - pydantic reads it at run time
-from typing import TYPE_CHECKING, Any, Literal, cast
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from jsonschema import Draft202012Validator
-from pydantic import BaseModel, ConfigDict
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError, core_schema
 
-from maas import paths
+from maas.components import Model
 from maas.errors import InventoryError
+from maas.hosts._inventory_checks import SemanticChecks, key_path
 from maas.hosts._located_yaml import Document
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from jsonschema import ValidationError
+    from pydantic_core import ErrorDetails
 
     from maas.hosts._located_yaml import Place
 
-# kube-controller-manager cuts a /24 for each node out of the pods' network, at most 2^16 of them.
-_PODS_PER_NODE_PREFIX = 24
-_PODS_SHORTEST_PREFIX = 8
-# kube-apiserver refuses more than 2^20 service addresses; a platform with monitoring needs some dozens.
-_SERVICES_PREFIXES = range(12, 27)
-_VXLAN_PORT = 4789  # Calico's own UDP port on every host
-_DNS_LABEL = 63
-_DNS_NAME = 253
-# Ansible gives these names a meaning of their own.
-_RESERVED_NAMES = frozenset({"all", "localhost", "ungrouped"})
+_MAX_SHOWN = 63
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class _Expected:
+    """What a value must be, in error messages and as the title in the JSON Schema."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        text, inner = self._text, handler(source)
+        error = "text" if inner["type"] == "str" else "value"
+        return core_schema.custom_error_schema(inner, custom_error_type=error, custom_error_message=text)
+
+    def __get_pydantic_json_schema__(self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> Any:
+        return {"title": self._text, **handler(schema)}
 
 
-class Hub(_Model):
-    """Where the OpenVPN server is reached: host name or address, and UDP port."""
+class _NotNull:
+    """Removes null from the JSON Schema of an optional key: a key without a value is an error."""
 
-    endpoint: str
-    port: int = 1194
-
-
-class Networks(_Model):
-    """The private networks of the cluster; they overlap neither each other nor the hosts' own."""
-
-    vpn: IPv4Network = IPv4Network("10.90.0.0/24")
-    pods: IPv4Network = IPv4Network("10.91.0.0/16")
-    services: IPv4Network = IPv4Network("10.92.0.0/16")
+    def __get_pydantic_json_schema__(self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> Any:
+        made = handler(schema)
+        (other,) = (choice for choice in made.pop("anyOf") if choice != {"type": "null"})
+        return {**other, **made}
 
 
-class Host(_Model):
-    """One host.
+_NETWORK = "an IPv4 network such as 10.90.0.0/24"
+
+
+def _network(value: object) -> IPv4Network:
+    """Parse a network strictly: the standard library also accepts numbers, and addresses without a prefix length."""
+    if isinstance(value, IPv4Network):
+        return value
+    text = value if isinstance(value, str) and "/" in value else ""
+    try:
+        network = IPv4Network(text, strict=False)
+    except ValueError:
+        raise PydanticCustomError("value", _NETWORK) from None
+    if str(network.network_address) != text.split("/")[0]:
+        message = "{value} is an address inside the network {network}; write {network}"
+        raise PydanticCustomError("message", message, {"value": value, "network": str(network)})
+    return network
+
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute() or ".." in path.parts:
+        raise ValueError(path)
+    return path
+
+
+def _beside_file(path: Path, info: ValidationInfo) -> Path:
+    directory = (info.context or {}).get("directory")
+    return path if directory is None else key_path(str(path), directory)
+
+
+Role = Literal["control-plane", "worker"]
+_Port = Annotated[int, Field(strict=True, ge=1, le=65535), _Expected("a port number (1 to 65535)")]
+_Endpoint = Annotated[str, Field(min_length=1), _Expected("a host name or an IP address")]
+_Network = Annotated[
+    IPv4Network,
+    BeforeValidator(_network),
+    WithJsonSchema({"title": _NETWORK, "type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$"}),
+]
+_ClusterName = Annotated[
+    str,
+    Field(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$"),
+    _Expected("a cluster name (lower-case letters, digits and '-', starts with a letter, at most 40 characters)"),
+]
+_NodeName = Annotated[
+    str,
+    Field(max_length=63, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"),
+    _Expected("a node name (lower-case letters, digits, '-' and '.', at most 63 characters)"),
+]
+_User = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$"), _Expected("a user name")]
+_KeyFile = Annotated[Path, AfterValidator(_beside_file), _Expected("the path of a private SSH key")]
+_Fingerprint = Annotated[
+    str,
+    Field(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$"),
+    _Expected("a fingerprint as printed by ssh-keygen -l (SHA256: and 43 characters)"),
+]
+_LabelName = Annotated[
+    str,
+    Field(
+        max_length=317,
+        pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*/)?"
+        r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$",
+    ),
+    _Expected("a label name ([prefix/]name; the name has at most 63 letters, digits, '-', '_' and '.')"),
+]
+_LabelValue = Annotated[
+    str,
+    Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$"),
+    _Expected("a label value (text of at most 63 letters, digits, '-', '_' and '.')"),
+]
+_HostDirectory = Annotated[
+    Path,
+    AfterValidator(_absolute),
+    WithJsonSchema({"type": "string", "pattern": r"^/(?!.*(^|/)\.\.(/|$))"}),
+    _Expected("an absolute path without '..'"),
+]
+
+
+class Hub(Model):
+    """The address of the OpenVPN server, which runs on the control plane."""
+
+    endpoint: _Endpoint
+    """Name or address at which the hosts reach the control plane. A forwarded UDP port is sufficient."""
+    port: _Port = 1194
+    """UDP port at that address."""
+
+
+class Networks(Model):
+    """The private networks of the cluster. They must not overlap each other, nor networks that the hosts use."""
+
+    vpn: _Network = IPv4Network("10.90.0.0/24")
+    """Addresses of the hosts in the VPN."""
+    pods: _Network = IPv4Network("10.91.0.0/16")
+    """Addresses of pods. Each host takes a /24 of it."""
+    services: _Network = IPv4Network("10.92.0.0/16")
+    """Cluster IPs of Kubernetes services."""
+
+
+class Host(Model):
+    """A host."""
+
+    name: _NodeName
+    """Name of the Kubernetes node."""
+    address: _Endpoint
+    """Name or address for SSH."""
+    role: Role
+    """Role of the node. Exactly one host is the control plane."""
+    port: _Port = 22
+    """Port of the SSH server."""
+    user: _User = "root"
+    """User to log in as: root, or a user with passwordless sudo."""
+    key: Annotated[_KeyFile | None, _NotNull()] = None
+    """Private SSH key, relative to the inventory. By default, SSH chooses a key (agent, ~/.ssh)."""
+    fingerprint: Annotated[_Fingerprint | None, _NotNull()] = None
+    """Fingerprint of the SSH host key. By default, the first key that the host shows is pinned."""
+    labels: dict[_LabelName, _LabelValue] = Field(default_factory=dict)
+    """Labels of the Kubernetes node."""
+    hub: Annotated[Hub | None, _NotNull()] = None
+    """Address of the OpenVPN server for this host, if it differs from that of the other hosts (same LAN, split DNS)."""
+    bundle: Annotated[_HostDirectory | None, _NotNull()] = None
+    """Directory on the host that already contains the bundle. By default, the bundle is copied over SSH."""
+
+
+class InventoryFile(Model):
+    """The hosts of a cluster and its private networks."""
+
+    cluster: _ClusterName
+    """Name of the cluster and of its state directory."""
+    hub: Hub
+    """Address of the OpenVPN server."""
+    networks: Networks = Field(default_factory=Networks)
+    """Private networks of the cluster."""
+    hosts: Annotated[tuple[Host, ...], Field(min_length=1)]
+    """Hosts of the cluster."""
+
+
+class Inventory(InventoryFile):
+    """A valid inventory.
 
     Attributes:
-        name: Name of the Kubernetes node.
-        address: Host name or address at which ssh reaches it.
-        port: Port of its ssh server.
-        user: User to log in as.
-        key: Private ssh key, absolute; None for what ssh finds itself.
-        role: What it does in the cluster.
-        fingerprint: What its ssh host key must have as fingerprint, when it is known beforehand.
-        labels: Labels of the Kubernetes node.
-        hub: How this host reaches the hub, when not as the others.
-        bundle: Directory on the host to which the bundle was carried already.
-    """
-
-    name: str
-    address: str
-    role: Literal["control-plane", "worker"]
-    port: int = 22
-    user: str = "root"
-    key: Path | None = None
-    fingerprint: str | None = None
-    labels: dict[str, str] = {}
-    hub: Hub | None = None
-    bundle: Path | None = None
-
-
-class Inventory(_Model):
-    """A checked inventory.
-
-    Attributes:
-        file: The file it came from, absolute.
-        cluster: Name of the cluster.
-        hub: Where the hosts reach the OpenVPN server.
-        networks: The private networks.
-        hosts: Every host, in the order of the file.
+        file: The absolute path of the file.
     """
 
     file: Path
-    cluster: str
-    hub: Hub
-    hosts: tuple[Host, ...]
-    networks: Networks = Networks()
+    """Path of the file."""
 
     @property
     def control_plane(self) -> Host:
-        """The host that runs the control plane and the OpenVPN hub."""
+        """The host that runs the control plane and the OpenVPN server."""
         return next(host for host in self.hosts if host.role == "control-plane")
 
     @property
@@ -116,8 +218,11 @@ class Inventory(_Model):
         return tuple(host for host in self.hosts if host.role == "worker")
 
     def hub_of(self, host: Host) -> Hub:
-        """How a host reaches the hub."""
+        """Return the address of the OpenVPN server for a host."""
         return host.hub or self.hub
+
+
+_MODELS = {model.__name__: model for model in (Hub, Networks, Host, InventoryFile)}
 
 
 def load(path: Path) -> Inventory:
@@ -128,309 +233,82 @@ def load(path: Path) -> Inventory:
     """
     document = Document(str(path))
     document.read(path)
+    directory = path.absolute().parent
+    read: InventoryFile | None = None
     if document.data is not None:
-        _check_form(document)
-        _Meaning(document, path.absolute().parent).check()
+        try:
+            read = InventoryFile.model_validate(document.data, context={"directory": directory})
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                _report(document, detail)
+        for place in _empty(document.data, ()):
+            document.add(place, "there is no value here")
+        SemanticChecks(document, directory=directory, networks=dict(Networks())).run()
     elif not document.problems:
         document.add((), "the file is empty")
-    if document.problems:
+    if document.problems or read is None:
         raise InventoryError(str(path), sorted(set(document.problems)))
-    data = cast("dict[str, Any]", document.data)
-    hosts = [
-        {**host, "key": _key_path(host["key"], path.absolute().parent)} if "key" in host else host
-        for host in data["hosts"]
-    ]
-    return Inventory.model_validate({**data, "hosts": hosts, "file": path.absolute()})
+    return Inventory(file=path.absolute(), **dict(read))
 
 
-@cache
-def _schema() -> dict[str, Any]:
-    text = (paths.content() / "schemas" / "inventory.schema.json").read_text(encoding="utf-8")
-    return cast("dict[str, Any]", json.loads(text))
+def _empty(value: object, place: Place) -> Iterator[Place]:
+    """Yield the places of keys without a value."""
+    match value:
+        case dict():
+            for key, inner in value.items():
+                yield from _empty(inner, (*place, key))
+        case list():
+            for index, inner in enumerate(value):
+                yield from _empty(inner, (*place, index))
+        case None:
+            yield place
 
 
-def _check_form(document: Document) -> None:
-    """Add a problem for everything that the JSON Schema refuses."""
-    for error in Draft202012Validator(_schema()).iter_errors(document.data):
-        place: Place = tuple(error.absolute_path)
-        if error.validator == "additionalProperties" and error.validator_value is False:
-            known = list(error.schema["properties"])
-            for key in error.instance:
-                if key not in known:
-                    document.add((*place, key), f"unknown key{_suggestion(key, known)}", key=True)
-        elif error.validator == "required":
-            for key in cast("list[str]", error.validator_value):
-                if key not in error.instance:
-                    document.add(place, f"the key {key} is missing")
-        elif "propertyNames" in error.absolute_schema_path:
-            document.add((*place, error.instance), f"this is not {error.schema['title']}", key=True)
-        else:
-            document.add(place, _explain(error))
+def _report(document: Document, error: ErrorDetails) -> None:
+    """Add a problem for an error of the models."""
+    place, value, kind = error["loc"], error["input"], error["type"]
+    if place[-1:] == ("[key]",):
+        document.add(place[:-1], f"this is not {error['msg']}", key=True)
+    elif kind == "missing":
+        document.add(place[:-1], f"the key {place[-1]} is missing")
+    elif kind == "extra_forbidden":
+        document.add(place, f"unknown key{_suggestion(str(place[-1]), _known_keys(place[:-1]))}", key=True)
+    elif value is not None:
+        document.add(place, _explain(error))
 
 
-def _explain(error: ValidationError) -> str:
-    wanted = cast("dict[str, Any]", error.schema)["title"]
-    value = error.instance
-    if error.validator == "minItems":
+def _explain(error: ErrorDetails) -> str:
+    value, kind, context = error["input"], error["type"], error.get("ctx", {})
+    if kind == "message":
+        return error["msg"]
+    if kind == "too_short":
         return "the list is empty"
-    if value is None:
-        return f"there is no value here, expected {wanted}"
+    if kind == "literal_error":
+        return f"{_shown(value)} is not a role{_suggestion(str(value), list(get_args(Role)))}"
+    if kind == "model_type":
+        *keys, last = _MODELS[context["class_name"]].model_fields
+        expected = f"a mapping with the keys {', '.join(keys)} and {last}"
+    else:
+        expected = {"dict_type": "a mapping", "tuple_type": "a list"}.get(kind, error["msg"])
     if isinstance(value, dict | list):
-        return f"expected {wanted}, not a {'mapping' if isinstance(value, dict) else 'list'}"
-    shown = json.dumps(value, ensure_ascii=False)
-    shown = shown if len(shown) <= _DNS_LABEL else f"{shown[:_DNS_LABEL]}..."
-    if error.validator == "type" and error.validator_value == "string":
-        return f"{shown} is not text; write it in quotes (expected {wanted})"
-    if error.validator == "enum":
-        return f"{shown} is not {wanted}{_suggestion(str(value), cast('list[str]', error.validator_value))}"
-    return f"{shown} is not {wanted}"
+        return f"expected {expected}, not a {'mapping' if isinstance(value, dict) else 'list'}"
+    if kind == "text" and not isinstance(value, str):
+        return f"{_shown(value)} is not text; write it in quotes (expected {expected})"
+    return f"{_shown(value)} is not {expected}"
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
+
+
+def _known_keys(place: Place) -> list[str]:
+    """Return the keys of the mapping at a place."""
+    models: Mapping[object, type[Model]] = {"hub": Hub, "networks": Networks}
+    model = InventoryFile if not place else Host if isinstance(place[-1], int) else models[place[-1]]
+    return list(model.model_fields)
 
 
 def _suggestion(word: str, known: list[str]) -> str:
     close = difflib.get_close_matches(word.lower(), known, n=1)
     return f", did you mean {close[0]}?" if close else f" (known: {', '.join(known)})"
-
-
-def _key_path(value: str, directory: Path) -> Path:
-    return directory / os.path.expanduser(value)  # noqa: PTH111 - Path.expanduser raises where there is no home
-
-
-def _address(value: str) -> IPv4Address | IPv6Address | str | None:
-    """An address, or a host name in lower case; None when it is neither."""
-    try:
-        return ip_address(value)
-    except ValueError:
-        pass
-    labels = value.lower().removesuffix(".").split(".")
-    wrong = (
-        len(value) > _DNS_NAME
-        or labels[-1].isdigit()  # so is no name, but an address with a slip
-        or not all(
-            0 < len(label) <= _DNS_LABEL
-            and label.isascii()
-            and label.replace("-", "").isalnum()
-            and label[0] != "-" != label[-1]
-            for label in labels
-        )
-    )
-    return None if wrong else ".".join(labels)
-
-
-class _Meaning:
-    """The checks that a schema cannot express, over whatever parts of the document have the right form."""
-
-    def __init__(self, document: Document, directory: Path) -> None:
-        self._document = document
-        self._directory = directory
-        self._add = document.add
-        data = document.data if isinstance(document.data, dict) else {}
-        self._data: dict[str, Any] = data
-        entries = data.get("hosts")
-        self._hosts: list[tuple[int, dict[str, Any]]] = [
-            (index, entry)
-            for index, entry in enumerate(entries if isinstance(entries, list) else [])
-            if isinstance(entry, dict)
-        ]
-
-    def check(self) -> None:
-        self._check_roles()
-        self._check_names()
-        self._check_addresses()
-        self._check_hubs()
-        self._check_keys()
-        self._check_networks()
-
-    def _text(self, mapping: Any, key: str) -> str | None:
-        value = mapping.get(key) if isinstance(mapping, dict) else None
-        return value if isinstance(value, str) and value else None
-
-    def _check_roles(self) -> None:
-        if not self._hosts:
-            return
-        planes = [index for index, host in self._hosts if host.get("role") == "control-plane"]
-        if not planes:
-            if all(host.get("role") == "worker" for _, host in self._hosts):
-                self._add(("hosts",), "no host has the role control-plane; exactly one must", key=True)
-        elif len(planes) > 1:
-            parity = ", an even number, which etcd has no use for" if len(planes) % 2 == 0 else ""
-            for index in planes[1:]:
-                self._add(
-                    ("hosts", index, "role"),
-                    f"{len(planes)} hosts have the role control-plane{parity}; this version supports exactly one",
-                )
-
-    def _check_names(self) -> None:
-        seen: dict[str, int] = {}
-        for index, host in self._hosts:
-            name = self._text(host, "name")
-            if name is None:
-                continue
-            place: Place = ("hosts", index, "name")
-            if name in seen:
-                self._add(place, f"the name {name} is taken by hosts[{seen[name]}]")
-            if name in _RESERVED_NAMES:
-                self._add(place, f"the name {name} has a meaning of its own for Ansible; take another")
-            seen.setdefault(name, index)
-
-    def _check_addresses(self) -> None:
-        seen: dict[tuple[object, object], int] = {}
-        for index, host in self._hosts:
-            place: Place = ("hosts", index, "address")
-            text = self._text(host, "address")
-            if text is None:
-                continue
-            address = self._reachable(place, text)
-            if address is None:
-                continue
-            # Hosts behind one forwarding address differ in the port.
-            pair = (address, host.get("port", 22))
-            if pair in seen:
-                self._add(place, f"the address {text} with port {pair[1]} is taken by hosts[{seen[pair]}]")
-            seen.setdefault(pair, index)
-
-    def _reachable(self, place: Place, text: str) -> IPv4Address | IPv6Address | str | None:
-        """The parsed address when a connection can be made to it at all, otherwise None and a problem."""
-        address = _address(text)
-        if address is None:
-            port = " (the port is a key of its own)" if text.count(":") == 1 else ""
-            self._add(place, f'"{text}" is neither a host name nor an IP address{port}')
-        elif not isinstance(address, str) and (address.is_unspecified or address.is_multicast):
-            self._add(place, f"{text} is not an address of one host")
-        else:
-            return address
-        return None
-
-    def _check_hubs(self) -> None:
-        workers = [(index, host) for index, host in self._hosts if host.get("role") == "worker"]
-        shared = any("hub" not in host for _, host in workers)
-        self._check_hub(("hub",), self._data.get("hub"), used=shared)
-        for index, host in self._hosts:
-            place: Place = ("hosts", index, "hub")
-            if "hub" in host and host.get("role") == "control-plane":
-                self._add(place, "the control plane is the hub itself and needs no way to it", key=True)
-            elif "hub" in host:
-                self._check_hub(place, host["hub"], used=True)
-
-    def _check_hub(self, place: Place, hub: Any, *, used: bool) -> None:
-        if isinstance(hub, dict) and hub.get("port") == _VXLAN_PORT:
-            self._add((*place, "port"), f"UDP port {_VXLAN_PORT} belongs to the pods' network on every host")
-        text = self._text(hub, "endpoint")
-        if text is None:
-            return
-        place = (*place, "endpoint")
-        endpoint = self._reachable(place, text)
-        if endpoint is None or not used:
-            return
-        loopback = endpoint == "localhost" if isinstance(endpoint, str) else endpoint.is_loopback
-        if loopback:
-            self._add(place, f"{text} leads each host to itself, never to the hub")
-            return
-        owners = [
-            host
-            for _, host in self._hosts
-            if (address := self._text(host, "address")) is not None and _address(address) == endpoint
-        ]
-        if owners and all(host.get("role") == "worker" for host in owners):
-            name = owners[0].get("name", "a worker")
-            self._add(place, f"{text} is the address of the worker {name}; the hub runs on the control plane")
-
-    def _check_keys(self) -> None:
-        checked: set[Path] = set()
-        for index, host in self._hosts:
-            value = self._text(host, "key")
-            if value is None:
-                continue
-            path = _key_path(value, self._directory)
-            if path in checked:
-                continue
-            checked.add(path)
-            problem = _key_problem(path)
-            if problem:
-                self._add(("hosts", index, "key"), problem)
-
-    def _networks(self) -> Iterator[tuple[str, IPv4Network]]:
-        given = self._data.get("networks", {})
-        if not isinstance(given, dict):
-            return
-        for name, default in Networks():
-            if name not in given:
-                yield name, default
-                continue
-            text = given[name]
-            if not isinstance(text, str) or text.count("/") != 1:
-                continue
-            place: Place = ("networks", name)
-            try:
-                network = IPv4Network(text, strict=False)
-            except ValueError:
-                if text.replace(".", "").replace("/", "").isdigit():
-                    self._add(place, f'"{text}" is not an IPv4 network')
-                continue
-            if str(network.network_address) != text.split("/")[0]:
-                self._add(place, f"{text} is an address inside the network {network}; write {network}")
-            yield name, network
-
-    def _check_networks(self) -> None:
-        networks = dict(self._networks())
-        for name, network in networks.items():
-            place: Place = ("networks", name)
-            if network.is_loopback or network.is_multicast or network.is_link_local or network.is_unspecified:
-                self._add(place, f"{network} is not a private network")
-            problem = self._size_problem(name, network)
-            if problem:
-                self._add(place, problem)
-        given = self._data.get("networks", {})
-        for (first, one), (second, other) in combinations(networks.items(), 2):
-            if one.overlaps(other):
-                # The complaint stands at a network that the user wrote, and names a default as such.
-                at, against = (second, first) if second in given else (first, second)
-                default = "" if against in given else " (its default)"
-                self._add(("networks", at), f"{networks[at]} overlaps networks.{against} {networks[against]}{default}")
-        self._check_inside(networks)
-
-    def _size_problem(self, name: str, network: IPv4Network) -> str | None:
-        hosts = len(self._hosts)
-        if name == "vpn" and network.num_addresses - 2 < hosts:
-            return f"{network} is too small for {hosts} hosts"
-        if name == "pods":
-            if network.prefixlen > _PODS_PER_NODE_PREFIX or 1 << (_PODS_PER_NODE_PREFIX - network.prefixlen) < hosts:
-                return f"{network} is too small: each of the {hosts} hosts takes a /{_PODS_PER_NODE_PREFIX} of it"
-            if network.prefixlen < _PODS_SHORTEST_PREFIX:
-                return f"{network} is too large, at most a /{_PODS_SHORTEST_PREFIX}"
-        if name == "services" and network.prefixlen not in _SERVICES_PREFIXES:
-            small = network.prefixlen > _SERVICES_PREFIXES[0]
-            limit = f"at least a /{_SERVICES_PREFIXES[-1]}" if small else f"at most a /{_SERVICES_PREFIXES[0]}"
-            return f"{network} is too {'small' if small else 'large'}, {limit}"
-        return None
-
-    def _check_inside(self, networks: dict[str, IPv4Network]) -> None:
-        """Nothing that must be reached before the VPN exists may lie inside the cluster's own networks."""
-        places: list[tuple[Place, str | None]] = [(("hub", "endpoint"), self._text(self._data.get("hub"), "endpoint"))]
-        for index, host in self._hosts:
-            places.append((("hosts", index, "address"), self._text(host, "address")))
-            places.append((("hosts", index, "hub", "endpoint"), self._text(host.get("hub"), "endpoint")))
-        for place, text in places:
-            address = _address(text) if text else None
-            for name, network in networks.items():
-                if isinstance(address, IPv4Address) and address in network:
-                    self._add(place, f"{text} lies inside networks.{name} {network}, which exists only in the cluster")
-
-
-def _key_problem(path: Path) -> str | None:
-    """What is wrong with a private key file, or None."""
-    try:
-        status = path.stat()
-        if not path.is_file():
-            return f"{path} is not a file"
-        with path.open("rb") as file:
-            start = file.read(64)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a path"
-        return f"the key file {path} cannot be read: {reason}"
-    if start.startswith((b"ssh-", b"ecdsa-", b"sk-")):
-        return f"{path} is a public key; name the private one" + (
-            f" ({path.with_suffix('').name})" if path.suffix == ".pub" else ""
-        )
-    if status.st_mode & 0o077:
-        return f"others may read the key file {path}, so ssh refuses it; run: chmod 600 {path}"
-    return None
