@@ -295,9 +295,9 @@ def render(
     helm: Annotated[str, typer.Option(help="Major version of Helm: 3 or 4.")] = "4",
 ) -> None:
     """Print the manifests of the umbrella chart."""
-    from maas.commands import charts
+    from maas.commands import render as command
 
-    charts.render(values or [], kubernetes=kubernetes, helm=helm)
+    command.render(values or [], kubernetes=kubernetes, helm=helm)
 
 
 @app.command()
@@ -448,23 +448,29 @@ def lint(
     ] = None,
 ) -> None:
     """Check the charts (helm lint, schemas, generated files) and the texts (terms, spelling, links)."""
-    from maas.commands import charts
+    from maas.release import checkout
 
-    charts.lint(texts or [])
+    checkout.here()  # as for `package`
+    from maas.commands import development
+
+    development.lint(texts or [])
 
 
 @app.command()
 def generate() -> None:
     """Regenerate the charts' generated files (CRDs, helpers, lock files)."""
-    from maas.commands import charts
+    from maas.release import checkout
 
-    charts.generate()
+    checkout.here()  # as for `package`
+    from maas.commands import development
+
+    development.generate()
 
 
 def main() -> None:
     """Run the command line; every failure ends in one error message and an exit status."""
     try:
-        app()
+        app(prog_name="maas")
     except MaasError as failure:
         console.error(failure)
         sys.exit(failure.exit_code)

@@ -8,6 +8,7 @@ elsewhere each phase is one plain line when it ends, so that a CI log stays read
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import sys
@@ -15,17 +16,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
-from rich.console import Console
-from rich.live import Live
-from rich.markup import escape
-from rich.spinner import Spinner
-from rich.table import Table
-from rich.text import Text
-
 from maas.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from rich.console import Console
+    from rich.table import Table
 
     from maas.errors import MaasError
 
@@ -35,9 +32,7 @@ _MARGIN = 2
 _HEARTBEAT = 30.0
 """Seconds between two progress lines of a long phase where there is no terminal."""
 
-_width = int(os.environ.get("COLUMNS", "0")) or (None if sys.stderr.isatty() else 160)
-_err = Console(stderr=True, highlight=False, soft_wrap=True, width=_width)
-_out = Console(highlight=False, soft_wrap=True, width=_width)
+_WIDTH = int(os.environ.get("COLUMNS", "0")) or (None if sys.stderr.isatty() else 160)
 _lock = threading.RLock()
 _live: list[Phase] = []
 _output: Output = "text"
@@ -52,6 +47,21 @@ def set_output(output: Output) -> None:
 def json_requested() -> bool:
     """Whether results and errors are written as JSON."""
     return _output == "json"
+
+
+@functools.cache
+def _err() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True, width=_WIDTH)
+
+
+def _print(*parts: str | tuple[str, str]) -> None:
+    """Print a line to standard error; a part can be a text with its style."""
+    from rich.text import Text
+
+    with _lock:
+        _err().print(Text.assemble(*parts))
 
 
 def elapsed(seconds: float) -> str:
@@ -79,25 +89,27 @@ class Phase:
     def note(self, text: str) -> None:
         """Show what the phase is doing; the last note stays on its line."""
         self._detail = text
-        if not _err.is_terminal and time.monotonic() - self._reported > _HEARTBEAT:
+        if not _err().is_terminal and time.monotonic() - self._reported > _HEARTBEAT:
             self._reported = time.monotonic()
-            with _lock:
-                _err.print(f"  … {escape(self.title)}: {escape(text)} ({elapsed(self.seconds)})")
+            _print(f"  … {self.title}: {text} ({elapsed(self.seconds)})")
 
     def progress(self, done: int, total: int, text: str = "") -> None:
         """Show the progress of the phase."""
         self.note(f"{done} of {total}{', ' + text if text else ''}")
 
     def __rich__(self) -> Table:
+        from rich.spinner import Spinner
+        from rich.table import Table
+        from rich.text import Text
+
         grid = Table.grid(padding=(0, 1))
         grid.add_row(Spinner("dots"), Text(self.title, style="bold"), Text(self._detail), Text(elapsed(self.seconds)))
         return grid
 
     def end(self, mark: str, style: str) -> None:
         """Write the one line that stays."""
-        detail = f"  {escape(self._detail)}" if self._detail else ""
-        with _lock:
-            _err.print(f"[{style}]{mark}[/] [bold]{escape(self.title)}[/]{detail}  [dim]{elapsed(self.seconds)}[/]")
+        detail = f"  {self._detail}" if self._detail else ""
+        _print((mark, style), " ", (self.title, "bold"), detail, "  ", (elapsed(self.seconds), "dim"))
 
 
 @contextlib.contextmanager
@@ -106,8 +118,12 @@ def phase(title: str) -> Iterator[Phase]:
 
     Phases may nest; only the innermost is live.
     """
+    from rich.live import Live
+
     step = Phase(title)
-    live = Live(step, console=_err, refresh_per_second=8, transient=True) if _err.is_terminal and not _live else None
+    live = (
+        Live(step, console=_err(), refresh_per_second=8, transient=True) if _err().is_terminal and not _live else None
+    )
     _live.append(step)
     try:
         with live or contextlib.nullcontext():
@@ -123,14 +139,13 @@ def phase(title: str) -> Iterator[Phase]:
 
 def line(text: str = "") -> None:
     """Print a line of explanation."""
-    with _lock:
-        _err.print(escape(text))
+    _print(text)
 
 
 def data(text: str) -> None:
     """Print a line to standard output, for programs to read, unchanged."""
     with _lock:
-        _out.print(text, markup=False)
+        print(text, flush=True)  # noqa: T201 - the one place that does
 
 
 def document(content: Any) -> None:
@@ -140,20 +155,24 @@ def document(content: Any) -> None:
 
 def warn(text: str) -> None:
     """Print a warning."""
-    with _lock:
-        _err.print(f"[yellow]![/] {escape(text)}")
+    _print(("!", "yellow"), " ", text)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows under headings."""
-    shown = Table(title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(
+        title=Text(title) if title else None, title_justify="left", title_style="bold", box=None, pad_edge=False
+    )
     for column in columns:
         shown.add_column(column, overflow="fold")
     for row in rows:
-        shown.add_row(*(escape(str(cell)) for cell in row))
+        shown.add_row(*(Text(str(cell)) for cell in row))
     with _lock:
-        _err.print()
-        _err.print(shown, soft_wrap=False)
+        _err().print()
+        _err().print(shown, soft_wrap=False)
 
 
 def confirm(question: str, *, assume_yes: bool) -> bool:
@@ -170,19 +189,20 @@ def confirm(question: str, *, assume_yes: bool) -> bool:
             hint="run the command again with --yes",
             code="ConfirmationRequired",
         )
-    return _err.input(f"[bold]{escape(question)}[/] [y/N] ").strip().lower() in {"y", "yes"}
+    from rich.text import Text
+
+    return _err().input(Text.assemble((question, "bold"), " [y/N] ")).strip().lower() in {"y", "yes"}
 
 
 def error(failure: MaasError) -> None:
     """Print an error: what failed, details, a hint and the next command. With `--output json`, one line of JSON."""
-    with _lock:
-        if json_requested():
-            _err.print(json.dumps({"error": failure.data()}), markup=False)
-            return
-        _err.print(f"[bold red]error:[/] {escape(failure.message)}")
-        for text in failure.context:
-            _err.print(" " * _MARGIN + escape(text), style="dim")
-        if failure.hint:
-            _err.print(f"[bold]hint:[/] {escape(failure.hint)}")
-        if failure.command:
-            _err.print(f"[bold]next:[/] {escape(failure.command)}")
+    if json_requested():
+        _print(json.dumps({"error": failure.data()}))
+        return
+    _print(("error:", "bold red"), " ", failure.message)
+    for text in failure.context:
+        _print((" " * _MARGIN + text, "dim"))
+    if failure.hint:
+        _print(("hint:", "bold"), " ", failure.hint)
+    if failure.command:
+        _print(("next:", "bold"), " ", failure.command)

@@ -5,12 +5,15 @@ matplotlib is needed for development only; no other module imports it.
 
 from __future__ import annotations
 
+import argparse
 import io
 import math
 import re
+import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -23,11 +26,10 @@ from maas import console
 from maas.cluster import tunnel
 from maas.dashboards import probe
 from maas.dashboards.probe import Prometheus
-from maas.errors import UsageError
+from maas.errors import MaasError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from matplotlib.axes import Axes
 
@@ -377,3 +379,21 @@ def _text(value: float, unit: str, decimals: int | None) -> str:
     shown = value / factor
     number = f"{shown:.{decimals}f}" if decimals is not None else f"{shown:.3g}"
     return f"{number} {prefix}{_SUFFIXES.get(unit, '')}".strip()
+
+
+def main() -> None:
+    """Draw the dashboards of docs/ from a cluster's data."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--name", default="lab", help="name of the lab, or of the cluster in the inventory")
+    parser.add_argument("--minutes", type=float, default=30, help="time range of the pictures")
+    parser.add_argument("--directory", type=Path, default=Path("docs/pictures"), help="output directory")
+    options = parser.parse_args()
+    try:
+        draw(options.name, directory=options.directory, minutes=options.minutes)
+    except MaasError as error:
+        console.error(error)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

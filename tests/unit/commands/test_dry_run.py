@@ -82,6 +82,19 @@ def test_a_dry_run_writes_nothing_on_the_controller(
     assert "nothing was changed" in capsys.readouterr().err
 
 
+def test_the_plan_in_json(inventory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    console.set_output("json")
+    try:
+        install(inventory, dry_run=True)
+    finally:
+        console.set_output("text")
+    document = json.loads(capsys.readouterr().out)
+    assert document["cluster"] == "shop"
+    assert [key["host"] for key in document["hostKeys"]] == ["master", "node1"]
+    assert all(key["new"] and key["fingerprint"].startswith("SHA256:") for key in document["hostKeys"])
+    assert set(document["plan"]["hosts"]) == {"master", "node1"}
+
+
 @pytest.mark.parametrize("command", [install, reset])
 def test_a_run_that_was_not_confirmed_pins_no_key_and_stores_no_facts(
     inventory: Path, command: Callable[..., None], monkeypatch: pytest.MonkeyPatch

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maas.codegen import lint
-from maas.commands import charts
+from maas.commands import development
+from maas.commands import render as command
 from maas.errors import ChartError, UsageError
 
 if TYPE_CHECKING:
@@ -20,13 +21,13 @@ def test_lint_reports_every_problem_of_every_check_at_once(monkeypatch: pytest.M
     }
     monkeypatch.setattr(lint, "CHECKS", found)
     with pytest.raises(ChartError, match="3 problems") as failed:
-        charts.lint()
+        development.lint()
     assert failed.value.context == ("one: a.yaml: is wrong", "one: b.yaml: is wrong too", "two: c.yaml: as well")
 
 
 def test_render_refuses_an_unknown_helm_and_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Helm 5 is not supported"):
-        charts.render([], kubernetes="1.37.0", helm="5")
+        command.render([], kubernetes="1.37.0", helm="5")
     with pytest.raises(UsageError, match="no such file") as refused:
-        charts.render([tmp_path / "nowhere.yaml"], kubernetes="1.37.0", helm="4")
+        command.render([tmp_path / "nowhere.yaml"], kubernetes="1.37.0", helm="4")
     assert str(tmp_path / "nowhere.yaml") in refused.value.context
