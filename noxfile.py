@@ -114,10 +114,12 @@ def arguments(session: nox.Session) -> list[str]:
     return [word for word in session.posargs if word != WITHOUT_E2E]
 
 
-def pytest(session: nox.Session, *options: str) -> None:
-    """Run a part of the tests."""
+def pytest(session: nox.Session, *options: str, paths: tuple[str, ...]) -> None:
+    """Run a part of the tests, or only the files that the arguments after `--` name."""
     develop(session)
-    run(session, "python", "-m", "pytest", *options, *arguments(session))
+    given = arguments(session)
+    named = any(Path(word.partition("::")[0]).exists() for word in given)
+    run(session, "python", "-m", "pytest", *options, *([] if named else paths), *given)
 
 
 def e2e_requested(session: nox.Session) -> bool:
@@ -327,13 +329,13 @@ def requirements(session: nox.Session) -> None:
 @nox.session
 def unit(session: nox.Session) -> None:
     """Run the unit tests of the Python package; needs neither root nor a container engine."""
-    pytest(session, "-n", "2", "tests/unit")
+    pytest(session, "-n", "2", paths=("tests/unit",))
 
 
 @nox.session
 def charts(session: nox.Session) -> None:
     """Test every chart over all profiles and Kubernetes versions, and every alerting and recording rule."""
-    pytest(session, "-n", "2", "--dist", "loadgroup", "tests/charts", "tests/rules")
+    pytest(session, "-n", "2", "--dist", "loadgroup", paths=("tests/charts", "tests/rules"))
 
 
 @nox.session
@@ -355,7 +357,7 @@ def e2e(session: nox.Session) -> None:
     if not e2e_requested(session):
         session.warn("the end-to-end tests were left out: no cluster was tested")
         return
-    pytest(session, "-m", "e2e", "-s", "--durations=12", "tests/e2e")
+    pytest(session, "-m", "e2e", "-s", "--durations=12", paths=("tests/e2e",))
 
 
 @nox.session(default=False)
@@ -380,5 +382,4 @@ def tests(session: nox.Session) -> None:
 def proof(session: nox.Session) -> None:
     """Run the acceptance tests, which take hours (loads, faults, cold starts): all, or those of the given files."""
     debian(session, "faketime")
-    named = any(Path(argument.split("::")[0]).exists() for argument in session.posargs)
-    pytest(session, "-s", *([] if named else ["tests/acceptance"]))
+    pytest(session, "-s", paths=("tests/acceptance",))
