@@ -75,7 +75,7 @@ def create(session: nox.Session, home: Path, requirements: list[Path]) -> None:
 
 
 def delete_unused(environments: Path) -> None:
-    """Delete the virtual environments that no session has used for a while."""
+    """Delete the virtual environments that no session has used for 30 days."""
     for ready in environments.glob("*/ready"):
         if time.time() - ready.stat().st_mtime > UNUSED:
             shutil.rmtree(ready.parent)

@@ -1,4 +1,4 @@
-"""MaaS: bare machines in unlike networks become one private, self-healing, monitored Kubernetes platform."""
+"""MaaS turns bare machines in different networks into one private, monitored Kubernetes platform."""
 
 from __future__ import annotations
 

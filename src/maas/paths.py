@@ -1,4 +1,4 @@
-"""Where things lie: the content that travels with the tool, the cache, and the state of each cluster."""
+"""Directories: the content of the tool, the cache, the state of each cluster, and runtime files."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _PRIVATE = 0o700
 
 
 def content() -> Path:
-    """The directory that holds Chart.yaml, charts/, hack/, schemas/ and app/.
+    """Return the directory that contains Chart.yaml, charts/, hack/, schemas/ and app/.
 
-    In a checkout that is its root; in an installed package the same tree lies inside the package.
+    In a checkout it is the root; in an installed package it is a directory inside the package.
     """
     packaged = Path(__file__).parent / "content"
     return packaged if packaged.is_dir() else Path(__file__).parents[2]
 
 
 def command(name: str, *arguments: str) -> str:
-    """How this user calls a command of the tool: as a nox session in a checkout, else as `maas`."""
+    """Return how to run a command of the tool: as a nox session in a checkout, otherwise as `maas`."""
     if (Path(__file__).parent / "content").is_dir():
         return " ".join(("maas", name, *arguments))
     return " ".join(("./nox", "-s", name, *(("--", *arguments) if arguments else ())))
@@ -36,7 +36,7 @@ def _xdg(variable: str, default: str) -> Path:
 
 
 def cache() -> Path:
-    """What can be made again: built components, bundles, tools. Shared by every checkout of this user."""
+    """Return the directory of what can be re-created: components, bundles, tools. All checkouts of a user share it."""
     path = _xdg("XDG_CACHE_HOME", ".cache")
     path.mkdir(parents=True, exist_ok=True)
     return path
@@ -75,14 +75,14 @@ def runtime(name: str) -> Path:
 
 
 def states() -> Path:
-    """The directory of all clusters' state directories; readable by its owner only."""
+    """Return the directory of all clusters' state directories; only its owner can read it."""
     path = _xdg("XDG_STATE_HOME", ".local/state")
     path.mkdir(parents=True, exist_ok=True, mode=_PRIVATE)
     return path
 
 
 def state(cluster: str) -> Path:
-    """What must not be lost of one cluster: keys, host keys, plan, journal, kubeconfig. Readable by its owner only."""
+    """Return the directory of a cluster's keys, host keys, plan, journal and kubeconfig; only its owner can read it."""
     path = states() / cluster
     path.mkdir(exist_ok=True, mode=_PRIVATE)
     path.chmod(_PRIVATE)

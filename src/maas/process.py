@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Completed:
-    """A program that ended.
+    """The result of a program.
 
     Attributes:
         argv: The words of the command, secrets hidden.
@@ -56,21 +56,21 @@ def run(
     secrets: Sequence[str] = (),
     log: Path | None = None,
 ) -> Completed:
-    """Run a program to its end and return what it wrote.
+    """Run a program to its end, and return its exit status and output.
 
     Args:
-        argv: The program and its arguments; no shell reads them.
-        cwd: The directory to run in.
-        env: Variables added to this process's own.
-        input: Text for its standard input; without it, standard input is empty.
-        timeout: Seconds after which it is stopped.
-        check: Whether an exit status other than 0 is an error.
-        secrets: Strings to hide in everything that is returned, logged or raised.
+        argv: The program and its arguments; no shell interprets them.
+        cwd: The working directory.
+        env: Environment variables to add.
+        input: Text for its standard input, which is empty by default.
+        timeout: Seconds until it is stopped.
+        check: Raise an error for an exit status other than 0.
+        secrets: Strings to hide in results, logs and errors.
         log: A file to which the command and its output are appended.
 
     Raises:
-        ProgramMissingError: There is no such program.
-        ProcessError: It ended with an error and `check` is true.
+        ProgramMissingError: The program is not installed.
+        ProcessError: It failed, and `check` is true.
         ProcessTimeoutError: It did not end in time.
     """
     words = [str(word) for word in argv]
@@ -110,11 +110,11 @@ def lines(
     env: Mapping[str, str] | None = None,
     log: Path | None = None,
 ) -> Iterator[str]:
-    """Run a program and give its output (both streams) line by line, as it comes.
+    """Run a program, and yield its output (both streams) line by line as it is written.
 
     Raises:
-        ProgramMissingError: There is no such program.
-        ProcessError: It ended with an error.
+        ProgramMissingError: The program is not installed.
+        ProcessError: It failed.
     """
     words = tuple(str(word) for word in argv)
     try:
@@ -154,10 +154,10 @@ def start(
     env: Mapping[str, str] | None = None,
     log: Path,
 ) -> subprocess.Popen[bytes]:
-    """Start a program that outlives this process, in a session of its own, its output going to `log`.
+    """Start a program that continues after this process, in its own session, with its output appended to `log`.
 
     Raises:
-        ProgramMissingError: There is no such program.
+        ProgramMissingError: The program is not installed.
     """
     words = [str(word) for word in argv]
     try:
@@ -175,10 +175,10 @@ def start(
 
 
 def foreground(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> int:
-    """Run a program on this process's own terminal and give its exit status.
+    """Run a program on the terminal of this process, and return its exit status.
 
     Raises:
-        ProgramMissingError: There is no such program.
+        ProgramMissingError: The program is not installed.
     """
     words = [str(word) for word in argv]
     try:

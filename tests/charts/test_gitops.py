@@ -28,7 +28,7 @@ def test_an_example_renders_with_its_values_and_the_same_twice(kind: str, path: 
     for key in path:
         found = found[key]
     request = Request(render.umbrella(), values=tuple(render.umbrella() / file for file in found))
-    assert render.render_anew(request) == render.render_anew(request)
+    assert render.render_uncached(request) == render.render_uncached(request)
 
 
 def test_kinds_too_large_for_an_annotation_are_applied_by_the_server() -> None:

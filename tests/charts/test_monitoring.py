@@ -391,7 +391,7 @@ REFUSED = [
 def test_bad_input_is_refused_with_the_value_and_the_fix(settings: dict[str, Any], words: list[str]) -> None:
     pairs = tuple((path, json.dumps(value)) for path, value in settings.items())
     with pytest.raises(ChartError) as refused:
-        render.render_anew(Request(CHART, settings=pairs))
+        render.render_uncached(Request(CHART, settings=pairs))
     said = "\n".join(refused.value.context)
     for word in words:
         assert word in said

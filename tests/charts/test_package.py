@@ -57,7 +57,7 @@ def test_the_archive_holds_every_definition(archive: Path) -> None:
 
 def test_an_archive_renders_what_its_directory_does(archive: Path) -> None:
     packed, unpacked = (
-        render.parse(render.render_anew(Request(chart, values=(PROFILES["airgap"],))))
+        render.parse(render.render_uncached(Request(chart, values=(PROFILES["airgap"],))))
         for chart in (archive, render.umbrella())
     )
     assert packed == unpacked

@@ -81,7 +81,7 @@ def test_both_helms_render_the_same_objects(profile: str) -> None:
 @pytest.mark.parametrize("name", ["airgap", "external-database", "gitops", "minimal", "network-only"])
 def test_two_renders_with_existing_secrets_are_equal_to_the_byte(name: str) -> None:
     request = Request(render.umbrella(), values=(PROFILES[name],))
-    assert render.render_anew(request) == render.render_anew(request)
+    assert render.render_uncached(request) == render.render_uncached(request)
 
 
 def test_a_secret_is_random_when_nobody_gave_one() -> None:
@@ -89,7 +89,7 @@ def test_a_secret_is_random_when_nobody_gave_one() -> None:
     first, second = (
         # Alertmanager's configuration is a Secret by its reader's wish, and has nothing secret in it.
         {e["metadata"]["name"]: e["data"] for e in render.parse(text) if e["kind"] == "Secret" and "data" in e}
-        for text in (render.render_anew(request), render.render_anew(request))
+        for text in (render.render_uncached(request), render.render_uncached(request))
     )
     assert first.keys() == second.keys() == {"restaurant-key", "restaurant-database", "grafana"}
     assert all(first[name] != second[name] for name in first)

@@ -102,7 +102,7 @@ def refusal(helm: Major, chart: Path | None = None, **settings: Any) -> str:
     """Helm's message for values that the charts refuse; `__` stands for a dot in a path."""
     pairs = tuple((path.replace("__", "."), json.dumps(value)) for path, value in settings.items())
     with pytest.raises(ChartError) as refused:
-        render.render_anew(Request(chart or render.umbrella(), settings=pairs, helm=helm))
+        render.render_uncached(Request(chart or render.umbrella(), settings=pairs, helm=helm))
     return "\n".join(refused.value.context)
 
 

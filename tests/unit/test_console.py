@@ -30,7 +30,7 @@ def test_progress_goes_to_standard_error_and_data_alone_to_standard_output() -> 
     assert "2 of 7, etcd" in done.stderr
 
 
-def test_a_failed_phase_is_marked_and_the_failure_goes_on() -> None:
+def test_a_failed_phase_is_marked_and_the_error_is_raised() -> None:
     done = run("with console.phase('Building'): raise SystemExit(3)")
     assert done.returncode == 3
     assert done.stderr.startswith("✗ Building")
@@ -43,9 +43,9 @@ def test_text_in_brackets_is_text() -> None:
 
 
 def test_without_a_terminal_a_question_is_an_error_that_names_the_option() -> None:
-    assert console.confirm("Go on?", assume_yes=True)
+    assert console.confirm("Continue?", assume_yes=True)
     with pytest.raises(UsageError) as caught:
-        console.confirm("Go on?", assume_yes=False)
+        console.confirm("Continue?", assume_yes=False)
     assert "--yes" in str(caught.value.hint)
 
 

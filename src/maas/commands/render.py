@@ -29,6 +29,6 @@ def render(values: Sequence[Path], *, kubernetes: str | None, helm: str) -> None
         raise UsageError("no such file", context=missing, code="FileNotFound")
     version = kubernetes or components.load().find("kubelet")[0].version
     request = Request(rendering.umbrella(), values=tuple(values), kubernetes=version, helm=cast("Major", helm))
-    text = rendering.render_anew(request)
+    text = rendering.render_uncached(request)
     _values.load(values)
     console.data(text)

@@ -1,6 +1,6 @@
-"""The pinned Helm for what needs no cluster: rendering, locking, packaging.
+"""The pinned Helm, for what needs no cluster: rendering, locking dependencies, packaging.
 
-Releases go through pyhelm3 (maas.deploy), which has none of these.
+Releases are installed through pyhelm3 (maas.cluster.helm_release), which has none of these.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _TOOLS: Mapping[str, str] = {"3": "helm3", "4": "helm"}
 
 @dataclass(frozen=True)
 class Helm:
-    """One pinned Helm, with directories of its own and no cluster in sight."""
+    """A pinned Helm, with its own directories and without access to a cluster."""
 
     executable: Path
 
     @classmethod
     def pinned(cls, major: Major = "4") -> Helm:
-        """The Helm of a major version, made when it is not in the cache.
+        """Return the Helm of a major version; it is built if it is not in the cache.
 
         Raises:
-            BundleError: It cannot be had.
+            BundleError: It is not available.
         """
         return cls(_executable(major))
 
@@ -46,18 +46,18 @@ class Helm:
         settings: Mapping[str, str] | None = None,
         kubernetes: str,
     ) -> str:
-        """The manifests of a chart, as YAML text.
+        """Return the manifests of a chart, as YAML text.
 
         Args:
             chart: The chart's directory.
             release: The name of the release.
             namespace: Its namespace.
-            values: Files of values, the later ones over the earlier.
-            settings: Single values by path, as JSON text, over the files.
+            values: Values files; later ones override earlier ones.
+            settings: Single values by path, as JSON text; they override the files.
             kubernetes: The Kubernetes version to render for.
 
         Raises:
-            ChartError: The chart refuses, or is broken; the message is Helm's.
+            ChartError: The chart rejects the values, or does not render; the context is Helm's message.
         """
         options = [word for file in values for word in ("--values", str(file))]
         options += [word for path, value in (settings or {}).items() for word in ("--set-json", f"{path}={value}")]
@@ -66,7 +66,7 @@ class Helm:
         )
 
     def lock(self, chart: Path) -> None:
-        """Write Chart.lock anew from Chart.yaml.
+        """Update Chart.lock from Chart.yaml.
 
         Raises:
             ChartError: A dependency is missing or has another version.
@@ -74,15 +74,15 @@ class Helm:
         self._run("dependency", "update", str(chart))
 
     def package(self, chart: Path, directory: Path, *, epoch: int | None = None) -> Path:
-        """Put a chart's archive into an empty directory and return its path.
+        """Write a chart's archive to an empty directory, and return its path.
 
         Args:
             chart: The chart's directory.
-            directory: Where the archive goes.
-            epoch: The time of every file in it, in seconds since 1970; the same one gives the same bytes. Helm 4.3 or newer.
+            directory: The output directory.
+            epoch: The time of all files in it, in seconds since 1970, for reproducible archives. Needs Helm 4.3 or later.
 
         Raises:
-            ChartError: The chart is not one.
+            ChartError: The directory is not a valid chart.
         """
         time = {} if epoch is None else {"SOURCE_DATE_EPOCH": str(epoch)}
         self._run("package", str(chart), "--destination", str(directory), environment=time)
@@ -95,8 +95,8 @@ class Helm:
         try:
             return process.run([self.executable, *words], env=settings, timeout=120).stdout
         except ProcessError as error:
-            said = [line for line in (error.stderr or error.stdout).splitlines() if line.strip()]
-            raise ChartError(f"helm {words[0]} does not accept the chart", context=said) from error
+            lines = [line for line in (error.stderr or error.stdout).splitlines() if line.strip()]
+            raise ChartError(f"helm {words[0]} failed", context=lines) from error
 
 
 @lru_cache

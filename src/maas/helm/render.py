@@ -1,4 +1,4 @@
-"""Manifests of the charts, as text and as objects; each render is made once and kept."""
+"""Manifests of the charts, as text and as objects, from a cache."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ UMBRELLA = "maas"
 
 _DESCRIPTION = ("Chart.yaml", "Chart.lock", "values.yaml", "values.schema.json", ".helmignore")
 PARTS = (*_DESCRIPTION, "templates", "charts", "files", "crds")
-"""What of a chart's directory goes into its manifests."""
+"""The parts of a chart's directory that decide its manifests."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is rendered.
+    """A chart with everything that decides its manifests.
 
     Attributes:
         chart: The chart's directory.
-        values: Files of values, the later ones over the earlier.
-        settings: Single values by path, as JSON text, over the files.
+        values: Values files; later ones override earlier ones.
+        settings: Single values by path, as JSON text; they override the files.
         kubernetes: The Kubernetes version to render for.
         helm: Helm's major version.
     """
@@ -61,16 +61,16 @@ class Request:
 
     @property
     def key(self) -> str:
-        """A digest of all that decides the manifests."""
+        """Return a digest of everything that decides the manifests."""
         files = [hashlib.sha256(file.read_bytes()).hexdigest() for file in self.values]
-        # The directory of a Helm says its version, the Go that made it and how.
+        # The name of the directory contains the version of Helm and of Go, and a digest of the build.
         helm = Helm.pinned(self.helm).executable.parts[-2:]
         parts = [digest(self.chart), files, self.settings, self.kubernetes, helm, RELEASE, NAMESPACE, yaml.__version__]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 
 def digest(chart: Path) -> str:
-    """A digest of a chart's archive, or of every file of its directory that templates come to see or may read."""
+    """Return a digest of a chart's archive, or of all files of its directory that templates can read."""
     if chart.is_file():
         return hashlib.sha256(chart.read_bytes()).hexdigest()
     total = hashlib.sha256()
@@ -83,39 +83,39 @@ def digest(chart: Path) -> str:
 
 
 def umbrella() -> Path:
-    """The directory of the umbrella chart."""
+    """Return the directory of the umbrella chart."""
     return paths.content()
 
 
 def subcharts() -> list[Path]:
-    """The directories of its subcharts."""
+    """Return the directories of its subcharts."""
     return sorted(file.parent for file in (umbrella() / "charts").glob("*/Chart.yaml"))
 
 
 def profiles() -> list[Path]:
-    """The values files that every check runs with; each is an installation that makes sense."""
+    """Return the values files that every check runs with; each describes a useful installation."""
     return sorted((umbrella() / "ci").glob("*-values.yaml"))
 
 
-def kept_in() -> Path:
-    """The directory of the renders that were made."""
+def cache_dir() -> Path:
+    """Return the directory of the cache."""
     return paths.cache() / "renders"
 
 
 def render(request: Request) -> str:
-    """The manifests as YAML text, from the cache when nothing that decides them has changed.
+    """Return the manifests as YAML text, from the cache if nothing that decides them has changed.
 
     Raises:
-        ChartError: The chart refuses the values, or is broken.
+        ChartError: The chart rejects the values, or does not render.
     """
-    return _kept(request, "yaml", render_anew)
+    return _cached(request, "yaml", render_uncached)
 
 
-def render_anew(request: Request) -> str:
-    """The manifests as YAML text, by Helm and not from the cache.
+def render_uncached(request: Request) -> str:
+    """Return the manifests as YAML text, from Helm and not from the cache.
 
     Raises:
-        ChartError: The chart refuses the values, or is broken.
+        ChartError: The chart rejects the values, or does not render.
     """
     return Helm.pinned(request.helm).template(
         request.chart,
@@ -129,28 +129,28 @@ def render_anew(request: Request) -> str:
 
 @lru_cache(maxsize=256)
 def objects(request: Request) -> tuple[Mapping[str, Any], ...]:
-    """The manifests as objects, hooks and tests included, from the cache as `render` has them.
+    """Return the manifests as objects, with hooks and tests, from the cache like `render`.
 
     Raises:
-        ChartError: The chart refuses the values, or is broken.
+        ChartError: The chart rejects the values, or does not render.
     """
-    # Kept as JSON too, which is what the API server gets, and is read ten times as fast as YAML.
-    return tuple(json.loads(_kept(request, "json", lambda wanted: json.dumps(parse(render(wanted))))))
+    # JSON is what the API server receives, and is read ten times as fast as YAML.
+    return tuple(json.loads(_cached(request, "json", lambda wanted: json.dumps(parse(render(wanted))))))
 
 
 def parse(text: str) -> list[Mapping[str, Any]]:
-    """The objects of a YAML stream, without its empty documents."""
+    """Return the objects of a YAML stream, without empty documents."""
     return [document for document in yaml.load_all(text, Loader=_LOADER) if document]
 
 
-def _kept(request: Request, form: str, make: Callable[[Request], str]) -> str:
-    directory = kept_in()
+def _cached(request: Request, form: str, make: Callable[[Request], str]) -> str:
+    directory = cache_dir()
     directory.mkdir(exist_ok=True)
-    kept = directory / f"{request.key}.{form}.zst"
-    if kept.is_file():
-        kept.touch()
-        return zstandard.decompress(kept.read_bytes()).decode()
+    entry = directory / f"{request.key}.{form}.zst"
+    if entry.is_file():
+        entry.touch()
+        return zstandard.decompress(entry.read_bytes()).decode()
     text = make(request)
-    files.write(kept, zstandard.compress(text.encode()))
+    files.write(entry, zstandard.compress(text.encode()))
     cache.forget_old(directory)
     return text

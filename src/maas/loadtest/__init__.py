@@ -1,1 +1,1 @@
-"""The load test: guests for the restaurant, sent from inside the cluster."""
+"""The load test: requests to the restaurant, sent from inside the cluster."""

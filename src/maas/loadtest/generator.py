@@ -1,17 +1,17 @@
-"""Sends guests to the restaurant; runs alone inside the cluster, with nothing but the standard library.
+"""The load generator: sends requests to the restaurant from inside the cluster; uses only the standard library.
 
 Arrivals come at a constant rate whether or not earlier ones were answered (an open loop), because a client that waits
-for an answer before it sends the next request hides every stall of the server. What an arrival does is a profile's:
+for a response before it sends the next request hides every stall of the server. The profile decides what arrivals do:
 
-menu    opens the menu's page, or places an order
-friday  a service of a Friday: guests look at the menu, order with options and book; the kitchen marks dishes ready and
-        servers bring them; the cash desk bills and takes payments; a kitchen screen listens all the time
+menu    open the menu's page, or place an order
+friday  a full service: guests read the menu, order with options and book tables; the kitchen marks dishes ready and
+        servers bring them; the cash desk bills and takes payments; a kitchen screen listens to the event stream
 
-Whatever changes something carries an Idempotency-Key, and is tried again with the same key when the connection breaks.
-A connection that cannot be opened was none, and is tried again as browsers do; how often that was is in the account.
+Requests that change something have an Idempotency-Key, and are retried with the same key when the connection breaks.
+Opening a connection is retried as browsers do; the report counts the failed attempts.
 
-Every second it writes a line of JSON with what happened in that second, and one last line with the whole:
-accepted orders by reference, failures by kind, latencies in milliseconds.
+Every second it prints a line of JSON with the totals so far. The last line is the report: accepted orders by reference,
+failures by kind, latencies in milliseconds.
 """
 
 from __future__ import annotations
@@ -38,27 +38,27 @@ if TYPE_CHECKING:
 
 _LOST = (OSError, http.client.HTTPException)
 _TRIES = 8
-"""Attempts at one order before it counts as failed."""
+"""Attempts to send one request before it counts as failed."""
 
 _KEPT = 20
-"""Requests on one connection."""
+"""Number of requests on one connection."""
 
 _SECONDS = 15.0
-"""How long an answer may take."""
+"""Seconds until a response times out."""
 
 _CONNECT_SECONDS = 3.0
-"""How long opening a connection may take."""
+"""Seconds until opening a connection times out."""
 
 _CONNECTS = 15
-"""Attempts at one connection: a node that dies is known to be dead after less."""
+"""Attempts to open one connection: enough for the failure of a node to be detected."""
 
 _FIRST_PAUSE = 0.2
-"""Seconds before the second attempt; each later one waits twice as long."""
+"""Seconds before the second attempt; the pause doubles with each attempt."""
 
 
 @dataclass
 class Tally:
-    """What happened so far; shared by all threads."""
+    """The results so far; shared by all threads."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     orders: list[str] = field(default_factory=list)
@@ -74,36 +74,36 @@ class Tally:
     screen: dict[str, float] = field(default_factory=dict)
 
     def answer(self, kind: str, began: float) -> None:
-        """Count an answered request that began at `began` (seconds, monotonic)."""
+        """Count a successful request that began at `began` (seconds, monotonic)."""
         with self.lock:
             self.answered[kind] += 1
             self.milliseconds.append((time.monotonic() - began) * 1000)
 
     def failure(self, kind: str, why: str) -> None:
-        """Count a request that failed for good."""
+        """Count a request that failed permanently."""
         with self.lock:
             self.failures[f"{kind}: {why}"] += 1
 
     def refusal(self, kind: str) -> None:
-        """Count a request that the house refused, as it may: a table that is taken, a step that somebody else did."""
+        """Count a request that was rejected for a valid reason: a table is taken, another user made the change."""
         with self.lock:
             self.refused[kind] += 1
 
-    def nobody(self, why: str) -> None:
+    def unreachable(self, why: str) -> None:
         """Count a connection that could not be opened."""
         with self.lock:
             self.unreached[why] += 1
 
     def retry(self) -> None:
-        """Count a broken attempt that is tried again."""
+        """Count a retry."""
         with self.lock:
             self.retries += 1
 
 
 class _Client:
-    """One guest's connection, kept open for some requests as a browser keeps it, then opened anew.
+    """The connection of one guest; it is replaced after a number of requests.
 
-    A service balances connections, not requests: one that is kept for ever would never see a new pod.
+    A Service balances connections, not requests: a permanent connection would never reach a new pod.
     """
 
     def __init__(self, url: str, tally: Tally, *, token: str | None = None) -> None:
@@ -116,7 +116,7 @@ class _Client:
     def request(
         self, method: str, path: str, *, body: bytes | None = None, key: str | None = None
     ) -> tuple[int, bytes]:
-        """Send a request and read its answer; a connection that the server closed meanwhile is replaced once."""
+        """Send a request and read its response; a connection that the server has closed is replaced once."""
         if self._used >= _KEPT:
             self.close()
         kept = self._connection is not None
@@ -127,9 +127,9 @@ class _Client:
             if not kept:
                 raise
         except _LOST:
-            self.close()  # after a time-out its answer may still come, and would be taken for the next one's
+            self.close()  # after a timeout the response may still come, and would be taken for the next one
             raise
-        # It was closed while idle, before this request was read; the key makes a repetition harmless.
+        # It was closed while idle, before this request was read; the key makes the retry safe.
         try:
             return self._send(method, path, body, key)
         except _LOST:
@@ -156,7 +156,7 @@ class _Client:
                 connection.connect()
             except OSError as error:
                 connection.close()
-                self._tally.nobody(type(error).__name__)
+                self._tally.unreachable(type(error).__name__)
                 if attempt == _CONNECTS:
                     raise
                 attempt += 1
@@ -166,14 +166,14 @@ class _Client:
             return connection
 
     def close(self) -> None:
-        """Close the connection, so that the next request opens another."""
+        """Close the connection; the next request opens another."""
         if self._connection is not None:
             self._connection.close()
         self._connection, self._used = None, 0
 
 
 class _Guest:
-    """What one thread does, arrival by arrival; `desk` is its connection as somebody of the house."""
+    """The actions of one thread; `desk` is its connection as a member of the staff."""
 
     def __init__(self, url: str, tally: Tally, menu: list[dict[str, Any]], token: str | None) -> None:
         self.guest = _Client(url, tally)
@@ -182,7 +182,7 @@ class _Guest:
         self.menu = menu
 
     def get(self, kind: str, path: str, *, client: _Client | None = None) -> bytes | None:
-        """Read; a read that fails has failed."""
+        """Send a GET request; it is not retried."""
         began = time.monotonic()
         try:
             status, answer = (client or self.guest).request("GET", path)
@@ -196,9 +196,9 @@ class _Guest:
         return answer
 
     def post(self, kind: str, path: str, body: object, *, client: _Client | None = None) -> dict[str, Any] | None:
-        """Change something, again with the same key when the connection breaks or the pod or database goes away."""
+        """Send a POST request, and retry it with the same key when the connection breaks or the server fails."""
         began = time.monotonic()
-        # Not from the seed: a second run with the same guests brings new orders.
+        # Not from the seed: a second run with the same arrivals places new orders.
         key, pause, outcome = str(uuid.uuid4()), _FIRST_PAUSE, ""
         for attempt in range(_TRIES):
             if attempt:
@@ -225,11 +225,11 @@ class _Guest:
         return None
 
     def browse(self, _chance: random.Random) -> None:
-        """Look at the menu."""
+        """Read the menu."""
         self.get("menu", "/")
 
     def order(self, chance: random.Random) -> None:
-        """Order one to three dishes, with the options that they ask for."""
+        """Order one to three dishes, with their required options."""
         dishes = chance.sample(self.menu, k=min(chance.randint(1, 3), len(self.menu)))
         lines = []
         for dish in dishes:
@@ -245,7 +245,7 @@ class _Guest:
                 self.tally.unpaid.append(str(placed["reference"]))
 
     def book(self, chance: random.Random) -> None:
-        """Look for a table in the next weeks and book one of the times."""
+        """Look for a table in the next weeks, and book it."""
         covers = chance.randint(1, 6)
         day = (datetime.now(UTC) + timedelta(days=chance.randint(1, 40))).date()
         answer = self.get("availability", f"/api/v1/availability?day={day}&covers={covers}")
@@ -258,7 +258,7 @@ class _Guest:
                     self.tally.bookings.append(str(booked["reference"]))
 
     def cook(self, chance: random.Random) -> None:
-        """Mark some dishes of a station ready, the longest waiting first, and bring those that are."""
+        """Mark dishes of a station as ready, the oldest first, and serve those that are."""
         station = chance.choice(["cold", "hot", "pastry", "bar"])
         answer = self.get("tickets", f"/api/v1/kitchen/tickets?station={station}", client=self.desk)
         for ticket in json.loads(answer)["tickets"][:2] if answer is not None else []:
@@ -271,7 +271,7 @@ class _Guest:
                 self.post("served", path, {"status": "served"}, client=self.desk)
 
     def pay(self, chance: random.Random) -> None:
-        """Bill an order and take its payment."""
+        """Bill an order, and take its payment."""
         with self.tally.lock:
             reference = self.tally.unpaid.popleft() if self.tally.unpaid else None
         if reference is None:
@@ -286,7 +286,7 @@ class _Guest:
 
 
 _FRIDAY = {_Guest.browse: 62, _Guest.order: 15, _Guest.book: 5, _Guest.cook: 10, _Guest.pay: 8}
-"""What of a hundred arrivals are."""
+"""The number of each action in a hundred arrivals."""
 
 
 def _serve(guest: _Guest, arrivals: queue.Queue[tuple[Callable[[_Guest, random.Random], None], int] | None]) -> None:
@@ -296,11 +296,11 @@ def _serve(guest: _Guest, arrivals: queue.Queue[tuple[Callable[[_Guest, random.R
 
 
 def _watch(url: str, token: str, tally: Tally, ended: threading.Event) -> None:
-    """Listen as a kitchen screen does: come back with the last event's id whenever the stream ends."""
+    """Listen to the event stream like a kitchen screen: reconnect with the ID of the last event when it ends."""
     target = urlsplit(url)
     last, lost = "", 0.0
-    told = dict.fromkeys(("events", "resumed", "refused", "longest_gap_s"), 0.0)
-    tally.screen = told
+    screen = dict.fromkeys(("events", "resumed", "refused", "longest_gap_s"), 0.0)
+    tally.screen = screen
     while not ended.is_set():
         connection = http.client.HTTPConnection(target.hostname or "", target.port or 80, timeout=20)
         headers = {"Authorization": f"Bearer {token}"} | ({"Last-Event-ID": last} if last else {})
@@ -308,17 +308,17 @@ def _watch(url: str, token: str, tally: Tally, ended: threading.Event) -> None:
             connection.request("GET", "/cuisine/flux", headers=headers)
             response = connection.getresponse()
             if response.status != http.HTTPStatus.OK:
-                told["refused"] += 1
+                screen["refused"] += 1
                 ended.wait(1.0)
                 continue
             for line in response:
                 if lost:
-                    told["longest_gap_s"] = max(told["longest_gap_s"], round(time.monotonic() - lost, 1))
-                    told["resumed"] += 1
+                    screen["longest_gap_s"] = max(screen["longest_gap_s"], round(time.monotonic() - lost, 1))
+                    screen["resumed"] += 1
                     lost = 0.0
                 if line.startswith(b"id: "):
                     last = line[4:].strip().decode()
-                    told["events"] += 1
+                    screen["events"] += 1
                 if ended.is_set():
                     return
         except _LOST:
@@ -356,9 +356,9 @@ def _summary(tally: Tally, *, sent: int, seconds: float) -> dict[str, object]:
 
 
 def _by_address(url: str) -> str:
-    """`url` with its host's address, asked for once.
+    """Return `url` with the address of its host, resolved once.
 
-    A guest's device keeps it too; how a cluster's own DNS stands the loss of a node is not what is measured.
+    Devices cache it too; how the cluster's DNS survives the loss of a node is not measured here.
     """
     target = urlsplit(url)
     address = socket.gethostbyname(target.hostname or "")
@@ -368,8 +368,8 @@ def _by_address(url: str) -> str:
 def _menu(url: str) -> list[dict[str, Any]]:
     status, body = _Client(url, Tally()).request("GET", "/api/v1/menu")
     if status != http.HTTPStatus.OK:
-        raise SystemExit(f"the menu answered {status}")
-    # At any hour.
+        raise SystemExit(f"reading the menu failed with status {status}")
+    # Dishes that are available at any hour.
     dishes = [
         dish
         for category in json.loads(body)["categories"]
@@ -385,19 +385,19 @@ def _sign_in(url: str, username: str, password: str) -> str:
     body = json.dumps({"username": username, "password": password}).encode()
     status, answer = _Client(url, Tally()).request("POST", "/api/v1/sessions", body=body)
     if status != http.HTTPStatus.CREATED:
-        raise SystemExit(f"signing in was answered {status}")
+        raise SystemExit(f"signing in failed with status {status}")
     return str(json.loads(answer)["token"])
 
 
 def main() -> None:
-    """Run the load and write its account to standard output."""
+    """Run the load, and print the report to standard output."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", required=True)
     parser.add_argument("--rate", type=float, required=True, help="arrivals per second")
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--profile", choices=["menu", "friday"], default="menu")
     parser.add_argument("--orders", type=float, default=0.2, help="share of arrivals that order (profile menu)")
-    parser.add_argument("--username", default="", help="somebody of the house (profile friday)")
+    parser.add_argument("--username", default="", help="user name of a member of the staff (profile friday)")
     parser.add_argument("--password-file", type=Path)
     parser.add_argument("--threads", type=int, default=48)
     parser.add_argument("--seed", type=int, default=1)
@@ -419,16 +419,16 @@ def main() -> None:
         threading.Thread(target=_watch, args=(options.url, token, tally, ended), daemon=True).start()
 
     chance = random.Random(options.seed)  # noqa: S311 - reproducible arrivals, not secrets
-    began, sent, told = time.monotonic(), 0, 0
+    began, sent, reported = time.monotonic(), 0, 0
     while (now := time.monotonic() - began) < options.seconds:
         due = int(now * options.rate)
         for _ in range(sent, due):
             (act,) = chance.choices(list(acts), weights=list(acts.values()))
             arrivals.put((act, chance.getrandbits(64)))
         sent = max(sent, due)
-        if int(now) > told:
-            told = int(now)
-            line = {"second": told, "sent": sent, "answered": len(tally.milliseconds), "waiting": arrivals.qsize()}
+        if int(now) > reported:
+            reported = int(now)
+            line = {"second": reported, "sent": sent, "answered": len(tally.milliseconds), "waiting": arrivals.qsize()}
             print(json.dumps(line | {"failed": sum(tally.failures.values())}), flush=True)  # noqa: T201
         time.sleep(1 / max(options.rate, 20))
     for _ in threads:

@@ -32,7 +32,7 @@ def test_kubeconform_names_the_profile_the_version_and_the_field(
     chart: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(render, "umbrella", lambda: chart)
-    monkeypatch.setattr(render, "kept_in", lambda: tmp_path / "renders")
+    monkeypatch.setattr(render, "cache_dir", lambda: tmp_path / "renders")
     monkeypatch.setattr(schemas, "custom", dict)
     (chart / "ci").mkdir()
     for name, word in (("good", "hello"), ("bad", "[hello]")):

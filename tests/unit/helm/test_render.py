@@ -22,8 +22,8 @@ def chart(tmp_path: Path) -> Path:
 
 def test_a_refusal_carries_helms_own_words(chart: Path) -> None:
     (chart / "templates" / "refuse.yaml").write_text('{{ fail "not like this" }}', encoding="utf-8")
-    with pytest.raises(ChartError, match="helm template does not accept the chart") as refused:
-        render.render_anew(Request(chart))
+    with pytest.raises(ChartError, match="helm template failed") as refused:
+        render.render_uncached(Request(chart))
     assert "not like this" in "\n".join(refused.value.context)
 
 
@@ -33,7 +33,7 @@ def test_a_render_asks_no_cluster(chart: Path, monkeypatch: pytest.MonkeyPatch, 
     config.write_text("not a kubeconfig", encoding="utf-8")
     monkeypatch.setenv("KUBECONFIG", str(config))
     (chart / "templates" / "look.yaml").write_text('{{ $_ := lookup "v1" "Node" "" "" }}', encoding="utf-8")
-    (entry,) = render.parse(render.render_anew(Request(chart)))
+    (entry,) = render.parse(render.render_uncached(Request(chart)))
     assert entry["data"]["word"] == "hello"
 
 

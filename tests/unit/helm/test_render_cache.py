@@ -44,7 +44,7 @@ helm: {{ .Capabilities.HelmVersion.Version }}
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty cache, and nothing remembered."""
     directory = tmp_path / "renders"
-    monkeypatch.setattr(render, "kept_in", lambda: directory)
+    monkeypatch.setattr(render, "cache_dir", lambda: directory)
     render.objects.cache_clear()
     yield directory
     render.objects.cache_clear()
@@ -114,7 +114,7 @@ def test_a_change_of_what_decides_a_render_is_seen(shop: Request, change: Callab
     changed = change(shop)
     after = seen(changed)
     assert after != before
-    assert after == render.parse(render.render_anew(changed))
+    assert after == render.parse(render.render_uncached(changed))
 
 
 def test_default_values_decide_too(shop: Request) -> None:
@@ -125,7 +125,7 @@ def test_default_values_decide_too(shop: Request) -> None:
 
 def test_what_was_rendered_once_is_not_rendered_again(shop: Request, monkeypatch: pytest.MonkeyPatch) -> None:
     first = seen(shop)
-    monkeypatch.setattr(render, "render_anew", lambda request: pytest.fail(f"{request} once more"))
+    monkeypatch.setattr(render, "render_uncached", lambda request: pytest.fail(f"{request} once more"))
     assert seen(shop) == first
 
 

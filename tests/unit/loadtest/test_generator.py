@@ -26,7 +26,7 @@ DISH: dict[str, Any] = {
 
 
 class Restaurant(http.server.BaseHTTPRequestHandler):
-    """A menu, an order book and a kitchen; drops every ninth change unanswered, as a pod that goes away does."""
+    """A menu, orders and a kitchen; closes the connection of every ninth POST, as a pod that is deleted does."""
 
     protocol_version = "HTTP/1.1"
     placed: ClassVar[dict[str, str]] = {}
@@ -83,7 +83,7 @@ class Restaurant(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
-        """Say nothing."""
+        """Print no request."""
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def url() -> Iterator[str]:
     thread.join()
 
 
-def test_every_guest_is_accounted_for_and_an_order_that_was_cut_off_is_placed_once(url: str) -> None:
+def test_every_arrival_is_reported_and_an_order_that_was_retried_is_placed_once(url: str) -> None:
     words = [sys.executable, maas.loadtest.generator.__file__, "--url", url, "--rate", "60", "--seconds", "2"]
     done = subprocess.run([*words, "--orders", "0.5", "--threads", "4"], capture_output=True, text=True, check=True)
     account = json.loads(done.stdout.splitlines()[-1])
@@ -110,7 +110,7 @@ def test_every_guest_is_accounted_for_and_an_order_that_was_cut_off_is_placed_on
     assert all(1 <= len(set(line["options"])) == len(line["options"]) <= 2 for line in Restaurant.lines)
 
 
-def test_a_friday_has_guests_kitchen_cash_desk_and_a_screen_that_comes_back(url: str, tmp_path: Path) -> None:
+def test_the_friday_profile_has_guests_kitchen_cash_desk_and_a_screen_that_reconnects(url: str, tmp_path: Path) -> None:
     password = tmp_path / "password"
     password.write_text("secret\n")
     words = [sys.executable, maas.loadtest.generator.__file__, "--url", url, "--rate", "150", "--seconds", "2"]
@@ -127,7 +127,7 @@ def test_a_friday_has_guests_kitchen_cash_desk_and_a_screen_that_comes_back(url:
     assert Restaurant.resumed[:2] == ["", "41"]
 
 
-def test_a_connection_that_cannot_be_opened_is_opened_later_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_opening_a_connection_is_retried_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     tally = maas.loadtest.generator.Tally()

@@ -44,13 +44,13 @@ def cluster(*answers: Answer, phases: list[str]) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+def fast_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     monkeypatch.setattr("time.sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
 
 
-def test_a_stream_that_breaks_off_is_opened_again_and_nothing_is_told_twice() -> None:
+def test_a_stream_that_breaks_is_opened_again_and_no_line_is_repeated() -> None:
     broken = cluster(Answer([*LINES[:2], ProtocolError("gone")]), Answer([*LINES]), phases=["Running", "Succeeded"])
     assert list(runner._log(broken, "load")) == [
         '{"second": 1}',
@@ -60,7 +60,7 @@ def test_a_stream_that_breaks_off_is_opened_again_and_nothing_is_told_twice() ->
     ]
 
 
-def test_the_connection_ends_with_the_last_line_that_is_read() -> None:
+def test_the_connection_is_closed_after_the_last_line() -> None:
     answer = Answer([*LINES, b'{"more": 1}\n'])
     for line in runner._log(cluster(answer, phases=["Running"]), "load"):
         if "orders" in line:
@@ -68,12 +68,12 @@ def test_the_connection_ends_with_the_last_line_that_is_read() -> None:
     assert answer.closed
 
 
-def test_a_load_that_says_nothing_for_a_minute_is_given_up() -> None:
+def test_a_generator_without_output_for_a_minute_is_lost() -> None:
     silent = cluster(*[Answer([ProtocolError("gone")])] * 100, phases=["Running"] * 100)
     assert list(runner._log(silent, "load")) == []
 
 
-def test_a_load_that_stops_says_why() -> None:
+def test_a_generator_that_stops_is_an_error_with_its_output() -> None:
     stopped = cluster(Answer([b"Traceback (most recent call last):\n"]), phases=["Failed"])
     with pytest.raises(ClusterError, match="load generator stopped"):
         list(runner._log(stopped, "load"))
