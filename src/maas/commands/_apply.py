@@ -80,8 +80,9 @@ def apply(result: PreflightResult, bundle: Bundle, values: Mapping[str, Any], *,
         console.warn(str(item))
     # The user's values come last: they enable a component again whose image is available elsewhere.
     merged = values_files.merge(platform_values(plan, inventory), *(item.switch.disabled for item in missing), values)
-    with console.phase("VPN keys"):
+    with console.phase("VPN keys") as step:
         keys = pki.ensure(result.state / "pki", plan.cluster, list(plan.hosts), hub=plan.hub)
+        step.note(f"{len(keys.changes)} created or renewed" if keys.changes else "unchanged")
     with ThreadPoolExecutor(1) as pool:
         # Every pod waits for the pod network, which needs the API server alone: it is installed while nodes join.
         connection = _Background(pool, lambda: _connect(result, merged))

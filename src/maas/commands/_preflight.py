@@ -122,7 +122,7 @@ def run(inventory: Inventory, state: Path, *, without: Sequence[str] = ()) -> Pr
     everything = absent | facts
     earlier = state / _PLAN
     previous = network_plan.Plan.from_json(earlier.read_text(encoding="utf-8")) if earlier.exists() else None
-    plan = network_plan.make(inventory, everything, previous=previous)
+    plan = network_plan.compute(inventory, everything, previous=previous)
     return PreflightResult(
         inventory, state, everything, plan, keys, warnings=tuple(warnings), without=frozenset(absent)
     )

@@ -1,7 +1,7 @@
-"""What preflight runs on each host: looks, changes nothing, and prints one line of JSON.
+"""The program that preflight runs on each host: gathers facts and prints them as one line of JSON.
 
-The source of this module is sent to ``python3 -`` over ssh, followed by a call of `main`; so it uses the standard
-library alone, in what Python 3.10 (Ubuntu 22.04) understands.
+The source of this module is sent to ``python3 -`` over SSH, followed by a call of `main`. So it uses only the standard
+library and the syntax of Python 3.10 (Ubuntu 22.04). It makes no changes.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _IPV6_MTU_DISCOVER = 23
 _PMTUDISC_DO = 2
 _ECHOES = 5
 _SMALLEST_MTU = 576
-_LARGEST_MTU = 1500  # jumbo frames seldom hold over the whole way between sites
+_LARGEST_MTU = 1500  # jumbo frames rarely pass between sites
 
 
 def _text(path: str) -> str:
@@ -83,10 +83,10 @@ def operating_system() -> dict[str, Any]:
 
 
 def container() -> str | None:
-    """Which kind of container this is, as systemd or the engine tells it; None on a machine of its own."""
-    told = _text("/run/systemd/container").strip() or _text("/run/host/container-manager").strip()
-    if told:
-        return told
+    """Return the type of container that this host is, according to systemd or the runtime; None for a machine."""
+    manager = _text("/run/systemd/container").strip() or _text("/run/host/container-manager").strip()
+    if manager:
+        return manager
     environment = dict(item.partition("=")[::2] for item in _text("/proc/1/environ").split("\0"))
     if environment.get("container"):
         return environment["container"]
@@ -94,7 +94,7 @@ def container() -> str | None:
 
 
 def cgroup_version(mounts: str) -> int:
-    """2 when the unified hierarchy is at /sys/fs/cgroup, otherwise 1."""
+    """Return 2 if the unified hierarchy is mounted at /sys/fs/cgroup, otherwise 1."""
     fields = (line.split() for line in mounts.splitlines())
     return 2 if any(f[1] == "/sys/fs/cgroup" and f[2] == "cgroup2" for f in fields) else 1
 
@@ -110,13 +110,13 @@ def resources() -> dict[str, Any]:
 
 
 def missing_capabilities(status: str) -> list[str]:
-    """What no process of this host can have, from the bounding set in /proc/self/status."""
+    """Return the required capabilities that are not in the bounding set in /proc/self/status."""
     bounding = next((int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapBnd:")), 0)
     return [name for name, bit in _CAPABILITIES.items() if not bounding >> bit & 1]
 
 
 def routes(table: str) -> list[dict[str, str]]:
-    """The IPv4 routes of /proc/net/route but the default one."""
+    """Return the IPv4 routes in /proc/net/route without the default route."""
     found = []
     for line in table.splitlines()[1:]:
         fields = line.split()
@@ -141,7 +141,7 @@ def addresses() -> list[dict[str, str]]:
 
 
 def listeners(ports: Iterable[tuple[str, int]]) -> list[dict[str, Any]]:
-    """Who listens on the given ports."""
+    """Return the programs that listen on ports."""
     wanted = set(ports)
     found: dict[tuple[str, int], str] = {}
     for protocol, state in _LISTEN.items():
@@ -159,7 +159,7 @@ def listeners(ports: Iterable[tuple[str, int]]) -> list[dict[str, Any]]:
 
 
 def _programs(inodes: set[str]) -> dict[str, str]:
-    """The names of the programs that hold the given socket inodes."""
+    """Return the names of the programs that have sockets open, by inode."""
     links = {f"socket:[{inode}]": inode for inode in inodes}
     found: dict[str, str] = {}
     for process in pathlib.Path("/proc").glob("[0-9]*"):
@@ -182,7 +182,7 @@ def firewalls() -> list[str]:
 
 
 def runtimes() -> dict[str, str]:
-    """The container runtimes that run, with their versions."""
+    """Return the running container runtimes and their versions."""
     found = {}
     for process in pathlib.Path("/proc").glob("[0-9]*/comm"):
         name = _text(str(process)).strip()
@@ -195,10 +195,10 @@ def runtimes() -> dict[str, str]:
 
 
 def resolver(texts: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """The first resolv.conf with a server that a pod can reach, and those servers; no path when it has others beside.
+    """Return the first resolv.conf with usable name servers, and these. The path is None if it has others too.
 
-    A loopback address (systemd-resolved's 127.0.0.53, docker's 127.0.0.11) leads a pod to itself: CoreDNS would ask
-    itself for ever, notice and crash.
+    Loopback addresses (127.0.0.53 of systemd-resolved, 127.0.0.11 of Docker) are not usable: CoreDNS would forward
+    queries to itself, detect the loop and crash.
     """
     for path, text in texts:
         words = (line.split() for line in text.splitlines())
@@ -210,7 +210,7 @@ def resolver(texts: Iterable[tuple[str, str]]) -> dict[str, Any]:
 
 
 def authority() -> str:
-    """The sha256 of the cluster CA certificate that the host trusts, empty without one."""
+    """Return the sha256 of the cluster CA certificate on the host, empty if there is none."""
     try:
         return hashlib.sha256(pathlib.Path("/etc/kubernetes/pki/ca.crt").read_bytes()).hexdigest()
     except OSError:
@@ -218,7 +218,7 @@ def authority() -> str:
 
 
 def missing_packages(status: str, wanted: Sequence[str]) -> list[str]:
-    """Which of the wanted packages dpkg does not know as installed, from its status file."""
+    """Return the packages that are not installed, from the text of dpkg's status file."""
     installed = set()
     for paragraph in status.split("\n\n"):
         fields = dict(line.partition(": ")[::2] for line in paragraph.splitlines() if not line.startswith(" "))
@@ -228,7 +228,7 @@ def missing_packages(status: str, wanted: Sequence[str]) -> list[str]:
 
 
 class Echo:
-    """ICMP echo requests that may not be fragmented."""
+    """ICMP echo requests that must not be fragmented."""
 
     def __init__(self, family: int, address: tuple[Any, ...]) -> None:
         self._six = family == socket.AF_INET6
@@ -251,7 +251,7 @@ class Echo:
         self._socket.close()
 
     def send(self, size: int, timeout: float) -> float | None:
-        """Send a packet of `size` bytes, headers included; the seconds to its answer, None without one."""
+        """Send a packet of `size` bytes with its headers; return the seconds until the reply, or None without one."""
         self._sequence += 1
         payload = bytes(size - (48 if self._six else 28))
         head = struct.pack("!BBHHH", 128 if self._six else 8, 0, 0, self._identifier, self._sequence)
@@ -263,7 +263,7 @@ class Echo:
                 self._socket.settimeout(left)
                 if self._is_answer(self._socket.recv(65535)):
                     return time.monotonic() - began
-        except OSError:  # too big for the way known so far, refused, or no answer in time
+        except OSError:  # too big for the known path MTU, rejected, or timed out
             return None
         return None
 
@@ -271,7 +271,7 @@ class Echo:
         if self._raw and not self._six:
             data = data[(data[0] & 0x0F) * 4 :]
         kind, _, _, identifier, sequence = struct.unpack("!BBHHH", data[:8])
-        # The kernel gives a datagram socket an identifier of its own.
+        # The kernel sets the identifier of a datagram socket.
         mine = identifier == self._identifier or not self._raw
         return kind == (129 if self._six else 0) and mine and sequence == self._sequence
 
@@ -283,7 +283,7 @@ class Echo:
 
 
 def path_mtu(passes: Callable[[int], bool]) -> int | None:
-    """The largest packet that passes, by bisection; None when not even a small one does."""
+    """Return the size of the largest packet that passes, by bisection; None if even a small one fails."""
     if passes(_LARGEST_MTU):
         return _LARGEST_MTU
     if not passes(_SMALLEST_MTU):
@@ -298,15 +298,15 @@ def path_mtu(passes: Callable[[int], bool]) -> int | None:
     return low
 
 
-def way_to_hub(endpoint: str) -> dict[str, Any]:
-    """Address, round trip and path MTU of the hub, each None when it cannot be had."""
-    way: dict[str, Any] = {"address": None, "rtt_ms": None, "path_mtu": None}
+def path_to_hub(endpoint: str) -> dict[str, Any]:
+    """Return address, round-trip time and path MTU of the hub; values that cannot be measured are None."""
+    path: dict[str, Any] = {"address": None, "rtt_ms": None, "path_mtu": None}
     try:
         family, _, _, _, address = socket.getaddrinfo(endpoint, 0, type=socket.SOCK_DGRAM)[0]
-        way["address"] = address[0]
+        path["address"] = address[0]
         echo = Echo(family, address)
     except OSError:
-        return way
+        return path
     with contextlib.closing(echo):
         times: list[float] = []
         for sent in range(_ECHOES):
@@ -314,12 +314,12 @@ def way_to_hub(endpoint: str) -> dict[str, Any]:
             if seconds is not None:
                 times.append(seconds)
             elif sent and not times:
-                return way  # two without an answer: whoever is there does not talk ICMP
-        way["rtt_ms"] = round(statistics.median(times) * 1000, 3)
-        # A lost packet must not pass for one that is too big: each size has two tries.
-        patience = max(0.3, 3 * max(times))
-        way["path_mtu"] = path_mtu(lambda size: any(echo.send(size, patience) is not None for _ in range(2)))
-    return way
+                return path  # two without a reply: the hub does not answer pings
+        path["rtt_ms"] = round(statistics.median(times) * 1000, 3)
+        # Two attempts per size, so that a lost packet is not taken for one that is too big.
+        timeout = max(0.3, 3 * max(times))
+        path["path_mtu"] = path_mtu(lambda size: any(echo.send(size, timeout) is not None for _ in range(2)))
+    return path
 
 
 def main(parameters: dict[str, Any]) -> None:
@@ -342,8 +342,8 @@ def main(parameters: dict[str, Any]) -> None:
         "authority": authority(),
         "resolver": resolver((path, _text(path)) for path in _RESOLVERS),
         "packages_missing": missing_packages(_text("/var/lib/dpkg/status"), parameters["packages"]),
-        "to_hub": way_to_hub(parameters["hub"]) if parameters["hub"] else None,
+        "to_hub": path_to_hub(parameters["hub"]) if parameters["hub"] else None,
     }
-    # Last of all, so that nothing but the way back lies between this clock and the controller's.
+    # Last, so that only the network is between this clock and the controller's.
     facts["time"] = time.time()
     sys.stdout.write(f"{MARK}{json.dumps(facts)}\n")

@@ -1,7 +1,7 @@
-"""What Ansible is told: the inventory, the plan, the facts and the bundle as one Ansible inventory.
+"""The inventory in Ansible's form, with the variables of the roles.
 
-The roles' argument_specs (hack/ansible/roles/*/meta/argument_specs.yml) describe the same variables from the other
-side: `cluster` is the same for every host, `node` is the host's own, `vpn` holds its keys.
+The argument_specs of the roles (hack/ansible/roles/*/meta/argument_specs.yml) describe the variables: `cluster` is the
+same for every host, `node` is particular to a host, `vpn` contains its keys.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from maas.hosts.preflight import HostFacts
 
 CARRIED = "/var/lib/maas/bundle"
-"""Where a bundle lies on a host that got it from the controller."""
+"""Directory of a bundle that was transferred from the controller."""
 
 _RUNTIME = ("containerd", "containerd-shim-runc-v2", "ctr", "crictl", "runc")
 _KUBERNETES = {"control-plane": ("kubelet", "kubeadm", "kubectl"), "worker": ("kubelet", "kubeadm")}
@@ -46,12 +46,12 @@ def ansible_inventory(
     pki: Pki | None = None,
     known_hosts: Path,
 ) -> dict[str, Any]:
-    """The inventory in Ansible's form; it holds the hosts' private keys.
+    """Return the inventory in Ansible's form. It contains the private keys of the hosts.
 
-    To reset hosts it needs neither the bundle nor the VPN's keys.
+    A reset needs neither the bundle nor the keys of the VPN.
 
     Raises:
-        BundleError: The bundle lacks something that hosts need.
+        BundleError: The bundle lacks a component that hosts need.
     """
     groups: dict[str, dict[str, Any]] = {"control_plane": {"hosts": {}}, "workers": {"hosts": {}}}
     for host in inventory.hosts:
@@ -113,7 +113,7 @@ def _node(host: Host, plan: Plan, facts: HostFacts) -> dict[str, Any]:
         "joined": facts.joined,
         "authority": facts.authority,
         "vpn_unit": f"openvpn-{'server' if host.name == plan.hub else 'client'}@maas.service",
-        # kubeadm's look at the kernel is for machines: it wants control groups v2, and a kernel configuration to read.
+        # kubeadm requires cgroup v2 and a readable kernel configuration, which containers and old hosts do not have.
         "ignore_preflight": ["SystemVerification"] if own.cgroup_version == 1 or own.container else [],
     }
 
@@ -158,17 +158,17 @@ def _vpn(host: Host, plan: Plan, pki: Pki) -> dict[str, Any]:
 
 
 def _packages(facts: HostFacts, bundle: Bundle) -> list[str]:
-    """The package files for the host's release.
+    """Return the package files for the host's distribution release.
 
     Raises:
-        BundleError: The host lacks packages, and the bundle has none for its release.
+        BundleError: Packages are missing on the host, and the bundle has none for its release.
     """
     folder = f"packages/{facts.os}-{facts.codename}/"
     found = [item.path for item in bundle.items if item.path.startswith(folder)]
     if facts.packages_missing and not found:
         raise BundleError(
-            f"a host lacks {', '.join(facts.packages_missing)}, and the bundle has no packages for {facts.os_name}",
-            hint="install them on the host, or make the bundle on a machine of that release",
+            f"the bundle has no packages for {facts.os_name}, and a host needs {', '.join(facts.packages_missing)}",
+            hint="install them on the host, or build the bundle on a machine with that release",
             command=f"apt-get install {' '.join(facts.packages_missing)}",
         )
     return found
@@ -182,7 +182,7 @@ def _item(bundle: Bundle, name: str) -> Item:
 
 
 def _programs(bundle: Bundle, names: tuple[str, ...]) -> list[dict[str, str]]:
-    """The named programs of the bundle; runc may come as a Debian package instead."""
+    """Return programs of the bundle. runc can also be a Debian package."""
     found = {item.name: item.path for item in bundle.items if item.path.startswith("bin/")}
     missing = [name for name in names if name not in found and name != "runc"]
     if missing:
@@ -202,7 +202,7 @@ def _plugins(bundle: Bundle) -> list[dict[str, str]]:
 
 
 def _stage(bundle: Bundle, stage: str, host: Host) -> list[str]:
-    """The image archives of a stage, in the order in which a host needs them."""
+    """Return the image archives of a stage, in the order of import."""
     images = [item for item in bundle.images if item.on == stage]
     if stage == "workload":
         known = components.load().images()
@@ -210,6 +210,6 @@ def _stage(bundle: Bundle, stage: str, host: Host) -> list[str]:
         tolerant = {image.name for image in known if image.tolerates == "control-plane"}
         images.sort(key=lambda item: item.name not in early)
         return [item.path for item in images if host.role == "worker" or item.name in tolerant]
-    # The first container of every pod, so also of the control plane's; and first of all.
+    # First, because every pod needs it.
     pause = _item(bundle, "pause").path
     return [pause, *(item.path for item in images if item.path != pause)]

@@ -1,6 +1,6 @@
-"""The hosts' ssh host keys: scanned once, shown, pinned in a known_hosts file of the cluster, a change refused.
+"""The SSH host keys of a cluster's hosts: scan, compare and pin them in a known_hosts file.
 
-ssh itself then connects with StrictHostKeyChecking=yes and that file alone.
+ssh then connects with StrictHostKeyChecking=yes and only that file.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 _SSH_PORT = 22
 _SCAN_SECONDS = 10
-# The order of preference when a host offers several.
+# In the order of preference.
 _TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 
 
 @dataclass(frozen=True)
 class HostKey:
-    """A public ssh host key.
+    """A public SSH host key.
 
     Attributes:
         kind: Type of the key, such as ssh-ed25519.
-        data: The key in base64, as known_hosts holds it.
+        data: The key in base64, as in known_hosts.
     """
 
     kind: str
@@ -43,7 +43,7 @@ class HostKey:
 
     @property
     def fingerprint(self) -> str:
-        """SHA256:..., as ``ssh-keygen -l`` prints it."""
+        """The fingerprint SHA256:... as ``ssh-keygen -l`` prints it."""
         digest = hashlib.sha256(base64.b64decode(self.data)).digest()
         return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
@@ -66,7 +66,7 @@ class Trusted:
 
 
 def pattern(host: Host) -> str:
-    """How known_hosts names a host: the address, with the port when it is not 22."""
+    """Return the name of a host in known_hosts: its address, with the port if it is not 22."""
     return host.address if host.port == _SSH_PORT else f"[{host.address}]:{host.port}"
 
 
@@ -88,10 +88,10 @@ def scan(inventory: Inventory, *, known_hosts: Path) -> tuple[Trusted, ...]:
     silent = [host for host, offer in zip(inventory.hosts, offers, strict=True) if not offer]
     if silent:
         raise HostKeyError(
-            f"no ssh server answers on {', '.join(host.name for host in silent)}",
+            f"no SSH server answers on {', '.join(host.name for host in silent)}",
             context=[f"{host.name}: {host.address} port {host.port}" for host in silent],
-            hint="check address and port in the inventory, that the host is up, and that a firewall lets ssh in; "
-            f"to go on while a worker is down: --without {silent[0].name}",
+            hint="check that address and port in the inventory are right, that the host is up, and that no firewall blocks "
+            f"SSH. To continue while a worker is down: --without {silent[0].name}",
             command=f"ssh-keyscan -p {silent[0].port} {shlex.quote(silent[0].address)}",
         )
     result: list[Trusted] = []
@@ -106,11 +106,11 @@ def scan(inventory: Inventory, *, known_hosts: Path) -> tuple[Trusted, ...]:
         host = refused[0][0]
         given = host.fingerprint is not None
         raise HostKeyError(
-            f"the ssh host key of {', '.join(host.name for host, _ in refused)} is not the expected one",
+            f"the SSH host key of {', '.join(host.name for host, _ in refused)} has changed or is not the expected one",
             context=[f"{host.name}: {text}" for host, text in refused],
-            hint="someone may stand between you and the host, or it was installed anew. Compare with what "
-            "`ssh-keygen -l -f /etc/ssh/ssh_host_ed25519_key.pub` prints on its console; when it is right, "
-            + ("correct the fingerprint in the inventory" if given else "forget the old key and run again"),
+            hint="the host was reinstalled, or this is a man-in-the-middle attack. Compare the key with the output of "
+            "`ssh-keygen -l -f /etc/ssh/ssh_host_ed25519_key.pub` on the console of the host. If it is right, "
+            + ("correct the fingerprint in the inventory" if given else "remove the pinned key, then run again"),
             command=None if given else f"ssh-keygen -f {shlex.quote(str(known_hosts))} -R {shlex.quote(pattern(host))}",
         )
     return tuple(result)
@@ -126,22 +126,22 @@ def pin(inventory: Inventory, keys: Iterable[Trusted], *, known_hosts: Path) -> 
 
 
 def _judge(host: Host, offer: tuple[HostKey, ...], pinned: HostKey | None) -> Trusted | str:
-    """The key to hold a host to, or why none of those it offers will do."""
+    """Return the key to trust, or why none of the offered ones is trusted."""
     offered = ", ".join(f"{key.fingerprint} ({key.kind})" for key in offer)
     if host.fingerprint is not None:
         for key in offer:
             if key.fingerprint == host.fingerprint:
-                return Trusted(host.name, key, key != pinned, "the inventory gives this fingerprint")
-        return f"the inventory gives {host.fingerprint}, the host shows {offered}"
+                return Trusted(host.name, key, key != pinned, "fingerprint in the inventory")
+        return f"expected {host.fingerprint} (inventory), the host offers {offered}"
     if pinned is None:
-        return Trusted(host.name, offer[0], new=True, reason="seen for the first time")
+        return Trusted(host.name, offer[0], new=True, reason="first seen")
     if pinned in offer:
-        return Trusted(host.name, pinned, new=False, reason="the same as before")
-    return f"pinned was {pinned.fingerprint} ({pinned.kind}), the host now shows {offered}"
+        return Trusted(host.name, pinned, new=False, reason="pinned")
+    return f"expected {pinned.fingerprint} ({pinned.kind}, pinned), the host offers {offered}"
 
 
 def _scan(host: Host) -> tuple[HostKey, ...]:
-    """The keys that a host offers, the preferred one first; empty when it does not answer."""
+    """Return the keys that a host offers, the preferred one first; empty if it does not answer."""
     argv = ["ssh-keyscan", "-T", str(_SCAN_SECONDS // 2), "-p", str(host.port), "-t", "ed25519,ecdsa,rsa"]
     try:
         done = process.run([*argv, host.address], timeout=_SCAN_SECONDS, check=False)

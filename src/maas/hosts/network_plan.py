@@ -1,7 +1,7 @@
-"""The network plan: addresses, packet sizes and timers, computed from what preflight measured, each with its reason.
+"""The network plan: addresses, MTUs and timers, computed from the facts of the hosts, each with its reason.
 
-A plan is stable: made again with the plan before as `previous`, every host keeps its address, however hosts are added
-or reordered, and a packet size only ever shrinks, so that a second run has nothing to change.
+Plans are stable: with the previous plan as input, hosts keep their addresses when others are added or reordered, and the
+MTU only shrinks, so that a second run changes nothing.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from maas.hosts.inventory import Host, Inventory
-    from maas.hosts.preflight import HostFacts, Way
+    from maas.hosts.preflight import HostFacts, HubPath
 
 API_PORT = 6443
 OWN_RESOLV_CONF = "/etc/maas/resolv.conf"
 
-# What OpenVPN adds to a packet of the tunnel: opcode and peer id 4, packet id 8 (4 before the epoch keys of 2.7, which
-# either side may have), AEAD tag 16, UDP 8; and the outer IP header.
+# Overhead of OpenVPN per packet: opcode and peer ID 4, packet ID 8 (4 before the epoch keys of 2.7, which either side can
+# have), AEAD tag 16, UDP 8; and the outer IP header.
 _OPENVPN = 4 + 8 + 16 + 8
 _IPV4, _IPV6 = 20, 40
 _VXLAN = 50
 SAFE_TUN_MTU = 1400
-# Used only where a host knows no server that a pod could reach.
+# Only for hosts without a name server that pods can reach.
 _PUBLIC_RESOLVERS = ("9.9.9.9", "1.1.1.1")
 
 _ETCD_HEARTBEAT_MS, _ETCD_ELECTION_MS = 100, 1000
 _NODE_MONITOR_PERIOD = 5  # kube-controller-manager's default
-_PROMISE = 90
+_LIMIT = 90
 _POD_START = 25
 
 
@@ -43,7 +43,7 @@ class _Model(BaseModel):
 
 
 class Reason(_Model):
-    """A setting of the plan, its value as people read it, and why it has it."""
+    """A setting of the plan, its value as text, and the reason for it."""
 
     setting: str
     value: str
@@ -51,14 +51,14 @@ class Reason(_Model):
 
 
 class Keepalive(_Model):
-    """OpenVPN's keepalive: seconds between pings, and of silence after which a node connects anew."""
+    """OpenVPN's keepalive: seconds between pings, and without one after which a node reconnects."""
 
     interval: int = 3
     timeout: int = 9
 
 
 class ConnectRetry(_Model):
-    """OpenVPN's connect-retry: seconds before the first new attempt, and at most between later ones."""
+    """OpenVPN's connect-retry: seconds before the first attempt to reconnect, and at most between later ones."""
 
     first: int = 1
     longest: int = 5
@@ -72,16 +72,16 @@ class Etcd(_Model):
 
 
 class Timers(_Model):
-    """How Kubernetes notices a lost node and when it moves the pods; all in seconds.
+    """When Kubernetes considers a node lost and moves its pods, in seconds.
 
     Attributes:
-        http2_read_idle: Silence of a connection after which the kubelet pings the API server
+        http2_read_idle: Idle time of a connection after which the kubelet pings the API server
             (HTTP2_READ_IDLE_TIMEOUT_SECONDS).
-        http2_ping: How long it waits for the answer before it connects anew (HTTP2_PING_TIMEOUT_SECONDS).
-        node_lease: nodeLeaseDurationSeconds of the kubelet, which renews after a quarter of it.
+        http2_ping: Time limit for the answer, after which it reconnects (HTTP2_PING_TIMEOUT_SECONDS).
+        node_lease: nodeLeaseDurationSeconds of the kubelet, which renews the lease after a quarter of it.
         node_status_update: nodeStatusUpdateFrequency of the kubelet.
-        node_monitor_grace: Silence after which it calls a node NotReady.
-        toleration: How long pods stay bound to such a node (the API server's default tolerations).
+        node_monitor_grace: node-monitor-grace-period of kube-controller-manager, after which a node is NotReady.
+        toleration: Seconds that pods stay on such a node (the API server's default tolerations).
     """
 
     http2_read_idle: int = 6
@@ -94,24 +94,24 @@ class Timers(_Model):
     @property
     def lost_node(self) -> int:
         """Seconds after which the pods of a lost node are deleted at the latest."""
-        # Seen one look after the last renewal, missed one look after the grace period.
+        # The grace period starts up to one check after the last renewal, and its end is noticed up to one check later.
         return 2 * _NODE_MONITOR_PERIOD + self.node_monitor_grace + self.toleration
 
 
 class HostPlan(_Model):
-    """What is particular to one host.
+    """The part of the plan for a host.
 
     Attributes:
-        role: What it does in the cluster.
+        role: Its role in the cluster.
         vpn_address: Its fixed address in the VPN, and of its node.
-        hub_endpoint: Where it reaches the hub.
+        hub_endpoint: Name or address at which it reaches the hub.
         hub_port: UDP port at that address.
-        cgroup_driver: Who makes the pods' control groups.
-        cgroup_version: 1 needs the kubelet's failCgroupV1: false.
-        resolv_conf: The file that the kubelet gives to pods as theirs.
-        nameservers: What to write into that file; empty when the host has it already.
+        cgroup_driver: cgroup driver of the kubelet and containerd.
+        cgroup_version: Version of control groups; 1 requires failCgroupV1: false of the kubelet.
+        resolv_conf: Path of the resolv.conf for pods.
+        nameservers: Name servers to write to that file; empty if the host has the file.
         lacks_sys_resource: The host lacks CAP_SYS_RESOURCE, so nothing can raise limits or priorities.
-        container: The host is a container, whose kernel settings are another's.
+        container: The host is a container, so its kernel settings belong to the machine.
     """
 
     role: Literal["control-plane", "worker"]
@@ -128,19 +128,19 @@ class HostPlan(_Model):
 
 
 class Plan(_Model):
-    """Everything that the hosts are set up with.
+    """The network plan of a cluster.
 
     Attributes:
         cluster: Name of the cluster.
         hub: Name of the host with the OpenVPN server, which is the control plane.
-        hub_port: UDP port that the server listens on.
+        hub_port: UDP port of the OpenVPN server.
         control_plane_endpoint: Address and port of the Kubernetes API inside the VPN.
         vpn, pods, services: The private networks.
-        hosts: Each host's part by its name, in the order of the inventory.
-        tun_mtu: Largest packet inside the tunnel, in bytes; one for all hosts.
-        pod_mtu: Largest packet of a pod, in bytes.
+        hosts: The parts for the hosts by name, in the order of the inventory.
+        tun_mtu: MTU of the tunnel in bytes, the same for all hosts.
+        pod_mtu: MTU of the pod network in bytes.
         keepalive, connect_retry, etcd, timers: See their types.
-        reasons: Every computed setting with its reason.
+        reasons: The computed settings and their reasons.
     """
 
     cluster: str
@@ -160,67 +160,67 @@ class Plan(_Model):
     reasons: tuple[Reason, ...]
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """Setting, value and reason, as a table for the terminal."""
+        """Return setting, value and reason of each computed setting."""
         return [(reason.setting, reason.value, reason.why) for reason in self.reasons]
 
     def to_json(self) -> str:
-        """The plan as JSON text, ending in a line feed."""
+        """Return the plan as JSON with a final newline."""
         return self.model_dump_json(indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
-        """A plan that `to_json` wrote.
+        """Return the plan that `to_json` wrote.
 
         Raises:
-            PlanError: The text is no plan.
+            PlanError: The text is not a plan.
         """
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
             first = error.errors()[0]
             raise PlanError(
-                "the saved network plan cannot be read",
+                "cannot read the saved network plan",
                 context=[f"{'.'.join(str(part) for part in first['loc']) or 'the text'}: {first['msg']}"],
-                hint="it was changed by hand or by another version; take it from a backup of the state directory",
+                hint="it was edited or written by another version; restore plan.json in the state directory from a backup",
             ) from error
 
 
 def tun_mtu(path_mtu: int, *, ipv6: bool = False) -> int:
-    """The largest packet inside the tunnel that leaves as one packet on a path of `path_mtu` bytes."""
+    """Return the MTU of the tunnel on a path with an MTU of `path_mtu` bytes."""
     return path_mtu - _OPENVPN - (_IPV6 if ipv6 else _IPV4)
 
 
 def pod_mtu(tun_mtu: int) -> int:
-    """The largest packet of a pod that fits the tunnel in VXLAN."""
+    """Return the MTU of the pod network: that of the tunnel without the VXLAN header."""
     return tun_mtu - _VXLAN
 
 
 def etcd_timers(rtt_ms: float | None) -> Etcd:
-    """The timers of etcd for the longest round trip between its members; its defaults where there is none to wait for.
+    """Return the timers of etcd for the longest round-trip time between members, or its defaults for a single member.
 
-    Its tuning guide wants a heartbeat of 0.5 to 1.5 round trips and an election timeout of at least 10.
+    etcd's tuning guide recommends a heartbeat of 0.5 to 1.5 round trips and an election timeout of at least 10.
     """
     heartbeat = max(_ETCD_HEARTBEAT_MS, math.ceil(1.5 * rtt_ms) if rtt_ms is not None else 0)
     return Etcd(heartbeat_ms=heartbeat, election_ms=10 * heartbeat)
 
 
-def make(inventory: Inventory, facts: Mapping[str, HostFacts], *, previous: Plan | None = None) -> Plan:
+def compute(inventory: Inventory, facts: Mapping[str, HostFacts], *, previous: Plan | None = None) -> Plan:
     """Compute the plan.
 
     Args:
         inventory: The hosts and networks.
-        facts: What preflight found, by host.
-        previous: The plan that was made before for this cluster, whose addresses stay.
+        facts: The facts of the hosts by name.
+        previous: The previous plan of this cluster, whose addresses are kept.
 
     Raises:
-        PlanError: The inventory moves the hub or a network of a cluster that exists already.
+        PlanError: The inventory changes the hub or a network of an existing cluster.
     """
     previous = _still_valid(inventory, facts, previous)
     addresses = _addresses(inventory, previous)
     hub = inventory.control_plane.name
     tun, tun_reason = _tun_mtu(inventory, facts, previous)
     members = [facts[host.name].to_hub for host in inventory.hosts if host.role == "control-plane"]
-    etcd = etcd_timers(max((way.rtt_ms for way in members if way and way.rtt_ms is not None), default=None))
+    etcd = etcd_timers(max((path.rtt_ms for path in members if path and path.rtt_ms is not None), default=None))
     endpoint = f"{addresses[hub]}:{API_PORT}"
     keepalive, retry, timers = Keepalive(), ConnectRetry(), Timers()
     hosts = {host.name: _host_plan(inventory, host, facts[host.name], addresses[host.name]) for host in inventory.hosts}
@@ -228,25 +228,25 @@ def make(inventory: Inventory, facts: Mapping[str, HostFacts], *, previous: Plan
         Reason(
             setting="VPN addresses",
             value=", ".join(f"{name} {address}" for name, address in addresses.items()),
-            why=f"the hub is the first of {inventory.networks.vpn}; an address given once stays with its host",
+            why=f"the hub has the first address of {inventory.networks.vpn}; hosts keep their addresses",
         ),
-        Reason(setting="API endpoint", value=endpoint, why="the hub's VPN address: the API is on no public address"),
+        Reason(setting="API endpoint", value=endpoint, why="VPN address of the hub; the API has no public address"),
         Reason(setting="tunnel MTU", value=str(tun), why=tun_reason),
-        Reason(setting="pod MTU", value=str(pod_mtu(tun)), why=f"the tunnel's {tun} less {_VXLAN} of VXLAN"),
+        Reason(setting="pod MTU", value=str(pod_mtu(tun)), why=f"{tun} of the tunnel minus {_VXLAN} of VXLAN"),
         Reason(
             setting="keepalive",
             value=f"{keepalive.interval} {keepalive.timeout}",
-            why=f"a node notices a dead tunnel after {keepalive.timeout} s, the hub after {2 * keepalive.timeout} s",
+            why=f"a node detects a dead tunnel after {keepalive.timeout} s, the hub after {2 * keepalive.timeout} s",
         ),
         Reason(
             setting="connect-retry",
             value=f"{retry.first} {retry.longest}",
-            why=f"a hub that is back is found within {retry.longest} s; OpenVPN's own limit is 300 s",
+            why=f"nodes reconnect within {retry.longest} s to a hub that is back; OpenVPN's default is up to 300 s",
         ),
         Reason(
             setting="etcd heartbeat / election",
             value=f"{etcd.heartbeat_ms} / {etcd.election_ms} ms",
-            why="one member waits for no other, so the distance between hosts does not count",
+            why="a single member does not depend on the latency between hosts",
         ),
         *_timer_reasons(keepalive, retry, timers),
         *(reason for host in inventory.hosts for reason in _host_reasons(host, hosts[host.name])),
@@ -271,7 +271,7 @@ def make(inventory: Inventory, facts: Mapping[str, HostFacts], *, previous: Plan
 
 
 def _still_valid(inventory: Inventory, facts: Mapping[str, HostFacts], previous: Plan | None) -> Plan | None:
-    """The earlier plan, unless it is for other networks or another hub and was never carried out."""
+    """Return the previous plan, unless it has another hub or other networks and was never applied."""
     if previous is None:
         return None
     networks = inventory.networks
@@ -290,9 +290,9 @@ def _still_valid(inventory: Inventory, facts: Mapping[str, HostFacts], previous:
     members = [name for name, fact in facts.items() if fact.cluster == inventory.cluster]
     if members:
         raise PlanError(
-            f"the inventory changes what the cluster {inventory.cluster} cannot change while it exists",
+            f"the hub and the networks of the existing cluster {inventory.cluster} cannot be changed",
             context=[*changes, f"already in the cluster: {', '.join(members)}"],
-            hint="write the earlier values into the inventory again, or reset the hosts first",
+            hint="restore the previous values in the inventory, or reset the hosts first",
         )
     return None
 
@@ -308,26 +308,25 @@ def _addresses(inventory: Inventory, previous: Plan | None) -> dict[str, IPv4Add
 
 
 def _tun_mtu(inventory: Inventory, facts: Mapping[str, HostFacts], previous: Plan | None) -> tuple[int, str]:
-    """The tunnel's MTU and its reason: the smallest that any host needs, and never more than before."""
+    """Return the MTU of the tunnel and its reason: the smallest of all hosts, and not larger than before."""
     needs: dict[str, tuple[int, str]] = {}
     for host in inventory.workers:
-        way = facts[host.name].to_hub
-        needs[host.name] = _need(host.name, way, previous)
-    mtu, reason = min(needs.values(), default=(SAFE_TUN_MTU, "a safe value: there is no way to measure yet"))
+        needs[host.name] = _need(host.name, facts[host.name].to_hub, previous)
+    mtu, reason = min(needs.values(), default=(SAFE_TUN_MTU, "safe default: there is no worker to measure"))
     if previous and previous.tun_mtu < mtu:
-        return previous.tun_mtu, f"as before; {mtu} would do too, but every tunnel and pod would have to restart"
+        return previous.tun_mtu, f"unchanged; {mtu} is possible, but all tunnels and pods would have to restart"
     return mtu, reason
 
 
-def _need(name: str, way: Way | None, previous: Plan | None) -> tuple[int, str]:
-    if way is not None and way.path_mtu is not None:
-        ipv6 = ":" in (way.address or "")
-        mtu = tun_mtu(way.path_mtu, ipv6=ipv6)
+def _need(name: str, path: HubPath | None, previous: Plan | None) -> tuple[int, str]:
+    if path is not None and path.path_mtu is not None:
+        ipv6 = ":" in (path.address or "")
+        mtu = tun_mtu(path.path_mtu, ipv6=ipv6)
         header = _IPV6 if ipv6 else _IPV4
-        return mtu, f"the path from {name} carries {way.path_mtu}, less {header} IP, 8 UDP and {_OPENVPN - 8} OpenVPN"
+        return mtu, f"path MTU from {name} of {path.path_mtu} minus {header} IP, 8 UDP and {_OPENVPN - 8} OpenVPN"
     if previous and name in previous.hosts:
-        return previous.tun_mtu, f"as before; the path from {name} could not be measured"
-    return SAFE_TUN_MTU, f"a safe value: the path from {name} could not be measured, its hub answers no ping"
+        return previous.tun_mtu, f"unchanged; the path MTU from {name} is unknown"
+    return SAFE_TUN_MTU, f"safe default: the path MTU from {name} is unknown, because the hub does not answer pings"
 
 
 def _timer_reasons(keepalive: Keepalive, retry: ConnectRetry, timers: Timers) -> list[Reason]:
@@ -339,25 +338,24 @@ def _timer_reasons(keepalive: Keepalive, retry: ConnectRetry, timers: Timers) ->
         Reason(
             setting="kubelet HTTP/2 timeouts",
             value=f"{timers.http2_read_idle} s + {timers.http2_ping} s",
-            why=f"a connection that died silently is replaced after {reconnect} s (45 s by default), "
-            "so that a healthy node is not taken for a lost one",
+            why=f"a dead connection is replaced after {reconnect} s (default 45 s), so that a healthy node stays Ready",
         ),
         Reason(
             setting="node lease",
             value=f"{timers.node_lease} s",
-            why=f"a node gives a sign of life every {renewal} s",
+            why=f"a node renews its lease every {renewal} s",
         ),
         Reason(
             setting="node NotReady",
             value=f"grace {timers.node_monitor_grace} s",
-            why=f"more than a sign of life ({renewal}) + a hub that restarts ({outage}) + {reconnect} to connect anew "
-            f"= {renewal + outage + reconnect} s: such a restart moves no pod",
+            why=f"more than a renewal ({renewal}) + a restart of the hub ({outage}) + a reconnect ({reconnect}) "
+            f"= {renewal + outage + reconnect} s, so that a restart of the hub does not move pods",
         ),
         Reason(
-            setting="pods leave a lost node",
-            value=f"after {timers.toleration} s more",
-            why=f"{2 * _NODE_MONITOR_PERIOD} to look + {timers.node_monitor_grace} grace + {timers.toleration} "
-            f"toleration + {_POD_START} for new pods to be Ready = {total} s, within the promised {_PROMISE} s",
+            setting="pod eviction from a lost node",
+            value=f"{timers.toleration} s later",
+            why=f"{2 * _NODE_MONITOR_PERIOD} for checks + {timers.node_monitor_grace} grace + {timers.toleration} "
+            f"toleration + {_POD_START} until new pods are Ready = {total} s; the limit is {_LIMIT} s",
         ),
     ]
 
@@ -380,23 +378,23 @@ def _host_plan(inventory: Inventory, host: Host, facts: HostFacts, address: IPv4
 
 
 def _host_reasons(host: Host, plan: HostPlan) -> list[Reason]:
-    """What differs on this host from an ordinary machine."""
+    """Return the reasons for the settings of a host that differ from the defaults."""
     reasons = []
     if plan.cgroup_version == 1 or plan.cgroup_driver == "cgroupfs":
-        why = "control groups of version 1, which the kubelet is told to accept"
+        why = "cgroup v1, which the kubelet is configured to accept"
         if plan.cgroup_version != 1:
-            why = "systemd does not run the host"
+            why = "systemd is not the init system"
         reasons.append(Reason(setting=f"{host.name}: cgroup driver", value=plan.cgroup_driver, why=why))
     if plan.nameservers:
-        why = "the host's resolv.conf names a loopback server, with which CoreDNS would ask itself"
+        why = "resolv.conf of the host names a loopback server, which would make CoreDNS query itself"
         if plan.nameservers == _PUBLIC_RESOLVERS:
-            why += "; it names no other, so public ones"
+            why += "; it names no other, so public servers are used"
         value = f"{plan.resolv_conf}: {', '.join(plan.nameservers)}"
         reasons.append(Reason(setting=f"{host.name}: name servers of pods", value=value, why=why))
     elif plan.resolv_conf != "/etc/resolv.conf":
-        why = "/etc/resolv.conf leads to a local stub, with which CoreDNS would ask itself"
+        why = "/etc/resolv.conf names a loopback server, which would make CoreDNS query itself"
         reasons.append(Reason(setting=f"{host.name}: name servers of pods", value=plan.resolv_conf, why=why))
     if plan.lacks_sys_resource:
-        why = "CAP_SYS_RESOURCE is missing, so limits cannot be raised nor out-of-memory scores lowered"
-        reasons.append(Reason(setting=f"{host.name}: limits", value="left alone", why=why))
+        why = "CAP_SYS_RESOURCE is missing: limits cannot be raised, and OOM scores cannot be lowered"
+        reasons.append(Reason(setting=f"{host.name}: limits", value="unchanged", why=why))
     return reasons

@@ -1,13 +1,13 @@
-"""The keys and certificates of the VPN, made and kept on the controller.
+"""The PKI of the VPN on the controller.
 
-    ca.key, ca.crt                        the certificate authority; its key goes nowhere
-    tls-crypt-v2-server.key               goes to the hub
-    nodes/NAME.key, .crt                  the hub's server certificate and each other node's client certificate
-    nodes/NAME.tls-crypt-v2.key           each other node's key for the control channel
-    revoked/SERIAL                        one empty file for each certificate that is no longer accepted
+    ca.key, ca.crt                        the certificate authority; its key stays on the controller
+    tls-crypt-v2-server.key               the hub's key for the control channel
+    nodes/NAME.key, .crt                  the hub's server certificate and the client certificates of the other nodes
+    nodes/NAME.tls-crypt-v2.key           the other nodes' keys for the control channel
+    revoked/SERIAL                        one empty file for each revoked certificate
 
-What is there and good is kept. Revocation is a directory of serial numbers (OpenVPN's ``crl-verify DIR dir``): unlike a
-list, it cannot expire and lock everybody out.
+Revoked certificates are a directory of serial numbers (OpenVPN's ``crl-verify DIR dir``). Unlike a CRL, it does not
+expire, which would disconnect all nodes.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
 CA_VALIDITY = timedelta(days=3650)
 NODE_VALIDITY = timedelta(days=1095)
-# Any bootstrap in a certificate's last year renews it; a CA is renewed while it outlives what it signs.
+# A bootstrap in the last year of a certificate renews it. The CA is renewed while it is valid longer than what it signs.
 NODE_RENEWAL = timedelta(days=365)
 CA_RENEWAL = NODE_VALIDITY
-# A host whose clock is a little late must not find its certificate to be of the future.
+# For hosts whose clocks are slow: their certificates must be valid already.
 _BACKDATED = timedelta(days=1)
 
 
@@ -52,8 +52,8 @@ class Certificate:
     Attributes:
         name: Its common name, which is the node's name.
         serial: Its serial number.
-        not_after: The end of its validity, UTC.
-        renew_from: From when on `ensure` makes a new one, UTC.
+        not_after: Its expiry, UTC.
+        renew_from: The time from which `ensure` renews it, UTC.
     """
 
     name: str
@@ -64,25 +64,25 @@ class Certificate:
 
 @dataclass(frozen=True)
 class Pki:
-    """The keys and certificates of one cluster's VPN.
+    """The PKI of a cluster's VPN.
 
     Attributes:
-        directory: Where they lie.
+        directory: Its directory.
         hub: The node with the OpenVPN server.
-        certificates: Each node's certificate by its name.
-        made: What `ensure` made or renewed, a sentence each; empty when everything was there.
+        certificates: The certificate of each node by the node's name.
+        changes: What `ensure` created or renewed, one line each.
     """
 
     directory: Path
     hub: str
     certificates: dict[str, Certificate]
-    made: tuple[str, ...]
+    changes: tuple[str, ...]
 
     def files_for(self, node: str) -> dict[str, bytes]:
-        """What a node's OpenVPN needs, by file name.
+        """Return the files for a node's OpenVPN, by name.
 
         For the hub: ca.crt, server.crt, server.key, tls-crypt-v2.key and revoked/SERIAL for each revoked certificate.
-        For any other: ca.crt, client.crt, client.key and tls-crypt-v2.key.
+        For other nodes: ca.crt, client.crt, client.key and tls-crypt-v2.key.
         """
         nodes = self.directory / "nodes"
         kind = "server" if node == self.hub else "client"
@@ -98,28 +98,28 @@ class Pki:
 
 
 def ensure(directory: Path, cluster: str, nodes: Sequence[str], *, hub: str, now: datetime | None = None) -> Pki:
-    """Make what is missing, renew what ends soon, keep the rest.
+    """Create missing keys and certificates and renew those that expire soon.
 
-    A renewed certificate gets a new key; the one before stays valid to its end, so that a node which was not reached
-    this time keeps its tunnel. A renewed CA keeps its key, so that certificates under the old one still hold.
+    A renewed certificate has a new key, and the old one stays valid until it expires, so that nodes that are down keep
+    their access. A renewed CA keeps its key, so that existing certificates stay valid.
 
     Args:
-        directory: Where everything lies; made when missing, readable by its owner only.
-        cluster: Name of the cluster, which the CA carries.
-        nodes: Every node, the hub among them.
+        directory: The directory of the PKI; created if it is missing, readable by its owner only.
+        cluster: Name of the cluster, part of the CA's name.
+        nodes: All nodes with the hub.
         hub: The node with the OpenVPN server.
-        now: The time to judge validity by, for tests; the current one by default.
+        now: The current time, for tests.
 
     Raises:
-        PkiError: The CA is damaged; it is never made anew by itself, since that would lock every node out.
+        PkiError: The CA is damaged. It is not re-created, because that would disconnect all nodes.
     """
-    return _Maker(directory, cluster, hub, now or datetime.now(UTC)).ensure(nodes)
+    return _Issuer(directory, cluster, hub, now or datetime.now(UTC)).ensure(nodes)
 
 
 def revoke(directory: Path, node: str) -> int:
-    """Refuse a node's certificate from now on, and forget its keys; `ensure` would make new ones.
+    """Revoke a node's certificate, delete its keys and return the serial number.
 
-    It takes effect when the hub gets the file of the returned serial number.
+    It takes effect once the hub has the file of that serial number. `ensure` would create new keys.
 
     Raises:
         PkiError: The node has no certificate.
@@ -135,14 +135,14 @@ def revoke(directory: Path, node: str) -> int:
     return certificate.serial_number
 
 
-class _Maker:
+class _Issuer:
     def __init__(self, directory: Path, cluster: str, hub: str, now: datetime) -> None:
         self._directory = directory
         self._nodes = directory / "nodes"
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{cluster} VPN CA")])
         self._hub = hub
         self._now = now.replace(microsecond=0)
-        self._made: list[str] = []
+        self._changes: list[str] = []
 
     def ensure(self, nodes: Sequence[str]) -> Pki:
         for directory in (self._directory, self._nodes, self._directory / "revoked"):
@@ -164,7 +164,7 @@ class _Maker:
         for path in (*self._directory.iterdir(), *self._nodes.iterdir()):
             if path.is_file():
                 path.chmod(0o600)
-        return Pki(self._directory, self._hub, certificates, tuple(self._made))
+        return Pki(self._directory, self._hub, certificates, tuple(self._changes))
 
     def _authority(self) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
         key_path, path = self._directory / "ca.key", self._directory / "ca.crt"
@@ -180,7 +180,7 @@ class _Maker:
             try:
                 certificate = x509.load_pem_x509_certificate(path.read_bytes())
             except ValueError as error:
-                raise self._damaged(f"{path} is no certificate") from error
+                raise self._damaged(f"{path} is not a certificate") from error
             if certificate.public_key() != key.public_key():
                 raise self._damaged(f"{path} is not the certificate of {key_path}")
         if certificate is None or certificate.not_valid_after_utc - self._now < CA_RENEWAL:
@@ -191,27 +191,27 @@ class _Maker:
                 .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
                 .add_extension(usage, critical=True)
             )
-            what = "made" if certificate is None else "renewed"
+            what = "created" if certificate is None else "renewed"
             certificate = builder.sign(key, hashes.SHA256())
             write_private(path, certificate.public_bytes(Encoding.PEM))
-            self._made.append(f"CA {what}, valid until {certificate.not_valid_after_utc:%Y-%m-%d}")
+            self._changes.append(f"CA {what}, valid until {certificate.not_valid_after_utc:%Y-%m-%d}")
         return key, certificate
 
     def _read_key(self, path: Path) -> ec.EllipticCurvePrivateKey:
         try:
             key = load_pem_private_key(path.read_bytes(), password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise self._damaged(f"{path} is no private key") from error
+            raise self._damaged(f"{path} is not a private key") from error
         if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise self._damaged(f"{path} is no elliptic curve key")
+            raise self._damaged(f"{path} is not an elliptic curve key")
         return key
 
     def _damaged(self, what: str) -> PkiError:
         return PkiError(
-            "the certificate authority of the VPN is damaged",
+            "the CA of the VPN is damaged",
             context=[what],
-            hint=f"put back a backup of {self._directory}; without one, move the directory away and bootstrap again, "
-            "which gives every node new keys",
+            hint=f"restore {self._directory} from a backup. Without one, move the directory away and bootstrap again to create "
+            "new keys for all nodes",
         )
 
     def _server_key(self) -> ServerKey:
@@ -231,7 +231,9 @@ class _Maker:
             try:
                 server.unwrap(path.read_bytes())
             except ValueError:
-                self._made.append(f"{node}: new tls-crypt-v2 key, the one before did not fit the hub's")
+                self._changes.append(
+                    f"{node}: tls-crypt-v2 key re-created, because the old one does not match the hub's"
+                )
             else:
                 return
         write_private(path, server.client_key(created=self._now))
@@ -256,29 +258,29 @@ class _Maker:
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
             .sign(ca_key, hashes.SHA256())
         )
-        # A run that is ended between the two leaves a pair that does not match, which the next run replaces.
+        # An interruption between the two leaves a pair that does not match, which the next run replaces.
         write_private(self._nodes / f"{node}.key", _pem(key))
         write_private(self._nodes / f"{node}.crt", certificate.public_bytes(Encoding.PEM))
-        self._made.append(f"{node}: {reason}, valid until {certificate.not_valid_after_utc:%Y-%m-%d}")
+        self._changes.append(f"{node}: {reason}, valid until {certificate.not_valid_after_utc:%Y-%m-%d}")
         return certificate
 
     def _kept(self, node: str, authority: x509.Certificate) -> tuple[x509.Certificate | None, str]:
-        """The certificate that a node has and keeps; without one, why a new one is made."""
+        """Return the valid certificate of a node, or why a new one is issued."""
         path = self._nodes / f"{node}.crt"
         if not path.exists():
-            return None, "certificate made"
+            return None, "certificate issued"
         try:
             certificate = x509.load_pem_x509_certificate(path.read_bytes())
             key = load_pem_private_key((self._nodes / f"{node}.key").read_bytes(), password=None)
             certificate.verify_directly_issued_by(authority)
             usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         except (OSError, ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.ExtensionNotFound):
-            return None, "certificate made anew, the one before was damaged"
+            return None, "certificate re-issued, because the old one was damaged"
         purpose = ExtendedKeyUsageOID.SERVER_AUTH if node == self._hub else ExtendedKeyUsageOID.CLIENT_AUTH
         if key.public_key() != certificate.public_key() or purpose not in usage:
-            return None, "certificate made anew, the one before was for something else"
+            return None, "certificate re-issued, because the old one had another key or usage"
         if (self._directory / "revoked" / str(certificate.serial_number)).exists():
-            return None, "certificate made anew, the one before was revoked"
+            return None, "certificate re-issued, because the old one was revoked"
         if certificate.not_valid_after_utc - self._now < NODE_RENEWAL:
             return None, "certificate renewed"
         return certificate, ""

@@ -1,4 +1,4 @@
-"""What the hosts are and whether a cluster can be made of them; looked at, not touched."""
+"""Gather the facts of hosts and check whether they can become a cluster. Makes no changes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _PACKAGES = ("openvpn", "runc", "iptables", "ipset", "conntrack", "socat", "etht
 _OWN_DEVICES = ("tun", "cali", "vxlan.calico", "*")
 _NO_PYTHON = 93
 _SECONDS = 60
-# One login, one program: as root where the user is root or may become it without a password.
+# One SSH session runs one program, as root if the user is root or has passwordless sudo.
 _REMOTE = f"""\
 command -v python3 >/dev/null 2>&1 || exit {_NO_PYTHON}
 if [ "$(id -u)" != 0 ] && sudo -n true 2>/dev/null; then exec sudo -n python3 -; fi
@@ -53,7 +53,7 @@ class _Model(BaseModel):
 
 
 class Listener(_Model):
-    """A program that listens on a port the cluster needs; the name is None when it cannot be seen."""
+    """A program that listens on a port that the cluster needs; its name is None if it is unknown."""
 
     protocol: Literal["tcp", "udp"]
     port: int
@@ -61,33 +61,33 @@ class Listener(_Model):
 
 
 class Address(_Model):
-    """An IPv4 address of the host, with the prefix length of its network."""
+    """An IPv4 address of the host with its prefix length."""
 
     device: str
     address: IPv4Interface
 
 
 class Route(_Model):
-    """A network that the host reaches over one of its devices."""
+    """A route of the host: a network and its device."""
 
     device: str
     network: IPv4Network
 
 
 class Resolver(_Model):
-    """Name servers that a pod can reach, and the host's resolv.conf that names them and no others; None without one."""
+    """The name servers for pods, and the resolv.conf of the host that contains only these; None if there is none."""
 
     path: str | None
     servers: tuple[str, ...]
 
 
-class Way(_Model):
-    """The way to the hub; what could not be measured is None.
+class HubPath(_Model):
+    """The network path to the hub; values that could not be measured are None.
 
     Attributes:
-        address: What the hub's endpoint resolves to.
-        rtt_ms: Round trip, in milliseconds, the median of a few.
-        path_mtu: Largest unfragmented packet in bytes, IP header included, at most 1500.
+        address: The address that the hub's endpoint resolves to.
+        rtt_ms: Median round-trip time in milliseconds.
+        path_mtu: Largest unfragmented packet in bytes, with the IP header, at most 1500.
     """
 
     address: str | None
@@ -96,37 +96,37 @@ class Way(_Model):
 
 
 class HostFacts(_Model):
-    """What one host is.
+    """The facts of a host.
 
     Attributes:
-        os: ID of os-release, such as debian.
-        codename: VERSION_CODENAME of os-release.
-        os_name: PRETTY_NAME of os-release.
-        architecture: As uname tells it.
+        os: ID in os-release, such as debian.
+        codename: VERSION_CODENAME in os-release.
+        os_name: PRETTY_NAME in os-release.
+        architecture: Machine name as in uname.
         kernel: Release of the running kernel.
-        systemd: Whether systemd runs the host.
-        container: Which kind of container the host is; None for a machine.
-        uid: The user that looked; 0 is root.
-        cpus: Processors that may be used.
-        memory: Bytes in all.
-        disk_free: Free bytes where /var/lib lies.
-        swap: Devices and files swapped to.
-        cgroup_version: 2 for the unified hierarchy, 1 for anything else.
-        capabilities_missing: Those of the needed capabilities that no process of the host can have.
-        tun: Whether /dev/net/tun is there.
+        systemd: Whether systemd is the init system.
+        container: The type of container that the host is; None for a machine.
+        uid: The user ID of the SSH session; 0 is root.
+        cpus: Number of usable CPUs.
+        memory: Memory in bytes.
+        disk_free: Free bytes on the file system of /var/lib.
+        swap: Swap devices and files.
+        cgroup_version: 2 for the unified hierarchy, otherwise 1.
+        capabilities_missing: The required capabilities that no process of the host can have.
+        tun: Whether /dev/net/tun exists.
         addresses: IPv4 addresses.
-        routes: IPv4 routes but the default one.
-        listeners: Who listens on the ports that the cluster needs.
-        firewalls: ufw, firewalld, when active.
-        kubernetes: What Kubernetes was found, in words.
-        runtimes: Container runtimes that run, with their versions.
+        routes: IPv4 routes without the default route.
+        listeners: Programs that listen on ports that the cluster needs.
+        firewalls: The active ones of ufw and firewalld.
+        kubernetes: Kubernetes distributions found on the host.
+        runtimes: Running container runtimes and their versions.
         cluster: The MaaS cluster that the host belongs to.
-        joined: Whether its kubelet has credentials of a cluster.
-        authority: The sha256 of the cluster CA certificate that it trusts, empty without one.
+        joined: Whether the kubelet has credentials of a cluster.
+        authority: sha256 of the cluster CA certificate on the host, empty if there is none.
         resolver: Name servers for pods.
-        packages_missing: Debian packages that the host needs and lacks.
-        to_hub: The way to the hub; None for the hub itself.
-        clock_offset: Seconds by which the host's clock is ahead of the controller's.
+        packages_missing: Required Debian packages that are not installed.
+        to_hub: The path to the hub; None for the hub itself.
+        clock_offset: Seconds by which the clock of the host is ahead of the controller's.
     """
 
     os: str
@@ -155,17 +155,17 @@ class HostFacts(_Model):
     authority: str
     resolver: Resolver
     packages_missing: tuple[str, ...]
-    to_hub: Way | None
+    to_hub: HubPath | None
     clock_offset: float
 
     @property
     def cgroup_driver(self) -> Literal["systemd", "cgroupfs"]:
-        """Who shall make the pods' control groups: systemd where it owns a unified hierarchy."""
+        """The cgroup driver: systemd if it manages a unified hierarchy, otherwise cgroupfs."""
         return "systemd" if self.systemd and self.cgroup_version == 2 else "cgroupfs"  # noqa: PLR2004 - cgroup v2
 
 
 class Problem(_Model):
-    """Something about a host that stands against a cluster (error) or that one should know (warning)."""
+    """A failed check of a host: an error prevents the installation, a warning does not."""
 
     host: str
     severity: Literal["error", "warning"]
@@ -187,29 +187,29 @@ def examine(inventory: Inventory, *, known_hosts: Path) -> dict[str, HostFacts]:
         The facts of each host by its name, in the order of the inventory.
 
     Raises:
-        PreflightError: Some hosts could not be looked at; all of them are listed.
+        PreflightError: The facts of some hosts are not available; all of them are listed.
     """
 
-    def look(host: Host) -> HostFacts | str:
-        return _look(inventory, host, ssh.options(known_hosts=known_hosts, key=host.key))
+    def gather(host: Host) -> HostFacts | str:
+        return _gather(inventory, host, ssh.options(known_hosts=known_hosts, key=host.key))
 
     with ThreadPoolExecutor(max_workers=len(inventory.hosts)) as pool:
-        found = dict(zip((host.name for host in inventory.hosts), pool.map(look, inventory.hosts), strict=True))
+        found = dict(zip((host.name for host in inventory.hosts), pool.map(gather, inventory.hosts), strict=True))
     failed = {name: result for name, result in found.items() if isinstance(result, str)}
     if failed:
         host = next(host for host in inventory.hosts if host.name in failed)
         raise PreflightError(
-            f"{', '.join(failed)} could not be looked at",
+            f"cannot gather the facts of {', '.join(failed)}",
             context=[f"{name}: {reason}" for name, reason in failed.items()],
-            hint="each host needs an ssh server, the key of the inventory for its user, and python3; to go on while a "
-            f"worker is down: --without {host.name}",
+            hint="each host needs an SSH server that accepts the user and the key in the inventory, and python3. To continue "
+            f"while a worker is down: --without {host.name}",
             command=shlex.join(["ssh", "-p", str(host.port), f"{host.user}@{host.address}", "true"]),
         )
     return {name: result for name, result in found.items() if isinstance(result, HostFacts)}
 
 
-def _look(inventory: Inventory, host: Host, options: list[str]) -> HostFacts | str:
-    """The facts of one host, or why they could not be had."""
+def _gather(inventory: Inventory, host: Host, options: list[str]) -> HostFacts | str:
+    """Return the facts of a host, or why they are not available."""
     parameters = {
         "ports": _needed_ports(inventory, host),
         "packages": _PACKAGES,
@@ -223,20 +223,20 @@ def _look(inventory: Inventory, host: Host, options: list[str]) -> HostFacts | s
             ["ssh", *options, *target, f"sh -c {shlex.quote(_REMOTE)}"], input=program, timeout=_SECONDS, check=False
         )
     except ProcessTimeoutError:
-        return f"no answer within {_SECONDS} s"
+        return f"timed out after {_SECONDS} s"
     now = time.time()
     if done.returncode == _NO_PYTHON:
-        return "python3 is missing; on the host run: apt-get install python3"
+        return "python3 is not installed; on the host run: apt-get install python3"
     line = next((line for line in done.stdout.splitlines() if line.startswith(_facts_script.MARK)), None)
     if done.returncode != 0 or line is None:
-        said = done.stderr.strip().splitlines()
-        return said[-1] if said else f"ssh ended with status {done.returncode} and said nothing"
+        errors = done.stderr.strip().splitlines()
+        return errors[-1] if errors else f"ssh exited with status {done.returncode} without a message"
     try:
         answer: dict[str, Any] = json.loads(line.removeprefix(_facts_script.MARK))
         offset = answer.pop("time") - now
         return HostFacts.model_validate({**answer, "clock_offset": offset})
     except (ValueError, KeyError, TypeError) as error:
-        return f"its answer cannot be read: {' '.join(str(error).split())}"
+        return f"invalid answer: {' '.join(str(error).split())}"
 
 
 def _needed_ports(inventory: Inventory, host: Host) -> tuple[tuple[str, int], ...]:
@@ -245,7 +245,7 @@ def _needed_ports(inventory: Inventory, host: Host) -> tuple[tuple[str, int], ..
 
 
 def check(inventory: Inventory, facts: Mapping[str, HostFacts]) -> list[Problem]:
-    """Everything that stands against a cluster of these hosts, and what one should know; errors first."""
+    """Check all hosts and return the problems, errors first."""
     problems = [problem for host in inventory.hosts for problem in _Check(inventory, host, facts[host.name]).problems()]
     problems += _clocks(inventory, facts)
     return sorted(problems, key=lambda problem: problem.severity)
@@ -258,8 +258,8 @@ def _clocks(inventory: Inventory, facts: Mapping[str, HostFacts]) -> Iterator[Pr
         yield Problem(
             host=hub,
             severity="warning",
-            message=f"its clock is {abs(reference):.0f} s {_side(reference)} this machine's",
-            fix="set both clocks by a time service; certificates hold between dates",
+            message=f"its clock is {abs(reference):.0f} s {_side(reference)} the clock of the controller",
+            fix="synchronize both clocks; certificates are valid only within a period",
         )
     for host in inventory.workers:
         skew = facts[host.name].clock_offset - reference
@@ -267,8 +267,8 @@ def _clocks(inventory: Inventory, facts: Mapping[str, HostFacts]) -> Iterator[Pr
             yield Problem(
                 host=host.name,
                 severity="error",
-                message=f"its clock is {abs(skew):.1f} s {_side(skew)} that of {hub}",
-                fix="let a time service set it, for instance: apt-get install systemd-timesyncd",
+                message=f"its clock is {abs(skew):.1f} s {_side(skew)} the clock of {hub}",
+                fix="enable time synchronization, for example with: apt-get install systemd-timesyncd",
             )
 
 
@@ -292,8 +292,8 @@ class _Check:
         yield from self._network()
         if self._facts.cluster is not None and not self._ours:
             yield self._error(
-                f"it belongs to the cluster {self._facts.cluster} already",
-                f"take it out of the inventory, or reset it there first; then remove /etc/maas from {self._host.name}",
+                f"it belongs to another cluster, {self._facts.cluster}",
+                f"remove it from this inventory, or run `reset` with the inventory of {self._facts.cluster} first",
             )
         elif not self._ours:
             yield from self._foreign()
@@ -308,55 +308,59 @@ class _Check:
         facts = self._facts
         if facts.uid != 0:
             yield self._error(
-                f"the user {self._host.user} is not root and may not become it without a password",
-                "log in as root, or give the user passwordless sudo",
+                f"the user {self._host.user} is not root and has no passwordless sudo",
+                "log in as root, or enable passwordless sudo for the user",
             )
         if facts.codename not in _SUPPORTED.get(facts.os, ()):
             known = "Debian 12 and 13, Ubuntu 22.04 and 24.04"
-            yield self._error(f"it runs {facts.os_name}, which is not supported", f"install one of {known}")
+            yield self._error(f"{facts.os_name} is not supported", f"install one of {known}")
         if facts.architecture != "x86_64":
-            yield self._error(f"its processor is {facts.architecture}", "the bundle holds programs for x86_64 only")
+            yield self._error(f"the architecture {facts.architecture} is not supported", "use an x86_64 host")
         if not facts.systemd:
-            yield self._error("systemd does not run it", "start the host with systemd as its init")
+            yield self._error("systemd is not the init system", "boot the host with systemd")
 
     def _size(self) -> Iterator[Problem]:
         facts, role = self._facts, self._host.role
         if facts.memory < _MEMORY[role]:
             yield self._error(
-                f"{facts.memory // _MIB} MiB of memory are too little for a {role}",
-                f"give it {_MEMORY[role] // _MIB} MiB or more",
+                f"only {facts.memory // _MIB} MiB of memory",
+                f"a {role} host needs at least {_MEMORY[role] // _MIB} MiB",
             )
         if role == "control-plane" and facts.cpus < _CONTROL_PLANE_CPUS:
-            yield self._error("one processor is too little for a control plane", "give it two or more")
+            yield self._error("only one CPU", "a control-plane host needs at least two")
         if facts.disk_free < _DISK_NEEDED:
             yield self._error(
-                f"{facts.disk_free / _GIB:.1f} GiB are free where /var/lib lies", f"free {_DISK_NEEDED // _GIB} GiB"
+                f"only {facts.disk_free / _GIB:.1f} GiB free on the filesystem of /var/lib",
+                f"{_DISK_NEEDED // _GIB} GiB are required",
             )
         elif facts.disk_free < _DISK_WANTED:
             yield self._warning(
-                f"{facts.disk_free / _GIB:.1f} GiB are free where /var/lib lies",
-                f"enough to begin with; with images and volumes of your own have {_DISK_WANTED // _GIB} GiB",
+                f"only {facts.disk_free / _GIB:.1f} GiB free on the filesystem of /var/lib",
+                f"{_DISK_WANTED // _GIB} GiB are recommended for your own images and volumes",
             )
         if facts.swap:
-            fix = "the kubelet is told to bear it" if facts.container else "bootstrap turns it off"
-            yield self._warning(f"swap is on ({', '.join(facts.swap)})", fix)
+            fix = "the kubelet is configured to allow swap" if facts.container else "bootstrap disables it"
+            yield self._warning(f"swap is enabled ({', '.join(facts.swap)})", fix)
 
     def _kernel(self) -> Iterator[Problem]:
         facts = self._facts
         if not facts.tun:
-            yield self._error("there is no /dev/net/tun, so no VPN", "run modprobe tun, or have the provider allow it")
+            yield self._error(
+                "there is no /dev/net/tun, which the VPN needs", "run modprobe tun, or ask the provider to enable it"
+            )
         hard = [name for name in facts.capabilities_missing if name != "CAP_SYS_RESOURCE"]
         if hard:
-            yield self._error(f"the host lacks {', '.join(hard)}", "give its container these capabilities")
+            yield self._error(f"missing capabilities: {', '.join(hard)}", "add them to the container of this host")
         elif facts.capabilities_missing:
             yield self._warning(
-                "the host lacks CAP_SYS_RESOURCE",
-                "containerd and the kubelet are told not to raise limits or priorities",
+                "missing capability: CAP_SYS_RESOURCE",
+                "containerd and the kubelet are configured not to raise limits or priorities",
             )
         if facts.cgroup_version == 1:
             yield self._warning(
-                "it has control groups of version 1",
-                "the kubelet is told to accept them (failCgroupV1: false); boot with systemd.unified_cgroup_hierarchy=1",
+                "it uses cgroup v1",
+                "the kubelet is configured to accept it (failCgroupV1: false); for cgroup v2, boot with "
+                "systemd.unified_cgroup_hierarchy=1",
             )
 
     def _network(self) -> Iterator[Problem]:
@@ -366,8 +370,8 @@ class _Check:
                 own = self._ours and route.device.startswith(_OWN_DEVICES)
                 if route.network.overlaps(network) and not own:
                     yield self._error(
-                        f"its route to {route.network} over {route.device} overlaps networks.{name} {network}",
-                        f"choose another network for {name} in the inventory",
+                        f"its route to {route.network} on {route.device} overlaps networks.{name} {network}",
+                        f"choose another networks.{name} in the inventory",
                     )
         hub = inventory.hub_of(self._host)
         for firewall in facts.firewalls:
@@ -376,38 +380,34 @@ class _Check:
                     "ufw": f"ufw allow {hub.port}/udp",
                     "firewalld": f"firewall-cmd --permanent --add-port={hub.port}/udp && firewall-cmd --reload",
                 }[firewall]
-                yield self._warning(f"{firewall} is active", f"it must let the VPN in: {command}")
+                yield self._warning(f"{firewall} is active", f"allow the VPN: {command}")
             else:
-                yield self._warning(f"{firewall} is active", f"it must let UDP out to {hub.endpoint} port {hub.port}")
-        way = facts.to_hub
-        if way is not None and way.address is None:
+                yield self._warning(f"{firewall} is active", f"allow outgoing UDP to {hub.endpoint} port {hub.port}")
+        path = facts.to_hub
+        if path is not None and path.address is None:
             yield self._error(
-                f"it cannot resolve the hub's name {hub.endpoint}", "give the hub's address, or this host a name server"
+                f"it cannot resolve the name of the hub, {hub.endpoint}",
+                "use the hub's address, or fix DNS on this host",
             )
-        elif way is not None and any(str(own.address.ip) == way.address for own in facts.addresses):
+        elif path is not None and any(str(own.address.ip) == path.address for own in facts.addresses):
             yield self._error(
                 f"the hub's endpoint {hub.endpoint} is an address of this host",
-                "give one that leads to the control plane",
+                "set hub.endpoint to an address of the control plane",
             )
-        elif way is not None and way.path_mtu is not None and way.path_mtu < _SMALL_PATH:
+        elif path is not None and path.path_mtu is not None and path.path_mtu < _SMALL_PATH:
             yield self._warning(
-                f"packets to the hub may have {way.path_mtu} bytes only", "look for a tunnel or modem on the way"
+                f"the path MTU to the hub is only {path.path_mtu} bytes", "check for a tunnel or modem on the path"
             )
 
     def _foreign(self) -> Iterator[Problem]:
-        """What somebody else installed or runs on the host."""
+        """Software on the host that conflicts with a cluster."""
         facts = self._facts
         if facts.kubernetes:
-            yield self._error(
-                f"it has {', '.join(facts.kubernetes)} already", "remove that first, with its own reset or uninstall"
-            )
+            yield self._error(f"it already has {', '.join(facts.kubernetes)}", "uninstall that first")
         for name, version in facts.runtimes.items():
-            reason = ", too old for this Kubernetes" if name == "containerd" and version.startswith("1.") else ""
-            yield self._error(
-                f"{name} {version} runs already{reason}", "stop and remove it: bootstrap brings its own containerd"
-            )
+            yield self._error(f"{name} {version} is running", "uninstall it: bootstrap installs its own containerd")
         for listener in facts.listeners:
             yield self._error(
-                f"{listener.protocol.upper()} port {listener.port} is taken by {listener.program or 'another program'}",
-                "the cluster needs it: stop the program or move it to another port",
+                f"{listener.protocol.upper()} port {listener.port} is used by {listener.program or 'another program'}",
+                "stop that program or change its port",
             )

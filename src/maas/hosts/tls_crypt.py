@@ -1,6 +1,6 @@
-"""OpenVPN's tls-crypt-v2 keys: one per client, wrapped by a key of the server.
+"""OpenVPN's tls-crypt-v2 keys: one per client, wrapped with a key of the server.
 
-The format is OpenVPN's own, doc/tls-crypt-v2.txt in its source:
+The format is described in doc/tls-crypt-v2.txt of OpenVPN's source:
 
     server key   PEM of 128 bytes: two halves of 64, whose first 32 bytes are Ke (AES-256-CTR) and Ka (HMAC-SHA-256)
     client key   PEM of Kc || WKc, where Kc are 256 random bytes
@@ -37,13 +37,13 @@ _COLUMNS = 64
 
 @dataclass(frozen=True)
 class ServerKey:
-    """The key with which the hub unwraps the clients' keys."""
+    """The key with which the server unwraps the clients' keys."""
 
     data: bytes
 
     @classmethod
     def generate(cls) -> ServerKey:
-        """A new random key."""
+        """Return a new random key."""
         return cls(os.urandom(_SERVER_BYTES))
 
     @classmethod
@@ -51,7 +51,7 @@ class ServerKey:
         """Read a key file.
 
         Raises:
-            ValueError: It is no tls-crypt-v2 server key.
+            ValueError: It is not a tls-crypt-v2 server key.
         """
         data = _decode(_SERVER, pem)
         if len(data) != _SERVER_BYTES:
@@ -59,34 +59,34 @@ class ServerKey:
         return cls(data)
 
     def to_pem(self) -> bytes:
-        """The key file."""
+        """Return the key file."""
         return _encode(_SERVER, self.data)
 
     def client_key(self, *, created: datetime) -> bytes:
-        """The key file of a new client."""
+        """Return the key file of a new client."""
         metadata = struct.pack("!BQ", _TIMESTAMP, int(created.timestamp()))
         return self.wrap(os.urandom(_CLIENT_BYTES), metadata)
 
     def wrap(self, key: bytes, metadata: bytes) -> bytes:
-        """The key file of a client with the given 256 random bytes."""
+        """Return the key file of a client with 256 random bytes."""
         length = struct.pack("!H", _TAG + len(key) + len(metadata) + _LENGTH)
         tag = self._tag(length, key + metadata)
         return _encode(_CLIENT, key + tag + self._cipher(tag, key + metadata) + length)
 
     def unwrap(self, pem: bytes) -> tuple[bytes, bytes]:
-        """The 256 random bytes and the metadata of a client's key file.
+        """Return the 256 random bytes and the metadata in a client's key file.
 
         Raises:
-            ValueError: It is no tls-crypt-v2 client key, or not wrapped by this server key.
+            ValueError: It is not a tls-crypt-v2 client key, or another server key wrapped it.
         """
         data = _decode(_CLIENT, pem)
         key, wrapped = data[:_CLIENT_BYTES], data[_CLIENT_BYTES:]
         tag, text, length = wrapped[:_TAG], wrapped[_TAG:-_LENGTH], wrapped[-_LENGTH:]
         if len(text) <= _CLIENT_BYTES or struct.unpack("!H", length)[0] != len(wrapped):
-            raise ValueError("a tls-crypt-v2 client key of a wrong length")
+            raise ValueError("tls-crypt-v2 client key with a wrong length")
         plain = self._cipher(tag, text)
         if not hmac.compare_digest(tag, self._tag(length, plain)) or plain[:_CLIENT_BYTES] != key:
-            raise ValueError("a tls-crypt-v2 client key that another server key wrapped")
+            raise ValueError("tls-crypt-v2 client key wrapped with another server key")
         return key, plain[_CLIENT_BYTES:]
 
     def _tag(self, length: bytes, plain: bytes) -> bytes:
@@ -110,4 +110,4 @@ def _decode(name: str, pem: bytes) -> bytes:
     try:
         return base64.b64decode("".join(lines[1:-2]), validate=True)
     except binascii.Error as error:
-        raise ValueError(f"a damaged {name}") from error
+        raise ValueError(f"damaged {name}") from error

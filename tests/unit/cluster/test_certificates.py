@@ -54,7 +54,7 @@ def state(hub: Hub) -> Path:
     inventory = inventory_of("node1", "node2")
     directory = paths.state("shop")
     (directory / "access.json").write_text(json.dumps({"ssh": ["ssh", "hub"], "api": "10.90.0.1:6443"}))
-    made = network_plan.make(inventory, {host.name: facts_of() for host in inventory.hosts})
+    made = network_plan.compute(inventory, {host.name: facts_of() for host in inventory.hosts})
     (directory / "plan.json").write_text(made.to_json())
     pki.ensure(directory / "pki", "shop", ["master", "node1", "node2"], hub="master")
     return directory

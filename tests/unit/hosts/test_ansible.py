@@ -157,7 +157,7 @@ def drive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ansi
         (copied / "site.yml").write_text(yaml.safe_dump([play]))
         facts = {one.name: facts_of() for one in INVENTORY.hosts}
         state = paths.state("shop")
-        plan = network_plan.make(INVENTORY, facts)
+        plan = network_plan.compute(INVENTORY, facts)
         content = ansible_inventory(
             INVENTORY, plan=plan, facts=facts, bundle=bundle_of(tmp_path), known_hosts=state / ansible.KNOWN_HOSTS
         )
@@ -210,7 +210,7 @@ def test_a_playbook_that_ansible_refuses_is_an_error_with_its_words(drive: Calla
 
 def test_a_reset_needs_neither_the_bundle_nor_the_keys_of_the_vpn(tmp_path: Path) -> None:
     facts = {one.name: facts_of() for one in INVENTORY.hosts}
-    plan = network_plan.make(INVENTORY, facts)
+    plan = network_plan.compute(INVENTORY, facts)
     content = ansible_inventory(INVENTORY, plan=plan, facts=facts, known_hosts=tmp_path / "known_hosts")
     assert content["all"]["vars"]["cluster"]["name"] == "shop"
     for group in content["all"]["children"].values():

@@ -24,7 +24,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def make(inventory: Inventory = INVENTORY, *, without: str = "", **changes: Any) -> dict[str, Any]:
         facts = {host.name: facts_of(**changes) for host in inventory.hosts}
-        planned = network_plan.make(inventory, facts)
+        planned = network_plan.compute(inventory, facts)
         keys = pki.ensure(tmp_path / "pki", "shop", list(planned.hosts), hub=planned.hub)
         content = ansible_inventory(
             inventory,

@@ -95,4 +95,4 @@ def test_a_path_that_carries_nothing_has_no_mtu() -> None:
 
 
 def test_a_name_that_does_not_resolve_has_no_address() -> None:
-    assert _facts_script.way_to_hub("hub.invalid") == {"address": None, "rtt_ms": None, "path_mtu": None}
+    assert _facts_script.path_to_hub("hub.invalid") == {"address": None, "rtt_ms": None, "path_mtu": None}

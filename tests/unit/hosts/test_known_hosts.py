@@ -102,7 +102,7 @@ def test_a_changed_key_is_refused_with_both_fingerprints_and_the_way_to_accept_i
     accept(inventory(), network.known_hosts)
     kept = network.known_hosts.read_text()
     network.shows(master=[ED], node1=[ED, RSA])
-    with pytest.raises(HostKeyError, match="the ssh host key of node1 is not the expected one") as caught:
+    with pytest.raises(HostKeyError, match="the SSH host key of node1 has changed") as caught:
         accept(inventory(), network.known_hosts)
     assert ED2.fingerprint in caught.value.context[0]
     assert ED.fingerprint in caught.value.context[0]
@@ -124,7 +124,7 @@ def test_a_fingerprint_of_the_inventory_must_match(network: Network) -> None:
     with pytest.raises(HostKeyError) as caught:
         accept(inventory(node1=ED.fingerprint), network.known_hosts)
     assert caught.value.context == (
-        f"node1: the inventory gives {ED.fingerprint}, the host shows {ED2.fingerprint} (ssh-ed25519)",
+        f"node1: expected {ED.fingerprint} (inventory), the host offers {ED2.fingerprint} (ssh-ed25519)",
     )
     assert not network.known_hosts.exists()
     pinned = accept(inventory(master=RSA.fingerprint), network.known_hosts)
@@ -142,6 +142,6 @@ def test_a_fingerprint_of_the_inventory_replaces_an_earlier_pin(network: Network
 
 def test_hosts_that_do_not_answer_are_all_named(network: Network) -> None:
     network.shows()
-    with pytest.raises(HostKeyError, match="no ssh server answers on master, node1") as caught:
+    with pytest.raises(HostKeyError, match="no SSH server answers on master, node1") as caught:
         accept(inventory(), network.known_hosts)
     assert caught.value.context == ("master: 10.0.0.1 port 22", "node1: 10.0.0.1 port 2222")

@@ -74,15 +74,15 @@ def test_a_second_call_keeps_every_byte(tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     second = ensured(tmp_path, days=1)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
-    assert first.made
-    assert second.made == ()
+    assert first.changes
+    assert second.changes == ()
     assert second.certificates == first.certificates
 
 
 def test_a_new_node_leaves_the_others_as_they_are(tmp_path: Path) -> None:
     first = ensured(tmp_path, nodes=("master", "node1"))
     second = ensured(tmp_path)
-    assert [sentence.split(":")[0] for sentence in second.made] == ["node2"]
+    assert [sentence.split(":")[0] for sentence in second.changes] == ["node2"]
     assert second.files_for("node1") == first.files_for("node1")
 
 
@@ -90,10 +90,10 @@ def test_a_certificate_in_its_last_year_is_renewed_with_a_new_key(tmp_path: Path
     first = ensured(tmp_path)
     assert first.certificates["node1"].renew_from == NOW + pki.NODE_VALIDITY - pki.NODE_RENEWAL
     days = (pki.NODE_VALIDITY - pki.NODE_RENEWAL).days
-    assert ensured(tmp_path, days=days).made == ()
+    assert ensured(tmp_path, days=days).changes == ()
     old = first.files_for("node1")
     renewed = ensured(tmp_path, days=days + 1)
-    assert renewed.made == tuple(f"{node}: certificate renewed, valid until 2031-11-23" for node in NODES)
+    assert renewed.changes == tuple(f"{node}: certificate renewed, valid until 2031-11-23" for node in NODES)
     new = renewed.files_for("node1")
     assert new["client.key"] != old["client.key"]
     assert renewed.certificates["node1"].serial != first.certificates["node1"].serial
@@ -104,7 +104,7 @@ def test_a_renewed_ca_still_vouches_for_what_it_signed_before(tmp_path: Path) ->
     first = ensured(tmp_path).files_for("node1")
     days = (pki.CA_VALIDITY - pki.CA_RENEWAL).days + 1
     renewed = ensured(tmp_path, days=days)
-    assert renewed.made[0].startswith("CA renewed, valid until 2043")
+    assert renewed.changes[0].startswith("CA renewed, valid until 2043")
     authority = certificate(renewed.files_for("master")["ca.crt"])
     assert authority.serial_number != certificate(first["ca.crt"]).serial_number
     certificate(first["client.crt"]).verify_directly_issued_by(authority)
@@ -143,8 +143,8 @@ def test_damaged_keys_of_a_node_are_made_anew(tmp_path: Path, suffix: str, damag
     path = tmp_path / "nodes" / f"node1.{suffix}"
     path.unlink() if damage is None else path.write_bytes(damage)
     second = ensured(tmp_path)
-    assert len(second.made) == 1
-    assert second.made[0].startswith("node1: certificate made")
+    assert len(second.changes) == 1
+    assert second.changes[0].startswith(("node1: certificate issued", "node1: certificate re-issued"))
     files = second.files_for("node1")
     key = load_pem_private_key(files["client.key"], password=None)
     assert key.public_key() == certificate(files["client.crt"]).public_key()
@@ -179,7 +179,7 @@ def test_a_lost_server_key_gives_every_node_a_new_client_key(tmp_path: Path) -> 
     ensured(tmp_path)
     (tmp_path / "tls-crypt-v2-server.key").unlink()
     second = ensured(tmp_path)
-    assert [sentence.split(":")[0] for sentence in second.made] == ["node1", "node2"]
+    assert [sentence.split(":")[0] for sentence in second.changes] == ["node1", "node2"]
     server = ServerKey.from_pem(second.files_for("master")["tls-crypt-v2.key"])
     assert len(server.unwrap(second.files_for("node1")["tls-crypt-v2.key"])[0]) == 256
 

@@ -62,20 +62,20 @@ def test_every_host_is_looked_at_in_one_round(
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ("exit 93", "python3 is missing; on the host run: apt-get install python3"),
+        ("exit 93", "python3 is not installed; on the host run: apt-get install python3"),
         ("echo 'root@203.0.113.10: Permission denied (publickey).' >&2; exit 255", "Permission denied (publickey)."),
-        ("exit 255", "ssh ended with status 255 and said nothing"),
-        ("echo 'maas-facts:{}'", "its answer cannot be read"),
-        ("echo 'maas-facts:{\"time\": 1}'", "its answer cannot be read"),
-        ("echo 'maas-facts:['", "its answer cannot be read"),
-        ("echo hello", "ssh ended with status 0 and said nothing"),
+        ("exit 255", "ssh exited with status 255 without a message"),
+        ("echo 'maas-facts:{}'", "invalid answer"),
+        ("echo 'maas-facts:{\"time\": 1}'", "invalid answer"),
+        ("echo 'maas-facts:['", "invalid answer"),
+        ("echo hello", "ssh exited with status 0 without a message"),
     ],
 )
 def test_all_hosts_that_could_not_be_looked_at_are_told_with_the_reason(
     ssh: Callable[[str], Path], inventory_of: Inventories, tmp_path: Path, body: str, reason: str
 ) -> None:
     ssh(body)
-    with pytest.raises(PreflightError, match="master, node1 could not be looked at") as caught:
+    with pytest.raises(PreflightError, match="cannot gather the facts of master, node1") as caught:
         examined(inventory_of("node1"), tmp_path)
     assert [line.split(":")[0] for line in caught.value.context] == ["master", "node1"]
     assert all(reason in line for line in caught.value.context)
@@ -87,7 +87,7 @@ def test_a_host_without_python_is_told_so_by_its_own_shell(
     ssh("PATH=/nowhere exec /bin/sh -c \"$(printf '%s' \"$command\" | sed 's/^sh /\\/bin\\/sh /')\"")
     with pytest.raises(PreflightError) as caught:
         examined(inventory_of(), tmp_path)
-    assert "python3 is missing" in caught.value.context[0]
+    assert "python3 is not installed" in caught.value.context[0]
 
 
 def told(inventory: Inventory, facts: dict[str, HostFacts], severity: str) -> list[str]:
@@ -103,32 +103,32 @@ def test_nothing_is_said_against_ordinary_hosts(inventory_of: Inventories, facts
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"os": "fedora", "codename": "", "os_name": "Fedora 43"}, "it runs Fedora 43, which is not supported"),
-        ({"os": "debian", "codename": "bullseye"}, "which is not supported"),
-        ({"architecture": "aarch64"}, "its processor is aarch64"),
-        ({"systemd": False}, "systemd does not run it"),
-        ({"uid": 1000}, "the user root is not root and may not become it without a password"),
-        ({"memory": 512 << 20}, "512 MiB of memory are too little for a control-plane"),
-        ({"cpus": 1}, "one processor is too little for a control plane"),
-        ({"disk_free": 2 << 30}, "2.0 GiB are free where /var/lib lies"),
-        ({"tun": False}, "there is no /dev/net/tun, so no VPN"),
-        ({"capabilities_missing": ("CAP_NET_ADMIN", "CAP_SYS_RESOURCE")}, "the host lacks CAP_NET_ADMIN"),
-        ({"kubernetes": ("k3s",)}, "it has k3s already"),
-        ({"runtimes": {"containerd": "1.6.20"}}, "containerd 1.6.20 runs already, too old for this Kubernetes"),
-        ({"runtimes": {"dockerd": "27.0.1"}}, "dockerd 27.0.1 runs already"),
+        ({"os": "fedora", "codename": "", "os_name": "Fedora 43"}, "Fedora 43 is not supported"),
+        ({"os": "debian", "codename": "bullseye"}, "is not supported"),
+        ({"architecture": "aarch64"}, "the architecture aarch64 is not supported"),
+        ({"systemd": False}, "systemd is not the init system"),
+        ({"uid": 1000}, "the user root is not root and has no passwordless sudo"),
+        ({"memory": 512 << 20}, "only 512 MiB of memory"),
+        ({"cpus": 1}, "only one CPU"),
+        ({"disk_free": 2 << 30}, "only 2.0 GiB free on the filesystem of /var/lib"),
+        ({"tun": False}, "there is no /dev/net/tun, which the VPN needs"),
+        ({"capabilities_missing": ("CAP_NET_ADMIN", "CAP_SYS_RESOURCE")}, "missing capabilities: CAP_NET_ADMIN"),
+        ({"kubernetes": ("k3s",)}, "it already has k3s"),
+        ({"runtimes": {"containerd": "1.6.20"}}, "containerd 1.6.20 is running"),
+        ({"runtimes": {"dockerd": "27.0.1"}}, "dockerd 27.0.1 is running"),
         (
             {"listeners": ({"protocol": "udp", "port": 1194, "program": "openvpn"},)},
-            "UDP port 1194 is taken by openvpn",
+            "UDP port 1194 is used by openvpn",
         ),
         (
             {"listeners": ({"protocol": "tcp", "port": 6443, "program": None},)},
-            "TCP port 6443 is taken by another program",
+            "TCP port 6443 is used by another program",
         ),
         (
             {"routes": ({"device": "eth1", "network": "10.91.7.0/24"},)},
-            "its route to 10.91.7.0/24 over eth1 overlaps networks.pods 10.91.0.0/16",
+            "its route to 10.91.7.0/24 on eth1 overlaps networks.pods 10.91.0.0/16",
         ),
-        ({"cluster": "other"}, "it belongs to the cluster other already"),
+        ({"cluster": "other"}, "it belongs to another cluster, other"),
     ],
 )
 def test_what_stands_against_a_cluster_is_an_error(
@@ -142,12 +142,12 @@ def test_what_stands_against_a_cluster_is_an_error(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"disk_free": 6 << 30}, "6.0 GiB are free where /var/lib lies"),
-        ({"swap": ("/dev/sda2",)}, "swap is on (/dev/sda2)"),
-        ({"capabilities_missing": ("CAP_SYS_RESOURCE",)}, "the host lacks CAP_SYS_RESOURCE"),
-        ({"cgroup_version": 1}, "it has control groups of version 1"),
+        ({"disk_free": 6 << 30}, "only 6.0 GiB free on the filesystem of /var/lib"),
+        ({"swap": ("/dev/sda2",)}, "swap is enabled (/dev/sda2)"),
+        ({"capabilities_missing": ("CAP_SYS_RESOURCE",)}, "missing capability: CAP_SYS_RESOURCE"),
+        ({"cgroup_version": 1}, "it uses cgroup v1"),
         ({"firewalls": ("ufw",)}, "ufw is active"),
-        ({"clock_offset": -90.0}, "its clock is 90 s behind this machine's"),
+        ({"clock_offset": -90.0}, "its clock is 90 s behind the clock of the controller"),
     ],
 )
 def test_what_one_should_know_is_a_warning(
@@ -165,12 +165,16 @@ def test_a_worker_may_be_smaller_than_a_control_plane(inventory_of: Inventories,
 
 def test_clocks_that_differ_are_told_with_the_side(inventory_of: Inventories, facts_of: Facts) -> None:
     facts = {"master": facts_of(clock_offset=1.0), "node1": facts_of(clock_offset=4.5), "node2": facts_of()}
-    assert told(inventory_of("node1", "node2"), facts, "error") == ["node1: its clock is 3.5 s ahead of that of master"]
+    assert told(inventory_of("node1", "node2"), facts, "error") == [
+        "node1: its clock is 3.5 s ahead of the clock of master"
+    ]
 
 
 def test_a_hub_name_that_a_worker_cannot_resolve_is_an_error(inventory_of: Inventories, facts_of: Facts) -> None:
     facts = {"master": facts_of(), "node1": facts_of(to_hub={"address": None, "rtt_ms": None, "path_mtu": None})}
-    assert told(inventory_of("node1"), facts, "error") == ["node1: it cannot resolve the hub's name vpn.example.org"]
+    assert told(inventory_of("node1"), facts, "error") == [
+        "node1: it cannot resolve the name of the hub, vpn.example.org"
+    ]
 
 
 def test_a_hub_name_that_leads_a_worker_to_itself_is_an_error(inventory_of: Inventories, facts_of: Facts) -> None:
@@ -186,7 +190,7 @@ def test_a_hub_name_that_leads_a_worker_to_itself_is_an_error(inventory_of: Inve
 def test_a_path_that_carries_little_is_a_warning(inventory_of: Inventories, facts_of: Facts) -> None:
     way = {"address": "198.51.100.1", "rtt_ms": 10.0, "path_mtu": 1200}
     facts = {"master": facts_of(), "node1": facts_of(to_hub=way)}
-    assert told(inventory_of("node1"), facts, "warning") == ["node1: packets to the hub may have 1200 bytes only"]
+    assert told(inventory_of("node1"), facts, "warning") == ["node1: the path MTU to the hub is only 1200 bytes"]
 
 
 def test_a_host_of_this_cluster_may_have_everything_that_bootstrap_made(
