@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.support.charts import Object, Rendered, containers, environment, of_profile, one, pod_spec
 
-from maas.codegen import roles
+from maas.cluster.credentials import ROLES
 
 ENGINES = {"headlamp": "headlamp", "kubernetes-dashboard": "dashboards"}
 """Each engine with a profile that has it."""
@@ -92,7 +92,7 @@ def test_each_role_may_do_what_the_one_before_may_and_what_the_values_add() -> N
 def test_a_rule_of_the_users_own_is_given_to_a_role_and_to_those_after_it(rendered: Rendered) -> None:
     own = {"apiGroups": ["example.org"], "resources": ["tables"], "verbs": ["get"]}
     objects = rendered("dashboard", roles__additionalRules__operator=json.dumps([own]))
-    given = [role for role in roles.ROLES if own in one(objects, "ClusterRole", f"maas-{role}")["rules"]]
+    given = [role for role in ROLES if own in one(objects, "ClusterRole", f"maas-{role}")["rules"]]
     assert given == ["operator", "admin"]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.support.charts import Object, containers, environment, of_profile, pod_labels, pod_spec, workloads
 
-from maas.codegen.roles import ROLES
+from maas.cluster.credentials import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from maas.codegen.roles import ROLES
 from maas.errors import ClusterError, UsageError
 from maas.helm import NAMESPACE, RELEASE
 
@@ -16,6 +15,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from maas.cluster.client import Cluster
+
+ROLES = ("viewer", "operator", "admin")
+"""The roles of the dashboard chart. Each also has the permissions of those before it."""
 
 _MANAGER = "maas-credentials"
 _MANAGED = f"app.kubernetes.io/managed-by={_MANAGER}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from maas import paths
 from maas.bundle.manifest import Manifest
-from maas.codegen import alerts, crds, flows, json_schema, roles, rules, values, values_docs
+from maas.codegen import alerts, architecture, crds, flows, json_schema, roles, rules, values, values_docs
 from maas.components import Lockfile
 from maas.helm import render
 from maas.hosts.inventory import InventoryFile
@@ -44,6 +44,7 @@ def texts() -> dict[Path, str]:
     found[docs / "roles.md"] = roles.document()
     found[docs / "policies.md"] = flows.document(flows.load(), namespaces)
     found[docs / "alerts.md"] = alerts.document(rules.load(render.umbrella() / "charts" / "kube-prometheus"))
+    found[architecture.source().with_suffix(".svg")] = architecture.svg()
     schemas = paths.content() / "schemas"
     found[schemas / "components.schema.json"] = json_schema.schema(Lockfile, "hack/build/components.yaml")
     found[schemas / "bundle.schema.json"] = json_schema.schema(Manifest, "manifest.json")

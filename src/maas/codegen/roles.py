@@ -8,11 +8,9 @@ from typing import Any
 
 import yaml
 
+from maas.cluster.credentials import ROLES
 from maas.errors import ChartError
 from maas.helm import render
-
-ROLES = ("viewer", "operator", "admin")
-"""Each may do what the one before it may."""
 
 _RULES = re.compile(r'\{\{- define "dashboard\.rules" -\}\}\n(.*?)\{\{- end -\}\}', re.DOTALL)
 

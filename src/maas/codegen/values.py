@@ -1,6 +1,6 @@
 """The charts' values, from one source: each chart's values.schema.yaml and what they share in schemas/values.yaml.
 
-docs/values-source.md explains the form. From it come values.yaml with its comments, values.schema.json and the tables
+docs/contributing/values.md describes the format. From it come values.yaml with its comments, values.schema.json and the tables
 of values, so that none of them can say anything that the others do not.
 """
 
@@ -152,7 +152,9 @@ class _Source:
 
     def _fault(self, path: tuple[str, ...], what: str) -> ChartError:
         file = (self._directory / SOURCE).relative_to(render.umbrella())
-        return ChartError(f"{file}: {'.'.join(path) or 'the root'} {what}", hint="docs/values-source.md has the form")
+        return ChartError(
+            f"{file}: {'.'.join(path) or 'the root'} {what}", hint="docs/contributing/values.md describes the format"
+        )
 
     # -- reading
 
@@ -350,5 +352,7 @@ def _parsed(path: Path, text: str) -> Node:
 
 def _read(path: Path) -> Node:
     if not path.is_file():
-        raise ChartError(f"{path.relative_to(render.umbrella())} is missing", hint="docs/values-source.md has the form")
+        raise ChartError(
+            f"{path.relative_to(render.umbrella())} is missing", hint="docs/contributing/values.md describes the format"
+        )
     return _parsed(path, path.read_text(encoding="utf-8"))
