@@ -154,6 +154,13 @@ def test_the_index_of_runbooks_lists_the_alerts_of_every_file_of_rules() -> None
     assert listed == {name: found for name, found in alerts_of.items() if found}
 
 
+def test_a_runbook_names_the_thresholds_of_its_alert() -> None:
+    for alert in (alert for source in SOURCES for group in source.groups for alert in group.alerts):
+        page = (RUNBOOKS / f"{alert.alert}.md").read_text(encoding="utf-8")
+        thresholds = set(re.findall(r"\$\{(\w+)\}", alert.expr))
+        assert {name for name in thresholds if not re.search(rf"\b{name}\b", page)} == set(), alert.alert
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.stem))
 def test_a_runbook_names_only_alerts_and_values_that_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
