@@ -243,9 +243,9 @@ def test_the_image_has_one_digest_when_nothing_of_the_first_build_is_used(
             monkeypatch.setattr(collection, "build", lambda _, **options: build(**options, nocache=True))
             from maas.console import Phase  # noqa: PLC0415
 
-            restaurant_image._build(client, kept, Phase("image"))
+            restaurant_image.build_image(client, kept, Phase("image"))
             plain, packed = scratch / f"{number}.plain", scratch / f"{number}.oci"
-            app_image._rewrite(kept, plain, labels={}, created=Source.read(world.tree).created)
+            app_image.normalize(kept, plain, labels={}, created=Source.read(world.tree).created)
             oci.convert(plain, packed, reference=restaurant_image.reference())
             digests.append(app_image.digest(packed))
     assert digests[0] == digests[1]

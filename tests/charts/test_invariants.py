@@ -1,4 +1,4 @@
-"""What holds for every object of every profile. An exception stands in a list here, with its reason."""
+"""What holds for every object of every profile. Exceptions are listed here, each with its reason; all are needed."""
 
 from __future__ import annotations
 
@@ -6,45 +6,55 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from tests.support.charts import Object, containers, environment, of_profile, pod_labels, pod_spec, workloads
+from tests.support.charts import PROFILES, Object, containers, environment, of_profile, pod_labels, pod_spec, workloads
 
 from maas.cluster.credentials import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Programs whose work is the host's kernel and files; nothing else may be privileged.
-PRIVILEGED = {("calico-node", name) for name in ("register-node", "install-cni", "calico-node")}
-# Short-lived, and measured against the container they prepare for.
-WITHOUT_RESOURCES = {("calico-node", "register-node"), ("calico-node", "install-cni")}
-# It may take what a full node has; its absence would be the loss of the node's network.
+# Programs that change the kernel and the files of the host.
+PRIVILEGED = {("calico-node", name) for name in ("install-cni", "calico-node")}
+# An init container, which runs before the container that has the resources of the pod.
+WITHOUT_RESOURCES = {("calico-node", "install-cni")}
+# Its memory grows with the number of pods and policies, and without it the node has no network.
 WITHOUT_MEMORY_LIMIT = {("calico-node", "calico-node")}
-# Pods that talk to the API server.
-WITH_TOKEN = {
-    "calico-node",
-    "calico-kube-controllers",
-    "keda-metrics-apiserver",
-    "keda-operator",
-    "kube-state-metrics",
-    "metrics-server",
-    "prometheus-operator",
-    "headlamp",
-    "kubernetes-dashboard",
-}
-# Empty in the release, and filled by the program that makes the certificates.
+# It has no rights of its own, and still reads the address and CA of the API server from its token's volume.
+TOKEN_WITHOUT_RIGHTS = {"headlamp"}
+# Empty in the release; the operator of KEDA writes the certificates.
 FILLED_LATER = {("Secret", "keda-certificates")}
-# They tell about the host, or are its network.
+# They export metrics of the host, or are its network.
 ON_THE_HOST = {"calico-node", "node-exporter"}
-# Pods that prometheus-operator makes, with the ports that it gives them.
+# The ports that prometheus-operator gives to the pods of each kind of object.
 OPERATED = {
-    "prometheus": {"web", "reloader-web"},
-    "alertmanager": {"web", "reloader-web", "mesh-tcp", "mesh-udp"},
+    "Prometheus": {"web", "reloader-web"},
+    "Alertmanager": {"web", "reloader-web", "mesh-tcp", "mesh-udp"},
 }
 NAME_LIMITS = {"StatefulSet": 52, "Job": 63, "Service": 63, "Deployment": 63, "DaemonSet": 63}
 
 
 def named(workload: Object, container: Object) -> tuple[str, str]:
     return workload["metadata"]["name"], container["name"]
+
+
+def operated(objects: tuple[Object, ...]) -> dict[str, set[str]]:
+    """Return the components whose pods prometheus-operator creates, with the ports of these pods."""
+    return {
+        entry["metadata"]["labels"]["app.kubernetes.io/name"]: OPERATED[entry["kind"]]
+        for entry in objects
+        if entry["kind"] in OPERATED
+    }
+
+
+def bound(objects: tuple[Object, ...]) -> set[tuple[str, str]]:
+    """Return namespace and name of every service account that a role is bound to."""
+    return {
+        (subject["namespace"], subject["name"])
+        for entry in objects
+        if entry["kind"] in {"RoleBinding", "ClusterRoleBinding"}
+        for subject in entry["subjects"]
+        if subject["kind"] == "ServiceAccount"
+    }
 
 
 def test_every_object_carries_the_labels_by_which_releases_are_found(objects: tuple[Object, ...]) -> None:
@@ -90,7 +100,7 @@ def test_services_lead_to_ports_that_pods_open(objects: tuple[Object, ...]) -> N
         if service["kind"] != "Service":
             continue
         wanted = service["spec"]["selector"].items()
-        if ports := OPERATED.get(service["spec"]["selector"]["app.kubernetes.io/name"]):
+        if ports := operated(objects).get(service["spec"]["selector"]["app.kubernetes.io/name"]):
             assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
             continue
         targets = [other for other in workloads(objects) if wanted <= pod_labels(other).items()]
@@ -105,11 +115,13 @@ def test_policies_name_ports_that_the_chosen_pods_open(objects: tuple[Object, ..
             continue
         wanted = policy["spec"]["podSelector"]["matchLabels"].items()
         targets = [other for other in workloads(objects) if wanted <= pod_labels(other).items()]
-        operated = OPERATED.get(policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/name"], set())
+        of_operator = operated(objects).get(
+            policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/name"], set()
+        )
         if not targets and policy["metadata"]["name"].endswith("-other-charts"):
             continue  # an optional part that is off; the umbrella cannot know
-        assert targets or operated
-        open_ports = operated | {
+        assert targets or of_operator
+        open_ports = of_operator | {
             port["name"] for one in targets for container in containers(one) for port in container.get("ports", [])
         }
         for rule in policy["spec"].get("ingress", []):
@@ -161,9 +173,12 @@ def test_only_the_pod_network_and_what_watches_the_host_use_it(objects: tuple[Ob
             assert not [volume for volume in spec.get("volumes", []) if "hostPath" in volume]
 
 
-def test_pods_get_a_token_only_where_they_use_one(objects: tuple[Object, ...]) -> None:
+def test_pods_get_a_token_only_where_it_has_rights(objects: tuple[Object, ...]) -> None:
     for entry in workloads(objects):
-        assert pod_spec(entry)["automountServiceAccountToken"] is (entry["metadata"]["name"] in WITH_TOKEN)
+        name, spec = entry["metadata"]["name"], pod_spec(entry)
+        account = (entry["metadata"]["namespace"], spec.get("serviceAccountName", "default"))
+        wanted = account in bound(objects) or name in TOKEN_WITHOUT_RIGHTS
+        assert spec["automountServiceAccountToken"] is wanted, name
     for entry in objects:
         if entry["kind"] == "ServiceAccount":
             assert entry["automountServiceAccountToken"] is False
@@ -293,3 +308,15 @@ def test_one_mirror_serves_every_image() -> None:
         assert pod_spec(entry)["imagePullSecrets"] == [{"name": "mirror"}]
         for container in containers(entry):
             assert container["image"].startswith("mirror.example.org:5000/")
+
+
+def test_every_exception_is_needed() -> None:
+    everything = [(entry, pod_spec(entry)) for name in PROFILES for entry in workloads(of_profile(name))]
+    found = [(named(entry, container), container) for entry, _ in everything for container in containers(entry)]
+    assert {name for name, container in found if container["securityContext"].get("privileged")} == PRIVILEGED
+    assert {name for name, container in found if not container.get("resources")} == WITHOUT_RESOURCES
+    limited = {name for name, container in found if "memory" in container.get("resources", {}).get("limits", {})}
+    assert {name for name, _ in found} - limited - WITHOUT_RESOURCES == WITHOUT_MEMORY_LIMIT
+    on_the_host = {entry["metadata"]["name"] for entry, spec in everything if spec.get("hostNetwork")}
+    assert on_the_host == ON_THE_HOST
+    assert {entry["metadata"]["name"] for entry, _ in everything} >= TOKEN_WITHOUT_RIGHTS

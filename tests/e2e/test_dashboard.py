@@ -109,10 +109,8 @@ def test_a_dashboard_finds_nothing_wrong_with_what_it_is_given(reports: dict[str
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_the_tests_of_the_release_reach_the_page_and_no_secrets(
-    lab: Lab, reports: dict[str, dict[str, Any]], engine: str
-) -> None:
-    assert reports
+@pytest.mark.usefixtures("reports")
+def test_the_tests_of_the_release_reach_the_page_and_no_secrets(lab: Lab, engine: str) -> None:
     kubectl: list[str | Path] = [tools.tool("kubectl"), f"--kubeconfig={lab.cluster.kubeconfig}", "-n", "maas"]
     (pod,) = (json.dumps(entry) for entry in rendered(engine) if entry["metadata"]["name"] == "dashboard-test")
     wait = ["wait", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s", "pod/dashboard-test"]

@@ -102,7 +102,7 @@ def test_its_first_account_is_the_secrets(lab: Lab, report: dict[str, Any]) -> N
     assert report["admin"] == hashlib.sha256(f"{user}:{password}".encode()).hexdigest()
 
 
-def test_prometheus_collects_from_it(lab: Lab, report: dict[str, Any]) -> None:
+@pytest.mark.usefixtures("report")
+def test_prometheus_scrapes_it(lab: Lab) -> None:
     monitoring = Monitoring(lab.cluster)
-    assert report
     monitoring.wait("Grafana's metrics", lambda: not monitoring.query("grafana_stand_in == 1"), seconds=120)

@@ -132,8 +132,8 @@ def on_controller(lab: Lab) -> dict[str, tuple[int, str]]:
 
 
 def on_hosts(lab: Lab) -> dict[str, list[str]]:
-    """Return the digests of all that `bootstrap` writes on each host, without what the host itself keeps up to date."""
-    own = "-path /var/lib/maas/metrics -o -path /etc/cni/net.d"
+    """Return the digests of all that `bootstrap` writes on each host, without what programs write there themselves."""
+    own = "-path /var/lib/maas/metrics -o -path /var/lib/maas/volumes -o -path /etc/cni/net.d"
     digests = (
         f"find /etc /usr/local /var/lib/maas \\( {own} \\) -prune -o -type f -print0 | sort -z | xargs -0 sha256sum"
     )

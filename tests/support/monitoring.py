@@ -1,4 +1,4 @@
-"""Prometheus and Alertmanager of a lab, asked through its API server."""
+"""Prometheus and Alertmanager of a lab, through the proxy of its API server."""
 
 from __future__ import annotations
 
@@ -33,43 +33,43 @@ class Monitoring:
         """Prometheus' API."""
         return Prometheus.of(self.cluster)
 
-    def told(self) -> list[dict[str, Any]]:
-        """The alerts that Alertmanager was told of."""
+    def received(self) -> list[dict[str, Any]]:
+        """Return the alerts that Alertmanager has."""
         path = f"/api/v1/namespaces/{NAMESPACE}/services/alertmanager:web/proxy/api/v2/alerts"
         found: list[dict[str, Any]] = json.loads(self.cluster.raw(path)[1])
         return found
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
-        """Labels and value of each series of an expression, now."""
+        """Return the labels and the present value of each series of an expression."""
         found = self.prometheus.get("query", query=expression)["result"]
         return [(entry["metric"], float(entry["value"][1])) for entry in found]
 
     def value(self, expression: str) -> float:
-        """The value of an expression that has one series."""
+        """Return the value of an expression that has one series."""
         ((_, value),) = self.query(expression)
         return value
 
     def targets(self) -> list[dict[str, Any]]:
-        """Every target that is scraped, as Prometheus tells of it."""
+        """Return every active target, as Prometheus reports it."""
         found: list[dict[str, Any]] = self.prometheus.get("targets", state="active")["activeTargets"]
         return found
 
     def alerts(self, state: str = "firing") -> list[dict[str, str]]:
-        """The labels of every alert in a state, by Prometheus' word."""
+        """Return the labels of every alert that Prometheus has in a state."""
         found = self.prometheus.get("alerts")["alerts"]
         return [alert["labels"] for alert in found if alert["state"] == state]
 
     def names(self, state: str = "firing") -> set[str]:
-        """The names of the alerts in a state."""
+        """Return the names of the alerts in a state."""
         return {labels["alertname"] for labels in self.alerts(state)}
 
     def wait(self, what: str, missing: Callable[[], object], *, seconds: float) -> float:
-        """Ask every two seconds until nothing is missing, and give how long it took.
+        """Poll every two seconds until nothing is missing, and return the seconds that it took.
 
         Args:
-            what: What is waited for, for the message.
-            missing: A function that gives what is not there yet; what it cannot ask does not count as there.
-            seconds: How long at most.
+            what: What to wait for, for the message.
+            missing: A function that returns what is missing; an error of the API means that something is.
+            seconds: The timeout.
         """
         began = time.monotonic()
         left: object = None
@@ -81,4 +81,4 @@ class Monitoring:
             except (MaasError, ApiException, HTTPError, OSError, ValueError) as error:
                 left = str(error).splitlines()[:1]
             time.sleep(2)
-        raise AssertionError(f"waited {seconds:.0f} s in vain for {what}: {left}")
+        raise AssertionError(f"timed out after {seconds:.0f} s waiting for {what}: {left}")

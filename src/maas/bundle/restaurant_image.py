@@ -84,12 +84,13 @@ def restaurant(*, yes: bool) -> Path:
         if kept.exists():
             return kept  # another run has made it meanwhile
         with console.phase("Image of the restaurant") as step:
-            _build(client, kept, step)
+            build_image(client, kept, step)
             step.note(f"{reference()}, {kept.stat().st_size / 1e6:.0f} MB")
     return kept
 
 
-def _build(client: DockerClient, kept: Path, step: Phase) -> None:
+def build_image(client: DockerClient, kept: Path, step: Phase) -> None:
+    """Build the image with an engine and save it as an archive."""
     arguments = {}
     for argument, name in _BASES.items():
         step.note(f"base {name}")

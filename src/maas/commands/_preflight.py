@@ -95,7 +95,7 @@ def run(inventory: Inventory, state: Path, *, without: Sequence[str] = ()) -> Pr
         HostKeyError: A host shows another key than the pinned or given one, or does not answer.
         PreflightError: A preflight check failed, or a host cannot be left out.
     """
-    absent = _absent(inventory, state, without)
+    absent = facts_of_absent(inventory, state, without)
     present = inventory.model_copy(update={"hosts": tuple(host for host in inventory.hosts if host.name not in absent)})
     with console.phase("Host keys") as step:
         keys = known_hosts.scan(present, known_hosts=state / ansible.KNOWN_HOSTS)
@@ -133,7 +133,7 @@ def show(result: PreflightResult) -> None:
     console.table(f"plan for {result.inventory.cluster}", ("setting", "value", "reason"), result.plan.rows())
 
 
-def _absent(inventory: Inventory, state: Path, names: Sequence[str]) -> dict[str, HostFacts]:
+def facts_of_absent(inventory: Inventory, state: Path, names: Sequence[str]) -> dict[str, HostFacts]:
     """Return the facts of the last run for the hosts that are left out.
 
     Raises:

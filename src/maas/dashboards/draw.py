@@ -38,7 +38,7 @@ mpl.use("Agg")
 PICTURES = ("maas-restaurant-scaling", "maas-capacity", "maas-node-loss", "maas-overview")
 """The uids of the dashboards shown in docs/."""
 
-_COLUMN, _ROW = 0.52, 0.36
+COLUMN, ROW = 0.52, 0.36
 """Inches of a column and a row of the grid."""
 
 _GAP = 0.1
@@ -47,7 +47,7 @@ _GAP = 0.1
 Box = tuple[float, float, float, float]
 """Left, bottom, width and height, as shares of the picture."""
 
-_DPI = 80
+DPI = 80
 _COLOURS = 48
 """Size of the palette: enough for lines and their edges, and small for a small file."""
 
@@ -112,30 +112,31 @@ def draw(name: str, *, directory: Path, minutes: float) -> None:
         raise UsageError(f"{directory} is not a directory")
     for dashboard in wanted:
         with console.phase(dashboard["title"]) as step:
-            picture = _picture(prometheus, dashboard, span=minutes * 60)
+            drawn = picture(prometheus, dashboard, span=minutes * 60)
             file = directory / f"{dashboard['uid'].removeprefix('maas-')}.png"
-            file.write_bytes(picture)
-            step.note(f"{file.name}, {len(picture) // 1024} KiB")
+            file.write_bytes(drawn)
+            step.note(f"{file.name}, {len(drawn) // 1024} KiB")
 
 
-def _picture(prometheus: Prometheus, dashboard: Mapping[str, Any], *, span: float) -> bytes:
+def picture(prometheus: Prometheus, dashboard: Mapping[str, Any], *, span: float) -> bytes:
+    """Draw a dashboard with the data of the last `span` seconds, as PNG."""
     values, _ = prometheus.choose(dashboard, probe.settings().choices)
     now = time.time()
     bottom = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in dashboard["panels"])
     head = 2
-    width, height = 24 * _COLUMN + 2 * _GAP, (bottom + head) * _ROW
-    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="#f4f5f5")
-    figure.text(0.01, 1 - 0.7 * _ROW / height, dashboard["title"], size=15, weight="bold", va="center")
+    width, height = 24 * COLUMN + 2 * _GAP, (bottom + head) * ROW
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="#f4f5f5")
+    figure.text(0.01, 1 - 0.7 * ROW / height, dashboard["title"], size=15, weight="bold", va="center")
     chosen = ", ".join(f"{key}: {value}" for key, value in values.items() if value != ".*")
     when = datetime.fromtimestamp(now, tz=UTC)
     note = f"Drawn with matplotlib from a lab's data, {when:%Y-%m-%d %H:%M} UTC; this is not a picture of Grafana."
-    figure.text(0.99, 1 - 0.7 * _ROW / height, note, size=9, color="#6a6a6a", va="center", ha="right")
-    figure.text(0.01, 1 - 1.5 * _ROW / height, dashboard["description"], size=10, color="#444444", va="center")
-    figure.text(0.99, 1 - 1.5 * _ROW / height, chosen, size=9, color="#444444", va="center", ha="right")
+    figure.text(0.99, 1 - 0.7 * ROW / height, note, size=9, color="#6a6a6a", va="center", ha="right")
+    figure.text(0.01, 1 - 1.5 * ROW / height, dashboard["description"], size=10, color="#444444", va="center")
+    figure.text(0.99, 1 - 1.5 * ROW / height, chosen, size=9, color="#444444", va="center", ha="right")
     for panel in dashboard["panels"]:
         place = panel["gridPos"]
-        left, top = place["x"] * _COLUMN + 2 * _GAP, (place["y"] + head) * _ROW
-        inner_width, inner_height = place["w"] * _COLUMN - 2 * _GAP, place["h"] * _ROW - _GAP
+        left, top = place["x"] * COLUMN + 2 * _GAP, (place["y"] + head) * ROW
+        inner_width, inner_height = place["w"] * COLUMN - 2 * _GAP, place["h"] * ROW - _GAP
         box = (left / width, 1 - (top + inner_height) / height, inner_width / width, inner_height / height)
         axes = figure.add_axes(box)
         axes.set_axis_off()
@@ -224,7 +225,7 @@ def _number(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]], _sp
     axes.set_axis_off()
     values = [series.values[-1] for one in found for series in one]
     defaults = panel["fieldConfig"]["defaults"]
-    text = "no data" if not values else _text(values[0], defaults["unit"], defaults.get("decimals"))
+    text = "no data" if not values else format_value(values[0], defaults["unit"], defaults.get("decimals"))
     color = _color(values[0], defaults["thresholds"]["steps"]) if values else "#9a9a9a"
     axes.text(0.5, 0.5, text, size=19 if values else 11, ha="center", va="center", color=color, weight="bold")
 
@@ -257,7 +258,7 @@ def _lines(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]], span
         if lines and limit["value"] <= highest * 1.5:
             axes.axhline(limit["value"], color=_NAMED[limit["color"]], lw=0.8, ls="--")
     axes.set_ylim(bottom=0, top=defaults.get("max"))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _text(value, defaults["unit"], None)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_value(value, defaults["unit"], None)))
     axes.yaxis.set_major_locator(_BinaryLocator() if defaults["unit"] == "bytes" else MaxNLocator(5))
     _clock(axes, span)
     if lines:
@@ -301,7 +302,7 @@ def _table(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]], _spa
     for override in panel["fieldConfig"]["overrides"]:
         for entry in override["properties"]:
             settings.setdefault(override["matcher"]["options"], {})[entry["id"]] = entry["value"]
-    rows = min(len(merged), int((panel["gridPos"]["h"] - 1) * _ROW / 0.24) - 1)
+    rows = min(len(merged), int((panel["gridPos"]["h"] - 1) * ROW / 0.24) - 1)
     widths = [2.2] * len(labels) + [1.0] * len(columns)
     edges = [sum(widths[:place]) / sum(widths) for place in range(len(widths))]
     height = 1 / max(rows + 1, 6)
@@ -327,7 +328,7 @@ def _table(axes: Axes, panel: Mapping[str, Any], found: list[list[Series]], _spa
                 axes.text(
                     edges[place],
                     y,
-                    _text(value, settings[organized[column]]["unit"], None),
+                    format_value(value, settings[organized[column]]["unit"], None),
                     size=8,
                     va="center",
                     color=color,
@@ -360,7 +361,7 @@ def _color(value: float, steps: Sequence[Mapping[str, Any]]) -> str:
     return _NAMED[passed[-1]]
 
 
-def _text(value: float, unit: str, decimals: int | None) -> str:
+def format_value(value: float, unit: str, decimals: int | None) -> str:
     """Return a value formatted in its unit."""
     if math.isnan(value) or math.isinf(value):
         return "-"

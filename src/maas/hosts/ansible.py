@@ -108,7 +108,7 @@ def run(
     log.touch(mode=0o600)
 
     inputs = _digests(inventory)
-    progress = _Progress(playbook, inputs=inputs, on_phase_end=on_phase_end)
+    progress = Progress(playbook, inputs=inputs, on_phase_end=on_phase_end)
     completed = False
     with events.open(encoding="utf-8") as source, contextlib.suppress(ProcessError):
         try:
@@ -192,7 +192,7 @@ class _HostPhase:
 
 
 @dataclass
-class _Progress:
+class Progress:
     """Reads the events of a run, shows its phases and counts."""
 
     playbook: str

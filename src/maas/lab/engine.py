@@ -226,7 +226,7 @@ def _install(packages: tuple[str, ...]) -> None:
         process.run(install, env=environment)
 
 
-def _daemon() -> int | None:
+def daemon_pid() -> int | None:
     """Return the process ID of the daemon that the lab started; None if it has ended and another process has the ID."""
     if not _PIDFILE.exists():
         return None
@@ -244,7 +244,7 @@ _children: list[subprocess.Popen[bytes]] = []
 
 
 def _start_process(storage: str | None) -> None:
-    if _daemon() is None:
+    if daemon_pid() is None:
         # A daemon that was killed leaves its file, and the next one does not start if another process has the ID.
         _PIDFILE.unlink(missing_ok=True)
     arguments = [_program("dockerd") or "dockerd", "--pidfile", str(_PIDFILE), "--data-root", str(_DATA_ROOT)]
@@ -366,7 +366,7 @@ def release(client: DockerClient) -> list[str]:
     if any(network.name not in {"bridge", "host", "none"} for network in client.networks.list()):
         return []
     client.close()
-    pid = _daemon()
+    pid = daemon_pid()
     if pid is not None:
         _stop(pid)
     else:

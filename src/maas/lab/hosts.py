@@ -93,7 +93,7 @@ def up(name: str, *, bundle: Path, hosts: Sequence[str] = HOSTS, assume_yes: boo
     """
     if not bundle.is_dir():
         raise LabError(f"there is no bundle at {bundle}", command=paths.command("bundle"))
-    directory = _check_name(name, hosts)
+    directory = check_names(name, hosts)
     with engine.lock(), engine.errors(), contextlib.closing(_engine(assume_yes=assume_yes)) as client:
         (paths.state(name) / _MARKER).write_text(_MARKER_TEXT, encoding="utf-8")
         with console.phase("Host image") as phase:
@@ -124,11 +124,11 @@ def up(name: str, *, bundle: Path, hosts: Sequence[str] = HOSTS, assume_yes: boo
             _verify_network(name, [containers[host] for host in hosts])
             phase.note(", ".join(hosts))
         state = _state(client, name)
-    _write_inventory(state)
+    write_inventory(state)
     return state
 
 
-def _check_name(name: str, hosts: Sequence[str]) -> Path:
+def check_names(name: str, hosts: Sequence[str]) -> Path:
     """Return the state directory of a lab without creating it.
 
     Raises:
@@ -284,7 +284,8 @@ def _state(client: DockerClient, name: str) -> LabState:
     return LabState(name, directory, directory / "hosts.yaml", directory / "ssh" / "id_ed25519", hosts)
 
 
-def _write_inventory(state: LabState) -> None:
+def write_inventory(state: LabState) -> None:
+    """Write the inventory of a lab, for `bootstrap`."""
     hub = state.hosts[0]
     hosts: list[dict[str, Any]] = []
     for host in state.hosts:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # The upper quarter of 172.16.0.0/12, which neither home routers nor the default networks of a cluster use, then a
 # corner of 10.0.0.0/8 away from the defaults of inventories (10.90 to 10.92).
-_POOLS = (IPv4Network("172.28.0.0/14"), IPv4Network("10.200.0.0/14"))
+POOLS = (IPv4Network("172.28.0.0/14"), IPv4Network("10.200.0.0/14"))
 _PREFIX = 24
 
 
@@ -33,7 +33,7 @@ def pick(taken: Iterable[IPv4Network], *, count: int) -> list[IPv4Network]:
     """
     avoid = list(taken)
     free: list[IPv4Network] = []
-    for pool in _POOLS:
+    for pool in POOLS:
         for candidate in pool.subnets(new_prefix=_PREFIX):
             if len(free) == count:
                 return free
@@ -41,7 +41,7 @@ def pick(taken: Iterable[IPv4Network], *, count: int) -> list[IPv4Network]:
                 free.append(candidate)
     raise LabError(
         f"fewer than {count} networks are free for the lab's hosts",
-        context=(f"searched for /{_PREFIX} in {' and '.join(map(str, _POOLS))}",),
+        context=(f"searched for /{_PREFIX} in {' and '.join(map(str, POOLS))}",),
         hint="all others overlap a route of this machine or a Docker network; remove one of those",
         command="ip route show table all",
     )

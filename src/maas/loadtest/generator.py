@@ -100,7 +100,7 @@ class Tally:
             self.retries += 1
 
 
-class _Client:
+class Client:
     """The connection of one guest; it is replaced after a number of requests.
 
     A Service balances connections, not requests: a permanent connection would never reach a new pod.
@@ -176,12 +176,12 @@ class _Guest:
     """The actions of one thread; `desk` is its connection as a member of the staff."""
 
     def __init__(self, url: str, tally: Tally, menu: list[dict[str, Any]], token: str | None) -> None:
-        self.guest = _Client(url, tally)
-        self.desk = _Client(url, tally, token=token)
+        self.guest = Client(url, tally)
+        self.desk = Client(url, tally, token=token)
         self.tally = tally
         self.menu = menu
 
-    def get(self, kind: str, path: str, *, client: _Client | None = None) -> bytes | None:
+    def get(self, kind: str, path: str, *, client: Client | None = None) -> bytes | None:
         """Send a GET request; it is not retried."""
         began = time.monotonic()
         try:
@@ -195,7 +195,7 @@ class _Guest:
         self.tally.answer(kind, began)
         return answer
 
-    def post(self, kind: str, path: str, body: object, *, client: _Client | None = None) -> dict[str, Any] | None:
+    def post(self, kind: str, path: str, body: object, *, client: Client | None = None) -> dict[str, Any] | None:
         """Send a POST request, and retry it with the same key when the connection breaks or the server fails."""
         began = time.monotonic()
         # Not from the seed: a second run with the same arrivals places new orders.
@@ -366,7 +366,7 @@ def _by_address(url: str) -> str:
 
 
 def _menu(url: str) -> list[dict[str, Any]]:
-    status, body = _Client(url, Tally()).request("GET", "/api/v1/menu")
+    status, body = Client(url, Tally()).request("GET", "/api/v1/menu")
     if status != http.HTTPStatus.OK:
         raise SystemExit(f"reading the menu failed with status {status}")
     # Dishes that are available at any hour.
@@ -383,7 +383,7 @@ def _menu(url: str) -> list[dict[str, Any]]:
 
 def _sign_in(url: str, username: str, password: str) -> str:
     body = json.dumps({"username": username, "password": password}).encode()
-    status, answer = _Client(url, Tally()).request("POST", "/api/v1/sessions", body=body)
+    status, answer = Client(url, Tally()).request("POST", "/api/v1/sessions", body=body)
     if status != http.HTTPStatus.CREATED:
         raise SystemExit(f"signing in failed with status {status}")
     return str(json.loads(answer)["token"])

@@ -152,7 +152,7 @@ def run(
         sampler = threading.Thread(target=sample, daemon=True)
         sampler.start()
         try:
-            for line in _log(cluster, pod):
+            for line in log_lines(cluster, pod):
                 reported = json.loads(line)
                 if "second" not in reported:
                     result.report = reported
@@ -293,7 +293,7 @@ def _pod(image: str, arguments: list[str], node: str | None, seconds: float) -> 
     return {"metadata": {"name": "load"}, "spec": spec}
 
 
-def _log(cluster: Cluster, pod: str) -> Iterator[str]:
+def log_lines(cluster: Cluster, pod: str) -> Iterator[str]:
     """Yield the output of the load generator line by line; a stream that breaks is opened again."""
     yielded, running, latest = 0, True, time.monotonic()
     while running and time.monotonic() - latest < _SILENT:

@@ -67,7 +67,7 @@ def build(source: Source, directory: Path, *, yes: bool) -> Archive:
     }
     with cache.scratch() as scratch:
         plain = scratch / "plain.tar"
-        packages = _rewrite(restaurant_image.restaurant(yes=yes), plain, labels=labels, created=source.created)
+        packages = normalize(restaurant_image.restaurant(yes=yes), plain, labels=labels, created=source.created)
         oci.convert(plain, target, reference=reference)
     return Archive(target, digest(target), reference, packages)
 
@@ -99,7 +99,7 @@ def digest(archive: Path) -> str:
     return str(listed[0]["digest"])
 
 
-def _rewrite(archive: Path, target: Path, *, labels: dict[str, str], created: str) -> dict[str, str]:
+def normalize(archive: Path, target: Path, *, labels: dict[str, str], created: str) -> dict[str, str]:
     """Write an archive of `docker save` anew, without what differs between two builds; return the packages inside."""
     packages: dict[str, str] = {}
     with (

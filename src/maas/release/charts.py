@@ -48,18 +48,18 @@ def package(source: Source, directory: Path, *, listed: Sequence[str]) -> list[P
         shutil.copytree(source.root, umbrella, ignore=_SKIPPED)
         subcharts = sorted(file.parent for file in umbrella.glob("charts/*/Chart.yaml"))
         for chart in [*subcharts, umbrella]:
-            of_chart = listed if chart == umbrella else _of_chart(chart, listed)
-            _describe(source, chart, of_chart)
+            of_chart = listed if chart == umbrella else images_of(chart, listed)
+            annotate(source, chart, of_chart)
             output = scratch / f"{chart.name}.out"
             output.mkdir()
             archive = Helm.pinned().package(chart, output, epoch=source.epoch)
             made.append(directory / archive.name)
-            _order(archive, made[-1], epoch=source.epoch)
+            sort_members(archive, made[-1], epoch=source.epoch)
             os.utime(made[-1], (source.epoch, source.epoch))
     return made
 
 
-def _order(archive: Path, target: Path, *, epoch: int) -> None:
+def sort_members(archive: Path, target: Path, *, epoch: int) -> None:
     """Write an archive anew with its files in the order of their names.
 
     Helm keeps subcharts in a Go map while it packs them, so that their order is another one each time.
@@ -75,12 +75,13 @@ def _order(archive: Path, target: Path, *, epoch: int) -> None:
                 fresh.addfile(member, tar.extractfile(member))
 
 
-def _of_chart(chart: Path, listed: Sequence[str]) -> list[str]:
+def images_of(chart: Path, listed: Sequence[str]) -> list[str]:
+    """Return those of the listed images that are in the values of a chart."""
     own = {reference.partition("/")[2] for reference in images.of_values(chart)}
     return [line for line in listed if line.partition("@")[0].partition("/")[2] in own]
 
 
-def _describe(source: Source, chart: Path, listed: Sequence[str]) -> None:
+def annotate(source: Source, chart: Path, listed: Sequence[str]) -> None:
     """Write into a copy of a chart what Artifact Hub reads: https://artifacthub.io/docs/topics/annotations/helm/."""
     file = chart / "Chart.yaml"
     described = yaml.safe_load(file.read_text(encoding="utf-8"))

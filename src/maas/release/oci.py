@@ -125,11 +125,11 @@ def publish(release: Path, target: str, version: str, *, image: Path, metadata: 
         reference = f"{place}/charts/{render.UMBRELLA}:{papers(version)}"
         wanted.insert(-1, (layout, reference, _papers_layout(release, layout, {image.name})))
         for layout, reference, digest in wanted:
-            said.append(_push(layout, reference, digest))
+            said.append(push_layout(layout, reference, digest))
         layout = scratch / "hub"
         digest = _layout(layout, _HUB_CONFIG, b"{}", [Part(_HUB, metadata.read_bytes(), metadata.name)])
         # The one name that moves: Artifact Hub looks there for who owns the repository.
-        said.append(_push(layout, f"{place}/charts/{render.UMBRELLA}:{_HUB_TAG}", digest, moves=True))
+        said.append(push_layout(layout, f"{place}/charts/{render.UMBRELLA}:{_HUB_TAG}", digest, moves=True))
     return said
 
 
@@ -223,10 +223,11 @@ def _descriptor(blobs: Path, media_type: str, content: bytes) -> dict[str, objec
 def _push_image(archive: Path, reference: str, layout: Path) -> str:
     with tarfile.open(archive) as tar:
         tar.extractall(layout, filter="data")
-    return _push(layout, reference, json.loads((layout / "index.json").read_text())["manifests"][0]["digest"])
+    return push_layout(layout, reference, json.loads((layout / "index.json").read_text())["manifests"][0]["digest"])
 
 
-def _push(layout: Path, reference: str, digest: str, *, moves: bool = False) -> str:
+def push_layout(layout: Path, reference: str, digest: str, *, moves: bool = False) -> str:
+    """Push an OCI layout unless the registry has it, and return what was done."""
     there = _digest(reference)
     if there == digest:
         return f"{reference} is there already"

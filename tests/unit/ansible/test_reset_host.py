@@ -67,9 +67,9 @@ def test_rules_without_anything_of_ours_stay_to_the_letter(host: Host) -> None:
 def test_files_go_and_those_that_were_there_before_come_back(host: Host, module: Any, tmp_path: Path) -> None:
     own, taken = tmp_path / "deep" / "own", tmp_path / "taken"
     taken.write_text("the host's own")
-    files = [{"path": str(path), "content": "ours", "mode": "0644"} for path in (own, taken, module.CLUSTER)]
+    files = [{"path": str(path), "content": "shop", "mode": "0644"} for path in (own, taken, module.CLUSTER)]
     host.run("install", files=files)
-    answer = host.run(module, cluster="shop" if module.CLUSTER.read_text() == "shop\n" else "ours")
+    answer = host.run(module, cluster="shop")
     assert answer["changed"]
     assert taken.read_text() == "the host's own"
     assert not own.parent.exists()

@@ -334,7 +334,7 @@ def test_a_machine_without_go_and_apt_takes_what_is_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warned: list[str], crane: Path
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr(golang, "_version", golang._version.__wrapped__)
+    monkeypatch.setattr(golang, "_version", golang._version.__wrapped__)  # noqa: SLF001 - without its cache
     monkeypatch.setattr("maas.bundle.sources._crane", lambda _: crane)
     made = bundle.build(tmp_path / "bundle")
     assert {item.name for item in made.items} == {"fetched", "pulled"}

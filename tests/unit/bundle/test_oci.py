@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tarfile
@@ -98,7 +99,7 @@ def test_what_docker_saved_becomes_an_archive_like_the_others(tmp_path: Path, op
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w") as layer:
         layer.addfile(tarfile.TarInfo("probe"))
-    diff_id = oci._sha256(plain.getvalue())
+    diff_id = hashlib.sha256(plain.getvalue()).hexdigest()
     config = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff_id}"]}}
     members = {
         "manifest.json": json.dumps(

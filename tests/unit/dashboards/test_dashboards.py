@@ -147,8 +147,8 @@ def test_panels_are_inside_the_grid_and_do_not_overlap(dashboard: Document) -> N
         assert beside or above, f"{one} and {other}"
 
 
-def test_panels_fill_the_width_of_the_grid(dashboard: Document) -> None:
-    """A row of numbers may be shorter; graphs fill the width, or a reader looks for the missing one."""
+def test_every_row_of_graphs_fills_the_width(dashboard: Document) -> None:
+    """A row of numbers may be shorter; in a row of graphs a gap looks like a missing panel."""
     rows: dict[int, int] = {}
     for panel in panels(dashboard):
         if panel["type"] != "stat":

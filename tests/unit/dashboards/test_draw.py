@@ -26,7 +26,7 @@ from maas.dashboards.probe import Prometheus
     ],
 )
 def test_values_are_formatted_in_their_unit(value: float, unit: str, decimals: int | None, text: str) -> None:
-    assert draw._text(value, unit, decimals) == text
+    assert draw.format_value(value, unit, decimals) == text
 
 
 def answer(_self: Prometheus, path: str, **parameters: str) -> Any:
@@ -57,12 +57,12 @@ def test_a_picture_shows_all_panels_of_a_dashboard_in_a_small_file(uid: str, mon
 
     monkeypatch.setattr(Prometheus, "get", get)
     dashboard = next(one for one in probe.dashboards() if one["uid"] == uid)
-    drawn = draw._picture(Prometheus(None, ""), dashboard, span=1800)  # type: ignore[arg-type]
+    drawn = draw.picture(Prometheus(None, ""), dashboard, span=1800)  # type: ignore[arg-type]
     assert len(drawn) < 150_000
     image = Image.open(io.BytesIO(drawn))
     bottom = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in dashboard["panels"])
-    assert image.width == pytest.approx(24 * draw._COLUMN * draw._DPI, rel=0.05)
-    assert image.height == pytest.approx((bottom + 2) * draw._ROW * draw._DPI, rel=0.05)
+    assert image.width == pytest.approx(24 * draw.COLUMN * draw.DPI, rel=0.05)
+    assert image.height == pytest.approx((bottom + 2) * draw.ROW * draw.DPI, rel=0.05)
     assert len(image.convert("RGB").getcolors(100_000) or []) > 10
     values = dict.fromkeys((variable["name"] for variable in dashboard["templating"]["list"]), ".*")
     assert [expr for expr in asked if not expr.startswith("group by")] == [

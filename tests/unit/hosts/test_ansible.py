@@ -38,8 +38,8 @@ def phase(name: str) -> list[dict[str, Any]]:
     return [{"time": now, "event": "phase", "name": name}, {"time": now, "event": "task", "name": "Set the kernel up"}]
 
 
-def read(*events: dict[str, Any]) -> ansible._Progress:
-    view = ansible._Progress("site", inputs={"node1": "ab"})
+def read(*events: dict[str, Any]) -> ansible.Progress:
+    view = ansible.Progress("site", inputs={"node1": "ab"})
     view.read(io.StringIO("".join(json.dumps(event) + "\n" for event in events)))
     view.close()
     return view
@@ -101,7 +101,7 @@ def test_a_failed_phase_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(("result", "failed"), [("changed", []), ("failed", ["master"]), ("unreachable", ["master"])])
 def test_the_end_of_a_phase_is_reported_while_the_next_one_runs(result: str, failed: list[str]) -> None:
     ends: list[ansible.PhaseEnd] = []
-    progress = ansible._Progress("site", inputs={}, on_phase_end=ends.append)
+    progress = ansible.Progress("site", inputs={}, on_phase_end=ends.append)
     events = [
         *phase("Start the control plane"),
         host("master", result),
@@ -123,7 +123,7 @@ def test_the_phase_that_starts_the_api_is_a_play() -> None:
 
 
 def test_an_event_that_is_still_being_written_is_waited_for() -> None:
-    view = ansible._Progress("site", inputs={})
+    view = ansible.Progress("site", inputs={})
     line = json.dumps(host("node1", "changed")) + "\n"
     for event in phase("Prepare the hosts"):
         view.read(io.StringIO(json.dumps(event) + "\n"))

@@ -146,9 +146,9 @@ def test_a_process_that_took_over_the_daemons_number_is_not_taken_for_it(
 ) -> None:
     pidfile = tmp_path / "dockerd.pid"
     monkeypatch.setattr(engine, "_PIDFILE", pidfile)
-    assert engine._daemon() is None
+    assert engine.daemon_pid() is None
     pidfile.write_text(str(os.getpid()), encoding="ascii")
-    assert engine._daemon() is None
+    assert engine.daemon_pid() is None
 
 
 def test_what_the_engine_refuses_is_told_in_its_own_words() -> None:

@@ -47,7 +47,7 @@ def test_the_inventory_of_a_lab_is_one_that_bootstrap_accepts(states: Path) -> N
     directory = paths.state("t")
     key = ssh_key.login_key(directory)
     state = LabState("t", directory, directory / "hosts.yaml", key, (HOST, NODE))
-    hosts._write_inventory(state)
+    hosts.write_inventory(state)
     read = inventory.load(states / "t" / "hosts.yaml")
     assert read.cluster == "t"
     assert [(str(host.address), host.fingerprint) for host in read.hosts] == [
@@ -93,17 +93,17 @@ def test_fingerprints_are_those_that_openssh_shows(tmp_path: Path) -> None:
 )
 def test_names_that_no_host_could_have_are_refused(name: str, names: list[str]) -> None:
     with pytest.raises(LabError, match="invalid names"):
-        hosts._check_name(name, names)
+        hosts.check_names(name, names)
 
 
 def test_a_directory_of_a_real_cluster_is_refused_and_that_of_a_lab_is_not() -> None:
     directory = paths.state("t")
-    assert hosts._check_name("t", ["master"]) == directory
+    assert hosts.check_names("t", ["master"]) == directory
     (directory / "ca.key").write_text("precious", encoding="utf-8")
     with pytest.raises(LabError, match="is not a lab"):
-        hosts._check_name("t", ["master"])
+        hosts.check_names("t", ["master"])
     (directory / "throw-away").touch()
-    assert hosts._check_name("t", ["master"]) == directory
+    assert hosts.check_names("t", ["master"]) == directory
 
 
 def test_a_missing_bundle_is_said_before_an_engine_is_looked_for(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_opening_a_connection_is_retried_and_counted(monkeypatch: pytest.MonkeyP
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     tally = maas.loadtest.generator.Tally()
-    client = maas.loadtest.generator._Client(f"http://127.0.0.1:{port}", tally)
+    client = maas.loadtest.generator.Client(f"http://127.0.0.1:{port}", tally)
     servers: list[http.server.ThreadingHTTPServer] = []
 
     def open_late() -> None:

@@ -52,7 +52,7 @@ def fast_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_stream_that_breaks_is_opened_again_and_no_line_is_repeated() -> None:
     broken = cluster(Answer([*LINES[:2], ProtocolError("gone")]), Answer([*LINES]), phases=["Running", "Succeeded"])
-    assert list(runner._log(broken, "load")) == [
+    assert list(runner.log_lines(broken, "load")) == [
         '{"second": 1}',
         '{"second": 2}',
         '{"second": 3}',
@@ -62,7 +62,7 @@ def test_a_stream_that_breaks_is_opened_again_and_no_line_is_repeated() -> None:
 
 def test_the_connection_is_closed_after_the_last_line() -> None:
     answer = Answer([*LINES, b'{"more": 1}\n'])
-    for line in runner._log(cluster(answer, phases=["Running"]), "load"):
+    for line in runner.log_lines(cluster(answer, phases=["Running"]), "load"):
         if "orders" in line:
             break
     assert answer.closed
@@ -70,10 +70,10 @@ def test_the_connection_is_closed_after_the_last_line() -> None:
 
 def test_a_generator_without_output_for_a_minute_is_lost() -> None:
     silent = cluster(*[Answer([ProtocolError("gone")])] * 100, phases=["Running"] * 100)
-    assert list(runner._log(silent, "load")) == []
+    assert list(runner.log_lines(silent, "load")) == []
 
 
 def test_a_generator_that_stops_is_an_error_with_its_output() -> None:
     stopped = cluster(Answer([b"Traceback (most recent call last):\n"]), phases=["Failed"])
     with pytest.raises(ClusterError, match="load generator stopped"):
-        list(runner._log(stopped, "load"))
+        list(runner.log_lines(stopped, "load"))

@@ -142,13 +142,15 @@ def test_an_image_is_the_same_whenever_and_wherever_an_engine_built_it(tmp_path:
         archive = tmp_path / f"{number}.tar"
         engine_archive(archive, created=f"2026-01-0{number + 1}T00:00:00Z", host=f"host{number}", order=order)
         plain, packed = tmp_path / f"{number}.plain", tmp_path / f"{number}.oci"
-        found = app_image._rewrite(archive, plain, labels={"org.example": "it"}, created="2026-01-01T00:00:00Z")
+        found = app_image.normalize(archive, plain, labels={"org.example": "it"}, created="2026-01-01T00:00:00Z")
         assert found == {"Flask": "3.1"}
         oci.convert(plain, packed, reference="r.example/i:1")
         digests.add(app_image.digest(packed))
     assert len(digests) == 1
     with tarfile.open(plain) as tar:
-        config = json.loads(app_image._content(tar, "config.json"))
+        member = tar.extractfile("config.json")
+        assert member is not None
+        config = json.loads(member.read())
     assert config["config"] == {"Env": ["A=b"], "User": "10001", "Labels": {"kept": "yes", "org.example": "it"}}
     assert "container" not in config
 
@@ -205,8 +207,8 @@ def test_charts_say_what_a_catalogue_wants_to_know(tmp_path: Path) -> None:
     (root / "CHANGELOG.md").write_text("## [0.1.0] - 2026-01-01\n### Security\n- Keys: longer.\n")
     source = Source(root, "c0ffee", 1_790_000_000, Version.parse("0.1.0"), "https://maas.example/maas")
     listed = [f"{reference}@{DIGEST}" for reference in images.of_values(root / "charts/calico")]
-    charts._describe(
-        source, root / "charts/calico", charts._of_chart(root / "charts/calico", [*listed, "a.example/b:1"])
+    charts.annotate(
+        source, root / "charts/calico", charts.images_of(root / "charts/calico", [*listed, "a.example/b:1"])
     )
     told = yaml.safe_load((root / "charts/calico/Chart.yaml").read_text())["annotations"]
     assert all(isinstance(value, str) for value in told.values())
@@ -229,7 +231,7 @@ def test_charts_are_the_same_however_helm_orders_their_subcharts(tmp_path: Path)
                 info = tarfile.TarInfo(name)
                 info.size, info.mtime = len(name), 1_790_000_000
                 tar.addfile(info, io.BytesIO(name.encode()))
-        charts._order(archive, tmp_path / "ordered.tgz", epoch=1_790_000_000)
+        charts.sort_members(archive, tmp_path / "ordered.tgz", epoch=1_790_000_000)
         packed.add((tmp_path / "ordered.tgz").read_bytes())
         with tarfile.open(tmp_path / "ordered.tgz") as tar:
             assert tar.getnames() == [names[0], *sorted(names[1:])]

@@ -224,7 +224,7 @@ def test_the_umbrella_comes_last_so_that_an_interrupted_push_is_not_seen(
     made: Made, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release, target = made(tmp_path / "one"), f"oci://{server}/interrupted"
-    real, left = oci._push, 4
+    real, left = oci.push_layout, 4
 
     def stopping(*arguments: Path | str, **options: bool) -> str:
         nonlocal left
@@ -233,7 +233,7 @@ def test_the_umbrella_comes_last_so_that_an_interrupted_push_is_not_seen(
             raise Interrupted
         return real(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(oci, "_push", stopping)
+    monkeypatch.setattr(oci, "push_layout", stopping)
     with pytest.raises(Interrupted):
         publish.to(release, target)
     assert publish.refusals(target, "0.1.0") == []  # no umbrella yet, so the version is not there
