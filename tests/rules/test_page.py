@@ -23,7 +23,7 @@ def test_a_row_has_severity_duration_summary_and_thresholds_with_units() -> None
     assert says == "Calico is slow to program the network of a node."
     assert thresholds == "`calicoApplyTime` (10s)"
     assert row("NodeMemoryHighUtilization")[-1] == "`nodeMemoryPercent` (90 %)"
-    assert row("OpenVpnPeerFlapping")[2] == "at once"
+    assert row("OpenVpnPeerFlapping")[2] == "0s"
 
 
 def test_every_threshold_of_an_alert_is_on_the_page() -> None:

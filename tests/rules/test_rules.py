@@ -280,8 +280,8 @@ def test_a_file_of_rules_with_an_unknown_key_or_threshold_is_rejected(tmp_path: 
     directory = tmp_path / "files" / "rules"
     directory.mkdir(parents=True)
     (directory / "a.yaml").write_text("groups: [{name: a, rules: [{record: b, expr: 'c > ${d}'}]}]", encoding="utf-8")
-    with pytest.raises(ChartError, match="not both declared and used: d"):
+    with pytest.raises(ChartError, match="must be both declared and used: d"):
         rules.load(tmp_path)
     (directory / "a.yaml").write_text("groups: [{name: a, rules: [{record: b, expression: c}]}]", encoding="utf-8")
-    with pytest.raises(ChartError, match="is no file of rules"):
+    with pytest.raises(ChartError, match="is not a valid file of rules"):
         rules.load(tmp_path)

@@ -1,8 +1,7 @@
-"""CustomResourceDefinitions, generated from the Go types of the component that is shipped.
+"""Generates the CRDs of the charts from the Go types of the components that use them.
 
-controller-gen reads the very modules that the component is built from, so a definition cannot be of another version
-than the program that uses it. Descriptions are left out: they are nine tenths of the size, and `kubectl explain` is
-served by the projects' own reference pages.
+controller-gen reads the same modules that the component is built from, so a CRD always has the version of its program.
+Descriptions are left out: they are 90 % of the size, and the projects have reference pages.
 """
 
 from __future__ import annotations
@@ -24,28 +23,28 @@ _INTEGER_OR_STRING: dict[str, Any] = {
     "pattern": "^.*",
     "x-kubernetes-int-or-string": True,
 }
-"""What Calico's types Port and Protocol are in JSON."""
+"""The schema of Calico's types Port and Protocol in JSON."""
 
 _PORT = {"maxPort", "minPort", "portName"}
 _PROTOCOL = {"numVal", "strVal", "type"}
-"""The Go fields of those types; they write themselves as a number or a text, which controller-gen cannot know."""
+"""The Go fields of these types. They serialize to a number or a string, which controller-gen cannot see."""
 
 _APPROVED = {"policy.networking.k8s.io": "https://github.com/kubernetes-sigs/network-policy-api/pull/30"}
-"""Groups below k8s.io, which the API server takes only with the review that approved them."""
+"""By group below k8s.io, the review that approved it; the API server rejects CRDs without it."""
 
 _VERSIONED = {"monitoring.coreos.com": ("operator.prometheus.io/version", "prometheus-operator")}
-"""Groups whose project writes its version on them, by which others see whether they are older than theirs."""
+"""By group, the annotation for the version, and the component that it is the version of."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a chart's definitions come from.
+    """The source of CRDs of a chart.
 
     Attributes:
-        chart: The subchart whose crds/ they are.
-        module: The build module under hack/build whose pins apply.
+        chart: The subchart, whose directory crds/ they are in.
+        module: The build module below hack/build that pins the version.
         packages: The Go packages with the types.
-        groups: The API groups that are this source's, where the chart has definitions of several; empty is all of them.
+        groups: The API groups of this source, if the chart has several sources; empty for all groups.
     """
 
     chart: str
@@ -55,11 +54,11 @@ class Source:
 
     @property
     def directory(self) -> Path:
-        """Where the definitions are committed."""
+        """The directory of the generated files."""
         return paths.content() / "charts" / self.chart / "crds"
 
     def owns(self, name: str) -> bool:
-        """Whether a file of that directory is this source's."""
+        """Return whether a file of the directory comes from this source."""
         return not self.groups or name.partition("_")[0] in self.groups
 
 
@@ -75,7 +74,7 @@ SOURCES = (
     Source(
         chart="kube-prometheus",
         module="prometheus-operator",
-        # Without v1beta1 of AlertmanagerConfig, which is for clusters with the operator's conversion webhook.
+        # Without v1beta1 of AlertmanagerConfig, which needs the conversion webhook of the operator.
         packages=(
             "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1",
             "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1alpha1",
@@ -94,15 +93,15 @@ SOURCES = (
 )
 
 _NOT_SERVED = {"keda.sh_withtriggers.yaml"}
-"""What controller-gen takes for a kind and is a Go type of the component's own."""
+"""Go types that controller-gen mistakes for API types."""
 
 
 def generate(source: Source) -> dict[str, str]:
-    """The definitions of a source: the text of each file by its name.
+    """Generate the CRDs of a source: the text of each file by its name.
 
     Raises:
-        BundleError: controller-gen cannot be had.
-        ProcessError: The modules cannot be fetched or read.
+        BundleError: controller-gen is not available.
+        ProcessError: The modules cannot be downloaded or parsed.
     """
     with tempfile.TemporaryDirectory() as scratch:
         process.run(
@@ -124,11 +123,11 @@ def generate(source: Source) -> dict[str, str]:
 
 
 def write(source: Source) -> list[Path]:
-    """Generate a source's definitions into its chart, and return the files that changed or went.
+    """Generate the CRDs of a source into its chart, and return the files that were changed or deleted.
 
     Raises:
-        BundleError: controller-gen cannot be had.
-        ProcessError: The modules cannot be fetched or read.
+        BundleError: controller-gen is not available.
+        ProcessError: The modules cannot be downloaded or parsed.
     """
     generated = generate(source)
     changed = drift(source, generated)
@@ -142,7 +141,7 @@ def write(source: Source) -> list[Path]:
 
 
 def drift(source: Source, generated: dict[str, str]) -> list[Path]:
-    """The files of a chart's crds/ that are not as generated: changed, missing, or too many."""
+    """Return the files that differ from the generated text, are missing, or are no longer generated."""
     files = [file for file in source.directory.glob("*.yaml") if source.owns(file.name)]
     committed = {file.name: file.read_text(encoding="utf-8") for file in files}
     names = sorted(committed.keys() | generated.keys())
@@ -150,8 +149,8 @@ def drift(source: Source, generated: dict[str, str]) -> list[Path]:
 
 
 def correct(definition: dict[str, Any]) -> dict[str, Any]:
-    """A definition with what controller-gen cannot read out of the Go types put right."""
-    fixed: dict[str, Any] = _corrected(definition)
+    """Correct a CRD where controller-gen cannot derive the schema from the Go types."""
+    fixed: dict[str, Any] = _with_integers_or_strings(definition)
     spec, metadata = fixed["spec"], fixed["metadata"]
     if stamp := _VERSIONED.get(spec["group"]):
         annotation, component = stamp
@@ -159,29 +158,29 @@ def correct(definition: dict[str, Any]) -> dict[str, Any]:
     if link := _APPROVED.get(spec["group"]):
         metadata["annotations"]["api-approved.kubernetes.io"] = link
     if spec["names"]["kind"] == "IPAMBlock":
-        # A free address is null; see the type's Allocations, a list of pointers.
+        # An unallocated address is null: Allocations is a list of pointers.
         block = spec["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
         block["properties"]["allocations"]["items"]["nullable"] = True
     if spec["names"]["kind"] == "ScaledJob":
-        # A whole Job is in it, half of the size of all of the chart's definitions; the API server checks the Job itself.
+        # It contains the schema of a Job, which is half the size of all CRDs of the chart. The API server validates the Job.
         job = spec["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
         job["properties"]["jobTargetRef"] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     return fixed
 
 
-def _corrected(node: Any) -> Any:
+def _with_integers_or_strings(node: Any) -> Any:
     if isinstance(node, list):
-        return [_corrected(entry) for entry in node]
+        return [_with_integers_or_strings(entry) for entry in node]
     if not isinstance(node, dict):
         return node
     properties = node.get("properties")
     if isinstance(properties, dict) and set(properties) in (_PORT, _PROTOCOL):
         return dict(_INTEGER_OR_STRING)
-    return {key: _corrected(value) for key, value in node.items()}
+    return {key: _with_integers_or_strings(value) for key, value in node.items()}
 
 
 class _Loader(yaml.CSafeLoader):
-    """Takes a bare `=` for text: YAML 1.1 has another meaning for it that nobody implements."""
+    """Reads a plain `=` as a string; YAML 1.1 has a type for it that no program uses."""
 
 
 def _text_of(loader: _Loader, node: yaml.ScalarNode) -> Any:
@@ -192,8 +191,8 @@ _Loader.add_constructor("tag:yaml.org,2002:value", _text_of)
 
 
 class _Dumper(yaml.SafeDumper):
-    # The shared piece above would come out as an anchor and aliases, which a reader of a definition does not expect.
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the base class asks for it
+    # Without anchors and aliases for the shared schema above: readers of a CRD do not expect them.
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the signature of the base class
         return True
 
 

@@ -1,7 +1,7 @@
-"""Alerting and recording rules: the files they are written in, and the values that come from them.
+"""Alerting and recording rules: their files, and the chart values that are derived from them.
 
-A file of charts/kube-prometheus/files/rules holds Prometheus' rule groups. `${name}` in it stands for a threshold, which
-the file declares beside the groups and which users change as `rules.thresholds.name`. The chart's template fills them in.
+A file of charts/kube-prometheus/files/rules contains rule groups of Prometheus. `${name}` in an expression is a threshold
+that the file declares and that users change with `rules.thresholds.name`. The chart's template replaces it.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ Unit = Literal["count", "number", "percent", "ratio", "bytes", "duration", "rege
 _UNITS: Mapping[Unit, Mapping[str, Any]] = {
     "count": {"type": "integer", "minimum": 0},
     "number": {"type": "number", "minimum": 0},
-    # From 1 on, so that a ratio given for a percentage is an error and not an alarm that never ends.
+    # At least 1, so that a ratio instead of a percentage is an error and not an alert that always fires.
     "percent": {"type": "number", "minimum": 1, "maximum": 100},
     "ratio": {"type": "number", "minimum": 0, "maximum": 1},
     "bytes": {"type": "integer", "minimum": 1},
     "duration": {"type": "string", "pattern": "^([0-9]+(ms|s|m|h|d|w))+$"},
-    # It is put between the quotes of a selector.
+    # It is inserted between the quotes of a matcher.
     "regex": {"type": "string", "pattern": '^[^"\\\\\\n]*$'},
 }
 _MEANING: Mapping[Unit, str] = {
@@ -53,7 +53,7 @@ class _Strict(BaseModel):
 
 
 class Threshold(_Strict):
-    """A number, time or expression in a file's rules that users can change."""
+    """A number, duration or regular expression of a rule that users can change."""
 
     description: str
     unit: Unit
@@ -63,7 +63,7 @@ class Threshold(_Strict):
 
     @property
     def schema_node(self) -> dict[str, Any]:
-        """The node of the values' schema for it."""
+        """Its node in the schema of the chart values."""
         node: dict[str, Any] = {
             "description": f"{self.description.rstrip('.')}; {_MEANING[self.unit]}.",
             **_UNITS[self.unit],
@@ -86,21 +86,21 @@ class Record(_Rule):
 
 
 class Annotations(_Strict):
-    """The texts of an alert; the template adds the address of its runbook."""
+    """The texts of an alert; the template adds the URL of its runbook."""
 
     summary: str
     description: str
 
 
 class AlertLabels(BaseModel):
-    """The labels of an alert; others than the severity are free."""
+    """The labels of an alert; any labels besides the severity are allowed."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     severity: Literal["critical", "warning", "info", "none"]
 
 
 class Alert(_Rule):
-    """An alerting rule. Several may have one name, when they differ in severity."""
+    """An alerting rule. Several rules may share a name if their severities differ."""
 
     alert: str
     duration: Annotated[str | None, Field(alias="for")] = None
@@ -113,10 +113,10 @@ class Group(_Strict):
     """A group of rules.
 
     Attributes:
-        name: Its name, which is the community's where there is one.
-        when: A path in the chart's values; without a true value there the group is left out. A rule may have one, too.
-        interval: How often it is evaluated, if not as often as Prometheus' default.
-        rules: The rules, in the order of evaluation.
+        name: Its name, the upstream one if it exists.
+        when: A path in the chart values; unless the value is true, the group is not rendered. Rules may have it, too.
+        interval: Evaluation interval; None for the default of Prometheus.
+        rules: The rules, in order of evaluation.
     """
 
     name: str
@@ -136,7 +136,7 @@ class Group(_Strict):
 
 
 class RuleFile(_Strict):
-    """One file of rules, with its name as `name`."""
+    """A file of rules; `name` is its name without suffix."""
 
     name: str
     thresholds: dict[str, Threshold] = {}
@@ -144,10 +144,10 @@ class RuleFile(_Strict):
 
 
 def load(chart: Path) -> list[RuleFile]:
-    """The rule files of a chart, in the order of their names.
+    """Read the rule files of a chart, in order of their names.
 
     Raises:
-        ChartError: A file is not of the form that is described here, or uses a threshold that it does not declare.
+        ChartError: A file is not valid, or the thresholds that it declares and uses differ.
     """
     return [_read(path) for path in sorted((chart / "files" / "rules").glob("*.yaml"))]
 
@@ -158,29 +158,29 @@ def _read(path: Path) -> RuleFile:
         (content,) = render.parse(text)
         file = RuleFile.model_validate({"name": path.stem, **content})
     except (ValueError, yaml.YAMLError, TypeError) as error:
-        raise ChartError(f"{path.name} is no file of rules", context=str(error).splitlines()) from error
+        raise ChartError(f"{path.name} is not a valid file of rules", context=str(error).splitlines()) from error
     used = set(_PLACEHOLDER.findall(text))
     if used != set(file.thresholds):
         differing = sorted(used ^ set(file.thresholds))
-        raise ChartError(f"{path.name}: thresholds that are not both declared and used: {', '.join(differing)}")
+        raise ChartError(f"{path.name}: thresholds must be both declared and used: {', '.join(differing)}")
     return file
 
 
 def value_properties(chart: Path) -> dict[str, dict[str, Any]]:
-    """The nodes `thresholds`, `groups` and `alerts` of a chart's values, in the form of values.schema.yaml.
+    """Return the nodes `thresholds`, `groups` and `alerts` of a chart's values, in the format of values.schema.yaml.
 
     Raises:
-        ChartError: A file is malformed, or two declare the same threshold or group.
+        ChartError: A file is not valid, or two files declare the same threshold or group.
     """
     thresholds: dict[str, dict[str, Any]] = {}
     groups: dict[str, dict[str, Any]] = {}
     severities: dict[str, set[str]] = {}
     for file in load(chart):
         for name, threshold in file.thresholds.items():
-            _once(name, thresholds, file=file)
+            _require_unique(name, thresholds, file=file)
             thresholds[name] = threshold.schema_node
         for group in file.groups:
-            _once(group.name, groups, file=file)
+            _require_unique(group.name, groups, file=file)
             counts = [(len(group.alerts), "alert"), (len(group.records), "recording rule")]
             content = " and ".join(f"{count} {noun}{'s' * (count > 1)}" for count, noun in counts if count)
             groups[group.name] = {
@@ -195,10 +195,10 @@ def value_properties(chart: Path) -> dict[str, dict[str, Any]]:
         for name, several in sorted(severities.items())
     }
     return {
-        "groups": {"description": "Which groups of rules there are.", "properties": groups},
-        "thresholds": {"description": "From which numbers and times on alerts fire.", "properties": thresholds},
+        "groups": {"description": "Groups of rules to install.", "properties": groups},
+        "thresholds": {"description": "Thresholds of alerts.", "properties": thresholds},
         "alerts": {
-            "description": "Changes to single alerts, by their name.",
+            "description": "Changes to single alerts, by name.",
             "type": "object",
             "properties": overrides,
             "additionalProperties": False,
@@ -207,67 +207,69 @@ def value_properties(chart: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def _once(name: str, known: Mapping[str, Any], *, file: RuleFile) -> None:
+def _require_unique(name: str, known: Mapping[str, Any], *, file: RuleFile) -> None:
     if name in known:
-        raise ChartError(f"{file.name}.yaml declares {name}, and so does another file of rules")
+        raise ChartError(f"{file.name}.yaml declares {name}, which another file of rules declares, too")
 
 
 def rendered(objects: Iterable[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """The rule groups among rendered objects, by the name of their PrometheusRule."""
+    """Return the rule groups of rendered objects, by name of the PrometheusRule."""
     return {
         entry["metadata"]["name"]: entry["spec"]["groups"] for entry in objects if entry["kind"] == "PrometheusRule"
     }
 
 
 def broken(files: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What promtool has against some rules, by the name of what holds them.
+    """Yield the name and the errors of each invalid file of rules, as promtool reports them.
 
     Args:
-        files: The contents of files of rules (maps with `groups`), by a name for them.
+        files: The contents of the files (maps with `groups`), by name.
 
     Raises:
-        BundleError: promtool cannot be had.
+        BundleError: promtool is not available.
     """
     with tempfile.TemporaryDirectory() as scratch:
         paths = {name: Path(scratch) / f"{number}.yaml" for number, name in enumerate(files)}
         for name, path in paths.items():
             path.write_text(yaml.safe_dump(files[name]), encoding="utf-8")
-        if not paths or not _complaints(*paths.values()):
+        if not paths or not _errors(*paths.values()):
             return
         for name, path in paths.items():
-            if said := _complaints(path):
+            if said := _errors(path):
                 yield name, "; ".join(said).replace(f"{path}: ", "")
 
 
 def refuse_broken(values: Mapping[str, Any]) -> None:
-    """Refuse rules of the user that are none, where promtool is at hand to tell.
+    """Reject invalid rules in the user's values, if promtool is locally available.
 
-    Where it is not, the operator refuses them in the cluster, and the alert PrometheusOperatorRejectedResources says so.
+    Otherwise the operator rejects them in the cluster, and the alert PrometheusOperatorRejectedResources fires.
 
     Args:
-        values: The umbrella's values.
+        values: The values of the umbrella chart.
 
     Raises:
-        ChartError: promtool has something against them.
+        ChartError: promtool reports errors.
     """
     found: Any = values
     for key in ("kube-prometheus", "rules", "additional"):
         found = found.get(key) if isinstance(found, dict) else None
-    # What is no map at all is left to the schema.
+    # The schema rejects other types.
     if not isinstance(found, dict) or not found or tools.at_hand("promtool") is None:
         return
     if faults := [f"{name}: {complaint}" for name, complaint in broken(found)]:
         raise ChartError(
-            "rules of your values cannot be evaluated",
+            "the values contain rules that cannot be evaluated",
             context=faults,
-            hint="correct the expression below kube-prometheus.rules.additional",
+            hint="correct the expressions in kube-prometheus.rules.additional",
         )
 
 
-def _complaints(*files: Path) -> list[str]:
+def _errors(*files: Path) -> list[str]:
     argv: list[str | Path] = [tools.tool("promtool"), "check", "rules", "--lint=all", "--lint-fatal", *files]
     done = process.run(argv, check=False, timeout=60)
     if done.returncode == 0:
         return []
     said = [line.strip() for line in (done.stderr + done.stdout).splitlines()]
-    return [line for line in said if line and not line.startswith(("Checking ", "FAILED", "SUCCESS"))] or ["is refused"]
+    return [line for line in said if line and not line.startswith(("Checking ", "FAILED", "SUCCESS"))] or [
+        "promtool rejects it"
+    ]
