@@ -349,7 +349,7 @@ def package(
     """Build all files of a release from the current commit, reproducibly and without signatures."""
     from maas.release import checkout
 
-    checkout.here()  # an installed package has neither a commit nor the libraries that build a release
+    checkout.current()  # an installed package has neither a commit nor the libraries that build a release
     from maas.release import build
 
     if in_place and directory is not None:
@@ -374,7 +374,7 @@ def release(
     """Check, build, sign and publish a release from the current commit."""
     from maas.release import checkout
 
-    checkout.here()  # as for `package`
+    checkout.current()  # as for `package`
     from maas.release import pipeline
 
     pipeline.release(wanted, sign=sign or [], passphrase=passphrase_file, targets=publish_ or [], yes=yes)
@@ -390,7 +390,7 @@ def publish(
     from maas.release import publish as command
 
     for target in to:
-        command.to(directory, target)
+        command.publish(directory, target)
 
 
 @app.command()
@@ -432,11 +432,11 @@ def signing_key(
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Create a key pair for `--sign key:FILE` in cosign's format. The private key is encrypted."""
-    from maas.release import signing
+    from maas.release import signers
 
     if passphrase_file is None:
         raise UsageError("a signing key needs a passphrase", hint="write it to a file and use --passphrase-file")
-    private, public = signing.generate(directory, passphrase=passphrase_file)
+    private, public = signers.generate(directory, passphrase=passphrase_file)
     console.line(f"private key, keep it secret: {private}\npublic key: {public}")
 
 
@@ -450,7 +450,7 @@ def lint(
     """Check the charts (helm lint, schemas, generated files) and the texts (terms, spelling, links)."""
     from maas.release import checkout
 
-    checkout.here()  # as for `package`
+    checkout.current()  # as for `package`
     from maas.commands import development
 
     development.lint(texts or [])
@@ -461,7 +461,7 @@ def generate() -> None:
     """Regenerate the charts' generated files (CRDs, helpers, lock files)."""
     from maas.release import checkout
 
-    checkout.here()  # as for `package`
+    checkout.current()  # as for `package`
     from maas.commands import development
 
     development.generate()

@@ -67,7 +67,7 @@ def test_a_bundle_of_the_listed_images_holds_each_or_says_why_not(tmp_path: Path
     bundle.verify()
     held = {item.reference for item in bundle.images}
     unavailable = {components.load().image(entry.name).reference for entry in bundle.manifest.unavailable}
-    assert set(images.started()) - held == unavailable
+    assert set(images.references()) - held == unavailable
     assert held
     assert {item.kind for item in bundle.items} == {"image"}
 

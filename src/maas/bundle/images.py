@@ -62,7 +62,7 @@ def build(component: Component, name: str, reference: str, recipe: ImageBuild, *
     with cache.create(name, digest) as entry, cache.scratch() as scratch:
         entries = [*_common(recipe, packages, scratch), *_own(component, recipe, programs)]
         layers = [*lower, oci.write_layer(entries, scratch)]
-        oci.write_image(entry / _ARCHIVE, layers, _settings(recipe), reference=reference)
+        oci.write_image(entry / _ARCHIVE, layers, _config(recipe), reference=reference)
 
 
 def base(name: str, *, phase: Phase) -> Path:
@@ -77,7 +77,7 @@ def base(name: str, *, phase: Phase) -> Path:
     digest = cache.key(layers=[blob.digest for blob in layers], recipe=layer.model_dump(), writer=oci.WRITER)
     if cache.find(f"base-{name}", digest) is None:
         with cache.create(f"base-{name}", digest) as entry:
-            oci.write_docker_image(entry / _ARCHIVE, layers, _settings(layer), reference=reference)
+            oci.write_docker_image(entry / _ARCHIVE, layers, _config(layer), reference=reference)
     found = cache.find(f"base-{name}", digest)
     assert found is not None  # noqa: S101 - it was just made
     return found / _ARCHIVE
@@ -219,8 +219,8 @@ def _file_capabilities(names: Sequence[str]) -> bytes:
     return b"".join(word.to_bytes(4, "little") for word in words)
 
 
-def _settings(recipe: Layer) -> oci.Settings:
-    return oci.Settings(
+def _config(recipe: Layer) -> oci.ImageConfig:
+    return oci.ImageConfig(
         environment=recipe.environment,
         entrypoint=recipe.entrypoint,
         command=recipe.command,

@@ -1,3 +1,3 @@
-"""From a clean commit to artifacts that anyone can rebuild and verify, and to repositories that they are consumed from."""
+"""Releases: built from a clean commit so that anyone can rebuild and verify them, and published to repositories."""
 
 from __future__ import annotations

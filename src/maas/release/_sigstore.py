@@ -1,7 +1,7 @@
-"""Signing with an identity instead of a key, by Sigstore: the extra `keyless` brings its library.
+"""Keyless signing with Sigstore, whose library the extra `keyless` installs.
 
-A short-lived certificate binds the signature to the identity that an OpenID provider vouches for (in a workflow: the workflow
-itself), and a public log keeps it. All three are asked over the network.
+A short-lived certificate binds the signature to an identity of an OpenID provider (in a workflow: the workflow itself), and a
+public log records it. All three services need the network.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ _BUNDLE = ".sigstore.json"
 
 
 class Keyless:
-    """The identity of the workflow that runs this."""
+    """Signs with the identity of the current workflow."""
 
     def __init__(self) -> None:
         self._signing: Any = None
         self._token: Any = None
 
     def ready(self) -> None:
-        """Get the identity, and the services that bind it.
+        """Get the identity and the configuration of the services.
 
         Raises:
-            UsageError: The library is not there.
-            ReleaseError: There is no identity here, or a service does not answer.
+            UsageError: The library is not installed.
+            ReleaseError: There is no identity, or a service does not answer.
         """
         try:
             from sigstore.models import ClientTrustConfig  # noqa: PLC0415
@@ -39,16 +39,16 @@ class Keyless:
         try:
             self._signing = SigningContext.from_trust_config(ClientTrustConfig.production())
             credential = detect_credential()
-        except Exception as error:  # the library lets errors of its transports through
+        except Exception as error:  # the library does not wrap the errors of its transports
             raise ReleaseError(
-                "Sigstore cannot be reached from here",
+                "cannot reach Sigstore",
                 context=[repr(error)[:300]],
                 hint="keyless signing needs the network; offline, sign with --sign gpg:FINGERPRINT or --sign key:FILE",
             ) from error
         if credential is None:
             raise ReleaseError(
-                "there is no identity here that Sigstore could vouch for",
-                hint="run this in a workflow with the permission `id-token: write`, or sign with gpg: or key:",
+                "no identity for keyless signing",
+                hint="run in a workflow with the permission `id-token: write`, or sign with gpg: or key:",
             )
         self._token = IdentityToken(credential)
 
@@ -66,11 +66,11 @@ class Keyless:
 
 
 def verify(bundle: Path, file: Path, identity: str, issuer: str) -> str:
-    """Check a bundle against an identity, offline, and return that identity.
+    """Verify a bundle against an identity, without the network, and return that identity.
 
     Raises:
-        UsageError: The library is not there.
-        VerificationError: The signature does not hold, or is somebody else's.
+        UsageError: The library is not installed.
+        VerificationError: The signature is not valid, or has another identity.
     """
     try:
         from sigstore.errors import Error  # noqa: PLC0415
@@ -80,19 +80,19 @@ def verify(bundle: Path, file: Path, identity: str, issuer: str) -> str:
         raise _missing() from error
     try:
         verifier = Verifier.production(offline=True)
-        said = Bundle.from_json(bundle.read_bytes())
-        believed = policy.Identity(identity=identity, issuer=issuer)
+        parsed = Bundle.from_json(bundle.read_bytes())
+        trusted = policy.Identity(identity=identity, issuer=issuer)
         if b'"dsseEnvelope"' in bundle.read_bytes():
-            _, payload = verifier.verify_dsse(said, believed)
+            _, payload = verifier.verify_dsse(parsed, trusted)
             if payload != file.read_bytes():
-                raise VerificationError(f"{bundle.name} is about another file than {file.name}")
+                raise VerificationError(f"{bundle.name} is the signature of another statement than {file.name}")
         else:
-            verifier.verify_artifact(file.read_bytes(), said, believed)
+            verifier.verify_artifact(file.read_bytes(), parsed, trusted)
     except (Error, ValueError) as error:
         raise VerificationError(
-            f"the signature {bundle.name} does not hold for {identity}",
+            f"the signature {bundle.name} is not valid for {identity}",
             context=[str(error)[:300]],
-            hint="the file was changed, or somebody else has signed it; do not use it",
+            hint="the file was changed, or somebody else signed it; do not use it",
         ) from error
     return f"{identity} ({issuer})"
 
@@ -104,4 +104,4 @@ def _write(file: Path, bundle: Any) -> Path:
 
 
 def _missing() -> UsageError:
-    return UsageError("Sigstore's library is not installed", command="pip install 'maas[keyless]'")
+    return UsageError("the Sigstore library is not installed", command="pip install 'maas[keyless]'")

@@ -1,7 +1,7 @@
-"""The image of the restaurant as a release carries it: an OCI archive with the same digest wherever it is built.
+"""The image of the restaurant application in a release: an OCI archive with the same digest wherever it is built.
 
-app/Dockerfile is what builds it. The engine writes the time and its own random names into what it makes; they are taken out
-here, and the labels of a release are put in.
+Docker builds it from app/Dockerfile. This module removes the times and random names that Docker adds, and sets the labels of
+the release.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from maas.release.checkout import Source
+    from maas.release.checkout import Checkout
 
 _TIMES = {"atime", "ctime", "mtime"}
 _KEPT = ("Cmd", "Entrypoint", "Env", "ExposedPorts", "StopSignal", "User", "WorkingDir")
@@ -32,9 +32,9 @@ class Archive:
     """An OCI archive of one image.
 
     Attributes:
-        digest: Of its manifest, as a registry will call it.
-        reference: The reference under which the chart asks for it.
-        packages: Versions of the Python packages inside, by name.
+        digest: Digest of its manifest.
+        reference: Its reference in the chart.
+        packages: Versions of its Python packages, by name.
     """
 
     path: Path
@@ -43,13 +43,13 @@ class Archive:
     packages: dict[str, str]
 
 
-def name(source: Source) -> str:
-    """The name of the archive's file."""
+def name(source: Checkout) -> str:
+    """Return the file name of the archive."""
     return f"restaurant-{source.version}-linux-{ARCHITECTURE}.oci.tar"
 
 
-def build(source: Source, directory: Path, *, yes: bool) -> Archive:
-    """Put the archive into a directory; the engine builds only what it did not build before.
+def build(source: Checkout, directory: Path, *, yes: bool) -> Archive:
+    """Build the archive; the image itself comes from the cache if its sources have not changed.
 
     Raises:
         BundleError: The image cannot be built.
@@ -73,10 +73,10 @@ def build(source: Source, directory: Path, *, yes: bool) -> Archive:
 
 
 def digest(archive: Path) -> str:
-    """The digest of the one image in an archive, after every part of it was compared with its own digest.
+    """Return the digest of the only image in an archive, after verifying the digest of every blob.
 
     Raises:
-        ReleaseError: A part is missing or another one.
+        ReleaseError: A blob is missing or damaged.
     """
     blobs: dict[str, int] = {}
     try:
@@ -92,15 +92,19 @@ def digest(archive: Path) -> str:
             listed = json.loads(_content(tar, "index.json"))["manifests"]
             manifest = json.loads(_content(tar, f"blobs/{listed[0]['digest'].replace(':', '/')}"))
     except (OSError, KeyError, ValueError, IndexError, tarfile.TarError) as error:
-        raise ReleaseError(f"{archive.name} is no image archive", context=[repr(error)]) from error
+        raise ReleaseError(f"{archive.name} is not an image archive", context=[repr(error)]) from error
     needed = [listed[0], manifest["config"], *manifest["layers"]]
     if len(listed) != 1 or any(blobs.get(part["digest"]) != part["size"] for part in needed):
-        raise ReleaseError(f"{archive.name}: parts of the image are missing")
+        raise ReleaseError(f"{archive.name}: blobs of the image are missing")
     return str(listed[0]["digest"])
 
 
 def normalize(archive: Path, target: Path, *, labels: dict[str, str], created: str) -> dict[str, str]:
-    """Write an archive of `docker save` anew, without what differs between two builds; return the packages inside."""
+    """Rewrite an archive of `docker save` without what differs between two builds.
+
+    Returns:
+        Versions of the image's Python packages, by name.
+    """
     packages: dict[str, str] = {}
     with (
         tarfile.open(archive) as tar,
@@ -112,7 +116,7 @@ def normalize(archive: Path, target: Path, *, labels: dict[str, str], created: s
         for number, layer in enumerate(image["Layers"]):
             path = scratch / f"{number}.tar"
             content = tar.extractfile(layer)
-            assert content is not None  # noqa: S101 - the engine lists files only
+            assert content is not None  # noqa: S101 - Docker lists files only
             packages |= _rewrite_layer(content, path)
             diff_ids.append(cache.sha256(path))
             fresh.add(path, arcname=f"{number}.tar")
@@ -133,7 +137,7 @@ def normalize(archive: Path, target: Path, *, labels: dict[str, str], created: s
 def _rewrite_layer(content: IO[bytes], target: Path) -> dict[str, str]:
     packages: dict[str, str] = {}
     with tarfile.open(fileobj=content) as old, tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as fresh:
-        # A hard link comes after what it names; everything else in the order of its name.
+        # A hard link comes after its target; everything else is sorted by name.
         for member in sorted(old.getmembers(), key=lambda entry: (entry.islnk(), entry.name)):
             member.mtime = oci.EPOCH
             member.uname = member.gname = ""

@@ -1,4 +1,4 @@
-"""Everything of a release that can be built again byte for byte."""
+"""The build of a release. Everything it makes can be built again with the same bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from maas import components, console, process
 from maas.bundle import cache
 from maas.errors import ReleaseError
 from maas.release import app_image, changelog, charts, checksums, images, provenance, repository, sbom, wheel
-from maas.release.checkout import Source, checkout, here
+from maas.release.checkout import Checkout, clone, current
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 NOTES = "NOTES.md"
 
 
-def expected(source: Source) -> list[str]:
-    """The names of all files that a release has before it is signed, in order."""
+def expected(source: Checkout) -> list[str]:
+    """Return the names of all files of a release before it is signed, sorted."""
     version = source.version
     made = [f"{name}-{version}.tgz" for name in charts.names(source.root)]
     described = [app_image.name(source), wheel.names(source)[0], made[0]]
@@ -33,23 +33,23 @@ def expected(source: Source) -> list[str]:
 
 
 def commit(directory: Path | None, *, yes: bool) -> Path:
-    """Build the commit that this checkout stands on, in a clone of it: what is not committed cannot slip in.
+    """Build the commit of this checkout in a clone, which contains no uncommitted changes.
 
     Args:
-        directory: Where the files go; must be empty. Without one, dist/VERSION of the checkout.
+        directory: An empty directory for the files. Without one, dist/VERSION of the checkout.
         yes: Do not ask before installing or starting a container engine.
 
     Raises:
-        UsageError: This is no checkout.
-        ReleaseError: The directory has files, or what was built is not what was expected.
+        UsageError: The tool does not run from a checkout.
+        ReleaseError: The directory is not empty, or the build gave other files than expected.
     """
-    source = here()
+    source = current()
     output = directory if directory is not None else source.root / "dist" / str(source.version)
     output.mkdir(parents=True, exist_ok=True)
     if any(output.iterdir()):
         raise ReleaseError(f"{output} is not empty", command=f"rm -r {output}")
-    with checkout(source) as tree:
-        # The clone's own code builds the clone's content: this checkout's changes to the tool stay out as well.
+    with clone(source) as tree:
+        # The clone's own code builds it, so uncommitted changes to the tool have no effect either.
         argv: list[str | Path] = [
             sys.executable,
             "-m",
@@ -62,11 +62,11 @@ def commit(directory: Path | None, *, yes: bool) -> Path:
         environment = {"PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
         status = process.foreground(argv + (["--yes"] if yes else []), env=environment)
     if status != 0:
-        raise ReleaseError(f"{source.commit[:12]} could not be built", hint="what failed is said above")
+        raise ReleaseError(f"building {source.commit[:12]} failed", hint="the error is in the output above")
     made = sorted(file.name for file in output.iterdir())
     if made != (wanted := expected(source)):
         raise ReleaseError(
-            "what was built is not what a release has",
+            "the build gave other files than a release has",
             context=[
                 *(f"missing: {name}" for name in sorted(set(wanted) - set(made))),
                 *(f"unexpected: {name}" for name in sorted(set(made) - set(wanted))),
@@ -76,18 +76,18 @@ def commit(directory: Path | None, *, yes: bool) -> Path:
 
 
 def in_place(output: Path, *, yes: bool) -> None:
-    """Build the files of this checkout, which is a clone made for it.
+    """Build the files of this checkout, which `commit` has cloned for it.
 
     Raises:
-        MaasError: Something cannot be built.
+        MaasError: A part cannot be built.
     """
-    source = here()
-    with console.phase("Images that the chart can start") as step:
-        references = images.started()
+    source = current()
+    with console.phase("Images of the charts") as step:
+        references = images.references()
         step.note(str(len(references)))
-    if untried := images.untried():
-        console.warn(f"no profile of ci/ starts {', '.join(untried)}")
-    with console.phase("Image of the restaurant, reproducible") as step:
+    if untested := images.untested():
+        console.warn(f"no profile in ci/ starts {', '.join(untested)}")
+    with console.phase("Image of the restaurant application, reproducible") as step:
         image = app_image.build(source, output, yes=yes)
         step.note(image.digest)
     listed = images.lines(references, {image.reference: image.digest})
@@ -98,8 +98,8 @@ def in_place(output: Path, *, yes: bool) -> None:
     with console.phase("Wheel and source distribution") as step:
         wheel.build(source, output)
         step.note(", ".join(wheel.names(source)))
-    with console.phase("Bills of materials") as step:
-        step.note(", ".join(file.name for file in _bills(source, output, image, archives, references)))
+    with console.phase("SBOMs") as step:
+        step.note(", ".join(file.name for file in _sboms(source, output, image, archives, references)))
     (output / NOTES).write_text(changelog.notes(source.root, source.version), encoding="utf-8")
     shutil.copyfile(source.root / "release" / repository.METADATA, output / repository.METADATA)
     with console.phase("Provenance and checksums") as step:
@@ -111,7 +111,7 @@ def in_place(output: Path, *, yes: bool) -> None:
 
 
 def summary(directory: Path, signatures: dict[str, str], *, began: float) -> None:
-    """Show every file of a release with its size, digest and signature."""
+    """Show every file of a release with its size, digest and signatures."""
     rows = [
         (file.name, f"{file.stat().st_size:,}", cache.sha256(file)[:16], signatures.get(file.name, ""))
         for file in sorted(directory.iterdir())
@@ -121,23 +121,23 @@ def summary(directory: Path, signatures: dict[str, str], *, began: float) -> Non
 
 
 def show(directory: Path | None, *, yes: bool) -> None:
-    """Build, and show what was built.
+    """Build a release and show its files.
 
     Raises:
-        MaasError: Something cannot be built.
+        MaasError: A part cannot be built.
     """
     began = time.monotonic()
     output = commit(directory, yes=yes)
     summary(output, {}, began=began)
 
 
-def _bills(
-    source: Source, output: Path, image: app_image.Archive, archives: list[Path], references: list[str]
+def _sboms(
+    source: Checkout, output: Path, image: app_image.Archive, archives: list[Path], references: list[str]
 ) -> list[Path]:
     version, listed = str(source.version), (output / images.FILE).read_text(encoding="utf-8").splitlines()
     *subcharts, umbrella = archives
     licenses = {reference: images.license_of(reference) for reference in references}
-    chart = [*sbom.charts(subcharts, version), *sbom.started(listed, licenses)]
+    chart = [*sbom.charts(subcharts, version), *sbom.images(listed, licenses)]
     package = output / wheel.names(source)[0]
     repository_name = image.reference.rpartition(":")[0]
     container = PackageURL("oci", None, "restaurant", image.digest, {"repository_url": repository_name, "tag": version})
@@ -155,7 +155,7 @@ def _bills(
 
 
 def _materials() -> dict[str, str]:
-    """What the tools that build came from, where the lock knows its digest."""
+    """Return the digests of the build tools' archives that the component lockfile has, by URL."""
     return {
         item.download.url: item.download.sha256
         for component, item in components.load().items()

@@ -1,7 +1,6 @@
-"""What changed, from one set of fragments: the changelog, the notes of a release, Artifact Hub's list of changes.
+"""Changelog fragments, and what is made of them: the changelog, release notes and Artifact Hub's list of changes.
 
-towncrier puts the fragments of release/changes together; their kinds are those of Keep a Changelog, which are also the
-kinds that Artifact Hub knows.
+towncrier assembles the fragments in release/changes. Their kinds are those of Keep a Changelog, which Artifact Hub uses too.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ class Change:
     """One change of a release.
 
     Attributes:
-        kind: One of Keep a Changelog's kinds, in lower case.
-        description: Whole sentences, in one line.
+        kind: A kind of Keep a Changelog, in lower case.
+        description: Complete sentences, on one line.
     """
 
     kind: str
@@ -40,27 +39,27 @@ class Change:
 
 
 def fragments(root: Path) -> list[Path]:
-    """The fragments of changes that no release has taken yet."""
+    """Return the fragments that are not in the changelog yet."""
     return sorted(file for file in (root / FRAGMENTS).glob("*") if file.name not in _KEEP)
 
 
 def faults(root: Path) -> list[str]:
-    """What is wrong with the fragments, one sentence each."""
+    """Return the problems of the fragments, one sentence each."""
     found = []
     for file in fragments(root):
         where = file.relative_to(root)
         text = file.read_text(encoding="utf-8").strip()
         if not _NAME.fullmatch(file.name):
-            found.append(f"{where}: the name is NAME.KIND.md, with a kind of {', '.join(KINDS)}")
+            found.append(f"{where}: the name must be NAME.KIND.md, where KIND is one of {', '.join(KINDS)}")
         if not text.endswith("."):
-            found.append(f"{where}: a change is told in whole sentences, with a full stop")
+            found.append(f"{where}: write complete sentences that end with a period")
         if "\n\n" in text:
-            found.append(f"{where}: a change is one paragraph")
+            found.append(f"{where}: write one paragraph")
     return found
 
 
 def changes(text: str, version: Version) -> list[Change] | None:
-    """The changes that a changelog tells of a version, or None when it does not know that version."""
+    """Return the changes of a version in a changelog; None if it has no section for that version."""
     section = _section(text, version)
     if section is None:
         return None
@@ -77,39 +76,39 @@ def changes(text: str, version: Version) -> list[Change] | None:
 
 
 def read(root: Path, version: Version) -> list[Change]:
-    """The changes of a version, from the checkout's changelog.
+    """Return the changes of a version in the checkout's changelog.
 
     Raises:
-        ReleaseError: The changelog does not tell of it.
+        ReleaseError: The changelog has no section for it.
     """
     found = changes((root / FILE).read_text(encoding="utf-8"), version)
     if not found:
-        raise ReleaseError(f"{FILE} tells of no change in {version}", command=paths.command("changelog", str(version)))
+        raise ReleaseError(f"{FILE} lists no changes in {version}", command=paths.command("changelog", str(version)))
     return found
 
 
 def notes(root: Path, version: Version) -> str:
-    """The notes of a release, in Markdown: its section of the changelog.
+    """Return the release notes in Markdown: the version's section of the changelog.
 
     Raises:
-        ReleaseError: The changelog does not tell of it.
+        ReleaseError: The changelog has no section for it.
     """
     read(root, version)
     return (_section((root / FILE).read_text(encoding="utf-8"), version) or "").strip() + "\n"
 
 
 def write(root: Path, version: Version, *, draft: bool) -> str:
-    """Move the fragments into the changelog, under a version; a draft is returned and nothing is written.
+    """Move the fragments to a new section of the changelog, or return a draft of it.
 
     Raises:
-        ReleaseError: A fragment is not as it must be, or there is none.
-        ProcessError: towncrier refuses.
+        ReleaseError: A fragment is not valid, or there is none.
+        ProcessError: towncrier failed.
     """
     if found := faults(root):
-        raise ReleaseError("fragments of changes are not as they must be", context=found)
+        raise ReleaseError("changelog fragments are not valid", context=found)
     if not fragments(root):
         raise ReleaseError(
-            f"there is no fragment of a change in {FRAGMENTS}", hint="docs/releasing.md says how to write one"
+            f"there are no changelog fragments in {FRAGMENTS}", hint="docs/releasing.md describes how to write one"
         )
     options = ["--draft"] if draft else ["--yes"]
     return process.run(
@@ -119,18 +118,18 @@ def write(root: Path, version: Version, *, draft: bool) -> str:
 
 
 def show(version: Version, *, draft: bool) -> None:
-    """Write a version's section of the changelog, or show it.
+    """Write a version's section of the changelog, or show a draft of it.
 
     Raises:
-        ReleaseError: A fragment is not as it must be, or there is none.
+        ReleaseError: A fragment is not valid, or there is none.
     """
     root = paths.content()
     text = write(root, version, draft=draft)
     if draft:
         console.data(text)
         return
-    console.line(f"{FILE} tells of {version}; the fragments are gone")
-    console.line(f"next: look at it, commit it, then {paths.command('release', str(version))}")
+    console.line(f"{FILE} has a section for {version}; the fragments were deleted")
+    console.line(f"next: review and commit it, then run {paths.command('release', str(version))}")
 
 
 def _section(text: str, version: Version) -> str | None:

@@ -1,4 +1,4 @@
-"""The archives of the charts: described for those who find them in a catalogue, and the same bytes wherever they are made."""
+"""Chart archives: annotated for Artifact Hub, and the same bytes wherever they are built."""
 
 from __future__ import annotations
 
@@ -14,33 +14,36 @@ import yaml
 from maas.bundle import cache
 from maas.helm import render
 from maas.helm.client import Helm
-from maas.release import changelog, images, signing
+from maas.release import changelog, images, signers, trust
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from maas.release.checkout import Source
+    from maas.release.checkout import Checkout
 
 _SKIPPED = shutil.ignore_patterns(".git", "__pycache__", ".*_cache", ".nox", "dist")
 
 
 def names(root: Path) -> list[str]:
-    """The charts of a release: the umbrella first, then its subcharts."""
+    """Return the names of a release's charts: the umbrella first, then its subcharts."""
     return [render.UMBRELLA, *(file.parent.name for file in sorted(root.glob("charts/*/Chart.yaml")))]
 
 
-def package(source: Source, directory: Path, *, listed: Sequence[str]) -> list[Path]:
-    """Put the archive of every chart into a directory.
+def package(source: Checkout, directory: Path, *, listed: Sequence[str]) -> list[Path]:
+    """Package every chart.
 
     Args:
-        source: The commit.
-        directory: Where the archives go.
+        source: The checkout.
+        directory: Directory for the archives.
         listed: The lines of images.txt.
 
+    Returns:
+        The archives, the umbrella chart last.
+
     Raises:
-        ReleaseError: The changelog does not tell of this version.
-        ChartError: A chart is not one.
+        ReleaseError: The changelog has no section for this version.
+        ChartError: Helm cannot package a chart.
     """
     made = []
     with cache.scratch() as scratch:
@@ -60,12 +63,12 @@ def package(source: Source, directory: Path, *, listed: Sequence[str]) -> list[P
 
 
 def sort_members(archive: Path, target: Path, *, epoch: int) -> None:
-    """Write an archive anew with its files in the order of their names.
+    """Rewrite an archive with its files sorted by name.
 
-    Helm keeps subcharts in a Go map while it packs them, so that their order is another one each time.
+    Helm iterates over a Go map of subcharts while it packages them, so their order changes.
     """
     with tarfile.open(archive) as tar, target.open("wb") as file:
-        # Chart.yaml of the chart itself stays in front, where those who read only the beginning look for it.
+        # The chart's own Chart.yaml stays first, because some tools read only the beginning of the archive.
         members = sorted(tar.getmembers(), key=lambda member: (member.name != tar.getnames()[0], member.name))
         with (
             gzip.GzipFile("", "wb", fileobj=file, mtime=epoch) as packed,
@@ -81,27 +84,27 @@ def images_of(chart: Path, listed: Sequence[str]) -> list[str]:
     return [line for line in listed if line.partition("@")[0].partition("/")[2] in own]
 
 
-def annotate(source: Source, chart: Path, listed: Sequence[str]) -> None:
-    """Write into a copy of a chart what Artifact Hub reads: https://artifacthub.io/docs/topics/annotations/helm/."""
+def annotate(source: Checkout, chart: Path, listed: Sequence[str]) -> None:
+    """Add annotations for Artifact Hub to a copy of a chart: https://artifacthub.io/docs/topics/annotations/helm/."""
     file = chart / "Chart.yaml"
     described = yaml.safe_load(file.read_text(encoding="utf-8"))
     changes = changelog.read(source.root, source.version)
     annotations: dict[str, object] = {
         "changes": [{"kind": change.kind, "description": change.description} for change in changes],
         "images": [{"name": _name(line), "image": line} for line in listed],
-        "crds": [entry for crd in sorted(chart.rglob("crds/*.yaml")) for entry in _definitions(crd)],
+        "crds": [entry for crd in sorted(chart.rglob("crds/*.yaml")) for entry in _crds(crd)],
         "license": "Apache-2.0",
         "links": [
             {"name": "source", "url": f"{source.home}/tree/v{source.version}"},
             {"name": "how to verify", "url": f"{source.home}/blob/v{source.version}/docs/verifying.md"},
         ],
-        "prerelease": str(bool(source.version.stage)).lower(),
+        "prerelease": str(source.version.prerelease).lower(),
         "containsSecurityUpdates": str(any(change.kind == "security" for change in changes)).lower(),
     }
-    key = source.root / signing.PUBLIC / signing.OPENPGP
+    key = source.root / signers.PUBLIC / signers.OPENPGP
     if key.is_file():
-        url = f"{source.home}/raw/v{source.version}/{signing.PUBLIC}/{signing.OPENPGP}"
-        annotations["signKey"] = {"fingerprint": signing.fingerprints(key)[0], "url": url}
+        url = f"{source.home}/raw/v{source.version}/{signers.PUBLIC}/{signers.OPENPGP}"
+        annotations["signKey"] = {"fingerprint": trust.fingerprints(key)[0], "url": url}
     described["annotations"] = {
         **(described.get("annotations") or {}),
         **{f"artifacthub.io/{name}": _text(value) for name, value in annotations.items() if value},
@@ -118,7 +121,7 @@ def _name(reference: str) -> str:
     return reference.partition("@")[0].rpartition(":")[0].rpartition("/")[2]
 
 
-def _definitions(file: Path) -> list[dict[str, str]]:
+def _crds(file: Path) -> list[dict[str, str]]:
     found: list[dict[str, str]] = []
     for document in render.parse(file.read_text(encoding="utf-8")):
         spec: dict[str, Any] = document["spec"]
@@ -131,5 +134,5 @@ def _definitions(file: Path) -> list[dict[str, str]]:
 
 
 def metadata(described: dict[str, Any]) -> bytes:
-    """Chart.yaml as the configuration of an OCI artifact: JSON, always in the same bytes."""
+    """Return Chart.yaml as the configuration of an OCI artifact: JSON with always the same bytes."""
     return json.dumps(described, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()

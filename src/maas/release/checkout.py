@@ -1,4 +1,4 @@
-"""The commit that a release is made from."""
+"""The checkout that a release is built from."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Source:
-    """A commit, checked out.
+class Checkout:
+    """A checkout of a commit.
 
     Attributes:
-        root: The checkout.
-        commit: Its full name.
-        epoch: When it was made, in seconds since 1970: the time of everything that is built from it.
-        version: The version that it says.
-        home: The project's address.
+        root: Its directory.
+        commit: Full hash of the commit.
+        epoch: Time of the commit, in seconds since 1970. Everything that is built from it gets this time.
+        version: Version in its files.
+        home: Address of the project.
     """
 
     root: Path
@@ -40,59 +40,59 @@ class Source:
     home: str
 
     @classmethod
-    def read(cls, root: Path) -> Source:
-        """The commit that a checkout stands on.
+    def read(cls, root: Path) -> Checkout:
+        """Return the checkout in a directory.
 
         Raises:
-            UsageError: It is no checkout.
+            UsageError: The directory is not a checkout.
         """
         version = versions.current(root)
         try:
             commit, epoch = git(root, "show", "--no-patch", "--format=%H %ct", "HEAD").split()
         except ProcessError as error:
             raise UsageError(
-                f"{root} is no checkout of a commit", context=error.context, hint="releases are made from a clone"
+                f"{root} is not a Git checkout", context=error.context, hint="releases are built from a clone"
             ) from error
         chart = yaml.safe_load((root / "Chart.yaml").read_text(encoding="utf-8"))
         return cls(root, commit, int(epoch), version, str(chart["home"]))
 
     @property
     def created(self) -> str:
-        """Its time as RFC 3339 writes it, in UTC."""
+        """Time of the commit as RFC 3339, in UTC."""
         return self.time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
     @property
     def time(self) -> datetime:
-        """Its time."""
+        """Time of the commit."""
         return datetime.fromtimestamp(self.epoch, UTC)
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes programs build the same bytes anywhere."""
+        """Environment variables with which programs build the same bytes everywhere."""
         return {"SOURCE_DATE_EPOCH": str(self.epoch), "TZ": "UTC", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"}
 
 
-def here() -> Source:
-    """The commit that this tool is run from.
+def current() -> Checkout:
+    """Return the checkout that this tool runs from.
 
     Raises:
-        UsageError: It was installed as a package, and has none.
+        UsageError: The tool is an installed package.
     """
-    return Source.read(paths.content())
+    return Checkout.read(paths.content())
 
 
 def git(root: Path, *words: str) -> str:
-    """What git says in a checkout, without the white space around it.
+    """Run git in a checkout and return its output, without surrounding white space.
 
     Raises:
-        ProcessError: It refuses.
+        ProcessError: git failed.
     """
     return process.run(["git", "-C", root, *words]).stdout.strip()
 
 
 @contextlib.contextmanager
-def checkout(source: Source) -> Iterator[Path]:
-    """The files of a commit and nothing else, in a directory that goes when the block ends."""
+def clone(source: Checkout) -> Iterator[Path]:
+    """Yield a clone with the files of the commit and nothing else. It is deleted when the block ends."""
     with cache.scratch() as scratch:
         tree = scratch / "checkout"
         process.run(["git", "clone", "--quiet", "--shared", "--no-checkout", source.root, tree])

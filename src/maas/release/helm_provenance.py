@@ -1,4 +1,4 @@
-"""The provenance file of a chart, as Helm defines it: its Chart.yaml and its digest, clear-signed with OpenPGP."""
+"""Helm's provenance file of a chart: its Chart.yaml and its digest, clear-signed with OpenPGP."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from maas.release import repository
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from maas.release.signing import Trust
+    from maas.release.trust import Trust
 
 SUFFIX = ".prov"
 _MIDDLE = "\n...\n"
-"""What Helm looks for between the two documents."""
+"""Separator of the two documents."""
 
 
 def text(archive: Path) -> str:
-    """What is signed of an archive.
+    """Return the text to sign for an archive.
 
     Raises:
-        VerificationError: It is no archive of a chart.
+        VerificationError: The file is not a chart archive.
     """
     described = yaml.safe_dump(repository.chart(archive).described, allow_unicode=True, width=1000)
     return f"{described}{_MIDDLE}{yaml.safe_dump({'files': {archive.name: f'sha256:{cache.sha256(archive)}'}})}"
 
 
 def verify(archive: Path, trust: Trust) -> None:
-    """Check the provenance of an archive.
+    """Verify the provenance file of an archive.
 
     Raises:
-        VerificationError: The signature does not hold, or it is about another archive.
+        VerificationError: The signature is not valid, or the file describes another archive.
     """
     file = archive.with_name(archive.name + SUFFIX)
     if trust.clear_signed(file).strip() != text(archive).strip():
-        raise VerificationError(f"{file.name} is signed, and is about another archive than {archive.name}")
+        raise VerificationError(f"{file.name} describes another archive than {archive.name}")

@@ -1,7 +1,7 @@
-"""Every image that the chart can start, found by rendering it and not by a list that somebody keeps.
+"""All images that the charts can start, found by rendering them.
 
-Two ways are taken together: what the profiles of ci/ start when they are rendered, arguments included, and what the values of
-the charts name. An image that only the values know is one that no profile tries.
+They are those that the profiles in ci/ start, including images in arguments, and those in the charts' values. An image that is
+only in the values is one that no profile tests.
 """
 
 from __future__ import annotations
@@ -28,54 +28,54 @@ _REFERENCE = re.compile(
     r":[A-Za-z0-9_][\w.-]{0,127}(?:@sha256:[0-9a-f]{64})?(?![\w/])"
 )
 _TEXTS = ("args", "command", "env", "annotations")
-"""Keys below which a string may name an image that a controller starts."""
+"""Keys below which a string may be an image that a controller starts."""
 
 
-def started() -> list[str]:
-    """The references of every image that the umbrella chart can start, as upstream names them, in order.
+def references() -> list[str]:
+    """Return the upstream references of all images that the umbrella chart can start, sorted.
 
     Raises:
-        ReleaseError: An image is neither in the lock of components nor ours.
+        ReleaseError: An image is neither in the component lockfile nor the restaurant application's.
         ChartError: A profile cannot be rendered.
     """
     known = {_path(reference): reference for reference in _known()}
-    found = {**_valued(), **_rendered()}
+    found = {**_in_values(), **_rendered()}
     if unknown := sorted(
         f"{reference} ({where})" for reference, where in found.items() if _path(reference) not in known
     ):
-        raise ReleaseError(
-            "the chart can start images that are neither in the lock of components nor ours", context=unknown
-        )
+        raise ReleaseError("the charts can start images that are not in the component lockfile", context=unknown)
     return sorted({known[_path(reference)] for reference in found})
 
 
-def untried() -> list[str]:
-    """The images that values name and that no profile of ci/ starts: nothing has tried them.
+def untested() -> list[str]:
+    """Return the images in the values that no profile in ci/ starts.
 
     Raises:
         ChartError: A profile cannot be rendered.
     """
-    tried = {_path(reference) for reference in _rendered()}
-    return sorted(f"{reference} ({where})" for reference, where in _valued().items() if _path(reference) not in tried)
+    tested = {_path(reference) for reference in _rendered()}
+    return sorted(
+        f"{reference} ({where})" for reference, where in _in_values().items() if _path(reference) not in tested
+    )
 
 
 def of_values(chart: Path) -> list[str]:
-    """The references that a chart's own values name, in order."""
+    """Return the references in a chart's own values, sorted."""
     values = yaml.safe_load((chart / "values.yaml").read_text(encoding="utf-8"))
     described = yaml.safe_load((chart / "Chart.yaml").read_text(encoding="utf-8"))
     return sorted(set(_of_values(values, str(described.get("appVersion", "")))))
 
 
-def named(entry: Mapping[str, Any]) -> set[str]:
-    """The images that an object names: in its fields `image`, and in the arguments of programs that start others."""
-    return set(_named(entry, texts=False))
+def of_object(entry: Mapping[str, Any]) -> set[str]:
+    """Return the images of an object: in `image` fields, and in the arguments of programs that start containers."""
+    return set(_images(entry, texts=False))
 
 
 def lines(references: Iterable[str], digests: Mapping[str, str]) -> str:
-    """The list as a file: one reference a line, with its digest where that is known.
+    """Return the content of images.txt: one reference per line, with its digest if it is known.
 
     Args:
-        references: What the chart can start.
+        references: The images.
         digests: Digests of images that were built here, by reference.
     """
     locked = {
@@ -90,28 +90,28 @@ def lines(references: Iterable[str], digests: Mapping[str, str]) -> str:
 
 
 def show(mirror: str | None) -> None:
-    """Write the list to standard output; with a mirror, the commands that fill it.
+    """Write the list to standard output; with a mirror, the commands that copy the images to it.
 
     Raises:
-        ReleaseError: The list cannot be made.
+        ReleaseError: An image is not in the component lockfile.
     """
-    text = lines(started(), {})
+    text = lines(references(), {})
     if mirror is None:
         console.data(text.rstrip("\n"))
         return
     for line in text.splitlines():
-        # A tag and a digest at once are more than some tools take: the digest decides, the tag names the copy.
+        # Some tools do not accept a tag together with a digest: copy by digest, and name the copy by its tag.
         tagged, _, digest = line.partition("@")
         source = f"{tagged.rpartition(':')[0]}@{digest}" if digest else tagged
         console.data(f"crane copy {source} {mirror.rstrip('/')}/{_path(tagged)}")
-    console.line(f"then install with --set global.imageRegistry={mirror.rstrip('/')}")
+    console.line(f"next: install with --set global.imageRegistry={mirror.rstrip('/')}")
     console.line(
-        f"without a way to registries: {paths.command('bundle', '--images', FILE, '--directory', 'DIRECTORY')}"
+        f"without access to registries: {paths.command('bundle', '--images', FILE, '--directory', 'DIRECTORY')}"
     )
 
 
 def license_of(reference: str) -> str:
-    """The license of what is in an image, as the lock of components or we say it."""
+    """Return the license of an image's content."""
     licenses = {
         item.reference: component.license for component, item in components.load().items() if isinstance(item, Image)
     }
@@ -119,17 +119,17 @@ def license_of(reference: str) -> str:
 
 
 def _rendered() -> dict[str, str]:
-    """The images of all renders, each with a profile that starts it."""
+    """Return the images that profiles start, each with a profile."""
     return {
         reference: profile.name
         for profile in render.profiles()
         for entry in render.objects(Request(render.umbrella(), values=(profile,)))
-        for reference in named(entry)
+        for reference in of_object(entry)
     }
 
 
-def _valued() -> dict[str, str]:
-    """The images of all values, each with its chart."""
+def _in_values() -> dict[str, str]:
+    """Return the images in all values, each with its chart."""
     return {reference: chart.name for chart in render.subcharts() for reference in of_values(chart)}
 
 
@@ -139,7 +139,7 @@ def _known() -> Iterator[str]:
 
 
 def _path(reference: str) -> str:
-    """A reference without its registry, which a mirror replaces, and without a digest."""
+    """Return a reference without its registry, which a mirror replaces, and without its digest."""
     return reference.partition("/")[2].partition("@")[0]
 
 
@@ -154,16 +154,16 @@ def _of_values(node: Any, version: str) -> Iterator[str]:
             yield from _of_values(value, version)
 
 
-def _named(node: Any, *, texts: bool) -> Iterator[str]:
+def _images(node: Any, *, texts: bool) -> Iterator[str]:
     if isinstance(node, str):
         if texts:
             yield from _REFERENCE.findall(node)
     elif isinstance(node, list):
         for entry in node:
-            yield from _named(entry, texts=texts)
+            yield from _images(entry, texts=texts)
     elif isinstance(node, dict):
         for key, value in node.items():
             if key == "image" and isinstance(value, str):
                 yield value
             else:
-                yield from _named(value, texts=texts or key in _TEXTS)
+                yield from _images(value, texts=texts or key in _TEXTS)

@@ -1,4 +1,4 @@
-"""A release: what stands against it, all of it at once; then building, signing, and only if asked publishing."""
+"""The steps of a release: preconditions, build, signatures, and publication if a target is given."""
 
 from __future__ import annotations
 
@@ -7,118 +7,121 @@ from typing import TYPE_CHECKING
 
 from maas import console, paths
 from maas.errors import MaasError, ReleaseError
-from maas.release import build, changelog, helm_provenance, provenance, publish, sbom, signing
+from maas.release import build, changelog, helm_provenance, provenance, publish, sbom, signers
 from maas.release import checksums as sums
 from maas.release import version as versions
-from maas.release.checkout import Source, git, here
-from maas.release.signing import Gpg
+from maas.release.checkout import Checkout, current, git
+from maas.release.signers import Gpg
 from maas.release.version import Version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from maas.release.signing import Signer
+    from maas.release.signers import Signer
 
 BRANCH = "main"
 
 
 def release(wanted: str, *, sign: Sequence[str], passphrase: Path | None, targets: Sequence[str], yes: bool) -> None:
-    """Make a release of the commit that this checkout stands on.
+    """Release the commit of this checkout.
 
     Args:
         wanted: Its version.
-        sign: Who signs it: `gpg:FINGERPRINT`, `key:FILE` or `sigstore`, any number of them.
+        sign: Any number of signers: `gpg:FINGERPRINT`, `key:FILE` or `sigstore`.
         passphrase: A file with the passphrase of the key.
-        targets: Where to publish it: directories and `oci://` addresses. None is named: nothing is published.
+        targets: Where to publish it: directories and `oci://` addresses. Without any, nothing is published.
         yes: Do not ask before installing or starting a container engine.
 
     Raises:
-        ReleaseError: Something stands against it; all of it is said at once.
-        MaasError: Something cannot be built, signed or published.
+        ReleaseError: Preconditions are not met; the error lists all of them.
+        MaasError: Building, signing or publishing failed.
     """
     began = time.monotonic()
     version = Version.parse(wanted)
-    source = here()
-    with console.phase("Guards") as step:
-        signers = [signing.signer(text, passphrase=passphrase) for text in sign]
-        if found := list(guards(source, version, signers, targets)):
+    source = current()
+    with console.phase("Preconditions") as step:
+        chosen = [signers.signer(text, passphrase=passphrase) for text in sign]
+        if found := list(blockers(source, version, chosen, targets)):
             raise ReleaseError(
-                f"{version} cannot be released: {len(found)} things stand against it",
+                f"cannot release {version}: {len(found)} {'precondition is' if len(found) == 1 else 'preconditions are'} not met",
                 context=[f"{number}. {what}" for number, what in enumerate(found, start=1)],
-                hint="nothing was built and nothing was published; docs/releasing.md has the order of things",
+                hint="nothing was built or published; docs/releasing.md lists the steps of a release",
             )
         step.note(f"{source.commit[:12]} of {source.created}")
     output = build.commit(None, yes=yes)
     with console.phase("Signatures") as step:
-        signatures = sign_all(output, signers)
+        signatures = sign_all(output, chosen)
         step.note(", ".join(sign))
     build.summary(output, signatures, began=began)
     for target in targets:
-        publish.to(output, target)
+        publish.publish(output, target)
     if not targets:
-        console.line(f"nothing is published; next: {paths.command('publish', str(output), '--to', 'TARGET')}")
-    console.line(f"then: git tag --sign v{version} {source.commit[:12]} && git push origin v{version}")
+        console.line(f"not published; to publish: {paths.command('publish', str(output), '--to', 'TARGET')}")
+    console.line(f"next: git tag --sign v{version} {source.commit[:12]} && git push origin v{version}")
 
 
-def guards(source: Source, version: Version, signers: Sequence[Signer], targets: Sequence[str]) -> Iterator[str]:
-    """Everything that stands against a release, one sentence each, with what to do."""
+def blockers(source: Checkout, version: Version, chosen: Sequence[Signer], targets: Sequence[str]) -> Iterator[str]:
+    """Yield every precondition that is not met, one sentence each, with the fix."""
     yield from _commit(source, version)
-    yield from _telling(source.root, version)
+    yield from _documentation(source.root, version)
     if not tested(source.commit).is_file():
-        yield f"the tests did not pass for {source.commit[:12]}; ./nox -s tests"
+        yield f"the tests have not passed for {source.commit[:12]}; run ./nox -s tests"
     if any((source.root / "dist" / str(version)).glob("*")):
-        yield f"dist/{version} has files of another run; rm -r dist/{version}"
-    if not signers:
-        yield "nobody signs it; --sign gpg:FINGERPRINT, --sign key:FILE or --sign sigstore"
-    for signer in signers:
+        yield f"dist/{version} contains files of another run; run rm -r dist/{version}"
+    if not chosen:
+        yield "no signer; use --sign gpg:FINGERPRINT, --sign key:FILE or --sign sigstore"
+    for signer in chosen:
         try:
             signer.ready()
         except MaasError as error:
             yield error.message
     for target in targets:
-        yield from publish.refusals(target, str(version))
+        yield from publish.conflicts(target, str(version))
 
 
-def _commit(source: Source, version: Version) -> Iterator[str]:
+def _commit(source: Checkout, version: Version) -> Iterator[str]:
     root = source.root
     if changed := git(root, "status", "--porcelain"):
         files = [line.split(maxsplit=1)[1] for line in changed.splitlines()]
         more = f" and {len(files) - 1} more" if files[1:] else ""
-        yield f"the tree is not clean: {files[0]}{more}; commit or remove it"
+        yield f"the working tree is not clean: {files[0]}{more}; commit or delete the changes"
     if (branch := git(root, "rev-parse", "--abbrev-ref", "HEAD")) != BRANCH:
-        yield f"the checkout is on {branch}; releases are made from {BRANCH}"
+        yield f"the checkout is on the branch {branch}; releases are built from {BRANCH}"
     tags = git(root, "tag", "--list", "v*").splitlines()
     if f"v{version}" in tags:
-        yield f"the tag v{version} exists; a version is released once"
+        yield f"the tag v{version} exists; a version is released only once"
     if later := [tag for tag in tags if _follows(tag, version)]:
-        yield f"{', '.join(later)} was released before, and is newer"
+        yield f"{', '.join(later)} is newer and already released"
 
 
-def _telling(root: Path, version: Version) -> Iterator[str]:
+def _documentation(root: Path, version: Version) -> Iterator[str]:
     if others := versions.disagreements(root, version):
-        told = ", ".join(f"{mention.where} says {mention.version}" for mention in others)
-        yield f"not every place says {version}: {told}; {paths.command('version', str(version))}"
+        found = ", ".join(f"{mention.where} has {mention.version}" for mention in others)
+        yield f"some files have another version than {version}: {found}; run {paths.command('version', str(version))}"
     if changelog.fragments(root):
-        yield f"there are changes that {changelog.FILE} does not tell; {paths.command('changelog', str(version))}"
+        yield f"{changelog.FILE} lacks changes of {changelog.FRAGMENTS}; run {paths.command('changelog', str(version))}"
     if not changelog.changes((root / changelog.FILE).read_text(encoding="utf-8"), version):
-        yield f"{changelog.FILE} does not tell of {version}; {paths.command('changelog', str(version))}"
+        yield f"{changelog.FILE} has no section for {version}; run {paths.command('changelog', str(version))}"
 
 
 def tested(commit: str) -> Path:
-    """The file that `./nox -s tests` leaves when all tests passed for a commit in a clean tree."""
+    """Return the file that `./nox -s tests` creates when all tests pass for a commit in a clean working tree."""
     return paths.cache() / "tested" / commit
 
 
-def sign_all(directory: Path, signers: Sequence[Signer]) -> dict[str, str]:
-    """Sign the charts, the bills of materials, the statement and the list of checksums; return who signed what.
+def sign_all(directory: Path, chosen: Sequence[Signer]) -> dict[str, str]:
+    """Sign the charts, the SBOMs, the statement about the build and the checksums.
+
+    Returns:
+        The suffixes of the signatures, by file.
 
     Raises:
-        ReleaseError: A signer does not sign.
+        MaasError: A signer failed.
     """
     signed: dict[str, list[str]] = {}
     plain = [*sorted(directory.glob(f"*{sbom.SUFFIX}")), directory / sums.FILE]
-    for signer in signers:
+    for signer in chosen:
         made = [(file, signer.sign(file)) for file in plain]
         statement = directory / provenance.FILE
         made.append((statement, signer.attest(statement)))

@@ -1,8 +1,9 @@
-"""Where a release came from: an in-toto statement with SLSA's provenance, version 1.
+"""The statement about a build: in-toto, with SLSA provenance version 1.
 
-It names what was built by its digest, the commit, and what decides the rest. It says no time and no machine, so that a
-rebuild gives the same bytes and can be compared with the signed one. The two documents are a few lines of JSON by
-https://slsa.dev/spec/v1.0/provenance; the libraries for them bring protobuf and check less than `problems` does.
+It contains the digests of the built files, the commit, and everything else that determines the build. It contains neither a
+time nor a machine, so a rebuild gives the same bytes and can be compared with the signed statement. The format
+(https://slsa.dev/spec/v1.0/provenance) is a few lines of JSON; the libraries for it depend on protobuf and check less than
+`problems` does.
 """
 
 from __future__ import annotations
@@ -18,24 +19,24 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from maas.release.checkout import Source
+    from maas.release.checkout import Checkout
 
 FILE = "provenance.intoto.json"
 PAYLOAD = "application/vnd.in-toto+json"
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://slsa.dev/provenance/v1"
 _LOCKS = ("hack/build/components.yaml", "requirements/release.txt", "requirements/maas.txt", "app/requirements.txt")
-"""Files of the commit that pin everything that comes from elsewhere."""
+"""Files of the commit that pin all external content."""
 
 
-def write(source: Source, directory: Path, subjects: Mapping[str, str], materials: Mapping[str, str]) -> Path:
+def write(source: Checkout, directory: Path, subjects: Mapping[str, str], materials: Mapping[str, str]) -> Path:
     """Write the statement.
 
     Args:
-        source: The commit.
-        directory: Where it goes.
+        source: The checkout.
+        directory: Directory for the statement.
         subjects: SHA-256 of everything that was built, by name.
-        materials: SHA-256 of what came from elsewhere and is in it, by its package URL or address.
+        materials: SHA-256 of external content, by URL.
     """
     repository = {"uri": f"git+{source.home}", "digest": {"gitCommit": source.commit}}
     tools = {"helm": components.load().components["helm"].version}
@@ -69,10 +70,10 @@ def write(source: Source, directory: Path, subjects: Mapping[str, str], material
 
 
 def read(file: Path) -> dict[str, Any]:
-    """A statement.
+    """Read a statement.
 
     Raises:
-        VerificationError: It is none, or of another kind.
+        VerificationError: The file is not a statement about a build.
     """
     try:
         statement = json.loads(file.read_text(encoding="utf-8"))
@@ -80,37 +81,37 @@ def read(file: Path) -> dict[str, Any]:
         subjects(statement)
         commit(statement), version_of(statement)
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise VerificationError(f"{file.name} is no statement about a build", context=[repr(error)]) from error
+        raise VerificationError(f"{file.name} is not a statement about a build", context=[repr(error)]) from error
     if kinds != (STATEMENT, PREDICATE):
-        raise VerificationError(f"{file.name} is a statement of another kind", context=kinds)
+        raise VerificationError(f"{file.name} is a statement of another type", context=kinds)
     return dict(statement)
 
 
 def subjects(statement: Mapping[str, Any]) -> dict[str, str]:
-    """What a statement is about: digests by name."""
+    """Return the digests of a statement's subjects, by name."""
     return {str(entry["name"]): str(entry["digest"]["sha256"]) for entry in statement["subject"]}
 
 
 def commit(statement: Mapping[str, Any]) -> str:
-    """The commit that a statement names."""
+    """Return the commit in a statement."""
     return str(statement["predicate"]["buildDefinition"]["externalParameters"]["source"]["digest"]["gitCommit"])
 
 
 def problems(statement: Mapping[str, Any], sums: Mapping[str, str], *, version: str) -> list[str]:
-    """What in a statement does not fit the files of a release, one sentence each."""
+    """Return the differences between a statement and the files of a release, one sentence each."""
     about = subjects(statement)
     named = version_of(statement)
-    found = [] if named == version else [f"it is about the version {named}, and the release is {version}"]
+    found = [] if named == version else [f"it describes version {named}, but the release is {version}"]
     for name, digest in sums.items():
         if name == FILE:
             continue
         if name not in about:
-            found.append(f"it does not tell of {name}")
+            found.append(f"it does not list {name}")
         elif about[name] != digest:
-            found.append(f"it is about another {name}: {about[name][:12]}…, and the release has {digest[:12]}…")
+            found.append(f"it lists another {name}: {about[name][:12]}…, but the release has {digest[:12]}…")
     return found
 
 
 def version_of(statement: Mapping[str, Any]) -> str:
-    """The version that a statement is about."""
+    """Return the version in a statement."""
     return str(statement["predicate"]["buildDefinition"]["externalParameters"]["version"])

@@ -1,7 +1,7 @@
-"""Bills of materials: CycloneDX 1.6, the same bytes for the same release.
+"""SBOMs in CycloneDX 1.6: the same bytes for the same release.
 
-One for the wheel, one for the image of the restaurant, one for the umbrella chart with every image that it can start. The
-serial number follows from what is described and the time is the commit's, so that a rebuild gives the same document.
+There is one for the wheel, one for the restaurant application's image, and one for the umbrella chart with all images that it
+can start. The serial number is computed from the content and the time is the commit's, so a rebuild gives the same document.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
 from maas import components
-from maas.bundle import cache, images
+from maas.bundle import cache
+from maas.bundle import images as recipes
 from maas.components import ARCHITECTURE
 
 if TYPE_CHECKING:
@@ -29,23 +30,23 @@ if TYPE_CHECKING:
 
     from cyclonedx.model.license import License
 
-    from maas.release.checkout import Source
+    from maas.release.checkout import Checkout
 
 SUFFIX = ".cdx.json"
 _PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)", re.MULTILINE)
 _RUN_BASE = "python"
-"""The base of the lock that the image of the restaurant runs on."""
+"""The base image of the restaurant application, in the component lockfile."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Something that is in a described thing.
+    """A component of an artifact.
 
     Attributes:
-        kind: What CycloneDX calls it.
-        url: Its package URL.
-        digest: Its SHA-256 in hexadecimal, where known.
-        license: An SPDX expression, where known.
+        kind: CycloneDX's type.
+        url: Package URL.
+        digest: SHA-256 in hexadecimal, if known.
+        license: SPDX expression, if known.
     """
 
     kind: ComponentType
@@ -57,19 +58,19 @@ class Part:
 
 
 def pinned(requirements: Path) -> list[Part]:
-    """The Python packages that a requirements file pins."""
+    """Return the Python packages that a requirements file pins."""
     return [
         _python(found["name"], found["version"]) for found in _PIN.finditer(requirements.read_text(encoding="utf-8"))
     ]
 
 
 def inside(packages: Mapping[str, str]) -> list[Part]:
-    """What is in the image of the restaurant: its Python packages, and the Debian packages of its base."""
+    """Return the content of the restaurant application's image: its Python packages, and the Debian packages of its base."""
     base = components.load().bases
     debian = []
     layer: str | None = _RUN_BASE
     while layer is not None:
-        debian += images.packages_of(base[layer]) or []
+        debian += recipes.packages_of(base[layer]) or []
         layer = base[layer].base
     found = [_python(name, version) for name, version in packages.items()]
     for package in debian:
@@ -78,8 +79,8 @@ def inside(packages: Mapping[str, str]) -> list[Part]:
     return found
 
 
-def started(lines: Sequence[str], licenses: Mapping[str, str]) -> list[Part]:
-    """The images of images.txt."""
+def images(lines: Sequence[str], licenses: Mapping[str, str]) -> list[Part]:
+    """Return the images of images.txt."""
     found = []
     for line in lines:
         reference, _, digest = line.partition("@")
@@ -94,7 +95,7 @@ def started(lines: Sequence[str], licenses: Mapping[str, str]) -> list[Part]:
 
 
 def charts(archives: Iterable[Path], version: str) -> list[Part]:
-    """The archives of subcharts."""
+    """Return the subcharts."""
     found = []
     for archive in archives:
         name = archive.name.removesuffix(f"-{version}.tgz")
@@ -103,15 +104,15 @@ def charts(archives: Iterable[Path], version: str) -> list[Part]:
     return found
 
 
-def write(source: Source, file: Path, kind: ComponentType, url: PackageURL, parts: Sequence[Part]) -> Path:
-    """Write the bill of an artifact beside it and return its path.
+def write(source: Checkout, file: Path, kind: ComponentType, url: PackageURL, parts: Sequence[Part]) -> Path:
+    """Write the SBOM of an artifact beside it and return its path.
 
     Args:
-        source: The commit.
+        source: The checkout.
         file: The artifact.
-        kind: What it is.
+        kind: Its CycloneDX type.
         url: Its package URL.
-        parts: What is in it.
+        parts: Its components.
     """
     licenses = LicenseFactory()
     described = Part(kind, url.name, str(source.version), url, cache.sha256(file), "Apache-2.0")

@@ -1,4 +1,4 @@
-"""A chart repository on this machine alone, to try a release before anybody else does."""
+"""A local web server for a chart repository, to test a release before it is published."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 
 def server(directory: Path, port: int) -> ThreadingHTTPServer:
-    """A web server on loopback that hands out a directory; port 0 takes any free one.
+    """Return a web server on loopback that serves a directory; port 0 means any free port.
 
     Raises:
-        UsageError: The directory is no chart repository, or the port is taken.
+        UsageError: The directory is not a chart repository, or the port is in use.
     """
     if not (directory / repository.FILE).is_file():
         raise UsageError(
-            f"{directory} is no chart repository",
+            f"{directory} is not a chart repository",
             hint="publish a release to it first",
             command=paths.command("publish", "dist/VERSION", "--to", str(directory)),
         )
@@ -36,19 +36,19 @@ def server(directory: Path, port: int) -> ThreadingHTTPServer:
         return ThreadingHTTPServer(("127.0.0.1", port), partial(_Quiet, directory=str(directory)))
     except OSError as error:
         raise UsageError(
-            f"port {port} cannot be used", context=[str(error)], hint="give another one: --port"
+            f"cannot listen on port {port}", context=[str(error)], hint="use another one with --port"
         ) from error
 
 
 def serve(directory: Path, port: int) -> None:
-    """Hand out a chart repository until Ctrl-C.
+    """Serve a chart repository until Ctrl-C.
 
     Raises:
-        UsageError: The directory is no chart repository, or the port is taken.
+        UsageError: The directory is not a chart repository, or the port is in use.
     """
     with server(directory, port) as http, contextlib.suppress(KeyboardInterrupt):
         address = f"http://127.0.0.1:{http.server_port}"
-        console.line(f"{directory} is on {address}; Ctrl-C ends it")
+        console.line(f"serving {directory} at {address}; stop with Ctrl-C")
         console.line(f"  helm repo add maas-local {address} && helm search repo maas-local")
         console.line("  helm install maas maas-local/maas --namespace maas --create-namespace")
         http.serve_forever()

@@ -1,7 +1,7 @@
-"""Is this release what its makers signed, whole and unchanged?
+"""Verification of a release in a directory, a chart repository or a registry.
 
-For a directory, a chart repository or a registry, the questions are asked in one order, from who signed it to what every part
-is; the first kind of fault ends it. Nothing is run or unpacked on the way.
+The checks go from the signature of the checksums to each part of the release, and stop at the first one that fails. They
+do not run or unpack anything.
 """
 
 from __future__ import annotations
@@ -21,67 +21,69 @@ from maas import console, files, paths
 from maas.bundle import cache, restaurant_image
 from maas.errors import ReleaseError, UsageError, VerificationError
 from maas.helm import render
-from maas.release import app_image, checksums, helm_provenance, oci, provenance, repository, signing
-from maas.release.signing import Trust
+from maas.release import app_image, checksums, cosign, helm_provenance, oci, provenance, repository, signers
+from maas.release.trust import ASC, Trust
 from maas.release.version import Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-_BILL = ".cdx.json"
+_SBOM = ".cdx.json"
 _TIMEOUT = 60.0
 _LIMIT = 2 * 1024**3
-"""Bytes of one file that are fetched at most."""
+"""Maximum size of a downloaded file, in bytes."""
 
 
 @dataclass
 class Subject:
-    """A release that is looked at.
+    """A release to verify.
 
     Attributes:
-        where: Where it came from, as the user named it.
-        directory: Where its files lie now.
+        location: Where it is, as the user named it.
+        directory: The directory of its files.
         version: Its version.
-        trust: Who is believed.
-        index: The index that names it, when it came from a chart repository.
-        place: Registry and path, when it came from a registry, which keeps the image as an image.
-        sums: The digests of its files by name, once their signature was checked.
-        statement: What says how it was built, once its signature was checked.
+        trust: The trusted keys.
+        index: The index of the chart repository, if it is in one.
+        registry: Registry and path, if it is in a registry, which has the image as an image.
+        sums: The digests of its files by name, once their signature is verified.
+        statement: The statement about the build, once its signature is verified.
     """
 
-    where: str
+    location: str
     directory: Path
     version: str
     trust: Trust
-    index: dict[str, list[repository.Entry]] | None = None
-    place: str | None = None
+    index: repository.Index | None = None
+    registry: str | None = None
     sums: dict[str, str] = field(default_factory=dict)
     statement: dict[str, Any] = field(default_factory=dict)
 
 
-def verify(where: str, *, keys: Sequence[Path], identity: str | None, issuer: str | None, version: str | None) -> None:
-    """Verify a release and show what was checked.
+def verify(
+    location: str, *, keys: Sequence[Path], identity: str | None, issuer: str | None, version: str | None
+) -> None:
+    """Verify a release and show the checks.
 
     Args:
-        where: A directory, the address of a chart repository, or `oci://REGISTRY/PATH/charts/maas:VERSION`.
-        keys: Public keys that are believed; without any, those that the tool carries.
-        identity: Who signs without a key.
-        issuer: Who vouches for that identity.
-        version: Which version of a chart repository; without one, the newest.
+        location: A directory, the address of a chart repository, or `oci://REGISTRY/PATH/charts/maas:VERSION`.
+        keys: Trusted public keys; without any, those that this tool ships.
+        identity: Trusted identity of a keyless signer.
+        issuer: Issuer of that identity.
+        version: Version in a chart repository; without one, the newest.
 
     Raises:
-        UsageError: Nobody is believed, or there is no such place.
-        VerificationError: The release is not what it should be; the table shows which check found it.
+        UsageError: Nothing is trusted, or there is no release at the location.
+        VerificationError: A check failed; the table shows which one.
     """
     began = time.monotonic()
     if (identity is None) != (issuer is None):
-        raise UsageError("an identity is believed together with its issuer", hint="give --identity and --issuer")
-    believed = (identity, issuer) if identity is not None and issuer is not None else None
-    trust = Trust([*keys] or ([] if believed else _carried()), identity=believed)
+        raise UsageError("an identity needs its issuer", hint="use --identity and --issuer together")
+    keyless = (identity, issuer) if identity is not None and issuer is not None else None
+    trust = Trust([*keys] or ([] if keyless else _shipped_keys()), identity=keyless)
     rows: list[tuple[str, str, str]] = []
     try:
         with _row("fetch", rows) as step, contextlib.ExitStack() as stack:
-            subject = stack.enter_context(opened(where, trust, version))
+            subject = stack.enter_context(opened(location, trust, version))
             step.append(subject.version)
             kept = stack.pop_all()
         with kept:
@@ -89,17 +91,18 @@ def verify(where: str, *, keys: Sequence[Path], identity: str | None, issuer: st
                 with _row(name, rows) as step:
                     step.append(check(subject))
     except VerificationError as error:
-        console.table(where, ("", "check", "result"), rows)
-        said, hint = f"{where} is not to be used: {error.message}", error.hint or _ADVICE
-        raise VerificationError(said, context=error.context, hint=hint) from error
-    console.table(where, ("", "check", "result"), rows)
+        console.table(location, ("", "check", "result"), rows)
+        raise VerificationError(
+            f"do not use {location}: {error.message}", context=error.context, hint=error.hint or _ADVICE
+        ) from error
+    console.table(location, ("", "check", "result"), rows)
     seconds = console.elapsed(time.monotonic() - began)
-    console.line(f"{where}: the release {subject.version} is whole and signed, {seconds}")
+    console.line(f"{location}: release {subject.version} is complete and signed, {seconds}")
 
 
 @contextlib.contextmanager
 def _row(name: str, rows: list[tuple[str, str, str]]) -> Iterator[list[str]]:
-    """A check while it runs, and its line in the table; the block appends what it found."""
+    """Run a check and add its row to the table; the block appends the result."""
     found: list[str] = []
     try:
         with console.phase(name):
@@ -110,11 +113,11 @@ def _row(name: str, rows: list[tuple[str, str, str]]) -> Iterator[list[str]]:
     rows.append(("✓", name, " ".join(found)))
 
 
-_ADVICE = "do not use it; fetch it again, from another place if there is one, and tell the maintainers (SECURITY.md)"
+_ADVICE = "fetch it again, from another source if there is one, and report it to the maintainers (SECURITY.md)"
 
 
 def _signature(subject: Subject) -> str:
-    found = subject.trust.file(subject.directory / checksums.FILE)
+    found = subject.trust.verify_file(subject.directory / checksums.FILE)
     subject.sums = checksums.read(subject.directory)
     return "; ".join(entry.by for entry in found)
 
@@ -123,51 +126,51 @@ def _files(subject: Subject) -> str:
     missing, changed = [], []
     for name, digest in subject.sums.items():
         file = subject.directory / name
-        if subject.place is not None and name.endswith(".oci.tar"):
+        if subject.registry is not None and name.endswith(".oci.tar"):
             continue
         if not file.is_file() or file.is_symlink():
             missing.append(f"{name} is missing")
         elif cache.sha256(file) != digest:
-            changed.append(f"{name} was changed")
+            changed.append(f"{name} differs")
     known = {checksums.FILE, *subject.sums}
-    known |= {f"{name}{suffix}" for name in known for suffix in (signing.ASC, signing.BUNDLE, helm_provenance.SUFFIX)}
+    known |= {f"{name}{suffix}" for name in known for suffix in (ASC, cosign.BUNDLE, helm_provenance.SUFFIX)}
     extra = [
         f"{path.name} is not in {checksums.FILE}" for path in subject.directory.iterdir() if path.name not in known
     ]
     if missing or changed or extra:
-        raise VerificationError("the files are not those of the signed list", context=[*changed, *missing, *extra])
+        raise VerificationError("the files do not match the signed checksums", context=[*changed, *missing, *extra])
     return f"{len(subject.sums)} files"
 
 
 def _provenance(subject: Subject) -> str:
     file = subject.directory / provenance.FILE
     if provenance.FILE not in subject.sums:
-        raise VerificationError("the release does not say how it was built")
-    subject.trust.file(file)
+        raise VerificationError("the release has no statement about its build")
+    subject.trust.verify_file(file)
     subject.statement = provenance.read(file)
     if found := provenance.problems(subject.statement, subject.sums, version=subject.version):
-        raise VerificationError("the statement about the build is about another release", context=found)
+        raise VerificationError("the statement about the build describes another release", context=found)
     return f"commit {provenance.commit(subject.statement)}"
 
 
-def _bills(subject: Subject) -> str:
-    bills = [name for name in subject.sums if name.endswith(_BILL)]
+def _sboms(subject: Subject) -> str:
+    names = [name for name in subject.sums if name.endswith(_SBOM)]
     count = 0
-    for name in bills:
-        subject.trust.file(subject.directory / name)
-        about = name.removesuffix(_BILL)
+    for name in names:
+        subject.trust.verify_file(subject.directory / name)
+        about = name.removesuffix(_SBOM)
         try:
             bill = json.loads((subject.directory / name).read_text(encoding="utf-8"))
             kind = bill["bomFormat"], bill["specVersion"]
             digest = bill["metadata"]["component"]["hashes"][0]["content"]
             count += len(bill["components"])
         except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-            raise VerificationError(f"{name} is no bill of materials", context=[repr(error)]) from error
+            raise VerificationError(f"{name} is not an SBOM", context=[repr(error)]) from error
         if kind != ("CycloneDX", "1.6") or digest != subject.sums.get(about):
-            raise VerificationError(f"{name} is the bill of something else than {about}")
-    if not bills:
-        raise VerificationError("the release has no bill of materials")
-    return f"{len(bills)} with {count} parts"
+            raise VerificationError(f"{name} is not the SBOM of {about}")
+    if not names:
+        raise VerificationError("the release has no SBOM")
+    return f"{len(names)} with {count} components"
 
 
 def _charts(subject: Subject) -> str:
@@ -177,7 +180,7 @@ def _charts(subject: Subject) -> str:
         archive = subject.directory / name
         packed = repository.chart(archive)
         if packed.described.get("version") != subject.version:
-            raise VerificationError(f"{name} says that it is version {packed.described.get('version')}")
+            raise VerificationError(f"{name} contains version {packed.described.get('version')}")
         if subject.trust.openpgp and archive.with_name(name + helm_provenance.SUFFIX).is_file():
             helm_provenance.verify(archive, subject.trust)
             proven += 1
@@ -190,17 +193,21 @@ def _image(subject: Subject) -> str:
     ours = [line.partition("@")[2] for line in listed if line.startswith(f"{name}:{subject.version}@")]
     about = provenance.subjects(subject.statement).get(f"{name}:{subject.version}")
     if len(ours) != 1 or ours[0] != f"sha256:{about}":
-        raise VerificationError("images.txt has another image of the restaurant than the statement about the build")
-    if subject.place is None:
+        raise VerificationError(
+            "images.txt and the statement about the build name different images of the restaurant application"
+        )
+    if subject.registry is None:
         archive = next(name for name in subject.sums if name.endswith(".oci.tar"))
         try:
             found: str | None = app_image.digest(subject.directory / archive)
         except ReleaseError as error:
             raise VerificationError(error.message, context=error.context) from error
     else:
-        found = oci.image_digest(subject.place, subject.version)
+        found = oci.image_digest(subject.registry, subject.version)
     if found != ours[0]:
-        raise VerificationError("the image of the restaurant is another one", context=[f"{found}, not {ours[0]}"])
+        raise VerificationError(
+            "the image of the restaurant application differs", context=[f"expected {ours[0]}, found {found}"]
+        )
     return f"{name}@{found}"
 
 
@@ -208,25 +215,22 @@ def _index(subject: Subject) -> str:
     if subject.index is None:
         return "not from a chart repository"
     for chart, entry in repository.entries(subject.directory, subject.version).items():
-        listed = [other for other in subject.index.get(chart, []) if str(other["version"]) == subject.version]
-        if len(listed) != 1 or listed[0] != entry:
-            keys = sorted(
-                key
-                for key in {*entry, *(listed[0] if listed else ())}
-                if not listed or entry.get(key) != listed[0].get(key)
-            )
+        listed = [other for other in subject.index.get(chart, []) if other.version == subject.version]
+        if listed != [entry]:
+            expected, found = entry.model_dump(), listed[0].model_dump() if listed else {}
+            keys = sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
             raise VerificationError(
-                f"the index says of {chart} {subject.version} what its archive does not", context=[", ".join(keys)]
+                f"the index entry of {chart} {subject.version} does not match its archive", context=[", ".join(keys)]
             )
-    _look_back(subject)
+    _refuse_rollback(subject)
     return f"{sum(len(listed) for listed in subject.index.values())} entries"
 
 
 CHECKS: dict[str, Callable[[Subject], str]] = {
-    "signature of the list": _signature,
+    "signature of the checksums": _signature,
     "files": _files,
     "provenance": _provenance,
-    "bills of materials": _bills,
+    "SBOMs": _sboms,
     "charts": _charts,
     "image": _image,
     "index": _index,
@@ -234,56 +238,57 @@ CHECKS: dict[str, Callable[[Subject], str]] = {
 
 
 @contextlib.contextmanager
-def opened(where: str, trust: Trust, version: str | None) -> Iterator[Subject]:
-    """The files of a release, wherever it is.
+def opened(location: str, trust: Trust, version: str | None) -> Iterator[Subject]:
+    """Open a release, and download it first if it is not in a directory.
 
     Raises:
-        UsageError: There is no such place.
-        VerificationError: It does not have what a release has.
+        UsageError: There is no release at the location.
+        VerificationError: The release is incomplete.
     """
+    directory = Path(location)
     with cache.scratch() as scratch:
-        if where.startswith(oci.SCHEME):
-            found, place = oci.fetch(where, scratch)
-            yield Subject(where, scratch, found, trust, place=place)
-        elif where.startswith(("http://", "https://")):
-            yield _download(where.rstrip("/") + "/", scratch, trust, version)
-        elif (Path(where) / repository.FILE).is_file():
-            index = repository.read((Path(where) / repository.FILE).read_text(encoding="utf-8"))
+        if location.startswith(oci.SCHEME):
+            found, registry = oci.fetch(location, scratch)
+            yield Subject(location, scratch, found, trust, registry=registry)
+        elif location.startswith(("http://", "https://")):
+            yield _download(location.rstrip("/") + "/", scratch, trust, version)
+        elif (directory / repository.FILE).is_file():
+            index = repository.read((directory / repository.FILE).read_text(encoding="utf-8"))
             chosen = _choose(index, version)
-            yield Subject(str(Path(where).resolve()), Path(where) / chosen, chosen, trust, index=index)
-        elif (Path(where) / checksums.FILE).is_file():
-            yield Subject(where, Path(where), _version(checksums.read(Path(where))), trust)
+            yield Subject(str(directory.resolve()), directory / chosen, chosen, trust, index=index)
+        elif (directory / checksums.FILE).is_file():
+            yield Subject(location, directory, _version(checksums.read(directory)), trust)
         else:
             raise UsageError(
-                f"{where} is neither a release nor a chart repository",
-                hint="give a directory, an address with http:// or https://, or oci://REGISTRY/PATH/charts/maas:VERSION",
+                f"{location} is neither a release nor a chart repository",
+                hint="use a directory, an http:// or https:// address, or oci://REGISTRY/PATH/charts/maas:VERSION",
             )
 
 
-def _carried() -> list[Path]:
-    """The project's public keys, as this tool carries them."""
-    return sorted(file for file in (paths.content() / signing.PUBLIC).glob("*") if file.suffix in {".asc", ".pub"})
+def _shipped_keys() -> list[Path]:
+    """Return the project's public keys that this tool ships."""
+    return sorted(file for file in (paths.content() / signers.PUBLIC).glob("*") if file.suffix in {".asc", ".pub"})
 
 
 def _version(names: Iterable[str]) -> str:
-    """The version that the name of the umbrella's archive says; what the archive says is compared with it later.
+    """Return the version in the file name of the umbrella chart; a later check compares the archive with it.
 
     Raises:
-        VerificationError: There is no such archive.
+        VerificationError: There is no umbrella chart.
     """
     found = [name.removeprefix(f"{render.UMBRELLA}-").removesuffix(".tgz") for name in names if name.endswith(".tgz")]
     for text in found:
         with contextlib.suppress(UsageError):
             return str(Version.parse(text))
-    raise VerificationError(f"{checksums.FILE} names no chart {render.UMBRELLA}")
+    raise VerificationError(f"{checksums.FILE} lists no chart {render.UMBRELLA}")
 
 
-def _choose(index: dict[str, list[repository.Entry]], version: str | None) -> str:
-    known = {str(entry["version"]) for listed in index.values() for entry in listed}
+def _choose(index: repository.Index, version: str | None) -> str:
+    known = {entry.version for listed in index.values() for entry in listed}
     if not known:
-        raise VerificationError("the index names no chart")
+        raise VerificationError("the index lists no chart")
     if version is not None and version not in known:
-        raise UsageError(f"the index does not know {version}", hint=f"it knows {', '.join(sorted(known))}")
+        raise UsageError(f"the index does not list {version}", hint=f"it lists {', '.join(sorted(known))}")
     return version or str(max(Version.parse(text) for text in known))
 
 
@@ -293,7 +298,7 @@ def _download(address: str, directory: Path, trust: Trust, version: str | None) 
             listed = client.get(urljoin(address, repository.FILE))
             if listed.status_code != httpx.codes.OK:
                 raise UsageError(
-                    f"{address} is no chart repository", context=[f"{repository.FILE}: {listed.status_code}"]
+                    f"{address} is not a chart repository", context=[f"{repository.FILE}: {listed.status_code}"]
                 )
             index = repository.read(listed.text)
             chosen = _choose(index, version)
@@ -303,12 +308,8 @@ def _download(address: str, directory: Path, trust: Trust, version: str | None) 
             for name in sums:
                 _get(client, base, name, directory)
             for name in (checksums.FILE, *sums):
-                for suffix in (
-                    signing.ASC,
-                    signing.BUNDLE,
-                    *((helm_provenance.SUFFIX,) if name.endswith(".tgz") else ()),
-                ):
-                    if name in {checksums.FILE, provenance.FILE} or name.endswith((".tgz", _BILL)):
+                for suffix in (ASC, cosign.BUNDLE, *((helm_provenance.SUFFIX,) if name.endswith(".tgz") else ())):
+                    if name in {checksums.FILE, provenance.FILE} or name.endswith((".tgz", _SBOM)):
                         _get(client, base, f"{name}{suffix}", directory, optional=True)
     except httpx.HTTPError as error:
         raise VerificationError(f"{address} does not answer", context=[str(error)]) from error
@@ -320,33 +321,29 @@ def _get(client: httpx.Client, base: str, name: str, directory: Path, *, optiona
         if answer.status_code == httpx.codes.NOT_FOUND and optional:
             return
         if answer.status_code != httpx.codes.OK:
-            raise VerificationError(f"{base}{name} cannot be had", context=[f"status {answer.status_code}"])
+            raise VerificationError(f"cannot download {base}{name}", context=[f"status {answer.status_code}"])
         size = 0
         with (directory / name).open("wb") as file:
             for part in answer.iter_bytes():
                 size += len(part)
                 if size > _LIMIT:
-                    raise VerificationError(f"{base}{name} does not end")
+                    raise VerificationError(f"{base}{name} is larger than {_LIMIT} bytes")
                 file.write(part)
 
 
-def _look_back(subject: Subject) -> None:
-    """Compare an index with what this user saw of it before: a version that was there stays, with the same bytes."""
-    kept = paths.states() / ".releases" / f"{hashlib.sha256(subject.where.encode()).hexdigest()[:32]}.json"
-    assert subject.index is not None  # noqa: S101 - the one caller looks
-    now = {
-        f"{chart} {entry['version']}": str(entry["digest"])
-        for chart, listed in subject.index.items()
-        for entry in listed
-    }
+def _refuse_rollback(subject: Subject) -> None:
+    """Compare an index with what this user saw of it before: its versions must still be there, with the same digests."""
+    kept = paths.states() / ".releases" / f"{hashlib.sha256(subject.location.encode()).hexdigest()[:32]}.json"
+    assert subject.index is not None  # noqa: S101 - the only caller checks it
+    now = {f"{chart} {entry.version}": entry.digest for chart, listed in subject.index.items() for entry in listed}
     before: dict[str, str] = json.loads(kept.read_text(encoding="utf-8"))["seen"] if kept.is_file() else {}
-    lost = [f"{name} is gone" for name in before.keys() - now.keys()]
-    lost += [f"{name} has other bytes" for name, digest in before.items() if now.get(name, digest) != digest]
+    lost = [f"{name} is missing" for name in before.keys() - now.keys()]
+    lost += [f"{name} has another digest" for name, digest in before.items() if now.get(name, digest) != digest]
     if lost:
         raise VerificationError(
-            f"the index of {subject.where} is older than one that was there before, or was rewritten",
+            f"the index of {subject.location} has been rolled back or rewritten",
             context=sorted(lost),
-            hint=f"somebody keeps newer versions from you; if that is right, remove {kept}",
+            hint=f"you may be the target of a rollback attack; if the maintainers confirm the change, delete {kept}",
         )
     kept.parent.mkdir(exist_ok=True, mode=0o700)
-    files.write_private(kept, json.dumps({"where": subject.where, "seen": now}).encode())
+    files.write_private(kept, json.dumps({"where": subject.location, "seen": now}).encode())

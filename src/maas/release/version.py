@@ -1,4 +1,4 @@
-"""The one version of everything that a release holds, and the places that repeat it."""
+"""The version of a release, and the files that contain it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from functools import total_ordering
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from packaging.version import Version as PythonVersion
+
 from maas import console, paths
 from maas.errors import ReleaseError, UsageError
 from maas.helm.client import Helm
@@ -18,14 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SOURCE = "src/maas/__init__.py"
-"""The file whose version is the version; every other place follows it."""
+"""The file with the authoritative version."""
 
-_VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-(alpha|beta|rc)\.(0|[1-9]\d*))?")
-_PYTHON = {"alpha": "a", "beta": "b", "rc": "rc"}
+_VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-(alpha|beta|rc)\.(0|[1-9]\d*))?")
 _PLACES: tuple[tuple[str, str], ...] = (
     (SOURCE, r'^__version__ = "(?P<version>[^"]*)"$'),
     ("Chart.yaml", r"^(?:version|appVersion|    version): (?P<version>\S+)$"),
-    # An appVersion with a "v" is that of the upstream project which the chart deploys.
+    # An appVersion with a "v" is that of the upstream project in the chart.
     ("charts/*/Chart.yaml", r"^(?:version|appVersion): (?P<version>\d\S*)$"),
     ("app/src/restaurant/__init__.py", r'^__version__ = "(?P<version>[^"]*)"$'),
     ("app/openapi.json", r'\A\{\s*"openapi": "[^"]*",\s*"info": \{[^{}]*"version": "(?P<version>[^"]*)"'),
@@ -36,56 +37,49 @@ _PLACES: tuple[tuple[str, str], ...] = (
 @total_ordering
 @dataclass(frozen=True)
 class Version:
-    """A version by semantic versioning; a pre-release is called alpha, beta or rc, so that Python can name it too.
+    """A semantic version. A pre-release is called alpha, beta or rc, because Python packages know only these.
 
     Attributes:
-        stage: The name of a pre-release, empty for a release.
-        number: Which pre-release it is.
+        text: The version, such as `1.2.3` or `1.2.3-rc.1`.
     """
 
-    major: int
-    minor: int
-    patch: int
-    stage: str = ""
-    number: int = 0
+    text: str
 
     @classmethod
     def parse(cls, text: str) -> Version:
-        """Read `1.2.3` or `1.2.3-rc.1`.
+        """Check and return a version.
 
         Raises:
-            UsageError: It is neither.
+            UsageError: The text is not a version.
         """
-        found = _VERSION.fullmatch(text)
-        if found is None:
-            raise UsageError(f"{text} is no version", hint="a version is 1.2.3, or 1.2.3-rc.1 (alpha, beta or rc)")
-        major, minor, patch, stage, number = found.groups()
-        return cls(int(major), int(minor), int(patch), stage or "", int(number or 0))
+        if _VERSION.fullmatch(text) is None:
+            raise UsageError(f"{text} is not a version", hint="use 1.2.3 or 1.2.3-rc.1 (alpha, beta or rc)")
+        return cls(text)
 
     def __str__(self) -> str:
-        return f"{self.major}.{self.minor}.{self.patch}" + (f"-{self.stage}.{self.number}" if self.stage else "")
+        return self.text
 
     def __lt__(self, other: Version) -> bool:
-        return self._order() < other._order()
+        return PythonVersion(self.text) < PythonVersion(other.text)
 
-    def _order(self) -> tuple[int, int, int, str, int]:
-        # alpha, beta, rc and then the release: `~` comes after every letter.
-        return self.major, self.minor, self.patch, self.stage or "~", self.number
+    @property
+    def prerelease(self) -> bool:
+        """Whether it is a pre-release."""
+        return PythonVersion(self.text).is_prerelease
 
     @property
     def python(self) -> str:
-        """The same version as Python's packages write it."""
-        base = f"{self.major}.{self.minor}.{self.patch}"
-        return f"{base}{_PYTHON[self.stage]}{self.number}" if self.stage else base
+        """The same version in the form of Python packages."""
+        return str(PythonVersion(self.text))
 
 
 @dataclass(frozen=True)
 class Mention:
-    """A place that repeats the version.
+    """An occurrence of the version in a file.
 
     Attributes:
         where: File and line.
-        version: What it says.
+        version: The version there.
     """
 
     where: str
@@ -93,20 +87,20 @@ class Mention:
 
 
 def mentions(root: Path) -> list[Mention]:
-    """Every place of a checkout that says the version, the source first.
+    """Return every occurrence of the version in a checkout, the authoritative one first.
 
     Raises:
-        UsageError: It is no checkout.
-        ReleaseError: A place that must say it does not.
+        UsageError: The directory is not a checkout.
+        ReleaseError: A file lacks its version.
     """
     if not (root / SOURCE).is_file():
-        raise UsageError(f"{root} is no checkout of the project", hint="releases are made from a clone")
+        raise UsageError(f"{root} is not a checkout of the project", hint="releases are built from a clone")
     found = []
     for file, pattern in _files(root):
         text = file.read_text(encoding="utf-8")
         matches = list(re.finditer(pattern, text, re.MULTILINE))
         if not matches:
-            raise ReleaseError(f"{file.relative_to(root)} says no version", context=[f"expected: {pattern}"])
+            raise ReleaseError(f"{file.relative_to(root)} has no version", context=[f"expected: {pattern}"])
         for match in matches:
             line = text.count("\n", 0, match.start("version")) + 1
             found.append(Mention(f"{file.relative_to(root)}:{line}", match["version"]))
@@ -114,29 +108,29 @@ def mentions(root: Path) -> list[Mention]:
 
 
 def current(root: Path) -> Version:
-    """The version of a checkout.
+    """Return the version of a checkout.
 
     Raises:
-        ReleaseError: The source says none.
-        UsageError: What it says is no version.
+        ReleaseError: A file lacks its version.
+        UsageError: The version is not valid.
     """
     return Version.parse(mentions(root)[0].version)
 
 
 def disagreements(root: Path, version: Version) -> list[Mention]:
-    """The places that say another version than this one.
+    """Return the occurrences of another version than this one.
 
     Raises:
-        ReleaseError: A place that must say one does not.
+        ReleaseError: A file lacks its version.
     """
     return [mention for mention in mentions(root) if mention.version != str(version)]
 
 
 def write(root: Path, version: Version) -> list[Path]:
-    """Say a version in every place, and return the files that changed.
+    """Set a version in every file, and return the files that changed.
 
     Raises:
-        ReleaseError: A place that must say one does not.
+        ReleaseError: A file lacks its version.
         ChartError: Helm cannot lock the chart's dependencies.
     """
     mentions(root)
@@ -151,11 +145,11 @@ def write(root: Path, version: Version) -> list[Path]:
 
 
 def show(wanted: str | None) -> None:
-    """Show the version and whether every place says it; with a version, say that one in every place first.
+    """Show the version and check that every file has it; with `wanted`, set that version first.
 
     Raises:
-        UsageError: What is wanted is no version.
-        ReleaseError: Places disagree.
+        UsageError: `wanted` is not a version.
+        ReleaseError: A file has another version.
     """
     root = paths.content()
     if wanted is not None:
@@ -164,7 +158,7 @@ def show(wanted: str | None) -> None:
     version = current(root)
     if others := disagreements(root, version):
         raise ReleaseError(
-            f"not every place says {version}",
+            f"some files have another version than {version}",
             context=[f"{mention.where}: {mention.version}" for mention in others],
             command=paths.command("version", str(version)),
         )
@@ -184,7 +178,7 @@ def _replaced(match: re.Match[str], version: Version) -> str:
 
 
 def _lock(root: Path) -> Path:
-    # In a copy of what the lock depends on: nothing else of the checkout can be touched.
+    # In a copy of the Chart.yaml files, so that Helm cannot change anything else in the checkout.
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch)
         for file in [root / "Chart.yaml", *root.glob("charts/*/Chart.yaml")]:

@@ -1,4 +1,4 @@
-"""The Python package of the tool, with the charts and the Ansible content inside."""
+"""The Python package of the tool, which contains the charts and the Ansible content."""
 
 from __future__ import annotations
 
@@ -10,36 +10,21 @@ from maas import process
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from maas.release.checkout import Source
+    from maas.release.checkout import Checkout
 
 
-def build(source: Source, directory: Path) -> None:
-    """Put the wheel and the source distribution into a directory.
+def build(source: Checkout, directory: Path) -> None:
+    """Build the wheel and the source distribution.
 
-    hatchling, without an isolated environment: it is pinned with its hash beside everything else that builds a release.
+    hatchling runs without an isolated environment, because requirements/release.txt pins it with its hash.
 
     Raises:
-        ProcessError: hatchling refuses.
+        ProcessError: hatchling failed.
     """
-    process.run(
-        [
-            sys.executable,
-            "-m",
-            "hatchling",
-            "build",
-            "--target",
-            "wheel",
-            "--target",
-            "sdist",
-            "--directory",
-            directory,
-        ],
-        cwd=source.root,
-        env=source.environment,
-        timeout=120,
-    )
+    argv = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--target", "sdist"]
+    process.run([*argv, "--directory", directory], cwd=source.root, env=source.environment, timeout=120)
 
 
-def names(source: Source) -> tuple[str, str]:
-    """The names of the wheel and of the source distribution."""
+def names(source: Checkout) -> tuple[str, str]:
+    """Return the file names of the wheel and of the source distribution."""
     return f"maas-{source.version.python}-py3-none-any.whl", f"maas-{source.version.python}.tar.gz"

@@ -154,7 +154,7 @@ class Registry:
         shutil.rmtree(scratch, ignore_errors=True)
         (scratch / "layout").mkdir(parents=True)
         blob = oci.write_layer([oci.Entry("/content", content=content)], scratch)
-        oci.write_image(scratch / "image.tar", [blob], oci.Settings(), reference=reference)
+        oci.write_image(scratch / "image.tar", [blob], oci.ImageConfig(), reference=reference)
         with tarfile.open(scratch / "image.tar") as tar:
             tar.extractall(scratch / "layout", filter="data")
         process.run([self.crane, "push", scratch / "layout", reference])

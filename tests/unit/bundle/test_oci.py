@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("cache")
 REFERENCE = "registry.example.org/probe:v1"
-SETTINGS = oci.Settings(
+SETTINGS = oci.ImageConfig(
     environment={"PGDATA": "/data"}, entrypoint=["/probe"], command=["serve"], user="999", workdir="/data"
 )
 
@@ -72,7 +72,7 @@ def test_files_keep_owner_mode_links_and_capabilities(tmp_path: Path, opened: Ca
 
 
 def test_a_file_below_a_link_is_refused_because_it_would_land_elsewhere(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="/etc/service/run cannot go below /etc/service"):
+    with pytest.raises(BundleError, match="/etc/service/run conflicts with /etc/service"):
         image(
             tmp_path / "image",
             Entry("/etc/service", kind=tarfile.SYMTYPE, target="/run/service"),

@@ -1,23 +1,38 @@
 from __future__ import annotations
 
+import base64
 import gzip
 import io
+import json
 import shutil
 import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cyclonedx.model.component import ComponentType
 from packageurl import PackageURL
 
 from maas import process
 from maas.bundle import cache, oci, restaurant_image
-from maas.release import app_image, checksums, helm_provenance, pipeline, provenance, repository, sbom, signing
-from maas.release.checkout import Source
+from maas.release import (
+    app_image,
+    checksums,
+    cosign,
+    helm_provenance,
+    pipeline,
+    provenance,
+    repository,
+    sbom,
+    signers,
+    trust,
+)
+from maas.release.checkout import Checkout
 from maas.release.version import Version
 
 if TYPE_CHECKING:
@@ -28,25 +43,56 @@ IMAGE = restaurant_image.reference().rpartition(":")[0]
 
 
 @dataclass(frozen=True)
-class Keys:
-    """Throw-away keys of one maintainer: a pair of files, and one in a GnuPG home of its own."""
+class KeyPair:
+    """Signs as cosign does, which takes minutes to build; the acceptance tests compare both."""
 
-    pair: signing.KeyPair
-    gpg: signing.Gpg
+    private: ec.EllipticCurvePrivateKey
+
+    def ready(self) -> None:
+        """Do nothing: the key is in memory."""
+
+    def sign(self, file: Path) -> Path:
+        """Write what `cosign sign-blob` writes."""
+        return self._write(file, {"messageSignature": {"signature": self._sign(file.read_bytes())}})
+
+    def attest(self, statement: Path) -> Path:
+        """Write what `cosign attest-blob` writes."""
+        payload = statement.read_bytes()
+        envelope = {
+            "payload": base64.b64encode(payload).decode(),
+            "payloadType": provenance.PAYLOAD,
+            "signatures": [{"sig": self._sign(cosign.envelope(payload))}],
+        }
+        return self._write(statement, {"dsseEnvelope": envelope})
+
+    def _sign(self, content: bytes) -> str:
+        return base64.b64encode(self.private.sign(content, ec.ECDSA(hashes.SHA256()))).decode()
+
+    def _write(self, file: Path, content: dict[str, Any]) -> Path:
+        bundle = file.with_name(file.name + cosign.BUNDLE)
+        bundle.write_text(json.dumps({"verificationMaterial": {"publicKey": {"hint": "x"}}, **content}))
+        return bundle
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Keys of one maintainer for a test: a key pair, and one in a GnuPG home of its own."""
+
+    pair: KeyPair
+    gpg: signers.Gpg
     public: tuple[Path, Path]
 
 
 def _keys(directory: Path, name: str) -> Keys:
-    passphrase = directory / "passphrase"
-    passphrase.write_text("not a secret of anybody\n")
-    passphrase.chmod(0o600)
-    private, public = signing.generate(directory, passphrase=passphrase)
+    private, public = ec.generate_private_key(ec.SECP256R1()), directory / "maas.pub"
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    public.write_bytes(private.public_key().public_bytes(serialization.Encoding.PEM, form))
     user = f"{name} <{name}@example.org>"
     process.run(["gpg", "--batch", "--passphrase", "", "--quick-generate-key", user, "ed25519", "sign", "never"])
     armored = directory / "maas.asc"
     armored.write_text(process.run(["gpg", "--batch", "--armor", "--export", user]).stdout)
-    gpg = signing.Gpg(signing.fingerprints(armored)[0])
-    return Keys(signing.KeyPair(private, passphrase), gpg, (armored, public))
+    gpg = signers.Gpg(trust.fingerprints(armored)[0])
+    return Keys(KeyPair(private), gpg, (armored, public))
 
 
 @pytest.fixture(scope="session")
@@ -99,13 +145,13 @@ class Maker:
     def unsigned(self, directory: Path, version: str, *, note: str = "", extra: dict[str, bytes] | None = None) -> Path:
         """The files of a release that are not signatures."""
         directory.mkdir(parents=True)
-        source = Source(directory, "c0ffee" * 6 + "beef", EPOCH, Version.parse(version), "https://maas.example/maas")
+        source = Checkout(directory, "c0ffee" * 6 + "beef", EPOCH, Version.parse(version), "https://maas.example/maas")
         archives = [chart(directory, name, version) for name in ("calico", "restaurant")]
         umbrella = chart(directory, "maas", version, extra={"maas/values.yaml": note.encode(), **(extra or {})})
         with cache.scratch() as scratch:
             layer = oci.write_layer([oci.Entry("/note", content=f"{version} {note}".encode())], scratch)
             archive = directory / app_image.name(source)
-            oci.write_image(archive, [layer], oci.Settings(), reference=f"{IMAGE}:{version}")
+            oci.write_image(archive, [layer], oci.ImageConfig(), reference=f"{IMAGE}:{version}")
         digest = app_image.digest(archive)
         (directory / "images.txt").write_text(f"{IMAGE}:{version}@{digest}\n")
         (directory / "NOTES.md").write_text(f"## {version}\n")
@@ -119,10 +165,10 @@ class Maker:
 
     def seal(self, directory: Path, version: str, digest: str | None = None) -> None:
         """Write statement and checksums anew, as the makers of a release would."""
-        source = Source(directory, "c0ffee" * 6 + "beef", EPOCH, Version.parse(version), "https://maas.example/maas")
+        source = Checkout(directory, "c0ffee" * 6 + "beef", EPOCH, Version.parse(version), "https://maas.example/maas")
         for name in (provenance.FILE, checksums.FILE):
             (directory / name).unlink(missing_ok=True)
-        suffixes = (signing.ASC, signing.BUNDLE, helm_provenance.SUFFIX)
+        suffixes = (trust.ASC, cosign.BUNDLE, helm_provenance.SUFFIX)
         files = [file for file in directory.iterdir() if not file.name.endswith(suffixes)]
         subjects = {file.name: cache.sha256(file) for file in files}
         image = digest or app_image.digest(next(directory.glob("*.oci.tar")))
@@ -138,13 +184,13 @@ class Maker:
         directory: Path,
         version: str = "0.1.0",
         *,
-        signers: list[signing.Signer] | None = None,
+        by: list[signers.Signer] | None = None,
         note: str = "",
         extra: dict[str, bytes] | None = None,
     ) -> Path:
         """A signed release."""
         self.unsigned(directory, version, note=note, extra=extra)
-        pipeline.sign_all(directory, signers or [self.keys.pair])
+        pipeline.sign_all(directory, by or [self.keys.pair])
         return directory
 
 

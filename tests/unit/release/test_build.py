@@ -26,7 +26,7 @@ from maas.bundle.restaurant_image import make_image_bundle
 from maas.errors import ReleaseError, UsageError
 from maas.helm import render
 from maas.release import app_image, charts, images, sbom, wheel
-from maas.release.checkout import Source
+from maas.release.checkout import Checkout
 from maas.release.version import Version
 
 if TYPE_CHECKING:
@@ -36,12 +36,12 @@ DIGEST = f"sha256:{'1' * 64}"
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Source:
-    return Source(tmp_path, "c0ffee", 1_790_000_000, Version.parse("0.1.0"), "https://maas.example/maas")
+def source(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path, "c0ffee", 1_790_000_000, Version.parse("0.1.0"), "https://maas.example/maas")
 
 
 def test_every_image_of_the_chart_is_listed_and_locked() -> None:
-    listed = images.started()
+    listed = images.references()
     assert listed == sorted(set(listed))
     assert any(reference.startswith("ghcr.io/maas/restaurant:") for reference in listed)
     for chart in render.subcharts():
@@ -61,7 +61,7 @@ def test_an_image_that_is_only_an_argument_is_found() -> None:
             }
         ],
     }
-    assert images.named(pod) == {
+    assert images.of_object(pod) == {
         "quay.io/prometheus-operator/prometheus-operator:v1",
         "quay.io/x/config-reloader:v1",
         "docker.io/library/busybox:1.35.0",
@@ -71,13 +71,13 @@ def test_an_image_that_is_only_an_argument_is_found() -> None:
 
 def test_an_image_that_no_profile_starts_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "of_values", lambda _: ["quay.io/calico/node:v3.31.0", "quay.io/forgotten/image:v1"])
-    assert [line.partition(" ")[0] for line in images.untried()] == ["quay.io/forgotten/image:v1"]
+    assert [line.partition(" ")[0] for line in images.untested()] == ["quay.io/forgotten/image:v1"]
 
 
 def test_an_image_that_is_not_in_the_lock_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "named", lambda _: {"quay.io/unknown/image:v1"})
-    with pytest.raises(ReleaseError, match="neither in the lock of components nor ours") as raised:
-        images.started()
+    monkeypatch.setattr(images, "of_object", lambda _: {"quay.io/unknown/image:v1"})
+    with pytest.raises(ReleaseError, match="not in the component lockfile") as raised:
+        images.references()
     assert [line.partition(" ")[0] for line in raised.value.context] == ["quay.io/unknown/image:v1"]
 
 
@@ -90,7 +90,7 @@ def test_a_line_has_the_digest_where_it_is_known() -> None:
 def test_the_commands_for_a_mirror_name_every_image(capfd: pytest.CaptureFixture[str]) -> None:
     images.show("mirror.example:5000/maas/")
     said = capfd.readouterr()
-    assert len(said.out.splitlines()) == len(images.started())
+    assert len(said.out.splitlines()) == len(images.references())
     assert "mirror.example:5000/maas/library/postgres:" in said.out
     assert "global.imageRegistry=mirror.example:5000/maas" in said.err
 
@@ -158,7 +158,7 @@ def test_an_image_is_the_same_whenever_and_wherever_an_engine_built_it(tmp_path:
 def test_a_damaged_image_archive_is_refused(tmp_path: Path) -> None:
     with cache.scratch() as scratch:
         layer = oci.write_layer([oci.Entry("/file", content=b"content")], scratch)
-        oci.write_image(tmp_path / "image.tar", [layer], oci.Settings(), reference="r.example/i:1")
+        oci.write_image(tmp_path / "image.tar", [layer], oci.ImageConfig(), reference="r.example/i:1")
     assert app_image.digest(tmp_path / "image.tar").startswith("sha256:")
     content = (tmp_path / "image.tar").read_bytes()
     (tmp_path / "image.tar").write_bytes(
@@ -169,13 +169,13 @@ def test_a_damaged_image_archive_is_refused(tmp_path: Path) -> None:
 
 
 def test_bills_are_valid_by_the_published_schema_and_the_same_when_written_again(
-    source: Source, tmp_path: Path
+    source: Checkout, tmp_path: Path
 ) -> None:
     artifact = tmp_path / "maas-0.1.0.tgz"
     artifact.write_bytes(b"a chart")
     lines = [f"registry.example/a/b:v1@{DIGEST}", "docker.io/library/postgres:15-bookworm"]
     parts = [
-        *sbom.started(lines, {"docker.io/library/postgres:15-bookworm": "PostgreSQL"}),
+        *sbom.images(lines, {"docker.io/library/postgres:15-bookworm": "PostgreSQL"}),
         *sbom.pinned(paths.content() / "requirements" / "maas.txt"),
         *sbom.inside({"Flask": "3.1"}),
     ]
@@ -205,7 +205,7 @@ def test_charts_say_what_a_catalogue_wants_to_know(tmp_path: Path) -> None:
     definition = min((content / "charts/calico/crds").iterdir())
     (root / "charts/calico/crds" / definition.name).write_bytes(definition.read_bytes())
     (root / "CHANGELOG.md").write_text("## [0.1.0] - 2026-01-01\n### Security\n- Keys: longer.\n")
-    source = Source(root, "c0ffee", 1_790_000_000, Version.parse("0.1.0"), "https://maas.example/maas")
+    source = Checkout(root, "c0ffee", 1_790_000_000, Version.parse("0.1.0"), "https://maas.example/maas")
     listed = [f"{reference}@{DIGEST}" for reference in images.of_values(root / "charts/calico")]
     charts.annotate(
         source, root / "charts/calico", charts.images_of(root / "charts/calico", [*listed, "a.example/b:1"])
@@ -239,7 +239,8 @@ def test_charts_are_the_same_however_helm_orders_their_subcharts(tmp_path: Path)
 
 
 OUTSIDE = {
-    *(".ci", ".github", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md"),
+    *(".editorconfig", ".github", ".gitignore", ".pre-commit-config.yaml", "renovate.json"),
+    *("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md"),
     *("docs", "nox", "noxfile.py", "pyproject.toml", "requirements", "src", "tests"),
 }
 """What of the repository an installed `maas` does without."""
@@ -251,7 +252,7 @@ UNUSED = ("release/", "app/tests/", "app/benchmarks/", "app/openapi.json", "app/
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     directory = tmp_path_factory.mktemp("wheel")
-    source = Source(paths.content(), "c0ffee", 1_790_000_000, Version.parse("0.1.0"), "https://maas.example/maas")
+    source = Checkout(paths.content(), "c0ffee", 1_790_000_000, Version.parse("0.1.0"), "https://maas.example/maas")
     wheel.build(source, directory)
     return zipfile.ZipFile(next(directory.glob("*.whl")))
 
@@ -270,9 +271,9 @@ def test_every_module_of_the_wheel_imports_only_what_the_wheel_contains_or_depen
         if {re.sub(r"[-_.]+", "-", name).lower() for name in distributions} & pinned
     }
     assert {"httpx", "kubernetes", "yaml"} <= packages
-    # What `release` alone needs, behind maas.release.checkout.here: it refuses to run without a checkout.
+    # What `release` alone needs, behind maas.release.checkout.current: it refuses to run without a checkout.
     behind_a_checkout = {"maas.cli"}
-    guarded = {"nacl", "sigstore"}  # loaded when a key is created, or a keyless signature is verified
+    guarded = {"sigstore"}  # loaded when a keyless signature is made or verified
     for module, file in modules.items():
         for node in ast.walk(ast.parse(built.read(file))):
             imported = []

@@ -67,16 +67,16 @@ def test_the_notes_of_a_release_are_its_section_alone(tree: Path) -> None:
 
 def test_an_unknown_version_is_not_taken_for_a_longer_one(tree: Path) -> None:
     assert changelog.changes("## [0.2.0-rc.1] - 2026-01-01\n- It.\n", VERSION) is None
-    with pytest.raises(ReleaseError, match=r"tells of no change in 0\.2\.0"):
+    with pytest.raises(ReleaseError, match=r"lists no changes in 0\.2\.0"):
         changelog.read(tree, VERSION)
 
 
 @pytest.mark.parametrize(
     ("name", "text", "fault"),
     [
-        ("it.improved.md", "It is better.", "the name is NAME.KIND.md"),
-        ("it.added.md", "no full stop", "with a full stop"),
-        ("it.added.md", "One.\n\nTwo.", "one paragraph"),
+        ("it.improved.md", "It is better.", "the name must be NAME.KIND.md"),
+        ("it.added.md", "no period", "that end with a period"),
+        ("it.added.md", "One.\n\nTwo.", "write one paragraph"),
     ],
 )
 def test_a_fragment_that_breaks_the_changelog_is_named(tree: Path, name: str, text: str, fault: str) -> None:

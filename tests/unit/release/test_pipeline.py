@@ -8,8 +8,8 @@ from maas import paths, process
 from maas.errors import ReleaseError, UsageError
 from maas.release import build, changelog, checkout, pipeline, publish
 from maas.release import version as versions
-from maas.release.checkout import Source, git
-from maas.release.signing import Gpg, KeyPair
+from maas.release.checkout import Checkout, git
+from maas.release.signers import Gpg, KeyPair
 from maas.release.version import Version
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.unit.release.conftest import Keys
 
-    from maas.release.signing import Signer
+    from maas.release.signers import Signer
 
     Made = Callable[..., Path]
 
@@ -31,8 +31,8 @@ def commit(root: Path, message: str = "all") -> None:
 
 
 @pytest.fixture
-def ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
-    """A checkout against whose release nothing stands."""
+def ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
+    """A checkout that is ready for a release."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     tree, root = tmp_path / "tree", paths.content()
     names = {mention.where.partition(":")[0] for mention in versions.mentions(root)}
@@ -43,20 +43,20 @@ def ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
     (tree / changelog.FILE).write_text(f"# Changelog\n\n## [{version}] - 2026-01-01\n\n### Added\n\n- All of it.\n")
     process.run(["git", "init", "--quiet", "--initial-branch", "main", tree])
     commit(tree)
-    source = Source.read(tree)
+    source = Checkout.read(tree)
     pipeline.tested(source.commit).parent.mkdir(parents=True)
     pipeline.tested(source.commit).touch()
     return source
 
 
-def test_nothing_stands_against_a_release_that_is_ready(ready: Source, keys: Keys, tmp_path: Path) -> None:
-    assert list(pipeline.guards(ready, ready.version, [keys.pair, keys.gpg], [str(tmp_path / "repository")])) == []
+def test_nothing_blocks_a_release_that_is_ready(ready: Checkout, keys: Keys, tmp_path: Path) -> None:
+    assert list(pipeline.blockers(ready, ready.version, [keys.pair, keys.gpg], [str(tmp_path / "repository")])) == []
 
 
-def test_everything_that_stands_against_a_release_is_said_at_once(ready: Source, made: Made, tmp_path: Path) -> None:
+def test_everything_that_blocks_a_release_is_reported_at_once(ready: Checkout, made: Made, tmp_path: Path) -> None:
     root = ready.root
     made_release = made(tmp_path / "release")
-    publish.to(made_release, str(tmp_path / "repository"))
+    publish.publish(made_release, str(tmp_path / "repository"))
     git(root, "switch", "--quiet", "--create", "work")
     git(root, "tag", "v0.1.0")
     git(root, "tag", "v7.0.0")
@@ -70,53 +70,53 @@ def test_everything_that_stands_against_a_release_is_said_at_once(ready: Source,
     (root / "dist" / "0.1.0").mkdir(parents=True)
     (root / "dist" / "0.1.0" / "old").touch()
     (tmp_path / "k").write_text("-")
-    found = list(pipeline.guards(Source.read(root), Version.parse("0.1.0"), [], [str(tmp_path / "repository")]))
+    found = list(pipeline.blockers(Checkout.read(root), Version.parse("0.1.0"), [], [str(tmp_path / "repository")]))
     for wanted in (
-        "the tree is not clean: values.yaml",
-        "the checkout is on work",
+        "the working tree is not clean: values.yaml",
+        "the checkout is on the branch work",
         "the tag v0.1.0 exists",
-        "v7.0.0 was released before",
-        "charts/calico/Chart.yaml:5 says 90.1.0",
-        "there are changes that CHANGELOG.md does not tell",
-        "CHANGELOG.md does not tell of 0.1.0",
-        "the tests did not pass",
-        "dist/0.1.0 has files of another run",
-        "nobody signs it",
-        "has 0.1.0 already",
+        "v7.0.0 is newer and already released",
+        "charts/calico/Chart.yaml:5 has 90.1.0",
+        "CHANGELOG.md lacks changes",
+        "CHANGELOG.md has no section for 0.1.0",
+        "the tests have not passed",
+        "dist/0.1.0 contains files of another run",
+        "no signer",
+        "already has 0.1.0",
     ):
         assert sum(wanted in line for line in found) == 1, (wanted, found)
     assert len(found) == 11
 
 
-def test_a_signer_that_cannot_sign_stands_against_it(ready: Source, keys: Keys, tmp_path: Path) -> None:
+def test_a_signer_that_cannot_sign_blocks_a_release(ready: Checkout, keys: Keys, tmp_path: Path) -> None:
     signers: list[Signer] = [Gpg("0123456789"), KeyPair(tmp_path / "missing"), keys.pair]
-    found = list(pipeline.guards(ready, ready.version, signers, []))
+    found = list(pipeline.blockers(ready, ready.version, signers, []))
     assert len(found) == 2
     assert "GnuPG has no secret key" in found[0]
-    assert "cannot be read" in found[1]
+    assert "cannot read" in found[1]
 
 
-def test_only_what_is_committed_is_built(ready: Source) -> None:
+def test_only_what_is_committed_is_built(ready: Checkout) -> None:
     (ready.root / "Chart.yaml").write_text("changed\n")
     (ready.root / "extra").write_text("extra\n")
-    with checkout.checkout(ready) as tree:
+    with checkout.clone(ready) as tree:
         assert not (tree / "extra").exists()
         assert (tree / "Chart.yaml").read_text() != "changed\n"
-        assert Source.read(tree).commit == ready.commit
-        assert Source.read(tree).epoch == ready.epoch
+        assert Checkout.read(tree).commit == ready.commit
+        assert Checkout.read(tree).epoch == ready.epoch
 
 
 def test_a_directory_without_a_commit_is_no_source(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is no checkout of the project"):
-        Source.read(tmp_path)
+    with pytest.raises(UsageError, match="is not a checkout of the project"):
+        Checkout.read(tmp_path)
 
 
 def test_a_package_that_was_installed_says_that_it_has_no_commit_to_release(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(paths, "content", lambda: tmp_path)
-    with pytest.raises(UsageError, match="is no checkout of the project") as raised:
-        checkout.here()
+    with pytest.raises(UsageError, match="is not a checkout of the project") as raised:
+        checkout.current()
     assert "from a clone" in str(raised.value.hint)
 
 

@@ -34,10 +34,10 @@ def whole(root: Path) -> set[str]:
     seen = set()
     for listed in repository.read((root / repository.FILE).read_text()).values():
         for entry in listed:
-            directory = root / entry["version"]
-            assert repository.entries(directory, entry["version"])[entry["name"]] == entry
+            directory = root / entry.version
+            assert repository.entries(directory, entry.version)[entry.name] == entry
             assert {path.name for path in directory.iterdir()} >= {*checksums.read(directory), checksums.FILE}
-            seen.add(entry["version"])
+            seen.add(entry.version)
     return seen
 
 
@@ -47,22 +47,22 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_a_second_version_stands_beside_the_first_which_keeps_its_bytes(made: Made, root: Path, tmp_path: Path) -> None:
-    publish.to(made(tmp_path / "one"), str(root))
+    publish.publish(made(tmp_path / "one"), str(root))
     first, before = everything(root / "0.1.0"), repository.read((root / repository.FILE).read_text())
-    publish.to(made(tmp_path / "two", "0.2.0"), str(root))
+    publish.publish(made(tmp_path / "two", "0.2.0"), str(root))
     assert everything(root / "0.1.0") == first
     after = repository.read((root / repository.FILE).read_text())
     for chart, (entry,) in before.items():
-        assert [other["version"] for other in after[chart]] == ["0.2.0", "0.1.0"]
+        assert [other.version for other in after[chart]] == ["0.2.0", "0.1.0"]
         assert after[chart][1] == entry
     assert whole(root) == {"0.1.0", "0.2.0"}
 
 
 def test_publishing_again_changes_nothing(made: Made, root: Path, tmp_path: Path) -> None:
     release = made(tmp_path / "one")
-    publish.to(release, str(root))
+    publish.publish(release, str(root))
     before = everything(root)
-    publish.to(release, str(root))
+    publish.publish(release, str(root))
     assert everything(root) == before
 
 
@@ -70,7 +70,7 @@ def test_the_same_archives_make_the_same_index_whenever_and_in_whatever_order(ma
     one, two = made(tmp_path / "one"), made(tmp_path / "two", "0.2.0")
     for name, order in (("a", (one, two)), ("b", (two, one))):
         for release in order:
-            publish.to(release, str(tmp_path / name))
+            publish.publish(release, str(tmp_path / name))
     assert (tmp_path / "a" / repository.FILE).read_bytes() == (tmp_path / "b" / repository.FILE).read_bytes()
 
 
@@ -78,34 +78,34 @@ def test_the_same_archives_make_the_same_index_whenever_and_in_whatever_order(ma
 def test_a_version_never_gets_other_bytes(
     made: Made, maker: Maker, root: Path, tmp_path: Path, *, lost_index: bool
 ) -> None:
-    publish.to(made(tmp_path / "one"), str(root))
+    publish.publish(made(tmp_path / "one"), str(root))
     before = everything(root)
     if lost_index:
         (root / repository.FILE).unlink()
     other = maker.release(tmp_path / "other", note="other bytes")
-    with pytest.raises(ReleaseError, match=r"has another maas|holds another release") as raised:
-        publish.to(other, str(root))
+    with pytest.raises(ReleaseError, match=r"has another maas|contains another release") as raised:
+        publish.publish(other, str(root))
     assert "never changes" in str(raised.value.hint)
     assert {**everything(root), repository.FILE: before[repository.FILE]} == before
 
 
 def test_an_index_that_lost_a_version_is_not_built_upon(made: Made, root: Path, tmp_path: Path) -> None:
-    publish.to(made(tmp_path / "one"), str(root))
+    publish.publish(made(tmp_path / "one"), str(root))
     older = (root / repository.FILE).read_text()
-    publish.to(made(tmp_path / "two", "0.2.0"), str(root))
+    publish.publish(made(tmp_path / "two", "0.2.0"), str(root))
     (root / repository.FILE).write_text(older)
-    with pytest.raises(ReleaseError, match=r"does not know 0\.2\.0, which lies beside it"):
-        publish.to(made(tmp_path / "three", "0.3.0"), str(root))
-    publish.to(tmp_path / "two", str(root))
-    publish.to(tmp_path / "three", str(root))
+    with pytest.raises(ReleaseError, match=r"lacks 0\.2\.0, whose directory exists"):
+        publish.publish(made(tmp_path / "three", "0.3.0"), str(root))
+    publish.publish(tmp_path / "two", str(root))
+    publish.publish(tmp_path / "three", str(root))
     assert whole(root) == {"0.1.0", "0.2.0", "0.3.0"}
 
 
 def test_an_index_that_names_what_is_gone_is_not_built_upon(made: Made, root: Path, tmp_path: Path) -> None:
-    publish.to(made(tmp_path / "one"), str(root))
+    publish.publish(made(tmp_path / "one"), str(root))
     shutil.rmtree(root / "0.1.0")
-    with pytest.raises(ReleaseError, match=r"names 0\.1\.0, which is not there"):
-        publish.to(made(tmp_path / "two", "0.2.0"), str(root))
+    with pytest.raises(ReleaseError, match=r"lists 0\.1\.0, whose directory is missing"):
+        publish.publish(made(tmp_path / "two", "0.2.0"), str(root))
 
 
 class Interrupted(BaseException):
@@ -120,7 +120,7 @@ def test_wherever_publishing_stops_consumers_see_whole_versions_and_the_next_run
     stops = 0
     for step in range(100):
         root = tmp_path / f"at-{step}"
-        publish.to(one, str(root))
+        publish.publish(one, str(root))
         left = step
         with monkeypatch.context() as patch:
             for owner, name in places:
@@ -135,13 +135,13 @@ def test_wherever_publishing_stops_consumers_see_whole_versions_and_the_next_run
 
                 patch.setattr(owner, name, stopping)
             try:
-                publish.to(two, str(root))
+                publish.publish(two, str(root))
             except Interrupted:
                 stops += 1
             else:
                 break
         assert whole(root) == {"0.1.0"}
-        publish.to(two, str(root))
+        publish.publish(two, str(root))
         assert whole(root) == {"0.1.0", "0.2.0"}
         assert not list(root.glob("*.part"))
     assert stops > len(checksums.read(two))
@@ -151,23 +151,23 @@ def test_a_damaged_or_unsigned_release_is_not_published(made: Made, maker: Maker
     damaged = made(tmp_path / "damaged")
     (damaged / "images.txt").write_text("else\n")
     for release in (damaged, maker.unsigned(tmp_path / "unsigned", "0.1.0")):
-        with pytest.raises(ReleaseError, match="is not whole"):
-            publish.to(release, str(root))
+        with pytest.raises(ReleaseError, match="is incomplete"):
+            publish.publish(release, str(root))
     assert not root.exists()
-    with pytest.raises(ReleaseError, match="is no release"):
-        publish.to(tmp_path, str(root))
+    with pytest.raises(ReleaseError, match="is not a release"):
+        publish.publish(tmp_path, str(root))
 
 
 def test_a_chart_that_leads_out_of_its_directory_is_not_published(maker: Maker, root: Path, tmp_path: Path) -> None:
     release = maker.release(tmp_path / "release", extra={"../evil": b"evil"})
-    with pytest.raises(VerificationError, match="leads out of its directory"):
-        publish.to(release, str(root))
+    with pytest.raises(VerificationError, match="has a path outside its directory"):
+        publish.publish(release, str(root))
     assert not (root / repository.FILE).exists()
     assert not (root / "0.1.0").exists()
 
 
 def test_helm_reads_the_index_and_artifact_hub_finds_its_file(made: Made, root: Path, tmp_path: Path) -> None:
-    publish.to(made(tmp_path / "one"), str(root))
+    publish.publish(made(tmp_path / "one"), str(root))
     index = yaml.safe_load((root / repository.FILE).read_text())
     assert index["apiVersion"] == "v1"
     entry = index["entries"]["maas"][0]
@@ -178,7 +178,7 @@ def test_helm_reads_the_index_and_artifact_hub_finds_its_file(made: Made, root: 
 
 
 def test_a_directory_that_is_no_repository_is_not_served(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is no chart repository"):
+    with pytest.raises(UsageError, match="is not a chart repository"):
         serve.server(tmp_path, 0)
 
 
@@ -198,25 +198,25 @@ def test_a_release_goes_to_a_registry_comes_back_and_is_verified(
 ) -> None:
     release, target = made(tmp_path / "one"), f"oci://{server}/whole"
     pipeline.sign_all(release, [keys.gpg])
-    publish.to(release, target)
+    publish.publish(release, target)
     before = digest(f"{server}/whole/charts/maas:0.1.0")
-    publish.to(release, target)
+    publish.publish(release, target)
     said = capfd.readouterr().err
-    assert said.count("is there already") == 6
+    assert said.count("already exists") == 6
     for reference in (f"{target}/charts/maas:0.1.0", f"{target}/charts/maas@{before}"):
         verify(reference, keys=keys.public, identity=None, issuer=None, version=None)
-    assert "whole and signed" in capfd.readouterr().err
+    assert "complete and signed" in capfd.readouterr().err
     assert before == oci.chart_layout(release / "maas-0.1.0.tgz", tmp_path / "layout")
-    assert publish.refusals(target, "0.1.0") == [f"{target} has 0.1.0 already; a published version never changes"]
-    assert publish.refusals(target, "0.2.0") == []
+    assert publish.conflicts(target, "0.1.0") == [f"{target} already has 0.1.0; a published version never changes"]
+    assert publish.conflicts(target, "0.2.0") == []
 
 
 def test_a_registry_never_gets_other_bytes_for_a_version(made: Made, maker: Maker, server: str, tmp_path: Path) -> None:
     target = f"oci://{server}/bytes"
-    publish.to(made(tmp_path / "one"), target)
+    publish.publish(made(tmp_path / "one"), target)
     before = digest(f"{server}/bytes/charts/maas:0.1.0")
     with pytest.raises(ReleaseError, match="the registry has another"):
-        publish.to(maker.release(tmp_path / "other", note="other bytes"), target)
+        publish.publish(maker.release(tmp_path / "other", note="other bytes"), target)
     assert digest(f"{server}/bytes/charts/maas:0.1.0") == before
 
 
@@ -235,10 +235,10 @@ def test_the_umbrella_comes_last_so_that_an_interrupted_push_is_not_seen(
 
     monkeypatch.setattr(oci, "push_layout", stopping)
     with pytest.raises(Interrupted):
-        publish.to(release, target)
-    assert publish.refusals(target, "0.1.0") == []  # no umbrella yet, so the version is not there
+        publish.publish(release, target)
+    assert publish.conflicts(target, "0.1.0") == []  # no umbrella yet, so the version is not there
     left = 100
-    publish.to(release, target)
+    publish.publish(release, target)
     assert digest(f"{server}/interrupted/charts/maas:0.1.0")
 
 
@@ -246,18 +246,18 @@ def test_an_image_that_was_exchanged_in_the_registry_is_found(
     made: Made, maker: Maker, keys: Keys, server: str, tmp_path: Path
 ) -> None:
     target = f"oci://{server}/exchanged"
-    publish.to(made(tmp_path / "one"), target)
-    publish.to(maker.release(tmp_path / "other", note="other bytes"), f"oci://{server}/other")
+    publish.publish(made(tmp_path / "one"), target)
+    publish.publish(maker.release(tmp_path / "other", note="other bytes"), f"oci://{server}/other")
     process.run(
         [tools.tool("crane"), "copy", f"{server}/other/restaurant:0.1.0", f"{server}/exchanged/restaurant:0.1.0"]
     )
-    with pytest.raises(VerificationError, match="the image of the restaurant is another one"):
+    with pytest.raises(VerificationError, match="the image of the restaurant application differs"):
         verify(f"{target}/charts/maas:0.1.0", keys=keys.public, identity=None, issuer=None, version=None)
 
 
 def test_a_place_that_is_none_and_a_registry_that_is_silent_are_said() -> None:
-    with pytest.raises(UsageError, match="names no place in a registry"):
+    with pytest.raises(UsageError, match="is not the address of a registry"):
         oci.location("oci://registry")
     port = free_port()
-    (said,) = publish.refusals(f"oci://127.0.0.1:{port}/maas", "0.1.0")
-    assert "does not say what it has" in said
+    (said,) = publish.conflicts(f"oci://127.0.0.1:{port}/maas", "0.1.0")
+    assert "cannot read 127.0.0.1" in said

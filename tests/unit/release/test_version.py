@@ -55,7 +55,7 @@ def test_versions_of_other_things_stay(tree: Path) -> None:
 
 def test_a_place_that_lost_its_version_is_an_error(tree: Path) -> None:
     (tree / "charts/restaurant/Chart.yaml").write_text("name: restaurant\n")
-    with pytest.raises(ReleaseError, match=r"charts/restaurant/Chart.yaml says no version"):
+    with pytest.raises(ReleaseError, match=r"charts/restaurant/Chart.yaml has no version"):
         versions.mentions(tree)
 
 
@@ -67,7 +67,7 @@ def test_versions_follow_each_other_as_semantic_versioning_says() -> None:
 
 @pytest.mark.parametrize("text", ["1.2", "v1.2.3", "01.2.3", "1.2.3-", "1.2.3-rc", "1.2.3+build", "1.2.3-dev.1", ""])
 def test_what_is_no_version_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="is no version"):
+    with pytest.raises(UsageError, match="is not a version"):
         Version.parse(text)
 
 
@@ -77,5 +77,5 @@ def test_python_writes_a_pre_release_its_own_way() -> None:
 
 
 def test_an_installed_package_has_no_version_to_change(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is no checkout of the project"):
+    with pytest.raises(UsageError, match="is not a checkout of the project"):
         versions.mentions(tmp_path)
