@@ -74,7 +74,7 @@ class House:
 @pytest.fixture
 def house(sign_in: SignIn, database: Database) -> House:
     client = sign_in(Role.ADMIN)
-    order, other, billed, presented = (seat(client, table)["reference"] for table in (1, 2, 3, 7))
+    order, other, billed, presented, paid = (seat(client, table)["reference"] for table in (1, 2, 3, 7, 8))
     line = add(client, order, EGGS)["lines"][0]["id"]
     add(client, order, STEW, hold=True)
     ready = add(client, order, TATIN)["lines"][-1]["id"]
@@ -82,8 +82,11 @@ def house(sign_in: SignIn, database: Database) -> House:
     add(client, other, EGGS)
     add(client, billed, EGGS)
     add(client, presented, EGGS)
-    for reference in (billed, presented):
+    add(client, paid, EGGS)
+    for reference in (billed, presented, paid):
         post(client, f"/orders/{reference}/bill", None)
+    given = post(client, f"/orders/{presented}/discounts", {"amount": 10, "reason": "geste"}).get_json()
+    post(client, f"/orders/{paid}/payments", {"amount": 620, "method": "cash"})
     payment = post(client, f"/orders/{billed}/payments", {"amount": 100, "method": "cash"}).get_json()["reference"]
     start = datetime.now(UTC).replace(microsecond=0) + timedelta(days=2)
     slots = client.get(f"/api/v1/availability?day={start.date()}&covers=2").get_json()["slots"]
@@ -91,7 +94,7 @@ def house(sign_in: SignIn, database: Database) -> House:
     wait = {"guest": "Bo", "covers": 2, "quoted_minutes": 10}
     new = {"username": "lea", "name": "Léa", "role": "server", "password": "une phrase assez longue"}
     names = {
-        "reference": order, "other": other, "billed": billed, "presented": presented, "line": line, "ready": ready, "payment": payment,
+        "reference": order, "other": other, "billed": billed, "presented": presented, "paid": paid, "discount": given["discounts"][0]["id"], "line": line, "ready": ready, "payment": payment,
         "booking": post(client, "/bookings", booking).get_json()["reference"], "slot": slots[1],
         "entry": post(client, "/waiting-list", wait).get_json()["id"],
         "ingredient": post(client, "/ingredients", {"name": "Sel", "unit": "gram", "quantity": 9}).get_json()["id"],
@@ -109,6 +112,8 @@ FORMS: dict[str, Values] = {
     "cash.pay": {"key": "k", "amount": "1,00", "tip": "0", "method": "card"},
     "cash.give_discount": {"key": "k", "amount": "1", "reason": "geste"},
     "cash.reopen": {},
+    "cash.finish": {},
+    "cash.remove_discount": {},
     "cash.refund": {"key": "k", "amount": "0,50", "reason": "geste"},
     "card.change_dish": {
         "version": "1", "category": "1", "name": "Œuf", "name_en": "", "description": "", "description_en": "",
@@ -158,7 +163,9 @@ FORMS: dict[str, Values] = {
     "service.fire": {"course": "main"},
     "service.merge": {"into": "{other}"},
     "service.add_lines": {"key": "k", "quantity-2": "1", "seat": ""},
-    "service.void": {"reason": "erreur"},
+    "service.void": {"key": "k", "reason": "erreur", "quantity": "1"},
+    "service.serve_ready": {},
+    "service.assign": {"server": "{person}"},
     "service.serve": {},
     "service.transfer": {"table": "4"},
     "stock.add_ingredient": {"name": "Poivre", "unit": "gram", "quantity": "1", "low_at": "0"},
@@ -175,6 +182,8 @@ ELSEWHERE = {
     "bookings.move": {"reference": "booking"},
     "booking.cancel": {"reference": "booking"},
     "service.serve": {"line": "ready"},
+    "cash.finish": {"reference": "paid"},
+    "cash.remove_discount": {"reference": "presented"},
 }
 #: Fields that may be empty, in general and in some forms.
 EMPTY = {"tip", "name_en", "description", "description_en", "available_from", "available_until", "guest", "contact",
@@ -183,6 +192,7 @@ OPTIONAL = {
     "orders.place_order": set(),
     "booking.book": set(),
     "stock.add_ingredient": {"quantity", "low_at"},
+    "service.void": {"quantity"},
     "plan.add_table": {"shape", "seats_min", "width", "height"},
 }
 #: Forms that do something anew each time they are sent, and what they do it to is no document of the house.
@@ -290,7 +300,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "PUT /orders/<uuid:reference>/guests": {"covers": 3, "guest": "Ana", "note": "", "allergies": ["milk"]},
     "POST /orders/<uuid:reference>/fire": {"course": "main"},
     "POST /orders/<uuid:reference>/lines/<key:line>/move": {"status": "preparing"},
-    "POST /orders/<uuid:reference>/lines/<key:line>/void": {"reason": "erreur"},
+    "POST /orders/<uuid:reference>/lines/<key:line>/void": {"reason": "erreur", "quantity": 1},
+    "PUT /orders/<uuid:reference>/server": {"server": "{person}"},
+    "POST /orders/<uuid:reference>/discounts/<key:discount>/remove": {},
     "POST /orders/<uuid:reference>/transfer": {"table": 5},
     "POST /orders/<uuid:reference>/merge": {"into": "{other}"},
     "POST /orders/<uuid:reference>/cancel": {"reason": "parti"},
@@ -321,6 +333,8 @@ BODIES: dict[str, dict[str, Any]] = {
 
 #: What stands in an operation's path where it is not the house's first one of its kind.
 OTHERS = {
+    "POST /orders/<uuid:reference>/discounts/<key:discount>/remove": {"reference": "presented"},
+    "POST /orders/<uuid:reference>/finish": {"reference": "paid"},
     "POST /orders/<uuid:reference>/payments": {"reference": "billed"},
     "POST /bookings/<uuid:reference>/move": {"reference": "booking"},
     "POST /bookings/<uuid:reference>/cancel": {"reference": "booking"},

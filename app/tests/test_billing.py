@@ -6,7 +6,9 @@ import json
 import re
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from click.testing import CliRunner
@@ -14,17 +16,20 @@ from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from restaurant.app import create_app
 from restaurant.billing import journal
-from restaurant.billing.split import apportion, equal_shares, seat_shares
+from restaurant.billing.split import Item, apportion, by_rate, equal_shares, owed, take
 from restaurant.cli import main
 from restaurant.database import Database
+from restaurant.money import VAT_RATES
+from restaurant.orders.models import Order
+from restaurant.people.models import User
 from restaurant.people.permissions import Role
 from restaurant.settings import Settings
-from support import EGGS, SECRET, STEW, WINE, SignIn, add, billed, pay, post, seat, state
+from support import EGGS, SECRET, STEW, WINE, SignIn, add, billed, order_body, pay, place, post, seat, state
 
 cents = st.integers(0, 10**7)
 
@@ -55,10 +60,35 @@ def test_payments_one_after_the_other_use_up_every_vat_rate_exactly(left: dict[i
     assert set(left.values()) == {0}
 
 
-@given(st.lists(st.tuples(st.none() | st.integers(1, 6), cents), min_size=1), st.data())
-def test_seats_bear_what_they_had_and_a_fair_part_of_the_rest(lines: list[tuple[int | None, int]], data: Any) -> None:
-    total = data.draw(st.integers(0, sum(amount for _seat, amount in lines)))
-    assert sum(seat_shares(lines, total).values()) == total
+ITEMS = st.lists(st.tuples(st.none() | st.integers(1, 6), st.sampled_from(VAT_RATES), cents), min_size=1, max_size=12)
+
+
+@given(ITEMS, st.data())
+def test_what_is_owed_adds_up_by_seat_and_by_rate_after_every_payment(
+    lines: list[tuple[int | None, int, int]], data: Any
+) -> None:
+    items = [Item(line, seat, rate, amount) for line, (seat, rate, amount) in enumerate(lines)]
+    due = data.draw(st.integers(0, sum(item.amount for item in items)))
+    left = owed(items, due)
+    rates = by_rate(items, due)
+    assert sum(left.values()) == due
+    for rate, total in rates.items():
+        assert sum(cents for cell, cents in left.items() if cell.rate == rate) == total
+    paid: dict[int, int] = dict.fromkeys(rates, 0)
+    while sum(left.values()):
+        seat = data.draw(st.sampled_from(sorted({cell.seat for cell in left})))
+        whole = sum(cents for cell, cents in left.items() if cell.seat == seat)
+        amount = whole or data.draw(st.integers(1, sum(left.values())))
+        others = {cell: cents for cell, cents in left.items() if cell.seat != seat}
+        for cell, cents in take(left, amount, lambda cell, seat=seat: cell.seat == seat).items():
+            assert 0 <= cents <= left[cell]
+            left[cell] -= cents
+            paid[cell.rate] += cents
+        if whole:
+            # Who has paid owes nothing, and nobody else owes more or less than before.
+            assert all(left[cell] == 0 for cell in left if cell.seat == seat)
+            assert {cell: cents for cell, cents in left.items() if cell.seat != seat} == others
+    assert paid == rates
 
 
 @pytest.fixture
@@ -323,3 +353,154 @@ def test_a_receipt_says_whose_it_is(server: FlaskClient, settings: Settings) -> 
     page = client.get("/caisse/tickets/1").text
     assert all(text in page for text in said.values())
     app.extensions["database"].engine.dispose()
+
+
+def test_a_void_after_a_discount_never_leaves_less_than_nothing(server: FlaskClient, manager: FlaskClient) -> None:
+    order = seat(server)["reference"]
+    eggs, stew = (line["id"] for line in add(server, order, EGGS, STEW)["lines"])
+    post(manager, f"/orders/{order}/discounts", {"amount": 1500, "reason": "attente"})
+    assert post(manager, f"/orders/{order}/lines/{stew}/void", {"reason": "froid"}).status_code == 200
+    assert (bill(server, order)["total"], bill(server, order)["due"]) == (620, 0)
+    assert server.get(f"/caisse/{order}?by=seat").status_code == 200
+    add(server, order, STEW)
+    # What was given holds again for what is ordered afterwards.
+    assert bill(server, order)["due"] == 2510 - 1500
+    assert post(manager, f"/orders/{order}/lines/{eggs}/void", {"reason": "froid"}).status_code == 200
+    assert post(server, f"/orders/{order}/bill", None).get_json()["due"] == 390
+
+
+def test_a_discount_of_a_percentage_follows_the_order_and_can_be_removed(
+    server: FlaskClient, manager: FlaskClient
+) -> None:
+    order = billed(server, EGGS)
+    path = f"/orders/{order}/discounts"
+    given = post(manager, path, {"percent": 50, "reason": "geste"}).get_json()
+    assert given["due"] == 310
+    assert server.delete(f"/api/v1/orders/{order}/bill").status_code == 200
+    add(server, order, STEW)
+    assert post(server, f"/orders/{order}/bill", None).get_json()["due"] == 1255
+    key = given["discounts"][0]["id"]
+    assert post(server, f"{path}/{key}/remove", {}).status_code == 403
+    removed = post(manager, f"{path}/{key}/remove", {}).get_json()
+    assert (removed["due"], removed["discounts"]) == (2510, [])
+    assert post(manager, f"{path}/{key}/remove", {}).status_code == 404
+
+
+def test_a_merge_keeps_the_discounts_of_both_tables(server: FlaskClient, manager: FlaskClient) -> None:
+    one, two = (seat(server, table)["reference"] for table in (1, 2))
+    add(server, one, EGGS)
+    add(server, two, STEW)
+    post(manager, f"/orders/{one}/discounts", {"percent": 50, "reason": "geste"})
+    post(manager, f"/orders/{two}/discounts", {"amount": 100, "reason": "geste"})
+    assert post(server, f"/orders/{one}/merge", {"into": two}).status_code == 200
+    assert bill(server, two)["due"] == 2510 - 310 - 100
+
+
+def test_a_seat_that_has_paid_owes_nothing_and_the_others_what_they_owed(server: FlaskClient) -> None:
+    order = seat(server)["reference"]
+    add(server, order, EGGS, seat=1)
+    add(server, order, STEW, seat=2)
+    add(server, order, WINE, seat=3)
+    post(server, f"/orders/{order}/bill", None)
+    split = f"/api/v1/orders/{order}/split?by=seat"
+    shares = server.get(split).get_json()["shares"]
+    assert [(share["seat"], share["amount"]) for share in shares] == [(1, 620), (2, 1890), (3, 690)]
+    receipt = pay(server, order, 690, seat=3).get_json()["receipts"][0]
+    assert [(share["rate"], share["total"]) for share in receipt["shares"]] == [(2000, 690)]
+    shares = server.get(split).get_json()["shares"]
+    assert [(share["seat"], share["amount"]) for share in shares] == [(1, 620), (2, 1890), (3, 0)]
+    page = server.get(f"/caisse/{order}?by=seat").text
+    assert 'name="seat" value="1"' in page
+    assert 'name="seat" value="3"' not in page
+    for wrong in ({"seat": 9}, {"lines": [999]}, {"seat": 1, "lines": [1]}, {"seat": 0}):
+        assert pay(server, order, 10, **wrong).status_code == 422, wrong
+    # What is more than the seat owes lowers what the others owe.
+    assert pay(server, order, 720, seat=1).status_code == 201
+    assert [share["amount"] for share in server.get(split).get_json()["shares"]] == [0, 1790, 0]
+
+
+def test_equal_parts_stay_equal_while_they_are_paid_one_by_one(server: FlaskClient) -> None:
+    order = billed(server)
+    left = 3
+    for amount in ("10,66", "10,67", "10,67"):
+        form = {"amount": amount, "method": "card", "by": "equal", "parts": str(left), "key": amount + str(left)}
+        paid = server.post(f"/caisse/{order}/paiements", data=form)
+        left -= 1
+        assert paid.status_code == 303
+        assert ("parts=2" in paid.location) == (left == 2)
+    assert bill(server, order)["left"] == 0
+
+
+def test_a_tip_is_refunded_and_closings_say_by_which_method_tips_came(
+    server: FlaskClient, manager: FlaskClient
+) -> None:
+    payment = pay(server, billed(server), 3200, tip=300).get_json()["reference"]
+    pay(server, billed(server, EGGS, table=2), 620, tip=50, method="cash")
+    path = f"/payments/{payment}/refunds"
+    assert post(manager, path, {"reason": "erreur"}).status_code == 422
+    assert post(manager, path, {"tip": 301, "reason": "erreur"}).status_code == 409
+    refunded = post(manager, path, {"tip": 200, "reason": "erreur"}).get_json()
+    assert (refunded["amount"], refunded["tip"], refunded["shares"]) == (0, -200, [])
+    assert manager.get(f"/caisse/tickets/{refunded['number']}").status_code == 200
+    closing = post(manager, "/closings", None).get_json()
+    assert (closing["tips"], closing["tips_by_method"]) == (150, {"card": 100, "cash": 50})
+
+
+def test_a_paid_table_is_freed_and_a_paid_take_away_handed_over(
+    server: FlaskClient, sign_in: SignIn, client: FlaskClient
+) -> None:
+    cashier = sign_in(Role.CASHIER)
+    order = billed(server, EGGS)
+    assert cashier.post(f"/caisse/{order}/fin").status_code == 409
+    pay(server, order, 620)
+    assert "Libérer la table" in server.get(f"/service/{order}").text
+    assert server.post(f"/caisse/{order}/fin").status_code == 303
+    assert state(server, 1) == "free"
+    taken = place(client, order_body()).get_json()["reference"]
+    post(cashier, f"/orders/{taken}/bill", None)
+    pay(cashier, taken, 1240)
+    assert "Remise au client" in cashier.get(f"/caisse/{taken}").text
+    assert cashier.post(f"/caisse/{taken}/fin").status_code == 303
+    assert server.get(f"/api/v1/orders/{taken}").get_json()["status"] == "closed"
+
+
+def test_what_was_never_sent_needs_no_manager_and_a_part_of_a_line_can_be_voided(
+    server: FlaskClient, manager: FlaskClient, database: Database
+) -> None:
+    order = seat(server)["reference"]
+    line = add(server, order, EGGS, hold=True)["lines"][0]["id"]
+    assert server.post(f"/service/{order}/lignes/{line}/annulation").status_code == 303
+    assert "Œuf mayonnaise</td>" not in server.get(f"/service/{order}").text
+    assert server.post(f"/service/{order}/annulation").status_code == 303
+    assert state(server, 1) == "free"
+    order = seat(server)["reference"]
+    line = add(server, order, EGGS, quantity=3)["lines"][0]["id"]
+    path = f"/orders/{order}/lines/{line}/void"
+    assert post(server, path, {"reason": "renversé", "quantity": 1}).status_code == 403
+    assert post(server, f"/orders/{order}/cancel", {"reason": "partis"}).status_code == 403
+    assert post(manager, path, {"reason": "renversé", "quantity": 4}).status_code == 409
+    voided = post(manager, path, {"reason": "renversé", "quantity": 1}).get_json()
+    assert [(entry["quantity"], entry["status"]) for entry in voided["lines"]] == [(2, "fired"), (1, "voided")]
+    assert voided["total"] == 2 * 620
+    with database.snapshot() as session:
+        recorded = [json.loads(entry.content) for entry in journal.entries(session)]
+    assert [(entry["quantity"], entry["amount"], entry["reason"]) for entry in recorded] == [(1, 620, "renversé")]
+
+
+def test_a_table_is_handed_over_and_its_sales_go_to_who_serves_it(
+    server: FlaskClient, manager: FlaskClient, sign_in: SignIn, database: Database
+) -> None:
+    order = seat(sign_in(Role.HOST))["reference"]
+    add(server, order, EGGS)
+    with database.reading() as session:
+        people = {user.role: user.id for user in session.scalars(select(User))}
+        served = session.scalars(select(Order.server_id)).one()
+    assert served == people[Role.SERVER]
+    for role, status in ((Role.HOST, 422), (Role.MANAGER, 200)):
+        wanted = server.put(f"/api/v1/orders/{order}/server", json={"server": people[role]})
+        assert wanted.status_code == status
+    post(server, f"/orders/{order}/bill", None)
+    pay(server, order, 620)
+    day = datetime.now(UTC).astimezone(ZoneInfo("Europe/Paris")).date()
+    report = manager.get(f"/api/v1/reports?since={day}&until={day}").get_json()
+    assert report["by_server"] == [{"label": "Manager", "count": 1, "total": 620}]

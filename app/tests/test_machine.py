@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from sqlalchemy import select
-from sqlalchemy.orm import selectinload
+from sqlalchemy.orm import Session, selectinload
 
 from restaurant.billing import journal
 from restaurant.billing import service as billing
+from restaurant.billing.api import divide
 from restaurant.billing.models import Method, Payment, Receipt
+from restaurant.billing.schemas import SplitQuery
 from restaurant.database import Database
 from restaurant.errors import Problem
 from restaurant.floor.models import Table
@@ -33,14 +37,12 @@ from support import make_settings
 class Evening(RuleBasedStateMachine):
     """Servers, cooks and a cashier act at random; every refusal is a `Problem`, and nothing else may fail."""
 
-    template: ClassVar[Path]
+    fresh: ClassVar[Callable[[], str]]
+    """Makes a seeded database and returns its address."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.directory = tempfile.mkdtemp()
-        file = Path(self.directory) / "restaurant.sqlite3"
-        shutil.copy(self.template, file)
-        self.settings = make_settings(f"sqlite:///{file}")
+        self.settings = make_settings(type(self).fresh())
         self.database = Database(self.settings)
         with self.database.writing() as session:
             self.boss = people.add_person(
@@ -49,7 +51,6 @@ class Evening(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.database.engine.dispose()
-        shutil.rmtree(self.directory)
 
     seated = Bundle("seated")
 
@@ -71,9 +72,12 @@ class Evening(RuleBasedStateMachine):
             with self.database.reading() as session:
                 return session.scalars(select(Order.reference).where(Order.table_id == table)).first()
 
-    @rule(order=seated, dish=st.sampled_from([1, 2, 3, 7, 13, 20]), quantity=st.integers(1, 4), hold=st.booleans())
-    def order_dish(self, order: Any, dish: int, quantity: int, hold: bool) -> None:
-        lines = [LinePlacement(dish=dish, quantity=quantity)]
+    @rule(
+        order=seated, dish=st.sampled_from([1, 2, 3, 7, 13, 20]), quantity=st.integers(1, 4), hold=st.booleans(),
+        seat=st.none() | st.integers(1, 3),
+    )  # fmt: skip
+    def order_dish(self, order: Any, dish: int, quantity: int, hold: bool, seat: int | None) -> None:
+        lines = [LinePlacement(dish=dish, quantity=quantity, seat=seat)]
         zone = self.settings.zone
         self.act(order, lambda s, o: orders.add_lines(s, o, lines, at=now(), zone=zone, fire=not hold))
 
@@ -85,12 +89,22 @@ class Evening(RuleBasedStateMachine):
     def move(self, order: Any, place: int, status: LineStatus) -> None:
         self.act(order, lambda s, o: orders.move_line(s, o, o.lines[place], status) if place < len(o.lines) else None)
 
-    @rule(order=seated, place=st.integers(0, 5))
-    def void(self, order: Any, place: int) -> None:
+    @rule(order=seated)
+    def serve_ready(self, order: Any) -> None:
+        self.act(order, orders.serve_ready)
+
+    @rule(order=seated)
+    def finish(self, order: Any) -> None:
+        self.act(order, orders.finish)
+
+    @rule(order=seated, place=st.integers(0, 5), quantity=st.none() | st.integers(1, 4))
+    def void(self, order: Any, place: int, quantity: int | None) -> None:
         self.act(
             order,
             lambda s, o: (
-                orders.void_line(s, o, o.lines[place], reason="x", by=self.boss) if place < len(o.lines) else None
+                orders.void_line(s, o, o.lines[place], reason="x", by=self.boss, quantity=quantity)
+                if place < len(o.lines)
+                else None
             ),
         )
 
@@ -102,7 +116,7 @@ class Evening(RuleBasedStateMachine):
     def merge(self, order: Any, into: Any) -> None:
         try:
             with self.database.writing() as session:
-                orders.merge(session, *orders.lock_pair(session, order, into))
+                billing.merge(session, *orders.lock_pair(session, order, into), by=self.boss)
         except Problem:
             pass
 
@@ -116,28 +130,63 @@ class Evening(RuleBasedStateMachine):
 
     @rule(order=seated)
     def reopen(self, order: Any) -> None:
-        self.act(order, billing.reopen)
+        self.act(order, lambda s, o: billing.reopen(s, o, by=self.boss))
 
     @rule(order=seated, amount=st.integers(1, 3000))
     def discount(self, order: Any, amount: int) -> None:
         self.act(order, lambda s, o: billing.discount(s, o, amount=amount, reason="x", by=self.boss))
 
-    @rule(order=seated, amount=st.integers(1, 4000), everything=st.booleans())
-    def pay(self, order: Any, amount: int, everything: bool) -> None:
+    @rule(order=seated, percent=st.integers(1, 100))
+    def discount_percent(self, order: Any, percent: int) -> None:
+        self.act(order, lambda s, o: billing.discount(s, o, percent=percent, reason="x", by=self.boss))
+
+    @rule(order=seated, place=st.integers(0, 2))
+    def remove_discount(self, order: Any, place: int) -> None:
+        def remove(session: Session, found: Order) -> None:
+            given = billing.read_bill(session, found).discounts
+            if place < len(given):
+                billing.remove_discount(session, found, given[place].id, by=self.boss)
+
+        self.act(order, remove)
+
+    @rule(order=seated, amount=st.integers(1, 4000), everything=st.booleans(), tip=st.integers(0, 300))
+    def pay(self, order: Any, amount: int, everything: bool, tip: int) -> None:
         self.act(
             order,
             lambda s, o: billing.pay(
-                s, o, amount=max(1, o.due - o.paid) if everything else amount, tip=0, method=Method.CARD, by=self.boss
+                s, o, amount=max(1, o.due - o.paid) if everything else amount, tip=tip, method=Method.CARD, by=self.boss
             ),
         )
 
-    @rule(amount=st.integers(1, 3000))
-    def refund(self, amount: int) -> None:
+    @rule(order=seated, seat=st.integers(1, 3))
+    def pay_for_a_seat(self, order: Any, seat: int) -> None:
+        def pay(session: Session, found: Order) -> None:
+            before = billing.read_bill(session, found).owed
+            own = sum(cents for cell, cents in before.items() if cell.seat == seat)
+            if own:
+                billing.pay(session, found, amount=own, tip=0, method=Method.CASH, by=self.boss, seat=seat)
+                after = billing.read_bill(session, found).owed
+                assert after == {cell: 0 if cell.seat == seat else cents for cell, cents in before.items()}
+
+        self.act(order, pay)
+
+    @rule(order=seated, place=st.integers(0, 5))
+    def pay_for_a_line(self, order: Any, place: int) -> None:
+        def pay(session: Session, found: Order) -> None:
+            line = found.lines[place].id if place < len(found.lines) else 0
+            own = sum(cents for cell, cents in billing.read_bill(session, found).owed.items() if cell.line == line)
+            if own:
+                billing.pay(session, found, amount=own, tip=0, method=Method.CASH, by=self.boss, lines=[line])
+
+        self.act(order, pay)
+
+    @rule(amount=st.integers(0, 3000), tip=st.integers(0, 300))
+    def refund(self, amount: int, tip: int) -> None:
         try:
             with self.database.writing() as session:
                 payment = session.scalars(select(Payment).order_by(Payment.id.desc())).first()
-                if payment is not None:
-                    billing.refund(session, payment, amount=amount, reason="x", by=self.boss)
+                if payment is not None and amount + tip:
+                    billing.refund(session, payment, amount=amount, tip=tip, reason="x", by=self.boss)
         except Problem:
             pass
 
@@ -157,6 +206,9 @@ class Evening(RuleBasedStateMachine):
             every = session.scalars(select(Order).options(selectinload(Order.lines))).all()
             payments = session.scalars(select(Payment)).all()
             receipts = session.scalars(select(Receipt)).all()
+            bills = {order.id: billing.read_bill(session, order) for order in every}
+        for order in every:
+            self.bill_is_right(bills[order.id], order, [entry for entry in payments if entry.order_id == order.id])
         open_tables = [order.table_id for order in every if order.closed_at is None]
         assert len(open_tables) == len(set(open_tables))
         for order in every:
@@ -173,21 +225,59 @@ class Evening(RuleBasedStateMachine):
             if order.paid_at is not None:
                 assert order.paid == order.due
         assert sum(receipt.amount for receipt in receipts) == sum(p.amount - p.refunded for p in payments)
+        assert sum(receipt.tip for receipt in receipts) == sum(p.tip - p.tip_refunded for p in payments)
         for receipt in receipts:
             assert sum(share["total"] for share in receipt.shares) == receipt.amount
 
+    def bill_is_right(self, bill: billing.Bill, order: Order, payments: list[Payment]) -> None:
+        """Nothing is below zero, and what is left adds up by seat, by line, in equal parts and by VAT rate."""
+        assert 0 <= bill.due <= bill.total
+        assert all(given.amount >= 0 for given in bill.discounts)
+        if order.billed_at is None or order.status is OrderStatus.CANCELLED:
+            return
+        assert bill.due == order.due
+        assert all(cents >= 0 for cents in bill.owed.values())
+        queries = [SplitQuery(by="equal", parts=3), SplitQuery(by="seat")]
+        queries += [SplitQuery(by="lines", lines=str(line.id)) for line in order.lines[:1]]
+        for query in queries if bill.owed else queries[:1]:
+            assert sum(share.amount for share in divide(bill, query)) == bill.left
+        by_rate: Counter[int] = Counter({share["rate"]: share["total"] for share in bill.shares})
+        for cell, cents in bill.owed.items():
+            by_rate[cell.rate] -= cents
+        for payment in payments:
+            for share in next(receipt for receipt in payment.receipts if receipt.amount > 0).shares:
+                by_rate[share["rate"]] -= share["total"]
+        assert set(by_rate.values()) <= {0}
 
-@pytest.fixture
-def _template(sqlite_template: Path) -> None:
-    Evening.template = sqlite_template
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def _fresh(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def sqlite() -> str:
+        file = tmp_path / "restaurant.sqlite3"
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{file}{suffix}").unlink(missing_ok=True)
+        shutil.copy(request.getfixturevalue("sqlite_template"), file)
+        return f"sqlite:///{file}"
+
+    def postgresql() -> str:
+        url, back = request.getfixturevalue("postgresql_database")
+        with psycopg.connect(url) as connection:
+            connection.execute(back)
+        return str(url)
+
+    fresh = sqlite if request.param == "sqlite" else postgresql
+    monkeypatch.setattr(Evening, "fresh", staticmethod(fresh), raising=False)
+    yield
+    # Other tests share the server's database.
+    fresh()
 
 
-@pytest.mark.usefixtures("_template")
+@pytest.mark.usefixtures("_fresh")
 def test_whatever_happens_in_an_evening_the_books_stay_right() -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Evening,
         settings=settings(
-            max_examples=25,
+            max_examples=12,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from http import HTTPStatus
 
 from flask import current_app
@@ -18,11 +19,12 @@ from restaurant.billing.schemas import (
     NewRefund,
     PaymentView,
     ReceiptView,
+    Removal,
     ShareView,
     SplitQuery,
     SplitView,
 )  # fmt: skip
-from restaurant.billing.split import apportion, equal_shares, seat_shares
+from restaurant.billing.split import equal_shares
 from restaurant.errors import Invalid
 from restaurant.http.api import Api
 from restaurant.http.guard import signed_in
@@ -48,27 +50,32 @@ def read_bill(session: Session, *, reference: uuid.UUID) -> BillView:
 def split_bill(session: Session, *, reference: uuid.UUID, query: SplitQuery) -> SplitView:
     """Divide what is left to pay; the parts add up to it to the cent."""
     bill = service.read_bill(session, orders.read_order(session, reference))
-    return SplitView(shares=[ShareView(label=label, amount=amount) for label, amount in divide(bill, query)])
+    return SplitView(shares=divide(bill, query))
 
 
-def divide(bill: service.Bill, query: SplitQuery) -> list[tuple[str, int]]:
+def divide(bill: service.Bill, query: SplitQuery) -> list[ShareView]:
     """Labelled parts of what is left of `bill`. Raises `Invalid` for lines that are not the order's."""
     if query.by == "equal":
         return [
-            (_("Part {number} of {parts}", number=number, parts=query.parts), amount)
+            ShareView(label=_("Part {number} of {parts}", number=number, parts=query.parts), amount=amount)
             for number, amount in enumerate(equal_shares(bill.left, query.parts), 1)
         ]
     if query.by == "seat":
-        lines = [(line.seat, line.total) for line in bill.order.lines]
-        return [(_("Seat {seat}", seat=seat), amount) for seat, amount in seat_shares(lines, bill.left).items()]
+        seats: Counter[int] = Counter()
+        for cell, cents in bill.owed.items():
+            seats[cell.seat] += cents
+        return [
+            ShareView(label=_("Seat {seat}", seat=seat), amount=amount, seat=seat)
+            for seat, amount in sorted(seats.items())
+        ]
     wanted = {int(key) for key in (query.lines or "").split(",")}
     if wanted - {line.id for line in bill.order.lines}:
         raise Invalid(_("This line does not exist."), fields={"/lines": _("This line does not exist.")})
-    weights = {True: 0, False: 0}
-    for line in bill.order.lines:
-        weights[line.id in wanted] += line.total
-    parts = apportion(weights, bill.left)
-    return [(_("Selected items"), parts[True]), (_("Remaining items"), parts[False])]
+    selected = sum(cents for cell, cents in bill.owed.items() if cell.line in wanted)
+    return [
+        ShareView(label=_("Selected items"), amount=selected, lines=sorted(wanted & {cell.line for cell in bill.owed})),
+        ShareView(label=_("Remaining items"), amount=bill.left - selected),
+    ]
 
 
 @bills.operation("POST", "/orders/<uuid:reference>/bill", reply=BillView, refusals=_CONFLICT)
@@ -81,9 +88,9 @@ def present_bill(session: Session, *, reference: uuid.UUID) -> BillView:
 
 @bills.operation("DELETE", "/orders/<uuid:reference>/bill", reply=BillView, refusals=_CONFLICT)
 def reopen_bill(session: Session, *, reference: uuid.UUID) -> BillView:
-    """Take the bill back, so that one may order again; not once something is paid."""
+    """Reopen the order of a presented bill; not once something is paid."""
     order = orders.lock_order(session, reference)
-    service.reopen(session, order)
+    service.reopen(session, order, by=signed_in())
     return BillView.of(service.read_bill(session, order))
 
 
@@ -100,10 +107,27 @@ def give_discount(session: Session, *, reference: uuid.UUID, body: NewDiscount) 
     """Take something off, with a reason and a manager's confirmation."""
     order = orders.lock_order(session, reference)
     by = answer_for(session, actor=signed_in(), permission=Permission.DISCOUNT, approval=body.approval)
-    amount = body.amount
-    if amount is None:
-        amount = max(1, (service.read_bill(session, order).due * (body.percent or 0) + 50) // 100)
-    service.discount(session, order, amount=amount, reason=body.reason, by=by)
+    service.discount(session, order, amount=body.amount, percent=body.percent, reason=body.reason, by=by)
+    return BillView.of(service.read_bill(session, order))
+
+
+@bills.operation(
+    "POST", "/orders/<uuid:reference>/discounts/<key:discount>/remove", body=Removal, reply=BillView,
+    refusals=_CONFLICT,
+)  # fmt: skip
+def remove_discount(session: Session, *, reference: uuid.UUID, discount: int, body: Removal) -> BillView:
+    """Remove a discount, with a manager's approval; not once something is paid."""
+    order = orders.lock_order(session, reference)
+    by = answer_for(session, actor=signed_in(), permission=Permission.DISCOUNT, approval=body.approval)
+    service.remove_discount(session, order, discount, by=by)
+    return BillView.of(service.read_bill(session, order))
+
+
+@bills.operation("POST", "/orders/<uuid:reference>/finish", reply=BillView, refusals=_CONFLICT)
+def finish_order(session: Session, *, reference: uuid.UUID) -> BillView:
+    """Mark everything of a paid order as served, which closes it and frees its table."""
+    order = orders.lock_order(session, reference)
+    orders.finish(session, order)
     return BillView.of(service.read_bill(session, order))
 
 
@@ -119,7 +143,10 @@ def give_discount(session: Session, *, reference: uuid.UUID, body: NewDiscount) 
 def pay(session: Session, *, reference: uuid.UUID, body: NewPayment) -> PaymentView:
     """Take a payment for all or a part of what is left, and issue its receipt."""
     order = orders.lock_order(session, reference)
-    payment = service.pay(session, order, amount=body.amount, tip=body.tip, method=body.method, by=signed_in())
+    payment = service.pay(
+        session, order, amount=body.amount, tip=body.tip, method=body.method, by=signed_in(), seat=body.seat,
+        lines=body.lines,
+    )  # fmt: skip
     return PaymentView.model_validate(payment)
 
 
@@ -136,7 +163,8 @@ def refund(session: Session, *, payment: uuid.UUID, body: NewRefund) -> ReceiptV
     """Give money back, with a reason and a manager's confirmation."""
     found = service.read_payment(session, payment)
     by = answer_for(session, actor=signed_in(), permission=Permission.REFUND, approval=body.approval)
-    return ReceiptView.model_validate(service.refund(session, found, amount=body.amount, reason=body.reason, by=by))
+    receipt = service.refund(session, found, amount=body.amount, tip=body.tip, reason=body.reason, by=by)
+    return ReceiptView.model_validate(receipt)
 
 
 @closings.operation("GET", "/closings", query=PageQuery, reply=ClosingsView)

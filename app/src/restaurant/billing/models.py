@@ -30,6 +30,11 @@ class EntryKind(Labelled):
     PAYMENT = "payment"
     REFUND = "refund"
     DISCOUNT = "discount"
+    DISCOUNT_REMOVAL = "discount_removal"
+    VOID = "void"
+    CANCELLATION = "cancellation"
+    REOPENING = "reopening"
+    MERGE = "merge"
     CLOSING = "closing"
 
 
@@ -42,7 +47,10 @@ class RateShare(TypedDict):
 
 
 class Discount(Base):
-    """Cents taken off an order, with the reason and who answers for it."""
+    """Cents off an order, or a `percent` of what it comes to, with the reason and who is responsible for it.
+
+    A discount never takes off more than is there: see `billing.service.apply_discounts`.
+    """
 
     __tablename__ = "discount"
     __table_args__ = (CheckConstraint("amount > 0", name="amount_positive"),)
@@ -50,19 +58,25 @@ class Discount(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     order_id: Mapped[int] = mapped_column(ForeignKey("orders.id"), index=True)
     amount: Mapped[int] = mapped_column()
+    percent: Mapped[int | None] = mapped_column()
     reason: Mapped[str] = mapped_column(String(200))
     by_id: Mapped[int] = mapped_column(ForeignKey("staff.id"))
     created_at: Mapped[datetime] = mapped_column(Moment, default=now)
+    removed_at: Mapped[datetime | None] = mapped_column(Moment)
     by: Mapped[User] = relationship()
 
 
 class Payment(Base):
-    """Money taken for an order. `refunded` never exceeds `amount`; a tip is beside the amount, not in it."""
+    """Money taken for an order: for one seat, for some lines, or for any part of it.
+
+    A tip is in addition to the amount. Neither is ever refunded twice.
+    """
 
     __tablename__ = "payment"
     __table_args__ = (
         CheckConstraint("amount > 0 AND tip >= 0", name="amount_positive"),
         CheckConstraint("refunded >= 0 AND refunded <= amount", name="refunded_within_amount"),
+        CheckConstraint("tip_refunded >= 0 AND tip_refunded <= tip", name="tip_refunded_within_tip"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -72,6 +86,9 @@ class Payment(Base):
     amount: Mapped[int] = mapped_column()
     tip: Mapped[int] = mapped_column(default=0)
     refunded: Mapped[int] = mapped_column(default=0)
+    tip_refunded: Mapped[int] = mapped_column(default=0, server_default="0")
+    seat: Mapped[int | None] = mapped_column()
+    line_ids: Mapped[list[int]] = mapped_column(JSON, default=list, server_default="[]")
     by_id: Mapped[int] = mapped_column(ForeignKey("staff.id"))
     created_at: Mapped[datetime] = mapped_column(Moment, default=now)
     order: Mapped[Order] = relationship()
@@ -129,4 +146,5 @@ class Closing(Base):
     tips: Mapped[int] = mapped_column()
     perpetual_total: Mapped[int] = mapped_column()
     by_method: Mapped[dict[str, int]] = mapped_column(JSON)
+    tips_by_method: Mapped[dict[str, int]] = mapped_column(JSON, default=dict, server_default="{}")
     by_rate: Mapped[list[RateShare]] = mapped_column(JSON)

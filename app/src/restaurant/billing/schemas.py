@@ -12,7 +12,7 @@ from restaurant.billing.models import Method
 from restaurant.billing.service import Bill
 from restaurant.http.paging import PageView
 from restaurant.orders.models import OrderStatus
-from restaurant.types import LARGEST, Why
+from restaurant.types import LARGEST, Key, Why
 
 Cents = Annotated[int, Field(ge=1, le=LARGEST)]
 Approval = Annotated[str, Field(max_length=100)]
@@ -29,11 +29,13 @@ class RateShareView(BaseModel):
 
 
 class DiscountView(BaseModel):
-    """Cents taken off."""
+    """Cents that a discount takes off now; a `percent` follows what is ordered and voided."""
 
     model_config = ConfigDict(from_attributes=True)
 
+    id: int
     amount: int
+    percent: int | None
     reason: str
 
 
@@ -59,6 +61,9 @@ class PaymentView(BaseModel):
     amount: int
     tip: int
     refunded: int
+    tip_refunded: int
+    seat: int | None
+    line_ids: list[int]
     created_at: datetime
     receipts: list[ReceiptView]
 
@@ -109,10 +114,12 @@ class SplitQuery(BaseModel):
 
 
 class ShareView(BaseModel):
-    """A part of the bill."""
+    """A part of what is left to pay; send its `seat` or `lines` with its payment."""
 
     label: str
     amount: int
+    seat: int | None = None
+    lines: list[int] = []
 
 
 class SplitView(BaseModel):
@@ -146,16 +153,39 @@ class NewPayment(BaseModel):
     amount: Cents
     tip: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     method: Method
+    seat: Annotated[int, Field(ge=1, le=60)] | None = None
+    lines: Annotated[list[Key], Field(max_length=60)] = []
+
+    @model_validator(mode="after")
+    def _one_purpose(self) -> Self:
+        if self.seat is not None and self.lines:
+            raise ValueError("a payment is for a seat or for lines, not for both")
+        return self
 
 
-class NewRefund(BaseModel):
-    """Money to give back, with a reason and where needed a manager's approval."""
+class Removal(BaseModel):
+    """A manager's approval, where it is needed."""
 
     model_config = ConfigDict(extra="forbid")
 
-    amount: Cents
+    approval: Approval | None = None
+
+
+class NewRefund(BaseModel):
+    """An amount, a tip or both to refund, with a reason and where needed a manager's approval."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    amount: Annotated[int, Field(ge=0, le=LARGEST)] = 0
+    tip: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     reason: Why
     approval: Approval | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.amount + self.tip:
+            raise ValueError("an amount or a tip is required")
+        return self
 
 
 class ClosingView(BaseModel):
@@ -173,6 +203,7 @@ class ClosingView(BaseModel):
     tips: int
     perpetual_total: int
     by_method: dict[str, int]
+    tips_by_method: dict[str, int]
     by_rate: list[RateShareView]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 
 from restaurant.billing import journal
 from restaurant.billing.models import Closing, Discount, EntryKind, Method, Payment, RateShare, Receipt
-from restaurant.billing.split import apportion
+from restaurant.billing.split import Cell, Item, apportion, by_rate, owed, take
 from restaurant.database import on_commit
-from restaurant.errors import Conflict, NotFound
+from restaurant.errors import Conflict, Invalid, NotFound
 from restaurant.http import idempotency
 from restaurant.http.paging import PageQuery, read_page
 from restaurant.i18n import gettext as _
@@ -31,16 +31,35 @@ from restaurant.types import now
 
 
 @dataclass(frozen=True)
+class AppliedDiscount:
+    """What a discount takes off now, in cents; less than was given when voids left less than that."""
+
+    id: int
+    amount: int
+    percent: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
 class Bill:
-    """An order's bill in cents: `total` of its lines, less discounts is `due`, of which `paid` is paid."""
+    """An order's bill in cents: `total` of its lines, less discounts is `due`, of which `paid` is paid.
+
+    `owed` is what is left to pay, by line and seat.
+    """
 
     order: Order
-    discounts: Sequence[Discount]
+    discounts: Sequence[AppliedDiscount]
     payments: Sequence[Payment]
     total: int
     due: int
     paid: int
     shares: Sequence[RateShare]
+    owed: Mapping[Cell, int]
+
+    @property
+    def unsent(self) -> bool:
+        """Whether lines are held, so that the bill cannot be presented."""
+        return any(line.status is LineStatus.HELD for line in self.order.lines)
 
     @property
     def left(self) -> int:
@@ -50,9 +69,6 @@ class Bill:
 
 def read_bill(session: Session, order: Order) -> Bill:
     """The bill of an order as it stands."""
-    discounts = session.scalars(
-        select(Discount).where(Discount.order_id == order.id).options(joinedload(Discount.by)).order_by(Discount.id)
-    ).all()
     payments = session.scalars(
         select(Payment)
         .where(Payment.order_id == order.id)
@@ -61,6 +77,7 @@ def read_bill(session: Session, order: Order) -> Bill:
         .execution_options(populate_existing=True)
     ).all()
     total = order.total
+    discounts = apply_discounts(_discounts(session, order), total)
     due = total - sum(discount.amount for discount in discounts)
     return Bill(
         order=order,
@@ -69,8 +86,24 @@ def read_bill(session: Session, order: Order) -> Bill:
         total=total,
         due=due,
         paid=order.paid,
-        shares=_shares(_by_rate(order, due)),
+        shares=_shares(by_rate(_items(order), due)),
+        owed=_owed(order, due, payments),
     )
+
+
+def apply_discounts(discounts: Sequence[Discount], total: int) -> list[AppliedDiscount]:
+    """What each discount takes off `total`, one after the other: a percentage of what is left, or at most all of it."""
+    applied = []
+    for given in discounts:
+        amount = min(given.amount, total) if given.percent is None else percentage(total, given.percent)
+        total -= amount
+        applied.append(AppliedDiscount(id=given.id, amount=amount, percent=given.percent, reason=given.reason))
+    return applied
+
+
+def percentage(total: int, percent: int) -> int:
+    """`percent` of `total`, rounded half up to the cent, and at least one cent of anything."""
+    return min(total, max(1, (total * percent + 50) // 100))
 
 
 def present(session: Session, order: Order) -> None:
@@ -80,50 +113,113 @@ def present(session: Session, order: Order) -> None:
     """
     if order.status in SETTLED:
         raise _settled()
-    if any(line.status is LineStatus.HELD for line in order.lines):
+    bill = read_bill(session, order)
+    if bill.unsent:
         raise Conflict(_("Some lines have not been sent yet: send or void them first."), code="lines-held")
     order.billed_at = now()
-    order.due = read_bill(session, order).due
+    order.due = bill.due
     session.flush()
     if order.due == 0:
         order.paid_at = now()
     orders.refresh(session, order)
 
 
-def reopen(session: Session, order: Order) -> None:
-    """Take the bill back so that one may order again. Raises `Conflict` once something is paid."""
+def reopen(session: Session, order: Order, *, by: User) -> None:
+    """Reopen the order of a presented bill. Raises `Conflict` once something is paid."""
     if order.status is not OrderStatus.BILLED or order.paid:
         raise _settled()
+    journal.record(session, EntryKind.REOPENING, {"order": str(order.reference), "due": order.due, "by": by.username})
     order.billed_at, order.due = None, 0
     orders.refresh(session, order)
 
 
-def discount(session: Session, order: Order, *, amount: int, reason: str, by: User) -> Discount:
-    """Take `amount` cents off. Raises `Conflict` when it is more than what is due or something is paid already."""
-    if order.paid or order.paid_at is not None or order.closed_at is not None:
-        raise _settled()
-    bill = read_bill(session, order)
-    if amount > bill.due:
+def discount(
+    session: Session, order: Order, *, amount: int | None = None, percent: int | None = None, reason: str, by: User
+) -> None:
+    """Take `amount` cents off, or a percentage that follows what is ordered and voided afterwards.
+
+    Raises `Conflict` when it is more than what is due, nothing is due, or something is paid already.
+    """
+    _undiscountable(order)
+    due = read_bill(session, order).due
+    taken = percentage(due, percent) if percent is not None else amount or 0
+    if taken > due or due == 0:
         raise Conflict(_("The discount is larger than the bill."), code="discount-too-large")
-    given = Discount(order_id=order.id, amount=amount, reason=reason, by_id=by.id)
+    given = Discount(order_id=order.id, amount=taken, percent=percent, reason=reason, by_id=by.id)
     session.add(given)
-    if order.billed_at is not None:
-        order.due = bill.due - amount
-        if order.due == 0:
-            order.paid_at = now()
-    orders.refresh(session, order)
+    session.flush()
+    _change_due(session, order)
     journal.record(
         session,
         EntryKind.DISCOUNT,
-        {"order": str(order.reference), "amount": amount, "reason": reason, "by": by.username},
+        {
+            "order": str(order.reference), "discount": given.id, "amount": taken, "percent": percent, "reason": reason,
+            "by": by.username,
+        },
+    )  # fmt: skip
+
+
+def remove_discount(session: Session, order: Order, key: int, *, by: User) -> None:
+    """Remove a discount. Raises `NotFound`, or `Conflict` once something is paid."""
+    _undiscountable(order)
+    found = next((given for given in _discounts(session, order) if given.id == key), None)
+    if found is None:
+        raise NotFound(_("This discount does not exist."))
+    found.removed_at = now()
+    session.flush()
+    _change_due(session, order)
+    journal.record(
+        session,
+        EntryKind.DISCOUNT_REMOVAL,
+        {"order": str(order.reference), "discount": key, "amount": found.amount, "by": by.username},
     )
-    return given
 
 
-def pay(session: Session, order: Order, *, amount: int, tip: int, method: Method, by: User) -> Payment:
+def merge(session: Session, order: Order, target: Order, *, by: User) -> None:
+    """Move all lines of `order` to `target`, with its discounts, and end `order`. Both must be locked (`lock_pair`).
+
+    From then on each discount is the amount that it was: a percentage of one table is none of both.
+    """
+    moved = []
+    for one in (order, target):
+        given = _discounts(session, one)
+        for entry, applied in zip(given, apply_discounts(given, one.total), strict=True):
+            if applied.amount == 0:
+                entry.removed_at = now()
+                continue
+            entry.amount, entry.percent = applied.amount, None
+            moved.append({"discount": entry.id, "amount": entry.amount})
+            entry.order_id = target.id
+    orders.merge(session, order, target)
+    if moved:
+        journal.record(
+            session,
+            EntryKind.MERGE,
+            {"order": str(order.reference), "into": str(target.reference), "discounts": moved, "by": by.username},
+        )
+
+
+def _change_due(session: Session, order: Order) -> None:
+    if order.billed_at is not None:
+        order.due = read_bill(session, order).due
+        if order.due == 0:
+            order.paid_at = now()
+    orders.refresh(session, order)
+
+
+def _undiscountable(order: Order) -> None:
+    if order.paid or order.paid_at is not None or order.closed_at is not None:
+        raise _settled()
+
+
+def pay(
+    session: Session, order: Order, *, amount: int, tip: int, method: Method, by: User, seat: int | None = None,
+    lines: Sequence[int] = (),
+) -> Payment:  # fmt: skip
     """Take a payment and issue its receipt; the last cent settles the order.
 
-    Raises `Conflict` when the bill was not presented or the amount is more than what is left.
+    The payment is for a `seat`, for some `lines`, or for any part of the bill. Raises `Conflict` when the bill was not
+    presented or the amount is more than what is left, and `Invalid` for a seat or lines that the order does not have.
     """
     if order.status is not OrderStatus.BILLED:
         raise Conflict(_("Present the bill first."), code="not-billed")
@@ -137,16 +233,18 @@ def pay(session: Session, order: Order, *, amount: int, tip: int, method: Method
     ).scalar()
     if taken is None:
         raise Conflict(_("This is more than what is left to pay."), code="overpayment")
-    weights = _by_rate(order, order.due)
-    for receipt in session.scalars(
-        select(Receipt).join(Receipt.payment).where(Payment.order_id == order.id, Receipt.amount > 0)
-    ):
-        for share in receipt.shares:
-            weights[share["rate"]] -= share["total"]
-    payment = Payment(order_id=order.id, amount=amount, tip=tip, method=method, by_id=by.id)
+    before = session.scalars(select(Payment).where(Payment.order_id == order.id).order_by(Payment.id)).all()
+    left = _owed(order, order.due, before)
+    _known(left, seat, lines)
+    payment = Payment(
+        order_id=order.id, amount=amount, tip=tip, method=method, by_id=by.id, seat=seat, line_ids=list(lines)
+    )
+    shares: Tally[int] = Tally()
+    for cell, cents in take(left, amount, _purpose(payment)).items():
+        shares[cell.rate] += cents
     session.add(payment)
     session.flush()
-    _issue(session, payment, order, amount=amount, tip=tip, shares=apportion(weights, amount), by=by)
+    _issue(session, payment, order, EntryKind.PAYMENT, amount=amount, tip=tip, shares=dict(shares), by=by)
     session.refresh(order, ["paid", "due"])
     if taken == order.due:
         order.paid_at = now()
@@ -155,12 +253,16 @@ def pay(session: Session, order: Order, *, amount: int, tip: int, method: Method
     return payment
 
 
-def refund(session: Session, payment: Payment, *, amount: int, reason: str, by: User) -> Receipt:
-    """Give money back, with a receipt of its own. Raises `Conflict` when it is more than was paid."""
+def refund(session: Session, payment: Payment, *, amount: int, tip: int = 0, reason: str, by: User) -> Receipt:
+    """Refund an amount, a tip or both, with a receipt of its own. Raises `Conflict` when it is more than was paid."""
     kept = session.execute(
         update(Payment)
-        .where(Payment.id == payment.id, Payment.refunded + amount <= Payment.amount)
-        .values(refunded=Payment.refunded + amount)
+        .where(
+            Payment.id == payment.id,
+            Payment.refunded + amount <= Payment.amount,
+            Payment.tip_refunded + tip <= Payment.tip,
+        )
+        .values(refunded=Payment.refunded + amount, tip_refunded=Payment.tip_refunded + tip)
         .returning(Payment.refunded)
         .execution_options(synchronize_session=False)
     ).scalar()
@@ -172,7 +274,10 @@ def refund(session: Session, payment: Payment, *, amount: int, reason: str, by: 
             weights[share["rate"]] = weights.get(share["rate"], 0) + share["total"]
     shares = {rate: -total for rate, total in apportion(weights, amount).items()}
     session.refresh(payment)
-    return _issue(session, payment, payment.order, amount=-amount, tip=0, shares=shares, by=by, reason=reason)
+    order = payment.order
+    return _issue(
+        session, payment, order, EntryKind.REFUND, amount=-amount, tip=-tip, shares=shares, by=by, reason=reason
+    )
 
 
 def read_payment(session: Session, reference: uuid.UUID) -> Payment:
@@ -213,10 +318,12 @@ def close_day(session: Session, *, by: str, zone: ZoneInfo) -> Closing:
     if not receipts:
         raise Conflict(_("There is nothing to close: no receipt since the last closing."), code="nothing-to-close")
     by_method: Tally[str] = Tally()
+    tips: Tally[str] = Tally()
     totals: Tally[int] = Tally()
     taxes: Tally[int] = Tally()
     for receipt in receipts:
         by_method[receipt.payment.method.value] += receipt.amount
+        tips[receipt.payment.method.value] += receipt.tip
         for share in receipt.shares:
             totals[share["rate"]] += share["total"]
             taxes[share["rate"]] += share["tax"]
@@ -233,6 +340,7 @@ def close_day(session: Session, *, by: str, zone: ZoneInfo) -> Closing:
         tips=sum(receipt.tip for receipt in receipts),
         perpetual_total=total + (before.perpetual_total if before is not None else 0),
         by_method=dict(sorted(by_method.items())),
+        tips_by_method={method: cents for method, cents in sorted(tips.items()) if cents},
         by_rate=[RateShare(rate=rate, total=totals[rate], tax=taxes[rate]) for rate in sorted(totals)],
     )
     session.add(closing)
@@ -242,7 +350,8 @@ def close_day(session: Session, *, by: str, zone: ZoneInfo) -> Closing:
         {
             "number": number, "day": closing.day.isoformat(), "first_receipt": first, "by": by, "total": total,
             "last_receipt": closing.last_receipt, "perpetual_total": closing.perpetual_total,
-            "by_rate": closing.by_rate, "by_method": closing.by_method,
+            "by_rate": closing.by_rate, "by_method": closing.by_method, "tips": closing.tips,
+            "tips_by_method": closing.tips_by_method, "closed_at": moment.isoformat(),
         },
     )  # fmt: skip
     idempotency.purge(session)
@@ -274,8 +383,8 @@ def to_close(session: Session) -> tuple[int, int]:
 
 
 def _issue(
-    session: Session, payment: Payment, order: Order, *, amount: int, tip: int, shares: dict[int, int], by: User,
-    reason: str = "",
+    session: Session, payment: Payment, order: Order, kind: EntryKind, *, amount: int, tip: int,
+    shares: dict[int, int], by: User, reason: str = "",
 ) -> Receipt:  # fmt: skip
     number = journal.next_number(session, "receipt")
     receipt = Receipt(
@@ -284,7 +393,7 @@ def _issue(
     session.add(receipt)
     journal.record(
         session,
-        EntryKind.PAYMENT if amount > 0 else EntryKind.REFUND,
+        kind,
         {
             "receipt": number, "order": str(order.reference), "payment": str(payment.reference), "amount": amount,
             "tip": tip, "method": payment.method.value, "shares": receipt.shares, "by": by.username, "reason": reason,
@@ -293,12 +402,40 @@ def _issue(
     return receipt
 
 
-def _by_rate(order: Order, due: int) -> dict[int, int]:
-    """What of `due` falls under each VAT rate: discounts lower every rate in proportion."""
-    totals: Tally[int] = Tally()
-    for line in order.lines:
-        totals[line.vat_rate] += line.total
-    return apportion(dict(totals), due)
+def _discounts(session: Session, order: Order) -> Sequence[Discount]:
+    query = select(Discount).where(Discount.order_id == order.id, Discount.removed_at.is_(None))
+    return session.scalars(query.order_by(Discount.id)).all()
+
+
+def _items(order: Order) -> list[Item]:
+    return [
+        Item(line=line.id, seat=line.seat, rate=line.vat_rate, amount=line.total) for line in order.lines if line.total
+    ]
+
+
+def _owed(order: Order, due: int, payments: Sequence[Payment]) -> dict[Cell, int]:
+    """What is left of `due` after `payments`, by line and seat."""
+    left = owed(_items(order), due)
+    for payment in payments:
+        for cell, cents in take(left, payment.amount, _purpose(payment)).items():
+            left[cell] -= cents
+    return left
+
+
+def _purpose(payment: Payment) -> Callable[[Cell], bool]:
+    """Which part of the bill the payment is for."""
+    if payment.seat is not None:
+        return lambda cell: cell.seat == payment.seat
+    if payment.line_ids:
+        return lambda cell: cell.line in payment.line_ids
+    return lambda _cell: True
+
+
+def _known(left: Mapping[Cell, int], seat: int | None, lines: Sequence[int]) -> None:
+    if seat is not None and seat not in {cell.seat for cell in left}:
+        raise Invalid(_("This seat does not exist."), fields={"/seat": _("This seat does not exist.")})
+    if set(lines) - {cell.line for cell in left}:
+        raise Invalid(_("This line does not exist."), fields={"/lines": _("This line does not exist.")})
 
 
 def _shares(totals: dict[int, int]) -> list[RateShare]:

@@ -1,11 +1,32 @@
-"""Dividing cents without losing or making one: the parts always add up to the whole."""
+"""Dividing cents without losing or creating one: the parts always add up to the whole."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 K = TypeVar("K")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one seat owes for one line: the smallest part of a bill that a payment can be for."""
+
+    line: int
+    seat: int
+    rate: int
+
+
+@dataclass(frozen=True)
+class Item:
+    """A line of a bill: its amount, its VAT rate, and the seat it is for, None when the table shares it."""
+
+    line: int
+    seat: int | None
+    rate: int
+    amount: int
 
 
 def equal_shares(total: int, parts: int) -> list[int]:
@@ -33,20 +54,42 @@ def apportion(weights: Mapping[K, int], total: int) -> dict[K, int]:
     return shares
 
 
-def seat_shares(lines: Sequence[tuple[int | None, int]], total: int) -> dict[int, int]:
-    """`total` cents by seat, given each line's seat (None for what is shared) and amount.
+def by_rate(items: Iterable[Item], due: int) -> dict[int, int]:
+    """What of `due` falls under each VAT rate: discounts lower every rate in proportion."""
+    totals: Counter[int] = Counter()
+    for item in items:
+        totals[item.rate] += item.amount
+    return apportion(dict(totals), due)
 
-    What is shared is divided equally over the seats; a discount, the difference between the lines and `total`, is
-    borne in proportion. Without any seat everything is seat 1's.
+
+def owed(items: Sequence[Item], due: int) -> dict[Cell, int]:
+    """`due` cents by line and seat; they add up to `by_rate` for each VAT rate.
+
+    What is shared is divided equally over the seats; a discount, the difference between the items and `due`, lowers
+    everything in proportion. Without any seat everything is seat 1's.
     """
-    seats = sorted({seat for seat, _amount in lines if seat is not None}) or [1]
-    owed = dict.fromkeys(seats, 0)
-    shared = 0
-    for seat, amount in lines:
-        if seat is None:
-            shared += amount
-        else:
-            owed[seat] += amount
-    for seat, share in zip(seats, equal_shares(shared, len(seats)), strict=True):
-        owed[seat] += share
-    return apportion(owed, total)
+    seats = sorted({item.seat for item in items if item.seat is not None}) or [1]
+    weights: dict[int, dict[Cell, int]] = {}
+    turn = 0
+    for item in items:
+        cells = weights.setdefault(item.rate, {})
+        if item.seat is not None:
+            cells[Cell(item.line, item.seat, item.rate)] = item.amount
+            continue
+        # The odd cents of shared lines go to one seat after the other.
+        order = seats[turn % len(seats) :] + seats[: turn % len(seats)]
+        for seat, share in zip(order, equal_shares(item.amount, len(seats)), strict=True):
+            cells[Cell(item.line, seat, item.rate)] = share
+        turn += item.amount % len(seats)
+    found: dict[Cell, int] = {}
+    for rate, total in by_rate(items, due).items():
+        found |= apportion(weights[rate], total)
+    return found
+
+
+def take(left: Mapping[Cell, int], amount: int, wanted: Callable[[Cell], bool]) -> dict[Cell, int]:
+    """What a payment of `amount` takes from what is `left`: from the `wanted` cells first, the rest from the others."""
+    first = {cell: cents for cell, cents in left.items() if wanted(cell)}
+    others = {cell: cents for cell, cents in left.items() if not wanted(cell)}
+    part = min(amount, sum(first.values()))
+    return apportion(first, part) | apportion(others, amount - part)

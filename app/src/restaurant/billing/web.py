@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 from restaurant.billing import service
 from restaurant.billing.api import divide
 from restaurant.billing.models import Method
-from restaurant.billing.schemas import NewDiscount, NewPayment, NewRefund, SplitQuery
+from restaurant.billing.schemas import NewDiscount, NewPayment, NewRefund, ShareView, SplitQuery
 from restaurant.database import Database
 from restaurant.forms import first_time, parse_cents, read_form
 from restaurant.http.guard import signed_in
@@ -37,7 +37,7 @@ def bill_page(reference: uuid.UUID) -> str:
     """A bill, its payments, and ways to divide what is left."""
     with _database().reading() as session:
         bill = service.read_bill(session, orders.read_order(session, reference))
-        shares: list[tuple[str, int]] = []
+        shares: list[ShareView] = []
         if "by" in request.args:
             lines = ",".join(request.args.getlist("lines"))
             query = {"by": request.args["by"], "parts": request.args.get("parts") or 1} | (
@@ -45,7 +45,14 @@ def bill_page(reference: uuid.UUID) -> str:
             )
             shares = divide(bill, read_form(SplitQuery, query))
         return render_template(
-            "billing/bill.html", bill=bill, order=bill.order, shares=shares, methods=list(Method), key=uuid.uuid4().hex
+            "billing/bill.html",
+            bill=bill,
+            order=bill.order,
+            shares=shares,
+            methods=list(Method),
+            key=uuid.uuid4().hex,
+            by=request.args.get("by", ""),
+            parts=request.args.get("parts", ""),
         )
 
 
@@ -59,23 +66,41 @@ def present(reference: uuid.UUID) -> Response:
 
 @cash_desk.post("/<uuid:reference>/reprise")
 def reopen(reference: uuid.UUID) -> Response:
-    """Take the bill back."""
+    """Reopen the order of a presented bill."""
     with _database().writing() as session:
-        service.reopen(session, orders.lock_order(session, reference))
+        service.reopen(session, orders.lock_order(session, reference), by=signed_in())
     return redirect(url_for("service.order_page", reference=reference), code=303)
 
 
 @cash_desk.post("/<uuid:reference>/paiements")
 def pay(reference: uuid.UUID) -> Response:
-    """Take a payment; sent twice, the form takes one."""
+    """Take a payment; sent twice, the form takes one. What is left is divided as before."""
     form = request.form
-    wanted = {"amount": parse_cents(form.get("amount", "")), "tip": parse_cents(form.get("tip") or "0"),
-              "method": form.get("method", "")}  # fmt: skip
+    wanted = {
+        "amount": parse_cents(form.get("amount", "")), "tip": parse_cents(form.get("tip") or "0"),
+        "method": form.get("method", ""), "seat": form.get("seat") or None, "lines": form.getlist("lines"),
+    }  # fmt: skip
     payment = read_form(NewPayment, wanted)
+    by, parts = form.get("by", ""), form.get("parts", "")
     with _database().writing() as session:
         if first_time(session, scope=f"web:pay:{reference}", content=payment):
             order = orders.lock_order(session, reference)
-            service.pay(session, order, amount=payment.amount, tip=payment.tip, method=payment.method, by=signed_in())
+            service.pay(
+                session, order, amount=payment.amount, tip=payment.tip, method=payment.method, by=signed_in(),
+                seat=payment.seat, lines=payment.lines,
+            )  # fmt: skip
+    if by == "equal" and parts.isdecimal() and 2 < int(parts[:3]) <= 60:
+        return redirect(url_for("cash.bill_page", reference=reference, by="equal", parts=int(parts) - 1), code=303)
+    if by == "seat":
+        return redirect(url_for("cash.bill_page", reference=reference, by="seat"), code=303)
+    return _back(reference)
+
+
+@cash_desk.post("/<uuid:reference>/fin")
+def finish(reference: uuid.UUID) -> Response:
+    """Free the table of a paid order, or hand a paid take-away order over."""
+    with _database().writing() as session:
+        orders.finish(session, orders.lock_order(session, reference))
     return _back(reference)
 
 
@@ -94,23 +119,34 @@ def give_discount(reference: uuid.UUID) -> Response:
         if first_time(session, scope=f"web:discount:{reference}", content=given):
             order = orders.lock_order(session, reference)
             by = answer_for(session, actor=signed_in(), permission=Permission.DISCOUNT, approval=approval)
-            due = service.read_bill(session, order).due
-            amount = given.amount or max(1, (due * (given.percent or 0) + 50) // 100)
-            service.discount(session, order, amount=amount, reason=given.reason, by=by)
+            service.discount(session, order, amount=given.amount, percent=given.percent, reason=given.reason, by=by)
+    return _back(reference)
+
+
+@cash_desk.post("/<uuid:reference>/remises/<key:discount>/retrait")
+def remove_discount(reference: uuid.UUID, discount: int) -> Response:
+    """Remove a discount, approved by a manager."""
+    approval = _approval(Permission.DISCOUNT)
+    with _database().writing() as session:
+        order = orders.lock_order(session, reference)
+        by = answer_for(session, actor=signed_in(), permission=Permission.DISCOUNT, approval=approval)
+        service.remove_discount(session, order, discount, by=by)
     return _back(reference)
 
 
 @cash_desk.post("/paiements/<uuid:payment>/remboursements")
 def refund(payment: uuid.UUID) -> Response:
     """Give money back, confirmed by a manager."""
-    wanted = {"amount": parse_cents(request.form.get("amount", "")), "reason": request.form.get("reason", "")}
+    form = request.form
+    wanted = {"amount": parse_cents(form.get("amount") or "0"), "tip": parse_cents(form.get("tip") or "0"),
+              "reason": form.get("reason", "")}  # fmt: skip
     asked = read_form(NewRefund, wanted)
     approval = _approval(Permission.REFUND)
     with _database().writing() as session:
         found = service.read_payment(session, payment)
         if first_time(session, scope=f"web:refund:{payment}", content=asked):
             by = answer_for(session, actor=signed_in(), permission=Permission.REFUND, approval=approval)
-            service.refund(session, found, amount=asked.amount, reason=asked.reason, by=by)
+            service.refund(session, found, amount=asked.amount, tip=asked.tip, reason=asked.reason, by=by)
         reference = found.order.reference
     return _back(reference)
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from http import HTTPStatus
 
 from flask import current_app
 from sqlalchemy.orm import Session
 
+from restaurant.billing import service as billing
 from restaurant.floor.service import read_table
 from restaurant.http.api import Api, require_version
 from restaurant.http.guard import signed_in
 from restaurant.orders import service
-from restaurant.orders.models import Order
+from restaurant.orders.models import Order, OrderLine
 from restaurant.orders.schemas import (
+    Assignment,
     Firing,
     Guests,
     LineMove,
@@ -26,9 +29,11 @@ from restaurant.orders.schemas import (
     Reason,
     Seating,
     Transfer,
+    Voiding,
 )  # fmt: skip
+from restaurant.people.models import User
 from restaurant.people.permissions import Permission
-from restaurant.people.service import answer_for
+from restaurant.people.service import answer_for, read_person
 from restaurant.settings import Settings
 from restaurant.types import now
 
@@ -94,7 +99,7 @@ def add_lines(session: Session, *, reference: uuid.UUID, body: LinesPlacement) -
     """Add lines to an order."""
     settings: Settings = current_app.extensions["settings"]
     order = service.lock_order(session, reference)
-    service.add_lines(session, order, body.lines, at=now(), zone=settings.zone, fire=not body.hold)
+    service.add_lines(session, order, body.lines, at=now(), zone=settings.zone, fire=not body.hold, by=signed_in())
     return _view(session, order)
 
 
@@ -129,13 +134,32 @@ def move_line(session: Session, *, reference: uuid.UUID, line: int, body: LineMo
 
 
 @service_api.operation(
-    "POST", "/orders/<uuid:reference>/lines/<key:line>/void", body=Reason, reply=OrderView, refusals=_CONFLICT
-)
-def void_line(session: Session, *, reference: uuid.UUID, line: int, body: Reason) -> OrderView:
-    """Take a line off, with a reason and a manager's confirmation."""
+    "POST", "/orders/<uuid:reference>/lines/<key:line>/void", body=Voiding, reply=OrderView, idempotent=True,
+    refusals=_CONFLICT,
+)  # fmt: skip
+def void_line(session: Session, *, reference: uuid.UUID, line: int, body: Voiding) -> OrderView:
+    """Void a line or a part of it, with a reason; a manager must approve it once it was sent to the kitchen."""
     order = service.lock_order(session, reference)
-    by = answer_for(session, actor=signed_in(), permission=Permission.VOID_LINES, approval=body.approval)
-    service.void_line(session, order, service.find_line(order, line), reason=body.reason, by=by)
+    found = service.find_line(order, line)
+    by = _responsible(session, [found], approval=body.approval)
+    service.void_line(session, order, found, reason=body.reason, by=by, quantity=body.quantity)
+    return _view(session, order)
+
+
+@service_api.operation("POST", "/orders/<uuid:reference>/serve", reply=OrderView, refusals=_CONFLICT)
+def serve_order(session: Session, *, reference: uuid.UUID) -> OrderView:
+    """Mark every ready line as served."""
+    order = service.lock_order(session, reference)
+    service.serve_ready(session, order)
+    return _view(session, order)
+
+
+@service_api.operation("PUT", "/orders/<uuid:reference>/server", body=Assignment, reply=OrderView,
+                       refusals=_CONFLICT)  # fmt: skip
+def assign_server(session: Session, *, reference: uuid.UUID, body: Assignment) -> OrderView:
+    """Hand an order over to another server."""
+    order = service.lock_order(session, reference)
+    service.assign(session, order, read_person(session, body.server))
     return _view(session, order)
 
 
@@ -151,17 +175,23 @@ def transfer_order(session: Session, *, reference: uuid.UUID, body: Transfer) ->
 def merge_order(session: Session, *, reference: uuid.UUID, body: Merge) -> OrderView:
     """Put all lines of an order on another one."""
     order, target = service.lock_pair(session, reference, body.into)
-    service.merge(session, order, target)
+    billing.merge(session, order, target, by=signed_in())
     return _view(session, target)
 
 
 @service_api.operation("POST", "/orders/<uuid:reference>/cancel", body=Reason, reply=OrderView, refusals=_CONFLICT)
 def cancel_order(session: Session, *, reference: uuid.UUID, body: Reason) -> OrderView:
-    """Cancel an order that is not billed, with a reason and a manager's confirmation."""
+    """Cancel an order that is not billed, with a reason; a manager must approve it once something of it was sent."""
     order = service.lock_order(session, reference)
-    by = answer_for(session, actor=signed_in(), permission=Permission.VOID_LINES, approval=body.approval)
+    by = _responsible(session, order.lines, approval=body.approval)
     service.cancel(session, order, reason=body.reason, by=by)
     return _view(session, order)
+
+
+def _responsible(session: Session, lines: Iterable[OrderLine], *, approval: str | None) -> User:
+    if not service.needs_approval(lines):
+        return signed_in()
+    return answer_for(session, actor=signed_in(), permission=Permission.VOID_LINES, approval=approval)
 
 
 def _view(session: Session, order: Order) -> OrderView:

@@ -152,6 +152,20 @@ class Reason(BaseModel):
     approval: Annotated[str, Field(max_length=100)] | None = None
 
 
+class Voiding(Reason):
+    """How many portions of a line are taken back, all without a quantity."""
+
+    quantity: Annotated[int, Field(ge=1, le=50)] | None = None
+
+
+class Assignment(BaseModel):
+    """The person who serves the order from now on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    server: Key
+
+
 class Transfer(BaseModel):
     """The table to move to."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, time
 from typing import TypedDict
 from zoneinfo import ZoneInfo
@@ -20,6 +20,8 @@ from sqlalchemy import insert, inspect, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 from sqlalchemy.orm.attributes import flag_modified
 
+from restaurant.billing import journal
+from restaurant.billing.models import EntryKind
 from restaurant.database import flush, on_commit
 from restaurant.errors import Conflict, Invalid, NotFound
 from restaurant.floor.models import Condition, Table
@@ -33,6 +35,7 @@ from restaurant.orders.models import ChosenOption, LineStatus, Order, OrderKind,
 from restaurant.orders.schemas import LinePlacement, LineView, OrderPlacement, OrderView
 from restaurant.orders.state_machine import MOVES, SETTLED, status_of
 from restaurant.people.models import User
+from restaurant.people.permissions import Permission
 from restaurant.reservations.models import BESIDE, BookedTable
 from restaurant.stock import service as stock
 from restaurant.types import now
@@ -215,10 +218,16 @@ def list_orders(session: Session, *, status: OrderStatus | None, before: int | N
 
 
 def add_lines(
-    session: Session, order: Order, placements: Sequence[LinePlacement], *, at: datetime, zone: ZoneInfo, fire: bool
-) -> list[OrderLine]:
-    """Add lines, sent to the kitchen at once or held until their course is fired. Raises as `place_order` does."""
+    session: Session, order: Order, placements: Sequence[LinePlacement], *, at: datetime, zone: ZoneInfo, fire: bool,
+    by: User | None = None,
+) -> list[OrderLine]:  # fmt: skip
+    """Add lines, sent to the kitchen at once or held until their course is fired. Raises as `place_order` does.
+
+    An order that nobody serves yet, because the host seated its guests, becomes the order of `by`.
+    """
     _unsettled(order)
+    if by is not None and by.may(Permission.TAKE_ORDERS) and not _served_by_somebody(order):
+        order.server = session.get_one(User, by.id)
     menu = read_menu(session)
     added = [OrderLine(**line) for line in _lines(menu, placements, kind=order.kind, at=at, zone=zone)]
     order.lines.extend(added)
@@ -256,17 +265,100 @@ def move_line(session: Session, order: Order, line: OrderLine, status: LineStatu
     refresh(session, order)
 
 
-def void_line(session: Session, order: Order, line: OrderLine, *, reason: str, by: User) -> None:
-    """Void a line; `by` is responsible for it. Raises `Conflict` when it is voided or the order settled."""
+def serve_ready(session: Session, order: Order) -> None:
+    """Mark every ready line as served. Raises `Conflict` when none is ready or the order is closed."""
+    ready = [line for line in order.lines if line.status is LineStatus.READY]
+    if order.closed_at is not None or not ready:
+        raise Conflict(_("Nothing is ready to serve."), code="nothing-ready")
+    _serve(ready)
+    refresh(session, order)
+
+
+def finish(session: Session, order: Order) -> None:
+    """Close a paid order: whatever the kitchen's screen still shows, the guests have it. Raises `Conflict` before."""
+    if order.status is not OrderStatus.PAID:
+        raise Conflict(_("This order is not paid, or is already closed."), code="not-paid")
+    _serve([line for line in order.lines if line.status not in {LineStatus.SERVED, LineStatus.VOIDED}])
+    refresh(session, order)
+
+
+def assign(session: Session, order: Order, server: User) -> None:
+    """Hand an order over to another server, who is credited with its sales. Raises `Conflict`, or `Invalid`."""
+    if order.closed_at is not None:
+        raise Conflict(_("This order is closed."), code="order-settled")
+    if not server.active or not server.may(Permission.TAKE_ORDERS):
+        raise Invalid(_("This person does not take orders."), code="not-a-server")
+    if order.server_id != server.id:
+        order.server = server
+        refresh(session, order)
+
+
+def needs_approval(lines: Iterable[OrderLine]) -> bool:
+    """Whether taking these lines off is a manager's decision: something of them was sent to the kitchen."""
+    return any(line.status not in {LineStatus.HELD, LineStatus.VOIDED} for line in lines)
+
+
+def void_line(
+    session: Session, order: Order, line: OrderLine, *, reason: str, by: User, quantity: int | None = None
+) -> None:
+    """Void a line, or a part of its quantity; `by` is responsible for it.
+
+    Raises `Conflict` when it is voided, has less than `quantity`, or the order is settled.
+    """
     _unsettled(order)
     if line.status is LineStatus.VOIDED:
         raise Conflict(_("This line is already voided."), code="wrong-step")
-    if line.status is LineStatus.FIRED:
-        stock.give_back(session, line)
-    line.status = LineStatus.VOIDED
-    line.void_reason = reason
-    line.voided_by_id = by.id
+    if quantity is None or quantity == line.quantity:
+        voided = line
+    elif quantity > line.quantity:
+        raise Conflict(_("This line has fewer portions than that."), code="quantity-too-large")
+    else:
+        voided = _part(line, quantity)
+        order.lines.append(voided)
+    _void(session, order, line, voided, reason=reason, by=by)
     refresh(session, order)
+
+
+def _void(session: Session, order: Order, line: OrderLine, voided: OrderLine, *, reason: str, by: User) -> None:
+    """Void `voided`, which is `line` or the part of it that was split off."""
+    if line.status is LineStatus.FIRED:
+        stock.give_back(session, line, voided=voided.quantity, of=line.quantity)
+    if line is not voided:
+        line.quantity -= voided.quantity
+    sent = voided.status is not LineStatus.HELD
+    voided.status = LineStatus.VOIDED
+    voided.void_reason = reason or None
+    voided.voided_by_id = by.id
+    session.flush()
+    if sent:
+        journal.record(
+            session,
+            EntryKind.VOID,
+            {
+                "order": str(order.reference), "line": voided.id, "name": voided.name, "quantity": voided.quantity,
+                "amount": voided.quantity * voided.unit_price, "reason": reason, "by": by.username,
+            },
+        )  # fmt: skip
+
+
+def _part(line: OrderLine, quantity: int) -> OrderLine:
+    """A line like `line` for some of its portions."""
+    copied = {
+        column.key: getattr(line, column.key)
+        for column in inspect(OrderLine).column_attrs
+        if column.key not in {"id", "quantity"}
+    }
+    return OrderLine(**copied, quantity=quantity)
+
+
+def _serve(lines: Iterable[OrderLine]) -> None:
+    moment = now()
+    for line in lines:
+        line.status, line.ready_at, line.served_at = LineStatus.SERVED, line.ready_at or moment, moment
+
+
+def _served_by_somebody(order: Order) -> bool:
+    return order.server is not None and order.server.may(Permission.TAKE_ORDERS)
 
 
 def transfer(session: Session, order: Order, table: Table) -> None:
@@ -300,11 +392,15 @@ def merge(session: Session, order: Order, target: Order) -> None:
 def cancel(session: Session, order: Order, *, reason: str, by: User) -> None:
     """Void all lines and end the order; `by` is responsible for it. Raises `Conflict` once it is billed."""
     _unsettled(order)
+    if needs_approval(order.lines):
+        journal.record(
+            session,
+            EntryKind.CANCELLATION,
+            {"order": str(order.reference), "amount": order.total, "reason": reason, "by": by.username},
+        )
     for line in order.lines:
-        if line.status is LineStatus.FIRED:
-            stock.give_back(session, line)
         if line.status is not LineStatus.VOIDED:
-            line.status, line.void_reason, line.voided_by_id = LineStatus.VOIDED, reason, by.id
+            _void(session, order, line, line, reason=reason, by=by)
     _end(order, reason=reason)
     outbox.record(session, order.id)
     session.flush()

@@ -11,11 +11,12 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
+from restaurant.billing import service as billing
 from restaurant.database import Database
 from restaurant.errors import Invalid
 from restaurant.floor.models import TableState
 from restaurant.floor.service import read_floor, read_table
-from restaurant.forms import read_form, typed
+from restaurant.forms import first_time, read_form, typed
 from restaurant.http import idempotency
 from restaurant.http.api import Stale
 from restaurant.http.guard import signed_in
@@ -25,11 +26,11 @@ from restaurant.menu.models import Allergen, Course
 from restaurant.menu.web import dishes_block
 from restaurant.orders import service
 from restaurant.orders.models import LineStatus, Order
-from restaurant.orders.schemas import Firing, Guests, LinesPlacement, Reason
+from restaurant.orders.schemas import Assignment, Firing, Guests, LinesPlacement, Reason, Voiding
 from restaurant.orders.state_machine import SETTLED
 from restaurant.orders.web import read_lines
 from restaurant.people.permissions import Permission
-from restaurant.people.service import answer_for, give_approval
+from restaurant.people.service import answer_for, give_approval, list_servers, read_person
 from restaurant.settings import Settings
 from restaurant.types import now
 
@@ -53,6 +54,9 @@ def order_page(reference: uuid.UUID) -> str:
             free=[seat.table for seat in seats if seat.state in {TableState.FREE, TableState.RESERVED_SOON}],
             others=[seat for seat in seats if seat.order is not None and seat.order.id != order.id],
             held={line.course for line in order.lines if line.status is LineStatus.HELD},
+            ready=[line for line in order.lines if line.status is LineStatus.READY],
+            unsent=not service.needs_approval(order.lines),
+            servers=list_servers(session),
             dishes=dishes,
             allergens=list(Allergen),
             courses=list(Course),
@@ -82,7 +86,9 @@ def add_lines(reference: uuid.UUID) -> Response:
         )
         if claimed.replay is None:
             order = service.lock_order(session, reference)
-            service.add_lines(session, order, placement.lines, at=now(), zone=settings.zone, fire=not placement.hold)
+            service.add_lines(
+                session, order, placement.lines, at=now(), zone=settings.zone, fire=not placement.hold, by=signed_in()
+            )
             idempotency.keep(session, claimed, status=303, body="")
     return _back(reference)
 
@@ -105,25 +111,53 @@ def serve(reference: uuid.UUID, line: int) -> Response:
     return _back(reference)
 
 
+@pages.post("/<uuid:reference>/service")
+def serve_ready(reference: uuid.UUID) -> Response:
+    """Mark every ready line as brought to the table."""
+    with _writing() as session:
+        service.serve_ready(session, service.lock_order(session, reference))
+    return _back(reference)
+
+
+@pages.post("/<uuid:reference>/serveur")
+def assign(reference: uuid.UUID) -> Response:
+    """Hand the order over to another server."""
+    wanted = read_form(Assignment, typed("server"))
+    with _writing() as session:
+        service.assign(session, service.lock_order(session, reference), read_person(session, wanted.server))
+    return _back(reference)
+
+
 @pages.post("/<uuid:reference>/lignes/<key:line>/annulation")
 def void(reference: uuid.UUID, line: int) -> Response:
-    """Take a line off, confirmed by a manager."""
-    reason, approval = _reason(), _approval()
+    """Void a line or a part of it; what was sent to the kitchen needs a reason and a manager."""
+    approval = _approval()
     with _writing() as session:
         order = service.lock_order(session, reference)
-        by = answer_for(session, actor=signed_in(), permission=Permission.VOID_LINES, approval=approval)
-        service.void_line(session, order, service.find_line(order, line), reason=reason, by=by)
+        found = service.find_line(order, line)
+        if service.needs_approval([found]):
+            wanted = read_form(Voiding, typed("reason") | {"quantity": request.form.get("quantity") or None})
+            # Sent twice, the form voids its portions once.
+            if first_time(session, scope=f"web:void:{line}", content=wanted):
+                by = answer_for(session, actor=signed_in(), permission=Permission.VOID_LINES, approval=approval)
+                service.void_line(session, order, found, reason=wanted.reason, by=by, quantity=wanted.quantity)
+        else:
+            service.void_line(session, order, found, reason="", by=signed_in())
     return _back(reference)
 
 
 @pages.post("/<uuid:reference>/annulation")
 def cancel(reference: uuid.UUID) -> Response:
-    """Cancel the order, confirmed by a manager."""
-    reason, approval = _reason(), _approval()
+    """Cancel the order; once something of it was sent to the kitchen, that needs a reason and a manager."""
+    approval = _approval()
     with _writing() as session:
         order = service.lock_order(session, reference)
-        by = answer_for(session, actor=signed_in(), permission=Permission.VOID_LINES, approval=approval)
-        service.cancel(session, order, reason=reason, by=by)
+        if service.needs_approval(order.lines):
+            reason = read_form(Reason, typed("reason")).reason
+            by = answer_for(session, actor=signed_in(), permission=Permission.VOID_LINES, approval=approval)
+            service.cancel(session, order, reason=reason, by=by)
+        else:
+            service.cancel(session, order, reason="", by=signed_in())
     return redirect(url_for("floor.floor_page"), code=303)
 
 
@@ -164,7 +198,7 @@ def merge(reference: uuid.UUID) -> Response:
         raise Invalid(_("This order does not exist.")) from error
     with _writing() as session:
         order, target = service.lock_pair(session, reference, into)
-        service.merge(session, order, target)
+        billing.merge(session, order, target, by=signed_in())
     return _back(into)
 
 
@@ -181,10 +215,6 @@ def _writing() -> AbstractContextManager[Session]:
 
 def _back(reference: uuid.UUID) -> Response:
     return redirect(url_for("service.order_page", reference=reference), code=303)
-
-
-def _reason() -> str:
-    return read_form(Reason, {"reason": request.form.get("reason", "")}).reason
 
 
 def _approval() -> str | None:

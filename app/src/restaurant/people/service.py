@@ -28,7 +28,7 @@ from restaurant.http.paging import PageQuery, read_page
 from restaurant.i18n import gettext as _
 from restaurant.i18n import ngettext
 from restaurant.people.models import Approval, LoginAttempts, LoginSession, User
-from restaurant.people.permissions import Permission, Role
+from restaurant.people.permissions import Permission, Role, permits
 from restaurant.types import now
 
 #: OWASP's floor for argon2id: 19 MiB, so that several sign-ins at once fit into a small pod.
@@ -222,6 +222,12 @@ def purge(session: Session) -> None:
 def list_people(session: Session, page: PageQuery) -> tuple[Sequence[User], int | None]:
     """A page of everybody, by name, and the number of the following page."""
     return read_page(session, select(User).order_by(case((User.active, 0), else_=1), User.name, User.id), page)
+
+
+def list_servers(session: Session) -> Sequence[User]:
+    """Everybody who can take orders, by name."""
+    roles = [role for role in Role if permits(role, Permission.TAKE_ORDERS)]
+    return session.scalars(select(User).where(User.active, User.role.in_(roles)).order_by(User.name, User.id)).all()
 
 
 def read_person(session: Session, key: int) -> User:

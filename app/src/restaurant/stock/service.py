@@ -50,12 +50,13 @@ def consume(session: Session, needs: Sequence[Need], recipes: Mapping[int, Seque
         session.flush()
 
 
-def give_back(session: Session, line: OrderLine) -> None:
-    """Return the ingredients of a line whose preparation had not started."""
+def give_back(session: Session, line: OrderLine, *, voided: int, of: int) -> None:
+    """Return the ingredients for `voided` portions `of` those of a line whose preparation had not started."""
     taken: Counter[int] = Counter()
     for movement in session.scalars(select(Movement).where(Movement.line_id == line.id)):
         taken[movement.ingredient_id] -= movement.delta
-    for key, amount in sorted(taken.items()):
+    for key, whole in sorted(taken.items()):
+        amount = whole * voided // of
         if amount:
             _change(session, key, amount)
             session.add(Movement(ingredient_id=key, delta=amount, reason=MovementReason.RETURNED, line_id=line.id))
