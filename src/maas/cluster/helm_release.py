@@ -156,7 +156,7 @@ def crd_names() -> list[str]:
 
 @contextlib.contextmanager
 def _helm_errors() -> Iterator[None]:
-    """Turn an error of Helm into one of ours."""
+    """Turn an error of Helm into one of MaaS."""
     import pyhelm3
 
     try:
