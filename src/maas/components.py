@@ -212,7 +212,7 @@ class Switch(Model):
         return f"{self.value}: {str(self.enabled).lower()}"
 
     @property
-    def off(self) -> dict[str, Any]:
+    def values_off(self) -> dict[str, Any]:
         """Values that disable the component."""
         values: Any = self.disabled
         for key in reversed(self.value.split(".")):
@@ -233,6 +233,8 @@ class Image(_Sourced):
     """Path of a value of the chart. The bundle contains the image only if that value is true."""
     switch: Switch | None = None
     """How to disable the component. Without it, the platform does not work without the image."""
+    volume: ValuePath | None = None
+    """Path in the chart's values of the component whose `storage` describes the volume."""
     tolerates: Literal["control-plane"] | None = None
     """`control-plane` if its pods tolerate the control plane's taint, so that the control plane imports it too."""
     early: bool = False

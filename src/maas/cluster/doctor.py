@@ -34,14 +34,11 @@ _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 _OPERATED = ("Alertmanager", "Prometheus")
 """Kinds for which prometheus-operator creates PersistentVolumeClaims."""
 
-_VOLUMES = {
-    "alertmanager": "kube-prometheus.alertmanager",
-    "grafana": "kube-prometheus.grafana",
-    "prometheus": "kube-prometheus.prometheus",
+_RESTAURANT_VOLUMES = {
     "restaurant": "restaurant.database.sqlite",
     "restaurant-database": "restaurant.database.postgresql",
 }
-"""The components with a volume, with their path in the values."""
+"""The volumes of the restaurant application, with their path in the values; components.yaml has the others."""
 
 _OPERATOR_VERSION = "operator.prometheus.io/version"
 
@@ -206,6 +203,7 @@ def storage(cluster: Cluster, values: Sequence[Path] = ()) -> Finding:
 def _without_class(values: Sequence[Path]) -> list[str]:
     """Return the values of the volumes that would use the default StorageClass."""
     found = set()
+    volumes = {image.name: image.volume for image in components.load().images() if image.volume} | _RESTAURANT_VOLUMES
     for entry in render.objects(render.Request(render.umbrella(), values=tuple(values))):
         spec = entry.get("spec", {})
         if entry["kind"] == "PersistentVolumeClaim":
@@ -216,7 +214,7 @@ def _without_class(values: Sequence[Path]) -> list[str]:
             template = spec.get("storage", {}).get("volumeClaimTemplate") if entry["kind"] in _OPERATED else None
             claims = [template["spec"]] if template else []
         if any("storageClassName" not in claim for claim in claims):
-            found.add(_VOLUMES[entry["metadata"]["labels"]["app.kubernetes.io/name"]])
+            found.add(volumes[entry["metadata"]["labels"]["app.kubernetes.io/name"]])
     return sorted(found)
 
 

@@ -5,46 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from maas import components
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from maas.bundle.manifest import Unavailable
+    from maas.components import Switch
     from maas.hosts.inventory import Inventory
     from maas.hosts.network_plan import Plan
-
-
-@dataclass(frozen=True)
-class Switch:
-    """The value that enables or disables an optional component.
-
-    Attributes:
-        path: Where it is in the umbrella chart's values.
-        off: Its value when the component is disabled.
-        on: Its value when the component is enabled.
-    """
-
-    path: tuple[str, ...]
-    off: object
-    on: object
-
-    @property
-    def disabled(self) -> dict[str, Any]:
-        """Values that disable the component."""
-        values: Any = self.off
-        for key in reversed(self.path):
-            values = {key: values}
-        return {**values}
-
-    def __str__(self) -> str:
-        return f"{'.'.join(self.path)}: {str(self.on).lower()}"
-
-
-OPTIONAL_COMPONENTS = {
-    "grafana": Switch(("kube-prometheus", "grafana", "enabled"), off=False, on=True),
-    # The dashboard chart stays enabled: its cluster roles are what `maas credentials` grants.
-    "headlamp": Switch(("dashboard", "engine"), off="none", on="headlamp"),
-}
-"""Components that the platform works without, by their name in components.yaml."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +35,8 @@ class Disabled:
 
 def missing_components(unavailable: Iterable[Unavailable]) -> list[Disabled]:
     """Return the optional components among those that a bundle does not contain."""
-    return [Disabled(item, OPTIONAL_COMPONENTS[item.name]) for item in unavailable if item.name in OPTIONAL_COMPONENTS]
+    switches = {image.name: image.switch for image in components.load().images()}
+    return [Disabled(item, switch) for item in unavailable if (switch := switches.get(item.name)) is not None]
 
 
 def platform_values(plan: Plan, inventory: Inventory) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def apply(result: PreflightResult, bundle: Bundle, values: Mapping[str, Any], *,
     for item in missing:
         console.warn(str(item))
     # The user's values come last: they enable a component again whose image is available elsewhere.
-    merged = values_files.merge(platform_values(plan, inventory), *(item.switch.disabled for item in missing), values)
+    merged = values_files.merge(platform_values(plan, inventory), *(item.switch.values_off for item in missing), values)
     with console.phase("VPN keys") as step:
         keys = pki.ensure(result.state / "pki", plan.cluster, list(plan.hosts), hub=plan.hub)
         step.note(f"{len(keys.changes)} created or renewed" if keys.changes else "unchanged")

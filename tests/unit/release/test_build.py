@@ -239,7 +239,7 @@ def test_charts_are_the_same_however_helm_orders_their_subcharts(tmp_path: Path)
 
 
 OUTSIDE = {
-    *(".editorconfig", ".github", ".gitignore", ".pre-commit-config.yaml", "renovate.json"),
+    *(".ci", ".editorconfig", ".github", ".gitignore", ".pre-commit-config.yaml", "renovate.json"),
     *("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md"),
     *("docs", "nox", "noxfile.py", "pyproject.toml", "requirements", "src", "tests"),
 }
