@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from maas import cli, console
+from maas import cli, console, paths
 from maas.cluster import credentials, doctor, status, tunnel
 from maas.cluster.certificates import Certificate
 from maas.cluster.client import Cluster, Node, Workload
@@ -105,12 +107,36 @@ def test_an_error_has_a_code_in_json(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert json.loads(shown.err)["error"]["code"] == "ClusterNotFound"
 
 
-def test_every_class_of_errors_has_a_code_of_its_own() -> None:
+def error_classes() -> list[type[MaasError]]:
     classes: list[type[MaasError]] = [MaasError]
     for one in classes:
         classes += one.__subclasses__()
-    codes = [one.code for one in classes]
+    return classes
+
+
+def test_every_class_of_errors_has_a_code_of_its_own() -> None:
+    codes = [one.code for one in error_classes()]
     assert sorted(codes) == sorted(set(codes))
+
+
+def codes_in_the_source() -> set[str]:
+    """Return the codes of all errors: of their classes, and those that a call gives."""
+    found = set()
+    for file in (paths.content() / "src" / "maas").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                found |= {
+                    word.value.value
+                    for word in node.keywords
+                    if word.arg == "code" and isinstance(word.value, ast.Constant) and isinstance(word.value.value, str)
+                }
+    return found | {one.code for one in error_classes()}
+
+
+def test_the_documentation_lists_every_code() -> None:
+    page = (paths.content() / "docs" / "cli.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\w+)` \|", page.partition("<!-- codes: begin -->")[2], re.MULTILINE)
+    assert listed == sorted(codes_in_the_source())
 
 
 def cluster_with(*, ready: bool) -> Status:
