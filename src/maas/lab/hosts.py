@@ -30,9 +30,6 @@ HOSTS = ("master", "node1", "node2")
 _HOST_INDEX = 10
 """Index of the host's address in its network; the gateway has 1."""
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
-_MARKER = "throw-away"
-"""The file in a state directory that shows that it belongs to a lab, so that `down` deletes it."""
-_MARKER_TEXT = "Created by `up` for the hosts of a lab; `down` deletes this directory.\n"
 
 
 @dataclass(frozen=True)
@@ -93,9 +90,9 @@ def up(name: str, *, bundle: Path, hosts: Sequence[str] = HOSTS, assume_yes: boo
     """
     if not bundle.is_dir():
         raise LabError(f"there is no bundle at {bundle}", command=paths.command("bundle"))
-    directory = check_names(name, hosts)
+    check_names(name, hosts)
     with engine.lock(), engine.errors(), contextlib.closing(_engine(assume_yes=assume_yes)) as client:
-        (paths.state(name) / _MARKER).write_text(_MARKER_TEXT, encoding="utf-8")
+        key = ssh_key.login_key(paths.state(name))
         with console.phase("Host image") as phase:
             reference = image.ensure(client, note=phase.note)
             phase.note(reference)
@@ -104,7 +101,6 @@ def up(name: str, *, bundle: Path, hosts: Sequence[str] = HOSTS, assume_yes: boo
             console.line(f"  {reason}")
         if os.geteuid() == 0:
             host_state.apply_sysctls(options.sysctls)
-        key = ssh_key.login_key(directory)
         with console.phase("Hosts") as phase:
             containers = {container.labels[docker_host.HOST]: container for container in _containers(client, name)}
             _refuse_differences(name, containers, hosts=hosts, bundle=bundle)
@@ -128,8 +124,13 @@ def up(name: str, *, bundle: Path, hosts: Sequence[str] = HOSTS, assume_yes: boo
     return state
 
 
-def check_names(name: str, hosts: Sequence[str]) -> Path:
-    """Return the state directory of a lab without creating it.
+def _is_lab(directory: Path) -> bool:
+    """Return whether a state directory belongs to a lab, so that `down` deletes it: only labs have a key of their own."""
+    return ssh_key.path(directory).exists()
+
+
+def check_names(name: str, hosts: Sequence[str]) -> None:
+    """Check the names of a lab and its hosts.
 
     Raises:
         LabError: A name is invalid, or the directory belongs to a cluster that is not a lab.
@@ -140,13 +141,12 @@ def check_names(name: str, hosts: Sequence[str]) -> Path:
             hint="use at most 32 lower-case letters, digits and dashes, and a different name for each host",
         )
     directory = paths.states() / name
-    if directory.is_dir() and not (directory / _MARKER).exists() and any(directory.iterdir()):
+    if directory.is_dir() and not _is_lab(directory) and any(directory.iterdir()):
         raise LabError(
             f"{name} is the name of a cluster that is not a lab",
             context=(f"its state directory is {directory}",),
             hint="choose another name for the lab",
         )
-    return directory
 
 
 def plan_engine() -> engine.Plan:
@@ -281,7 +281,7 @@ def _state(client: DockerClient, name: str) -> LabState:
 
     with ThreadPoolExecutor() as pool:
         hosts = tuple(pool.map(host, _containers(client, name)))
-    return LabState(name, directory, directory / "hosts.yaml", directory / "ssh" / "id_ed25519", hosts)
+    return LabState(name, directory, directory / "hosts.yaml", ssh_key.path(directory), hosts)
 
 
 def write_inventory(state: LabState) -> None:
@@ -340,7 +340,7 @@ def _existing(name: str) -> Iterator[DockerClient]:
     """
     with contextlib.closing(engine.connect()) as client, engine.errors():
         existing = _labs(client)
-        if name not in existing and not (paths.states() / name / _MARKER).exists():
+        if name not in existing and not _is_lab(paths.states() / name):
             raise LabError(
                 f"there is no lab {name}",
                 context=(f"labs on this machine: {', '.join(existing) if existing else 'none'}",),
@@ -382,7 +382,7 @@ def down(name: str) -> list[str]:
         if count := isolation.unblock(name):
             removed.append(f"{count} firewall rules between its networks")
         directory = paths.states() / name
-        if (directory / _MARKER).exists():
+        if _is_lab(directory):
             shutil.rmtree(directory)
             removed.append(f"state directory {directory}")
         if not _labs(client):

@@ -35,7 +35,7 @@ def answers(other):
 print(json.dumps([o for o, p in zip(others, pings) if answers(o) or p.wait() == 0]))
 """
 
-# Runs on the hub: ends with status 3 if a program listens on the UDP port.
+# Runs on the hub: exits with status 3 if a program listens on the UDP port.
 _LISTENING = 3
 _IS_LISTENING = f"""
 import errno, socket, sys

@@ -25,17 +25,26 @@ def generate() -> tuple[bytes, HostKey]:
     return private, HostKey(kind, data)
 
 
+def path(directory: Path) -> Path:
+    """Return the path of the private key to log in to a lab's hosts, whether it exists or not.
+
+    Args:
+        directory: The lab's state directory.
+    """
+    return directory / "ssh" / "id_ed25519"
+
+
 def login_key(directory: Path) -> Path:
     """Return the private key to log in to a lab's hosts; generate it if there is none.
 
     Args:
         directory: The lab's state directory.
     """
-    path = directory / "ssh" / "id_ed25519"
-    if not path.exists():
-        path.parent.mkdir(mode=0o700, exist_ok=True)
+    file = path(directory)
+    if not file.exists():
+        file.parent.mkdir(mode=0o700, exist_ok=True)
         private, public = generate()
-        path.with_suffix(".pub").write_text(f"{public.kind} {public.data}\n", encoding="ascii")
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(private)
-    return path
+        file.with_suffix(".pub").write_text(f"{public.kind} {public.data}\n", encoding="ascii")
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as sink:
+            sink.write(private)
+    return file

@@ -30,7 +30,7 @@ class Host:
     answer: Callable[[list[str]], tuple[int, str, str]] = lambda _: (0, "", "")
 
     def module(self, name: str) -> ModuleType:
-        """A module of hack/ansible/library whose record lies in this host's directory."""
+        """A module of hack/ansible/library with the record in this host's directory."""
         for shared in _SHARED:
             qualified = f"ansible.module_utils.{shared}"
             if qualified not in sys.modules:

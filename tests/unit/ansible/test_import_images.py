@@ -12,7 +12,7 @@ REFERENCES = {"images/pause.tar": "registry.example.org/pause:1", "images/etcd.t
 
 
 class Containerd:
-    """A host whose `ctr` notes what it is told, and a bundle of two images."""
+    """A host whose `ctr` records its arguments, and a bundle of two images."""
 
     def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.bundle = directory / "bundle"
@@ -64,7 +64,7 @@ def test_each_image_is_imported_and_kept_from_garbage_collection(containerd: Con
     assert containerd.run() == ["import", "label", "import", "label"]
 
 
-def test_images_that_are_there_are_left_alone(containerd: Containerd) -> None:
+def test_existing_images_are_skipped(containerd: Containerd) -> None:
     containerd.run()
     containerd.present.write_text("\n".join(REFERENCES.values()))
     assert containerd.run() == []
@@ -77,7 +77,7 @@ def test_an_image_that_somebody_removed_comes_back(containerd: Containerd) -> No
 
 
 def test_another_image_under_the_same_reference_is_imported(containerd: Containerd) -> None:
-    containerd.present.write_text("\n".join(REFERENCES.values()))  # put there by somebody else
+    containerd.present.write_text("\n".join(REFERENCES.values()))  # imported by someone else
     assert containerd.run() == ["import", "label", "import", "label"]
 
 

@@ -88,7 +88,7 @@ def test_a_program_in_place_is_not_read_again(host: Host, bundle: Bundle, monkey
     assert not host.run(module, bundle=bundle.arguments)["changed"]
 
 
-def test_check_mode_tells_and_touches_nothing(host: Host, bundle: Bundle) -> None:
+def test_check_mode_reports_and_changes_nothing(host: Host, bundle: Bundle) -> None:
     answer = host.run("install", check_mode=True, bundle=bundle.arguments)
     assert answer["changes"] == [f"create {bundle.dest}"]
     assert not bundle.dest.parent.exists()

@@ -48,7 +48,7 @@ def test_content_and_mode_are_both_kept(host: Host, tmp_path: Path) -> None:
     assert path.read_text() == "text"
 
 
-def test_check_mode_tells_and_touches_nothing(host: Host, tmp_path: Path) -> None:
+def test_check_mode_reports_and_changes_nothing(host: Host, tmp_path: Path) -> None:
     stale = tmp_path / "nodes" / "gone"
     stale.parent.mkdir()
     stale.touch()
@@ -72,7 +72,7 @@ def test_an_empty_whole_directory_is_there(host: Host, tmp_path: Path) -> None:
     assert (tmp_path / "revoked").is_dir()
 
 
-def test_what_was_there_before_is_kept_for_a_reset(host: Host, tmp_path: Path) -> None:
+def test_original_files_are_kept_for_a_reset(host: Host, tmp_path: Path) -> None:
     path = tmp_path / "crictl.yaml"
     path.write_text("the host's own")
     host.run("install", files=[one(path, "ours")])

@@ -150,7 +150,7 @@ class World:
         return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
 
 
-def test_the_hub_tells_of_every_planned_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hub_exports_metrics_of_every_planned_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path, monkeypatch, "hub")
     world.silent = {"10.90.0.3"}
     found = world.samples()
@@ -158,7 +158,7 @@ def test_the_hub_tells_of_every_planned_node(tmp_path: Path, monkeypatch: pytest
     assert found['openvpn_peer_connected{peer="node2"}'] == 0
     assert found['openvpn_peer_connections_total{peer="node1"}'] == 1
     assert found['openvpn_path_mtu_ok{peer="node1"}'] == 1
-    assert 'openvpn_path_mtu_ok{peer="node2"}' not in found, "a peer that is away says nothing about packets"
+    assert 'openvpn_path_mtu_ok{peer="node2"}' not in found, "the result for a disconnected peer is unknown"
     assert found["openvpn_revoked_certificates"] == 1
     assert found['openvpn_certificate_not_after_seconds{name="self",kind="node"}'] == NOW.timestamp()
     assert found['kubernetes_certificate_not_after_seconds{name="pki/etcd/server",kind="leaf"}'] == NOW.timestamp()
@@ -168,7 +168,7 @@ def test_the_hub_tells_of_every_planned_node(tmp_path: Path, monkeypatch: pytest
     assert [path.name for path in world.target.parent.iterdir()] == ["openvpn.prom"], "nothing is left beside it"
 
 
-def test_a_node_tells_of_its_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_exports_metrics_of_its_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path, monkeypatch, "node")
     world.largest = 1400
     found = world.samples()

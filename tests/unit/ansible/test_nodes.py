@@ -75,7 +75,7 @@ def test_what_a_kubelet_asks_for_itself_is_approved() -> None:
         ({"extensions": (x509.BasicConstraints(ca=True, path_length=None),)}, "the unknown extension 551d13"),
     ],
 )
-def test_whoever_asks_for_more_is_refused(change: dict[str, Any], reason: str) -> None:
+def test_a_request_for_more_is_refused(change: dict[str, Any], reason: str) -> None:
     with pytest.raises(nodes.RefusedError, match=reason):
         nodes.examine(request(**change), PLAN)
 

@@ -43,7 +43,7 @@ COMMIT
 
 @pytest.fixture
 def module(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The module, on a host whose mark lies in the test's directory."""
+    """The module, on a host with the name of the cluster in the test's directory."""
     loaded = host.module("reset_host")
     mark = tmp_path / "cluster"
     mark.write_text("shop\n")
@@ -76,7 +76,7 @@ def test_files_go_and_those_that_were_there_before_come_back(host: Host, module:
     assert not host.home.exists()
 
 
-def test_the_mark_goes_last(host: Host, module: Any, tmp_path: Path) -> None:
+def test_the_name_of_the_cluster_is_removed_last(host: Host, module: Any, tmp_path: Path) -> None:
     files = [{"path": str(path), "content": "shop", "mode": "0644"} for path in (module.CLUSTER, tmp_path / "z")]
     host.run("install", files=files)
     changes = host.run(module, check_mode=True, cluster="shop")["changes"]

@@ -100,7 +100,7 @@ def test_a_unit_that_does_not_do_its_work_tells_its_last_words(host: Host, syste
         host.run("services", names=[UNIT], files=[], until=["wait-address"])
 
 
-def test_check_mode_tells_and_starts_nothing(host: Host, systemd: Systemd) -> None:
+def test_check_mode_reports_and_starts_nothing(host: Host, systemd: Systemd) -> None:
     answer = host.run("services", check_mode=True, names=[UNIT], files=[], until=["wait-address"])
     assert answer["changes"] == [f"enable {UNIT}", f"start {UNIT}"]
     assert systemd.calls == []

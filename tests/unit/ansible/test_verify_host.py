@@ -20,7 +20,7 @@ tcp LISTEN 0      128          [::]:22       [::]:* users:(("sshd",pid=58,fd=4))
 
 
 class Prober:
-    """A host on which every probe goes well, but those that a test breaks."""
+    """A host on which all commands succeed except those that a test breaks."""
 
     def __init__(self) -> None:
         self.listing = LISTING
@@ -86,7 +86,7 @@ def test_pings_have_the_size_of_the_tunnel_and_may_not_be_fragmented(host: Host)
     assert ping[ping.index("-M") + 1] == "do"
 
 
-def test_everything_that_is_wrong_is_told_at_once(host: Host, prober: Prober) -> None:
+def test_all_problems_are_reported_at_once(host: Host, prober: Prober) -> None:
     prober.silent = {"10.90.0.2"}
     prober.active = ["failed"]
     with pytest.raises(

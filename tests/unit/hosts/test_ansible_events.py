@@ -10,7 +10,7 @@ from tests.support.ansible_content import CONTENT, load_file
 
 
 class Callback:
-    """The callback plugin, told of results, and the events that it wrote."""
+    """The callback plugin and the events that it wrote."""
 
     def __init__(self, file: Path) -> None:
         module = load_file(CONTENT / "plugins" / "callback" / "maas_events.py", "maas_events")
@@ -37,7 +37,7 @@ def callback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callback:
     return Callback(file)
 
 
-def test_phases_and_tasks_are_told_as_they_begin(callback: Callback) -> None:
+def test_phases_and_tasks_are_reported_when_they_start(callback: Callback) -> None:
     callback.plugin.v2_playbook_on_play_start(SimpleNamespace(get_name=lambda: "Verify the hosts"))
     callback.plugin.v2_playbook_on_task_start(SimpleNamespace(get_name=lambda: "Run the hub"), is_conditional=False)
     assert [(event["event"], event["name"]) for event in callback.events()] == [
@@ -65,7 +65,7 @@ def test_a_failure_that_is_ignored_is_none(callback: Callback) -> None:
     assert callback.result("failed", {"msg": "so what"}, ignore_errors=True)["result"] == "ok"
 
 
-def test_a_failed_command_tells_what_it_wrote(callback: Callback) -> None:
+def test_a_failed_command_is_reported_with_its_output(callback: Callback) -> None:
     answer = {
         "msg": "non-zero return code",
         "rc": 1,
@@ -76,19 +76,19 @@ def test_a_failed_command_tells_what_it_wrote(callback: Callback) -> None:
     assert callback.result("failed", answer | {"stderr": ""})["message"] == "[init]"
 
 
-def test_a_failed_module_tells_its_message_first(callback: Callback) -> None:
+def test_a_failed_module_is_reported_with_its_message_first(callback: Callback) -> None:
     answer = {"msg": "modprobe failed", "stderr": "not found in /lib/modules"}
     assert callback.result("failed", answer)["message"] == "modprobe failed\nnot found in /lib/modules"
 
 
-def test_only_the_end_of_a_long_message_is_told(callback: Callback) -> None:
+def test_only_the_end_of_a_long_message_is_reported(callback: Callback) -> None:
     message = callback.result("failed", {"msg": "\n".join(f"line {n}" for n in range(100))})["message"]
     assert message.splitlines()[0] == "line 80"
     assert message.splitlines()[-1] == "line 99"
 
 
 @pytest.mark.parametrize("mark", ["_ansible_no_log", "censored"])
-def test_nothing_of_a_secret_task_is_told(callback: Callback, mark: str) -> None:
+def test_nothing_of_a_secret_task_is_reported(callback: Callback, mark: str) -> None:
     answer = {mark: True, "msg": "token abc.def", "changed": True, "changes": ["token abc.def"]}
     for kind in ("ok", "failed", "unreachable"):
         assert "abc.def" not in json.dumps(callback.result(kind, answer))

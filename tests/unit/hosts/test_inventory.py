@@ -117,27 +117,27 @@ def test_the_published_schema_agrees_with_the_models(tmp_path: Path, old: str, n
         load(written(tmp_path, text))
 
 
-def test_all_problems_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
     found = problems(
         tmp_path,
         """\
         cluster: Shop
         hub: {endpoint: "vpn.example.org:1194"}
-        netwroks: {}
+        networkz: {}
         hosts:
-          - {name: master, address: 203.0.113.10, role: control-plane, colour: red}
-          - {name: node1, adress: 203.0.113.11, role: workr}
+          - {name: master, address: 203.0.113.10, role: control-plane, size: big}
+          - {name: node1, addres_: 203.0.113.11, role: workr}
           - {name: node1, address: 203.0.113.10, role: worker}
         """,
     )
     assert [re.sub(r" \(.*", "", line) for line in found] == [
         '1:10: cluster: "Shop" is not a cluster name',
         '2:17: hub.endpoint: "vpn.example.org:1194" is neither a host name nor an IP address',
-        "3:1: netwroks: unknown key, did you mean networks?",
-        "5:64: hosts[0].colour: unknown key",
+        "3:1: networkz: unknown key, did you mean networks?",
+        "5:64: hosts[0].size: unknown key",
         "6:5: hosts[1]: the key address is missing",
-        "6:19: hosts[1].adress: unknown key, did you mean address?",
-        '6:47: hosts[1].role: "workr" is not a role, did you mean worker?',
+        "6:19: hosts[1].addres_: unknown key, did you mean address?",
+        '6:48: hosts[1].role: "workr" is not a role, did you mean worker?',
         "7:12: hosts[2].name: hosts[1] has the name node1 already",
         "7:28: hosts[2].address: hosts[0] has the address 203.0.113.10 and port 22 already",
     ]
@@ -243,7 +243,7 @@ def test_labels_that_kubernetes_would_refuse_are_refused(tmp_path: Path, labels:
     assert expected in found[0]
 
 
-def test_a_missing_key_file_is_told_once_for_all_hosts(tmp_path: Path) -> None:
+def test_a_missing_key_file_is_reported_once_for_all_hosts(tmp_path: Path) -> None:
     found = problems(tmp_path, GOOD.replace("role:", "key: /nowhere/id, role:"))
     assert found == ["4:48: hosts[0].key: cannot read the key file /nowhere/id: No such file or directory"]
 
@@ -258,7 +258,7 @@ def test_a_key_that_others_may_read_is_refused_as_ssh_would(tmp_path: Path) -> N
     ]
 
 
-def test_a_public_key_is_told_from_the_private_one(tmp_path: Path) -> None:
+def test_a_public_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "id.pub").write_text("ssh-ed25519 AAAA me\n")
     found = edited(tmp_path, "role: control-plane", "role: control-plane, key: id.pub")
     assert found[0].endswith("is a public key; use the private key (id)")
@@ -289,7 +289,7 @@ def test_a_bundle_on_a_host_is_named_by_an_absolute_path(tmp_path: Path, path: s
         ("[" * 30 + "]" * 30, "nested too deeply"),
     ],
 )
-def test_yaml_that_is_no_inventory_is_told_with_its_place(tmp_path: Path, text: str, expected: str) -> None:
+def test_yaml_that_is_not_an_inventory_is_reported_with_its_position(tmp_path: Path, text: str, expected: str) -> None:
     found = problems(tmp_path, text)
     assert any(expected in line for line in found), found
 
@@ -306,7 +306,7 @@ def test_yaml_that_is_no_inventory_is_told_with_its_place(tmp_path: Path, text: 
         ("labels: {zone: 2026-01-01}", None),
     ],
 )
-def test_a_value_of_the_wrong_type_is_told_with_what_is_expected(
+def test_a_value_of_the_wrong_type_is_reported_with_the_expected_one(
     tmp_path: Path, line: str, expected: str | None
 ) -> None:
     text = GOOD.replace("{name: node2,", f"{{{line}, name: node2,")
@@ -318,12 +318,12 @@ def test_a_value_of_the_wrong_type_is_told_with_what_is_expected(
         assert expected in found
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InventoryError, match=r": 1 problem"):
         load(tmp_path / "none.yaml")
 
 
-def test_bytes_that_are_not_text_are_told_with_their_place(tmp_path: Path) -> None:
+def test_bytes_that_are_not_text_are_reported_with_their_position(tmp_path: Path) -> None:
     path = tmp_path / "hosts.yaml"
     path.write_bytes(b"cluster: shop\nhub: \xff\n")
     with pytest.raises(InventoryError) as caught:

@@ -110,7 +110,7 @@ def test_a_renewed_ca_still_vouches_for_what_it_signed_before(tmp_path: Path) ->
     certificate(first["client.crt"]).verify_directly_issued_by(authority)
 
 
-def test_a_revoked_node_is_refused_for_ever_and_gets_new_keys_when_it_stays(tmp_path: Path) -> None:
+def test_a_revoked_certificate_stays_revoked_and_its_node_gets_new_keys(tmp_path: Path) -> None:
     first = ensured(tmp_path)
     serial = pki.revoke(tmp_path, "node1")
     assert serial == first.certificates["node1"].serial
@@ -138,7 +138,7 @@ def test_only_a_node_with_a_certificate_can_be_revoked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [b"", b"nonsense", None])
 @pytest.mark.parametrize("suffix", ["crt", "key"])
-def test_damaged_keys_of_a_node_are_made_anew(tmp_path: Path, suffix: str, damage: bytes | None) -> None:
+def test_damaged_keys_of_a_node_are_re_created(tmp_path: Path, suffix: str, damage: bytes | None) -> None:
     ensured(tmp_path)
     path = tmp_path / "nodes" / f"node1.{suffix}"
     path.unlink() if damage is None else path.write_bytes(damage)

@@ -71,7 +71,7 @@ def test_every_host_is_looked_at_in_one_round(
         ("echo hello", "ssh exited with status 0 without a message"),
     ],
 )
-def test_all_hosts_that_could_not_be_looked_at_are_told_with_the_reason(
+def test_all_hosts_without_facts_are_reported_with_the_reason(
     ssh: Callable[[str], Path], inventory_of: Inventories, tmp_path: Path, body: str, reason: str
 ) -> None:
     ssh(body)
@@ -81,7 +81,7 @@ def test_all_hosts_that_could_not_be_looked_at_are_told_with_the_reason(
     assert all(reason in line for line in caught.value.context)
 
 
-def test_a_host_without_python_is_told_so_by_its_own_shell(
+def test_a_host_without_python_is_reported_by_its_shell(
     ssh: Callable[[str], Path], inventory_of: Inventories, tmp_path: Path
 ) -> None:
     ssh("PATH=/nowhere exec /bin/sh -c \"$(printf '%s' \"$command\" | sed 's/^sh /\\/bin\\/sh /')\"")
@@ -90,11 +90,11 @@ def test_a_host_without_python_is_told_so_by_its_own_shell(
     assert "python3 is not installed" in caught.value.context[0]
 
 
-def told(inventory: Inventory, facts: dict[str, HostFacts], severity: str) -> list[str]:
+def found(inventory: Inventory, facts: dict[str, HostFacts], severity: str) -> list[str]:
     return [f"{p.host}: {p.message}" for p in preflight.check(inventory, facts) if p.severity == severity]
 
 
-def test_nothing_is_said_against_ordinary_hosts(inventory_of: Inventories, facts_of: Facts) -> None:
+def test_ordinary_hosts_pass_all_checks(inventory_of: Inventories, facts_of: Facts) -> None:
     way = {"address": "198.51.100.1", "rtt_ms": 10.0, "path_mtu": 1500}
     facts = {"master": facts_of(), "node1": facts_of(to_hub=way)}
     assert preflight.check(inventory_of("node1"), facts) == []
@@ -131,10 +131,10 @@ def test_nothing_is_said_against_ordinary_hosts(inventory_of: Inventories, facts
         ({"cluster": "other"}, "it belongs to another cluster, other"),
     ],
 )
-def test_what_stands_against_a_cluster_is_an_error(
+def test_what_prevents_a_cluster_is_an_error(
     inventory_of: Inventories, facts_of: Facts, changes: dict[str, Any], message: str
 ) -> None:
-    errors = told(inventory_of(), {"master": facts_of(**changes)}, "error")
+    errors = found(inventory_of(), {"master": facts_of(**changes)}, "error")
     assert len(errors) == 1
     assert message in errors[0]
 
@@ -150,29 +150,29 @@ def test_what_stands_against_a_cluster_is_an_error(
         ({"clock_offset": -90.0}, "its clock is 90 s behind the clock of the controller"),
     ],
 )
-def test_what_one_should_know_is_a_warning(
+def test_what_does_not_prevent_a_cluster_is_a_warning(
     inventory_of: Inventories, facts_of: Facts, changes: dict[str, Any], message: str
 ) -> None:
     facts = {"master": facts_of(**changes)}
-    assert told(inventory_of(), facts, "warning") == [f"master: {message}"]
-    assert told(inventory_of(), facts, "error") == []
+    assert found(inventory_of(), facts, "warning") == [f"master: {message}"]
+    assert found(inventory_of(), facts, "error") == []
 
 
 def test_a_worker_may_be_smaller_than_a_control_plane(inventory_of: Inventories, facts_of: Facts) -> None:
     small = facts_of(memory=1 << 30, cpus=1)
-    assert told(inventory_of("node1"), {"master": facts_of(), "node1": small}, "error") == []
+    assert found(inventory_of("node1"), {"master": facts_of(), "node1": small}, "error") == []
 
 
-def test_clocks_that_differ_are_told_with_the_side(inventory_of: Inventories, facts_of: Facts) -> None:
+def test_clocks_that_differ_are_reported_with_the_direction(inventory_of: Inventories, facts_of: Facts) -> None:
     facts = {"master": facts_of(clock_offset=1.0), "node1": facts_of(clock_offset=4.5), "node2": facts_of()}
-    assert told(inventory_of("node1", "node2"), facts, "error") == [
+    assert found(inventory_of("node1", "node2"), facts, "error") == [
         "node1: its clock is 3.5 s ahead of the clock of master"
     ]
 
 
 def test_a_hub_name_that_a_worker_cannot_resolve_is_an_error(inventory_of: Inventories, facts_of: Facts) -> None:
     facts = {"master": facts_of(), "node1": facts_of(to_hub={"address": None, "rtt_ms": None, "path_mtu": None})}
-    assert told(inventory_of("node1"), facts, "error") == [
+    assert found(inventory_of("node1"), facts, "error") == [
         "node1: it cannot resolve the name of the hub, vpn.example.org"
     ]
 
@@ -182,7 +182,7 @@ def test_a_hub_name_that_leads_a_worker_to_itself_is_an_error(inventory_of: Inve
         "master": facts_of(),
         "node1": facts_of(to_hub={"address": "203.0.113.10", "rtt_ms": 0.1, "path_mtu": 1500}),
     }
-    assert told(inventory_of("node1"), facts, "error") == [
+    assert found(inventory_of("node1"), facts, "error") == [
         "node1: the hub's endpoint vpn.example.org is an address of this host"
     ]
 
@@ -190,7 +190,7 @@ def test_a_hub_name_that_leads_a_worker_to_itself_is_an_error(inventory_of: Inve
 def test_a_path_that_carries_little_is_a_warning(inventory_of: Inventories, facts_of: Facts) -> None:
     way = {"address": "198.51.100.1", "rtt_ms": 10.0, "path_mtu": 1200}
     facts = {"master": facts_of(), "node1": facts_of(to_hub=way)}
-    assert told(inventory_of("node1"), facts, "warning") == ["node1: the path MTU to the hub is only 1200 bytes"]
+    assert found(inventory_of("node1"), facts, "warning") == ["node1: the path MTU to the hub is only 1200 bytes"]
 
 
 def test_a_host_of_this_cluster_may_have_everything_that_bootstrap_made(

@@ -83,13 +83,13 @@ def test_starting_by_systemd_says_so() -> None:
     assert "systemctl" in plan(replace(BARE, systemd=True)).sentences()[1]
 
 
-def test_a_user_who_is_not_root_is_told_the_command_to_install_with() -> None:
+def test_a_user_who_is_not_root_gets_the_command_to_install() -> None:
     with pytest.raises(LabError, match="only root can install") as caught:
         plan(replace(BARE, root=False))
     assert caught.value.command == "sudo apt-get install --yes docker.io mmdebstrap"
 
 
-def test_a_user_who_is_not_root_is_told_how_to_start_an_engine_that_is_there() -> None:
+def test_a_user_who_is_not_root_gets_the_command_to_start_docker() -> None:
     with pytest.raises(LabError, match="only root can start") as caught:
         plan(replace(READY, answers=False, reason="Permission denied", root=False, systemd=True))
     assert caught.value.command == "sudo systemctl start docker"
@@ -97,7 +97,7 @@ def test_a_user_who_is_not_root_is_told_how_to_start_an_engine_that_is_there() -
     assert caught.value.context == ("Permission denied",)
 
 
-def test_a_distribution_without_apt_is_told_what_to_install_in_its_own_way() -> None:
+def test_on_a_distribution_without_apt_the_error_names_the_packages() -> None:
     with pytest.raises(LabError, match="Debian and Ubuntu only") as caught:
         plan(replace(BARE, distribution="fedora"))
     assert "the distribution of this machine is fedora" in caught.value.context
@@ -151,7 +151,7 @@ def test_a_process_that_took_over_the_daemons_number_is_not_taken_for_it(
     assert engine.daemon_pid() is None
 
 
-def test_what_the_engine_refuses_is_told_in_its_own_words() -> None:
+def test_errors_of_docker_contain_its_message() -> None:
     with pytest.raises(LabError, match="port is already allocated"), engine.errors():
         raise docker.errors.APIError("500 Server Error", explanation="port is already allocated")
     with pytest.raises(LabError, match="was lost"), engine.errors():

@@ -1,4 +1,4 @@
-"""What an engine left is taken away, and nothing that others wrote."""
+"""What Docker left is removed, and nothing that others added."""
 
 from __future__ import annotations
 
