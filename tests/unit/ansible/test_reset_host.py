@@ -60,7 +60,7 @@ def test_rules_of_others_stay_with_their_order_and_counters(host: Host) -> None:
     assert host.module("reset_host").without_cluster(RULES) == KEPT
 
 
-def test_rules_without_anything_of_ours_stay_to_the_letter(host: Host) -> None:
+def test_rules_without_any_of_the_cluster_stay_unchanged(host: Host) -> None:
     assert host.module("reset_host").without_cluster(KEPT) == KEPT
 
 

@@ -237,7 +237,7 @@ def test_a_plan_survives_json(inventory_of: Inventories, facts: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", "null", '{"cluster": 1}'])
-def test_a_saved_plan_that_is_none_is_refused(text: str) -> None:
+def test_a_saved_text_that_is_not_a_plan_is_refused(text: str) -> None:
     with pytest.raises(PlanError, match="cannot read the saved network plan"):
         Plan.from_json(text)
 
