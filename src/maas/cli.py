@@ -408,7 +408,7 @@ def verify(
     output: Output = "text",
 ) -> None:
     """Verify the signatures and files of a release."""
-    from maas.release import verify as command
+    from maas.commands import verify as command
 
     command.verify(where, keys=key or [], identity=identity, issuer=issuer, version=wanted)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,61 +58,63 @@ class Subject:
     statement: dict[str, Any] = field(default_factory=dict)
 
 
-def verify(
-    location: str, *, keys: Sequence[Path], identity: str | None, issuer: str | None, version: str | None
-) -> None:
-    """Verify a release and show the checks.
+@dataclass(frozen=True)
+class CheckResult:
+    """The result of a check.
+
+    Attributes:
+        name: What was checked.
+        passed: Whether the release passed.
+        detail: What was found.
+    """
+
+    name: str
+    passed: bool
+    detail: str
+
+
+def trust(keys: Sequence[Path], *, identity: str | None, issuer: str | None) -> Trust:
+    """Return the trusted keys; without any, those that this tool ships.
 
     Args:
-        location: A directory, the address of a chart repository, or `oci://REGISTRY/PATH/charts/maas:VERSION`.
-        keys: Trusted public keys; without any, those that this tool ships.
+        keys: Trusted public keys.
         identity: Trusted identity of a keyless signer.
         issuer: Issuer of that identity.
-        version: Version in a chart repository; without one, the newest.
 
     Raises:
-        UsageError: Nothing is trusted, or there is no release at the location.
-        VerificationError: A check failed; the table shows which one.
+        UsageError: An identity has no issuer, or nothing is trusted.
     """
-    began = time.monotonic()
     if (identity is None) != (issuer is None):
         raise UsageError("an identity needs its issuer", hint="use --identity and --issuer together")
     keyless = (identity, issuer) if identity is not None and issuer is not None else None
-    trust = Trust([*keys] or ([] if keyless else _shipped_keys()), identity=keyless)
-    rows: list[tuple[str, str, str]] = []
-    try:
-        with _row("fetch", rows) as step, contextlib.ExitStack() as stack:
-            subject = stack.enter_context(opened(location, trust, version))
-            step.append(subject.version)
-            kept = stack.pop_all()
-        with kept:
+    return Trust([*keys] or ([] if keyless else _shipped_keys()), identity=keyless)
+
+
+def verify(location: str, trusted: Trust, version: str | None) -> Iterator[CheckResult]:
+    """Run every check of a release and yield the results. The result of a failed check is yielded before its error.
+
+    Args:
+        location: A directory, the address of a chart repository, or `oci://REGISTRY/PATH/charts/maas:VERSION`.
+        trusted: The trusted keys.
+        version: Version in a chart repository; without one, the newest.
+
+    Raises:
+        UsageError: There is no release at the location.
+        VerificationError: A check failed.
+    """
+    with contextlib.ExitStack() as stack:
+        name = "fetch"
+        try:
+            with console.phase(name):
+                subject = stack.enter_context(opened(location, trusted, version))
+            yield CheckResult(name, passed=True, detail=subject.version)
             for name, check in CHECKS.items():
-                with _row(name, rows) as step:
-                    step.append(check(subject))
-    except VerificationError as error:
-        console.table(location, ("", "check", "result"), rows)
-        raise VerificationError(
-            f"do not use {location}: {error.message}", context=error.context, hint=error.hint or _ADVICE
-        ) from error
-    console.table(location, ("", "check", "result"), rows)
-    seconds = console.elapsed(time.monotonic() - began)
-    console.line(f"{location}: release {subject.version} is complete and signed, {seconds}")
-
-
-@contextlib.contextmanager
-def _row(name: str, rows: list[tuple[str, str, str]]) -> Iterator[list[str]]:
-    """Run a check and add its row to the table; the block appends the result."""
-    found: list[str] = []
-    try:
-        with console.phase(name):
-            yield found
-    except VerificationError as error:
-        rows.append(("✗", name, error.message))
-        raise
-    rows.append(("✓", name, " ".join(found)))
-
-
-_ADVICE = "fetch it again, from another source if there is one, and report it to the maintainers (SECURITY.md)"
+                with console.phase(name):
+                    detail = check(subject)
+                yield CheckResult(name, passed=True, detail=detail)
+        except VerificationError as error:
+            yield CheckResult(name, passed=False, detail=error.message)
+            raise
 
 
 def _signature(subject: Subject) -> str:

@@ -10,9 +10,9 @@ from tests.support.control_plane import free_port
 
 from maas import process
 from maas.bundle import tools
+from maas.commands.verify import verify
 from maas.errors import ReleaseError, UsageError, VerificationError
 from maas.release import checksums, oci, pipeline, publish, repository, serve
-from maas.release.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

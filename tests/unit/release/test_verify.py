@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from maas import console
+from maas.commands.verify import verify
 from maas.errors import UsageError, VerificationError
 from maas.release import checksums, cosign, helm_provenance, pipeline, provenance, repository, serve
-from maas.release.verify import CHECKS, verify
+from maas.release.verify import CHECKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,6 +60,23 @@ def test_a_release_passes_every_check_and_one_table_says_so(release: Path, check
     assert "complete and signed" in said
     for name in CHECKS:
         assert f"✓  {name} " in said
+
+
+def test_the_checks_in_json(release: Path, keys: Keys, capsys: pytest.CaptureFixture[str]) -> None:
+    console.set_output("json")
+    try:
+        verify(str(release), keys=[keys.public[1]], identity=None, issuer=None, version=None)
+        passed = json.loads(capsys.readouterr().out)
+        flip(release / CHART)
+        with pytest.raises(VerificationError):
+            verify(str(release), keys=[keys.public[1]], identity=None, issuer=None, version=None)
+        failed = json.loads(capsys.readouterr().out)
+    finally:
+        console.set_output("text")
+    assert passed["valid"] is True
+    assert [one["name"] for one in passed["checks"]] == ["fetch", *CHECKS]
+    assert failed["valid"] is False
+    assert [one["passed"] for one in failed["checks"]][-1] is False
 
 
 @pytest.mark.parametrize("name", [CHART, IMAGE, WHEEL, f"{CHART}.cdx.json", "images.txt", provenance.FILE])
