@@ -1,4 +1,4 @@
-"""From a release to a cluster without any way out: one file is carried, and no packet tries to leave."""
+"""A cluster without access to the internet: one file is transferred, and no packet is sent to any other network."""
 
 from __future__ import annotations
 
@@ -29,10 +29,13 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(5400)]
 
 
 @contextlib.contextmanager
-def no_way_out() -> Iterator[Callable[[], tuple[int, list[str]]]]:
-    """Drop what comes from the lab's networks and is for none of them, nor for a group within them; tells how many packets
-    that were, and where the last hundred wanted to go. Hosts may ask the name server that they were given: a place without
-    a way out has one too.
+def isolated() -> Iterator[Callable[[], tuple[int, list[str]]]]:
+    """Drop every packet from the lab's networks to another network, while the block runs.
+
+    DNS requests to the machine's own name servers are allowed: a site without internet access has name servers, too.
+
+    Returns:
+        A function that returns the number of dropped packets and the last hundred destinations.
     """
     program = shutil.which("iptables") or "/usr/sbin/iptables"
     chain = "MAAS-AIR-GAP"
@@ -45,22 +48,24 @@ def no_way_out() -> Iterator[Callable[[], tuple[int, list[str]]]]:
     rules += [["-I", "PREROUTING", "-s", pool, "-j", chain] for pool in inside]
     undo = [["-D", "PREROUTING", "-s", pool, "-j", chain] for pool in inside] + [["-F", chain], ["-X", chain]]
 
-    def tried() -> tuple[int, list[str]]:
-        said = subprocess.run([program, "-t", "raw", "-nvxL", chain], check=True, capture_output=True, text=True).stdout
-        found = re.search(r"^\s*(\d+)\s+\d+\s+DROP", said, re.MULTILINE)
-        assert found is not None, said
+    def count() -> tuple[int, list[str]]:
+        listing = subprocess.run(
+            [program, "-t", "raw", "-nvxL", chain], check=True, capture_output=True, text=True
+        ).stdout
+        found = re.search(r"^\s*(\d+)\s+\d+\s+DROP", listing, re.MULTILINE)
+        assert found is not None, listing
         return int(found[1]), re.findall(r"src=(\S+)", Path("/proc/net/xt_recent", chain).read_text())
 
     try:
         for rule in rules:
             subprocess.run([program, "-t", "raw", *rule], check=True)
-        yield tried
+        yield count
     finally:
         for rule in undo:
             subprocess.run([program, "-t", "raw", *rule], check=False)
 
 
-def test_a_bundle_of_the_listed_images_holds_each_or_says_why_not(tmp_path: Path) -> None:
+def test_a_bundle_of_the_listed_images_has_each_image_or_the_reason_why_not(tmp_path: Path) -> None:
     (tmp_path / "images.txt").write_text(maas("images").stdout)
     maas("bundle", "--images", str(tmp_path / "images.txt"), "--directory", str(tmp_path / "bundle"), "--yes")
     bundle = Bundle.load(tmp_path / "bundle")
@@ -72,25 +77,25 @@ def test_a_bundle_of_the_listed_images_holds_each_or_says_why_not(tmp_path: Path
     assert {item.kind for item in bundle.items} == {"image"}
 
 
-def test_one_file_makes_a_cluster_whose_hosts_never_try_to_leave(tmp_path: Path) -> None:
-    made, carried, unpacked = tmp_path / "made", tmp_path / "carried.tar", tmp_path / "unpacked"
+def test_a_cluster_is_installed_from_one_file_and_sends_nothing_to_other_networks(tmp_path: Path) -> None:
+    made, transferred, unpacked = tmp_path / "made", tmp_path / "transferred.tar", tmp_path / "unpacked"
     maas("bundle", "--directory", str(made), "--yes")
-    with tarfile.open(carried, "w") as tar:
+    with tarfile.open(transferred, "w") as tar:
         tar.add(made, arcname=".")
     shutil.rmtree(made)
-    with tarfile.open(carried) as tar:
+    with tarfile.open(transferred) as tar:
         tar.extractall(unpacked, filter="data")
     Bundle.load(unpacked).verify()
     began = time.monotonic()
-    with no_way_out() as tried:
+    with isolated() as dropped:
         try:
             maas("up", "--name", NAME, "--bundle", str(unpacked), "--yes")
             print(
-                f"up without a way out: {time.monotonic() - began:.0f} s, {carried.stat().st_size / 1e6:.0f} MB carried"
+                f"up without internet access: {time.monotonic() - began:.0f} s, {transferred.stat().st_size / 1e6:.0f} MB transferred"
             )
-            time.sleep(60)  # what looks for a newer version of itself, does it in the first minute
-            packets, wanted = tried()  # before the end of the lab, which puts the machine's rules back
+            time.sleep(60)  # a check for a newer version happens in the first minute
+            packets, wanted = dropped()  # before the lab is removed, which restores the machine's rules
         finally:
             maas("down", "--name", NAME)
-    print(f"packets that tried to leave: {packets}, to {wanted}")
+    print(f"{packets} packets to other networks: {wanted}")
     assert packets == 0

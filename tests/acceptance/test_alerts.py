@@ -1,6 +1,6 @@
-"""Quiet when well, loud when ill: a listener in the lab hears what people would be told, for each illness in turn.
+"""Notifications of the lab, received by a webhook: none while nothing is wrong, and the right ones for each fault.
 
-Each alert must be told within its time, nothing else beside what follows from the same illness, and the end of it as well.
+Each fault must be notified within its time, together only with alerts that follow from it, and so must be its resolution.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ NAME = "alerts"
 VALUES = Path(__file__).parent / "alerts-values.yaml"
 WORKERS = ("node1", "node2")
 QUIET = 600
-"""Seconds for which a fresh platform must fire nothing."""
+"""Seconds during which no alert may fire on a fresh platform."""
 
-TOLD = 45
-"""Seconds after which Alertmanager has told of what Prometheus no longer sees: an evaluation and groupInterval."""
+NOTIFIED = 45
+"""Seconds until Alertmanager has notified what Prometheus has resolved: one evaluation and groupInterval."""
 
-# A machine whose cores and disk all hosts of the lab share is slow and may be full, and rightly says so.
+# All hosts of the lab share the cores and the disk of one machine, which may be overloaded or nearly full.
 CROWDED = {
     "PostgreSQLVolumeNearlyFull",
     *("NodeCPUHighUsage", "NodeSystemSaturation", "NodeDiskIOSaturation", "CPUThrottlingHigh"),
@@ -43,7 +43,7 @@ import http.server, json
 class Listener(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         for alert in json.loads(self.rfile.read(int(self.headers["Content-Length"])))["alerts"]:
-            # In one piece: another thread may be writing.
+            # In one write: another thread may be writing.
             print(json.dumps({"status": alert["status"], **alert["labels"]}) + "\\n", end="", flush=True)
         self.send_response(200)
         self.end_headers()
@@ -56,148 +56,148 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(5400)]
 
 
 @dataclass
-class Patient:
-    """The lab with its monitoring, and what the listener heard.
+class Watched:
+    """The lab with its monitoring, and the notifications that the webhook received.
 
     Attributes:
-        heard: How many messages of the listener are of the past.
+        seen: How many notifications are not of interest any longer.
     """
 
     lab: labs.Lab
     monitoring: Monitoring
-    heard: int = field(default=0)
+    seen: int = field(default=0)
 
-    def told(self) -> list[dict[str, str]]:
-        """What the listener heard since `forget`."""
+    def notifications(self) -> list[dict[str, str]]:
+        """Return the notifications since `forget`."""
         lines = self.lab.kubectl("logs", "listener").splitlines()
-        return [json.loads(line) for line in lines[self.heard :]]
+        return [json.loads(line) for line in lines[self.seen :]]
 
     def forget(self) -> None:
-        self.heard = len(self.lab.kubectl("logs", "listener").splitlines())
+        self.seen = len(self.lab.kubectl("logs", "listener").splitlines())
 
-    def wait_for_calm(self) -> None:
-        """What an earlier illness left is over, and was told; of what comes, nothing is of the past."""
+    def wait_until_resolved(self) -> None:
+        """Wait until the alerts of earlier faults are resolved and notified, and forget these notifications."""
 
         def missing() -> object:
             self.forget()
             return self.monitoring.names() - CROWDED - {"Watchdog"}
 
-        self.monitoring.wait("calm", missing, seconds=900)
-        time.sleep(TOLD)
+        self.monitoring.wait("all alerts to be resolved", missing, seconds=900)
+        time.sleep(NOTIFIED)
         self.forget()
 
-    def wait_until_told(self, status: str, alert: str, *, labels: dict[str, str], within: float) -> float:
-        """Seconds until the listener heard of an alert."""
+    def wait_for_notification(self, status: str, alert: str, *, labels: dict[str, str], within: float) -> float:
+        """Wait for the notification of an alert, and return the seconds that it took."""
         wanted = {"status": status, "alertname": alert, **labels}.items()
 
         def missing() -> str:
-            told = self.told()
-            return "" if any(wanted <= message.items() for message in told) else f"told of {told}"
+            received = self.notifications()
+            return "" if any(wanted <= message.items() for message in received) else f"received {received}"
 
         return self.monitoring.wait(f"{alert} {status}", missing, seconds=within)
 
 
 @dataclass(frozen=True)
-class Illness:
-    """Something that goes wrong.
+class Fault:
+    """A fault of the platform.
 
     Attributes:
         alert: The alert that is expected.
         labels: Labels of it.
-        within: Seconds in which it must be told.
-        fall_ill: Makes it go wrong, and afterwards right again.
-        others: What may be told as well, because it follows.
+        within: Seconds within which it must be notified.
+        cause: A context manager that causes the fault and repairs it.
+        others: Alerts that may be notified as well, because they follow from the fault.
     """
 
     alert: str
     labels: dict[str, str]
     within: float
-    fall_ill: Callable[[Patient], Any]
+    cause: Callable[[Watched], Any]
     others: frozenset[str] = frozenset()
 
 
 @contextmanager
-def crash_loop(patient: Patient) -> Iterator[None]:
+def crash_loop(watched: Watched) -> Iterator[None]:
     manifest = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "ill", "namespace": "default"},
-        "spec": {"containers": [{"name": "ill", "image": image(patient), "command": ["python3", "-c", "exit(1)"]}]},
+        "metadata": {"name": "faulty", "namespace": "default"},
+        "spec": {"containers": [{"name": "faulty", "image": image(watched), "command": ["python3", "-c", "exit(1)"]}]},
     }
-    patient.lab.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+    watched.lab.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
     try:
         yield
     finally:
-        patient.lab.kubectl("delete", "pod", "ill", "--now")
+        watched.lab.kubectl("delete", "pod", "faulty", "--now")
 
 
 @contextmanager
-def full_volume(patient: Patient) -> Iterator[None]:
+def full_volume(watched: Watched) -> Iterator[None]:
     fill = "mkdir -p /srv/small && mount -t tmpfs -o size=16m small /srv/small && head -c 16100k /dev/zero > /srv/small/full"
-    patient.lab.on("node1", "sh", "-c", fill)
+    watched.lab.on("node1", "sh", "-c", fill)
     try:
         yield
     finally:
-        patient.lab.on("node1", "sh", "-c", "umount /srv/small && rmdir /srv/small")
+        watched.lab.on("node1", "sh", "-c", "umount /srv/small && rmdir /srv/small")
 
 
 @contextmanager
-def scaled_to_the_limit(patient: Patient) -> Iterator[None]:
+def scaled_to_the_limit(watched: Watched) -> Iterator[None]:
     autoscaler = ("-n", "restaurant", "patch", "hpa", "restaurant", "--patch")
-    before = json.loads(patient.lab.kubectl("-n", "restaurant", "get", "hpa", "restaurant", "-o", "json"))["spec"]
+    before = json.loads(watched.lab.kubectl("-n", "restaurant", "get", "hpa", "restaurant", "-o", "json"))["spec"]
     target = {
         "type": "Resource",
         "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 1}},
     }
-    patient.lab.kubectl(*autoscaler, json.dumps({"spec": {"maxReplicas": 2, "metrics": [target]}}))
+    watched.lab.kubectl(*autoscaler, json.dumps({"spec": {"maxReplicas": 2, "metrics": [target]}}))
     try:
         yield
     finally:
         kept = {key: before[key] for key in ("maxReplicas", "metrics")}
-        patient.lab.kubectl(*autoscaler, json.dumps({"spec": kept}))
+        watched.lab.kubectl(*autoscaler, json.dumps({"spec": kept}))
 
 
 @contextmanager
-def etcd_without_headroom(patient: Patient) -> Iterator[None]:
-    # The database is 85 % of the quota, where the values ask for 75 %: near the edge, and not over it.
-    quota = round(patient.monitoring.value("max(etcd_mvcc_db_total_size_in_bytes)") / 0.85)
+def etcd_without_headroom(watched: Watched) -> Iterator[None]:
+    # The database has 85 % of the quota, and the threshold in the values is 75 %.
+    quota = round(watched.monitoring.value("max(etcd_mvcc_db_total_size_in_bytes)") / 0.85)
     file = "/etc/kubernetes/manifests/etcd.yaml"
     edit = f"sed -i 's/^    - etcd$/    - etcd\\n    - --quota-backend-bytes={quota}/' {file}"
-    patient.lab.on("master", "sh", "-c", edit)
+    watched.lab.on("master", "sh", "-c", edit)
     try:
         yield
     finally:
-        patient.lab.on("master", "sed", "-i", "/quota-backend-bytes/d", file)
+        watched.lab.on("master", "sed", "-i", "/quota-backend-bytes/d", file)
 
 
 @contextmanager
-def cut_off(patient: Patient) -> Iterator[None]:
-    node = spare(patient)
-    patient.lab.on(node, "systemctl", "stop", "openvpn-client@maas")
+def cut_off(watched: Watched) -> Iterator[None]:
+    node = spare(watched)
+    watched.lab.on(node, "systemctl", "stop", "openvpn-client@maas")
     try:
         yield
     finally:
-        patient.lab.on(node, "systemctl", "start", "openvpn-client@maas")
+        watched.lab.on(node, "systemctl", "start", "openvpn-client@maas")
 
 
 @contextmanager
-def dead_node(patient: Patient) -> Iterator[None]:
-    node = spare(patient)
-    lab_power.kill(patient.lab.name, node)
+def dead_node(watched: Watched) -> Iterator[None]:
+    node = spare(watched)
+    lab_power.kill(watched.lab.name, node)
     try:
         yield
     finally:
-        lab_power.start(patient.lab.name, node)
+        lab_power.start(watched.lab.name, node)
 
 
 @contextmanager
-def certificate_that_ends(patient: Patient) -> Iterator[None]:
-    """The certificate of a node as it looks in its last five minutes."""
-    pki = patient.lab.state / "pki"
+def expiring_certificate(watched: Watched) -> Iterator[None]:
+    """Give a node a certificate that expires in five minutes."""
+    pki = watched.lab.state / "pki"
     authority = x509.load_pem_x509_certificate((pki / "ca.crt").read_bytes())
     key = serialization.load_pem_private_key((pki / "ca.key").read_bytes(), password=None)
     file = "/etc/openvpn/client/maas.conf"
-    configuration = patient.lab.on("node1", "cat", file)
+    configuration = watched.lab.on("node1", "cat", file)
     (pem,) = re.findall(r"<cert>.*?(-----BEGIN.*?-----END CERTIFICATE-----)", configuration, re.DOTALL)
     present = x509.load_pem_x509_certificate(pem.encode())
     now = datetime.now(UTC)
@@ -206,68 +206,68 @@ def certificate_that_ends(patient: Patient) -> Iterator[None]:
     builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(minutes=5))
     ending = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode().strip()  # type: ignore[arg-type]
     write = ("sh", "-c", f"cat > {file}")
-    patient.lab.on("node1", *write, stdin=configuration.replace(pem, ending))
+    watched.lab.on("node1", *write, stdin=configuration.replace(pem, ending))
     try:
         yield
     finally:
-        patient.lab.on("node1", *write, stdin=configuration)
+        watched.lab.on("node1", *write, stdin=configuration)
 
 
-# Pods of the host's own network start anew until its VPN address is back; 15 minutes of that are told, here one.
+# Pods in the host's network restart until its VPN address is back; the alert fires after 15 minutes, here after one.
 NODE_GONE = frozenset(
     {"KubeNodeNotReady", "KubeNodeUnreachable", "OpenVpnPeerDown", "OpenVpnDown", "KubePodCrashLooping"}
 )
-ILLNESSES = [
-    # The kubelet says CrashLoopBackOff only while it waits, which it does longer each time.
-    Illness("KubePodCrashLooping", {"pod": "ill"}, 480, crash_loop),
-    Illness("NodeFilesystemAlmostOutOfSpace", {"mountpoint": "/srv/small"}, 240, full_volume),
-    Illness(
+FAULTS = [
+    # The state is CrashLoopBackOff only while the kubelet waits, which takes longer each time.
+    Fault("KubePodCrashLooping", {"pod": "faulty"}, 480, crash_loop),
+    Fault("NodeFilesystemAlmostOutOfSpace", {"mountpoint": "/srv/small"}, 240, full_volume),
+    Fault(
         "KubeHpaMaxedOut", {"namespace": "restaurant"}, 300, scaled_to_the_limit, frozenset({"HpaOverTargetAtLimit"})
     ),
-    Illness("OpenVpnCertificateExpiring", {"severity": "critical"}, 180, certificate_that_ends),
-    Illness("OpenVpnPeerDown", {"node": "master"}, 300, cut_off, NODE_GONE),
-    Illness("KubeNodeNotReady", {}, 300, dead_node, NODE_GONE),
-    Illness("etcdDatabaseQuotaLowSpace", {}, 300, etcd_without_headroom),
+    Fault("OpenVpnCertificateExpiring", {"severity": "critical"}, 180, expiring_certificate),
+    Fault("OpenVpnPeerDown", {"node": "master"}, 300, cut_off, NODE_GONE),
+    Fault("KubeNodeNotReady", {}, 300, dead_node, NODE_GONE),
+    Fault("etcdDatabaseQuotaLowSpace", {}, 300, etcd_without_headroom),
 ]
 
 
-def image(patient: Patient) -> str:
-    """The restaurant's image, which every node has; it brings Python."""
+def image(watched: Watched) -> str:
+    """Return the restaurant's image, which every node has and which contains Python."""
     path = "jsonpath={.spec.template.spec.containers[0].image}"
-    return patient.lab.kubectl("-n", "restaurant", "get", "deployment", "restaurant", "-o", path)
+    return watched.lab.kubectl("-n", "restaurant", "get", "deployment", "restaurant", "-o", path)
 
 
-def spare(patient: Patient) -> str:
-    """The worker that is missed least: without Prometheus and Alertmanager, and rather without the database."""
+def spare(watched: Watched) -> str:
+    """Return the worker whose loss costs least: without Prometheus and Alertmanager, and if possible without the database."""
     path = "jsonpath={range .items[*]}{.metadata.name} {.spec.nodeName}{'\\n'}{end}"
-    placed = [line.split() for line in patient.lab.kubectl("get", "pods", "--all-namespaces", "-o", path).splitlines()]
+    placed = [line.split() for line in watched.lab.kubectl("get", "pods", "--all-namespaces", "-o", path).splitlines()]
     weights = {"prometheus-maas": 100, "alertmanager-maas": 100, "restaurant-database": 10, "kube-state-metrics": 1}
 
-    def missed(node: str) -> int:
+    def cost(node: str) -> int:
         names = [words[0] for words in placed if words[1:] == [node]]
         return sum(weight for start, weight in weights.items() for name in names if name.startswith(start))
 
-    return min(WORKERS, key=missed)
+    return min(WORKERS, key=cost)
 
 
 @pytest.fixture(scope="module")
-def patient() -> Iterator[Patient]:
+def watched() -> Iterator[Watched]:
     with labs.running(NAME) as lab:
-        yield Patient(lab, Monitoring(lab.cluster))
+        yield Watched(lab, Monitoring(lab.cluster))
 
 
 @pytest.fixture(scope="module")
-def overheard(patient: Patient) -> Patient:
-    """The lab with a listener that is told of every alert."""
+def notified(watched: Watched) -> Watched:
+    """Return the lab with a webhook that receives every notification."""
     labels = {"app": "listener"}
-    container = {"name": "listener", "image": image(patient), "command": ["python3", "-u", "-c", LISTENER]}
+    container = {"name": "listener", "image": image(watched), "command": ["python3", "-u", "-c", LISTENER]}
     port = {"port": 80, "targetPort": 8080}
-    away = spare(patient)
+    away = spare(watched)
     objects = [
         {
             "kind": "Pod",
             "metadata": {"name": "listener", "namespace": "default", "labels": labels},
-            # Workers have its image, and one of them is not taken away.
+            # Workers have its image, and this one is not stopped.
             "spec": {"containers": [container], "nodeName": next(node for node in WORKERS if node != away)},
         },
         {
@@ -282,26 +282,26 @@ def overheard(patient: Patient) -> Patient:
         },
     ]
     for entry in objects:
-        patient.lab.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", **entry}))
-    patient.lab.kubectl("wait", "--for=condition=Ready", "pod/listener", "--timeout=100s")
+        watched.lab.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", **entry}))
+    watched.lab.kubectl("wait", "--for=condition=Ready", "pod/listener", "--timeout=100s")
     labs.maas("up", "--name", NAME, "--values", str(VALUES), "--yes")
-    return patient
+    return watched
 
 
-def test_a_fresh_platform_fires_nothing_for_ten_minutes(patient: Patient) -> None:
+def test_no_alert_fires_on_a_fresh_platform_for_ten_minutes(watched: Watched) -> None:
     end = time.monotonic() + QUIET
     while time.monotonic() < end:
-        assert patient.monitoring.names() - CROWDED == {"Watchdog"}
+        assert watched.monitoring.names() - CROWDED == {"Watchdog"}
         time.sleep(15)
 
 
-@pytest.mark.parametrize("illness", ILLNESSES, ids=lambda illness: str(illness.fall_ill.__name__))
-def test_an_illness_is_told_alone_and_so_is_its_end(overheard: Patient, illness: Illness) -> None:
-    overheard.wait_for_calm()
-    with illness.fall_ill(overheard):
-        took = overheard.wait_until_told("firing", illness.alert, labels=illness.labels, within=illness.within)
-        print(f"{illness.alert} told after {took:.0f} s")
-    took = overheard.wait_until_told("resolved", illness.alert, labels=illness.labels, within=600)
-    print(f"its end told after {took:.0f} s")
-    others = {message["alertname"] for message in overheard.told() if message["status"] == "firing"}
-    assert others - {illness.alert} - illness.others - CROWDED == set()
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: str(fault.cause.__name__))
+def test_a_fault_and_its_resolution_are_notified_and_nothing_else_is(notified: Watched, fault: Fault) -> None:
+    notified.wait_until_resolved()
+    with fault.cause(notified):
+        took = notified.wait_for_notification("firing", fault.alert, labels=fault.labels, within=fault.within)
+        print(f"{fault.alert} notified after {took:.0f} s")
+    took = notified.wait_for_notification("resolved", fault.alert, labels=fault.labels, within=600)
+    print(f"its resolution notified after {took:.0f} s")
+    others = {message["alertname"] for message in notified.notifications() if message["status"] == "firing"}
+    assert others - {fault.alert} - fault.others - CROWDED == set()

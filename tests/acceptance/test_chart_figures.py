@@ -46,11 +46,11 @@ def release_bytes(manifest: str) -> int:
 
 @dataclass(frozen=True)
 class Rendering:
-    """What one chart costs to render: the median of five for the time, the most of five for the memory.
+    """What one chart costs to render, of five renderings: the median time and the maximum of memory.
 
     Attributes:
-        seconds: From the start of Helm to its end.
-        processor: Of that, seconds of a core; the rest it waited for other programs.
+        seconds: From the start of Helm to its exit.
+        processor: CPU time of that.
         megabytes: Its resident memory.
         manifest: What it wrote.
     """
@@ -85,7 +85,7 @@ def rendering(chart: Path, directory: Path, *options: str) -> Rendering:
 
 
 def invariants() -> int:
-    """How many checks run over the profiles: each test with each profile, version and Helm that it is given."""
+    """Return the number of tests of rendered profiles, counting each profile, Kubernetes version and Helm."""
     argv = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "-n", "0"]
     files = [f"tests/charts/test_{name}.py" for name in ("invariants", "rendering", "gitops", "policies")]
     done = subprocess.run([*argv, *files], cwd=render.umbrella(), capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""The figures that are promised, measured: medians of three runs, phase by phase, written to a report.
+"""The documented figures, measured: medians of three runs for each phase, written to a report.
 
 Not timed tests: a slow machine makes the figures worse, not the run red. What must hold is asserted (a second run changes
 nothing, the machine is as before); how fast it was is in proof/figures.md.
@@ -51,7 +51,7 @@ def phases(said: str) -> dict[str, float]:
 
 
 def machine() -> dict[str, list[str]]:
-    """What a user's machine shows, without what changes by itself."""
+    """Return what a lab could change on the machine, without counters."""
 
     def lines(*words: str) -> list[str]:
         done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -65,7 +65,7 @@ def machine() -> dict[str, list[str]]:
 
 
 class Memory:
-    """The most memory in use at once while something ran, in bytes, above what was in use before."""
+    """The maximum of memory in use while something runs, in bytes above what was in use before."""
 
     def __init__(self) -> None:
         self._before = self._used()
@@ -88,7 +88,7 @@ class Memory:
         return self.most
 
 
-def test_three_times_up_and_again_and_down() -> None:
+def test_up_a_second_up_and_down_three_times() -> None:
     before = machine()
     first: dict[str, list[float]] = defaultdict(list)
     second: dict[str, list[float]] = defaultdict(list)
@@ -107,7 +107,7 @@ def test_three_times_up_and_again_and_down() -> None:
             second[title].append(value)
         _, seconds = timed("down", "--name", NAME)
         first["down"].append(seconds)
-    assert machine() == before, "the machine is as it was"
+    assert machine() == before, "the machine is unchanged"
     report(first, second, memory)
 
 

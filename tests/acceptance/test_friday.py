@@ -1,7 +1,6 @@
-"""A Friday's service in a lab: guests come and go, the restaurant grows and shrinks, pods and a node go in the middle.
+"""A Friday evening in a lab: guests come and go, the restaurant scales up and down, pods are replaced and a node is lost.
 
-Whatever happens, no request may fail that was not on a node that died, and every order that a guest was told of is in
-the database once. What was seen is written to proof/friday.md.
+No request may fail except those to a node that dies, and every confirmed order is in the database once. What was seen is written to proof/friday.md.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ def report() -> Iterator[list[str]]:
 
 
 def sql(query: str) -> list[str]:
-    """What the database itself answers."""
+    """Return the words of the database's own answer."""
     ask = "kubectl --namespace restaurant exec restaurant-database-0 --container postgresql --"
     command = f'{ask} psql -X -A -t -U postgres -d restaurant -c "{query}"'
     words = [
@@ -67,7 +66,7 @@ def sql(query: str) -> list[str]:
 
 
 def home_of_the_database(cluster: Cluster) -> str:
-    """The node whose disk has the orders; whatever else happens, it has to stay."""
+    """Return the node whose disk has the orders; it must not be stopped."""
     node: str = cluster.core.read_namespaced_pod("restaurant-database-0", "restaurant").spec.node_name
     return node
 
@@ -89,7 +88,7 @@ def friday(cluster: Cluster, *, rate: float, seconds: float, node: str, seed: in
 
 
 def settled(cluster: Cluster, *, pods: int, timeout: float) -> None:
-    """Wait until the restaurant has this many pods, all Ready and none on its way out."""
+    """Wait until the restaurant has this many pods, all Ready and none being deleted."""
 
     def missing() -> list[str]:
         found = cluster.core.list_namespaced_pod("restaurant", label_selector="app.kubernetes.io/name=restaurant").items
@@ -104,21 +103,21 @@ def settled(cluster: Cluster, *, pods: int, timeout: float) -> None:
     cluster.wait(missing, what=f"{pods} pods of the restaurant", timeout=timeout)
 
 
-def no_guest_noticed(result: guests.Result) -> None:
-    """Every request was answered, and every connection was taken at the first attempt."""
+def assert_no_failures(result: guests.Result) -> None:
+    """Assert that every request was answered, and every connection opened at the first attempt."""
     assert result.report["failed"] == 0, result.report["failures"]
     assert result.report["unreached"] == {}
 
 
-def every_order_once(result: guests.Result) -> None:
-    """What guests were told of is in the database, once each; what was paid was paid once."""
+def assert_every_order_once(result: guests.Result) -> None:
+    """Assert that every confirmed order is in the database once, and paid once if it was paid."""
     assert len(result.orders) == len(set(result.orders)) > 0
     found = sql("select reference from orders")
     assert len(found) == len(set(found))
-    assert set(result.orders) <= set(found), "an accepted order is not there"
+    assert set(result.orders) <= set(found), "a confirmed order is not in the database"
     paid = sql("select o.reference from payment p join orders o on o.id = p.order_id")
     assert len(paid) == len(set(paid)), "an order was paid twice"
-    assert set(result.report["paid"]) <= set(paid), "a payment that was taken is not there"
+    assert set(result.report["paid"]) <= set(paid), "a confirmed payment is not in the database"
     booked = sql("select reference from booking")
     assert set(result.report["bookings"]) <= set(booked)
 
@@ -130,7 +129,7 @@ def described(title: str, result: guests.Result, **more: object) -> list[str]:
 
 
 def complaints(cluster: Cluster, *, seconds: int) -> list[str]:
-    """What the restaurant's pods called an error in the last seconds, those that still can be asked."""
+    """Return the errors that the restaurant's remaining pods logged in the last seconds."""
     found = []
     for pod in cluster.core.list_namespaced_pod("restaurant", label_selector="app.kubernetes.io/name=restaurant").items:
         with contextlib.suppress(ApiException):
@@ -145,21 +144,21 @@ def during(seconds: float, act: Callable[[], None]) -> threading.Timer:
     return timer
 
 
-def test_the_restaurant_grows_to_eight_pods_and_back_and_no_guest_notices(cluster: Cluster, report: list[str]) -> None:
+def test_scaling_to_eight_pods_and_back_fails_no_request(cluster: Cluster, report: list[str]) -> None:
     settled(cluster, pods=1, timeout=600)
     known = set(sql("select reference from orders"))
     result = friday(cluster, rate=45, seconds=150, node=home_of_the_database(cluster), seed=1)
     began = time.monotonic()
     settled(cluster, pods=1, timeout=600)
     report += described("1 to 8 or more pods and back to 1", result, back_to_one_s=round(time.monotonic() - began))
-    no_guest_noticed(result)
+    assert_no_failures(result)
     assert result.most >= 8
-    every_order_once(result)
-    # A guest who was never answered may have an order too; nobody has two.
+    assert_every_order_once(result)
+    # A request without an answer may have made an order, but no guest has two.
     assert len(set(sql("select reference from orders")) - known) == len(result.orders)
 
 
-def test_a_rolling_restart_under_load_fails_no_request_and_the_kitchen_screen_comes_back(
+def test_a_rolling_restart_under_load_fails_no_request_and_the_kitchen_screen_reconnects(
     cluster: Cluster, report: list[str]
 ) -> None:
     def restart() -> None:
@@ -171,13 +170,13 @@ def test_a_rolling_restart_under_load_fails_no_request_and_the_kitchen_screen_co
     result = friday(cluster, rate=12, seconds=100, node=home_of_the_database(cluster), seed=2)
     timer.join()
     report += described("Rolling restart under load", result)
-    no_guest_noticed(result)
-    assert result.report["screen"]["resumed"] >= 1, "the screen's pod was not among those that were replaced"
+    assert_no_failures(result)
+    assert result.report["screen"]["resumed"] >= 1, "the kitchen screen was not connected to a pod that was replaced"
     assert result.report["screen"]["longest_gap_s"] < 10
-    every_order_once(result)
+    assert_every_order_once(result)
 
 
-def test_a_node_that_dies_costs_only_what_was_in_flight_on_it(cluster: Cluster, report: list[str]) -> None:
+def test_a_node_that_dies_fails_only_the_requests_to_its_pods(cluster: Cluster, report: list[str]) -> None:
     home = home_of_the_database(cluster)
     (other,) = {"node1", "node2"} - {home}
     lost_at: list[float] = []
@@ -198,10 +197,10 @@ def test_a_node_that_dies_costs_only_what_was_in_flight_on_it(cluster: Cluster, 
                 lab_power.start(NAME, other)
     assert lost_at, "the load ended before the node died"
     report += described("A node dies", result, node=other, complaints=complaints(cluster, seconds=200))
-    # The guests' own requests that were on the dead node are cut off or time out; all others are answered. A connection
-    # that could not be opened carried none: it is opened anew, as browsers do.
+    # Requests to pods of the dead node are cut off or time out; all others are answered. A connection that cannot be
+    # opened carries no request: it is opened again, as browsers do.
     lost = set(result.report["failures"])
     assert all(kind.rpartition(": ")[2] in {"TimeoutError", "ConnectionResetError", "OSError"} for kind in lost), lost
-    # Each guest keeps two connections, one of them as somebody of the house, and each of them can be lost once.
+    # Each guest has two connections, one of them as a member of the staff, and each can be lost once.
     assert result.report["failed"] <= 2 * 48
-    every_order_once(result)
+    assert_every_order_once(result)

@@ -1,4 +1,4 @@
-"""A node that is cut off, one that is down while work goes on, and certificates that are renewed: on a lab of its own."""
+"""A revoked node, bootstrap while a worker is down, and renewed certificates, on a lab."""
 
 from __future__ import annotations
 
@@ -39,26 +39,26 @@ def ready(cluster: Cluster, name: str) -> bool:
     return next(node for node in cluster.nodes() if node.name == name).ready
 
 
-def test_a_revoked_node_is_cut_off_at_once_and_the_others_are_not(cluster: Cluster) -> None:
+def test_a_revoked_node_is_disconnected_at_once_and_the_others_are_not(cluster: Cluster) -> None:
     before = on("master", "grep", "^CLIENT_LIST.node1", "/run/openvpn-server/maas.status").stdout.split("\t")[7]
-    assert "node2 is cut off" in maas("revoke", "--name", NAME, "--node", "node2", "--yes").stderr
+    assert "node2 is disconnected" in maas("revoke", "--name", NAME, "--node", "node2", "--yes").stderr
     assert on("node2", "ping", "-c1", "-W2", "10.90.0.1", check=False).returncode != 0
     deadline = time.monotonic() + 120
     while ready(cluster, "node2"):
-        assert time.monotonic() < deadline, "a node without a VPN stays Ready"
+        assert time.monotonic() < deadline, "a node without the VPN stays Ready"
         time.sleep(1)
     assert ready(cluster, "node1")
     after = on("master", "grep", "^CLIENT_LIST.node1", "/run/openvpn-server/maas.status").stdout.split("\t")[7]
-    assert after == before, "node1 kept its connection"
+    assert after == before, "node1 reconnected"
 
 
 @pytest.mark.usefixtures("cluster")
-def test_work_goes_on_while_a_worker_is_down() -> None:
+def test_bootstrap_continues_without_a_worker_that_is_down() -> None:
     lab_power.kill(NAME, "node2")
     inventory = str(paths.state(NAME) / "hosts.yaml")
     said = maas("bootstrap", "--inventory", inventory, "--yes", status=1).stderr
     assert "--without node2" in said
-    # Whether or not the database's volume is on it.
+    # Also if the volume of the database is on it.
     assert "Ready  2 of 2 nodes" in maas("bootstrap", "--inventory", inventory, "--without", "node2", "--yes").stderr
 
 
@@ -68,7 +68,7 @@ def test_a_node_that_is_back_gets_new_keys(cluster: Cluster) -> None:
     assert "0 changed tasks on the hosts" in maas("up", "--name", NAME, "--yes").stderr
 
 
-def test_renewed_certificates_are_those_that_the_programs_show(cluster: Cluster) -> None:
+def test_renewed_certificates_are_used_by_the_running_programs(cluster: Cluster) -> None:
     show = "import ssl; print(ssl.get_server_certificate(('10.90.0.1', {})))"
     ports = (6443, 10257, 10259)
     before = [on("master", "python3", "-c", show.format(port)).stdout for port in ports]
@@ -79,6 +79,6 @@ def test_renewed_certificates_are_those_that_the_programs_show(cluster: Cluster)
         time.sleep(1)
     after = [on("master", "python3", "-c", show.format(port)).stdout for port in ports]
     assert not set(before) & set(after)
-    # The administrator's certificate is another one now; the next run brings it.
+    # The administrator's certificate is renewed, too; the next run fetches it.
     maas("up", "--name", NAME, "--yes")
     assert all(node.ready for node in cluster.nodes())

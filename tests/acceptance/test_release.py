@@ -1,7 +1,7 @@
-"""Two releases of this project from a clone of it, and everybody who consumes them: 0.1.0, then 0.2.0 beside it.
+"""Two releases from a clone of this project, 0.1.0 and 0.2.0, and their users: Helm, cosign, pip and a lab.
 
-A real registry and a real web server on loopback, throw-away keys, both Helms, a rebuild elsewhere, an installed wheel.
-Figures are printed; the limits that are promised are asserted.
+A registry and a web server run on loopback, with keys of their own; a release is built again in another environment, and
+the wheel is installed. Figures are printed, and the documented limits asserted.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def run(
 
 @dataclass
 class World:
-    """A clone of the project with its keys, a repository on a web server, and a registry."""
+    """A clone of the project with keys, a chart repository on a web server, and a registry."""
 
     directory: Path
     tree: Path
@@ -80,14 +80,14 @@ class World:
 
     @contextlib.contextmanager
     def timed(self, step: str) -> Iterator[None]:
-        """Note how long a step took, and how much processor time of the programs that it started."""
+        """Record the time of a step, and the CPU time of the programs that it started."""
         began, before = time.monotonic(), os.times()
         yield
         used = os.times().children_user + os.times().children_system - before.children_user - before.children_system
         self.seconds[step] = (time.monotonic() - began, used)
 
     def maas(self, *words: str | Path, status: int = 0, env: Mapping[str, str] | None = None) -> str:
-        """Run the clone's own tool in it; what it said on the terminal."""
+        """Run the clone's own tool in the clone, and return its output."""
         environment = {"PYTHONPATH": str(self.tree / "src"), **(env or {})}
         return run(sys.executable, "-m", "maas", *words, cwd=self.tree, env=environment, status=status).stderr
 
@@ -100,14 +100,14 @@ class World:
         return self.git("rev-parse", "HEAD")
 
     def release(self, version: str, *targets: str | Path) -> Path:
-        """Prepare, commit and release a version as docs/releasing.md says."""
+        """Prepare, commit and release a version as in docs/releasing.md."""
         fragment = self.tree / "release" / "changes" / f"of-{version.replace('.', '-')}.changed.md"
         fragment.write_text(f"What {version} changes.\n")
         self.maas("version", version)
         self.maas("changelog", version)
         tested = pipeline.tested(self.commit(f"Release {version}"))
         tested.parent.mkdir(parents=True, exist_ok=True)
-        tested.touch()  # the proof of the tests is not what is proven here
+        tested.touch()  # the tests that a release requires are not run here
         signers = ["--sign", f"gpg:{self.fingerprint}", "--sign", f"key:{self.directory / 'keys' / 'maas.key'}"]
         signers += ["--passphrase-file", str(self.directory / "keys" / "passphrase")]
         published = [word for target in targets for word in ("--publish", str(target))]
@@ -185,13 +185,13 @@ def test_a_release_takes_less_than_three_minutes_and_verifying_it_less_than_twen
     }
     for place, where in places.items():
         with world.timed(f"verify {place}"):
-            said = world.maas("verify", where)  # the keys are those that the tool carries
+            said = world.maas("verify", where)  # with the keys that are part of the tool
         assert "release 0.2.0 is complete and signed" in said
         assert world.seconds[f"verify {place}"][1] < VERIFY_LIMIT
     print(said)
 
 
-def test_verify_ends_with_an_error_and_says_what_to_do(world: World, tmp_path: Path) -> None:
+def test_verify_fails_with_the_next_step(world: World, tmp_path: Path) -> None:
     release = tmp_path / "release"
     shutil.copytree(world.tree / "dist" / "0.1.0", release)
     chart = release / "maas-0.1.0.tgz"
@@ -209,7 +209,7 @@ def test_the_same_bytes_come_from_another_folder_time_zone_locale_umask_cache_an
     run("git", "clone", "--quiet", "--branch", "v0.2.0", world.tree, elsewhere)
     own = tmp_path / "cache" / "maas"
     own.mkdir(parents=True)
-    for kept in ("components", "debian", "wheels", "partial"):  # what is pinned by digest; the image is built anew
+    for kept in ("components", "debian", "wheels", "partial"):  # what is pinned by digest; the image is built again
         (paths.cache() / kept).mkdir(exist_ok=True)
         (own / kept).symlink_to(paths.cache() / kept)
     environment = {
@@ -220,7 +220,7 @@ def test_the_same_bytes_come_from_another_folder_time_zone_locale_umask_cache_an
         "PYTHONHASHSEED": "42",
         "SOURCE_DATE_EPOCH": "1",
     }
-    # A month later for all but the programs in Go, which ask the kernel itself; for them it is minutes later.
+    # A month later, except for programs in Go, which read the kernel's clock.
     script = 'umask 077 && exec faketime -f +30d "$0" -m maas package --directory "$1" --yes'
     with world.timed("rebuild with the image"):
         run("sh", "-c", script, sys.executable, tmp_path / "rebuilt", cwd=elsewhere, env=environment)
@@ -299,7 +299,7 @@ def test_helm_pulls_and_verifies_from_the_registry(world: World, major: Major, t
 
 @pytest.fixture
 def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cluster for each Helm, so that neither meets what the other left."""
+    """Run a cluster for each Helm, so that neither finds what the other left."""
     storage = {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",
@@ -341,7 +341,7 @@ def test_helm_installs_from_the_repository_upgrades_rolls_back_and_installs_by_d
 
 @pytest.fixture(scope="module")
 def laboratory(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
-    """A lab whose hosts have both releases' images: its kubeconfig, and the values that it was made with."""
+    """Run a lab whose hosts have the images of both releases; return its kubeconfig, and the values of its release."""
     name = "released"
 
     def maas(*words: str) -> None:
@@ -395,7 +395,7 @@ def test_on_real_nodes_a_release_is_installed_upgraded_and_rolled_back(
     assert "Succeeded" in helm("test", "maas", "--namespace", "maas", "--timeout", "3m")
 
 
-def test_a_publication_that_is_killed_is_not_seen_and_the_next_one_ends_it(world: World, tmp_path: Path) -> None:
+def test_a_killed_publication_is_invisible_and_the_next_one_completes_it(world: World, tmp_path: Path) -> None:
     target, release = tmp_path / "repository", world.tree / "dist"
     world.maas("publish", str(release / "0.1.0"), "--to", str(target))
     words = [sys.executable, "-m", "maas", "publish", str(release / "0.2.0"), "--to", str(target)]
@@ -448,7 +448,7 @@ def test_the_wheel_works_in_an_environment_of_its_own_without_a_checkout(world: 
     assert "ghcr.io/maas/restaurant:0.2.0" in maas("images")
 
 
-def test_cosign_itself_accepts_what_the_key_pair_signed(world: World) -> None:
+def test_cosign_accepts_what_the_key_pair_signed(world: World) -> None:
     cosign, release = tools.tool("cosign"), world.tree / "dist" / "0.2.0"
     public = world.directory / "keys" / "maas.pub"
     common = ("--key", public, "--insecure-ignore-tlog", "--bundle")
@@ -461,7 +461,7 @@ def test_cosign_itself_accepts_what_the_key_pair_signed(world: World) -> None:
     run(cosign, *words, world.repository / "0.1.0" / "maas-0.1.0.tgz", status=1)
 
 
-def test_a_version_is_released_once(world: World) -> None:
+def test_a_version_is_released_only_once(world: World) -> None:
     said = world.maas(
         "release", "0.2.0", "--sign", f"gpg:{world.fingerprint}", "--publish", str(world.repository), status=1
     )

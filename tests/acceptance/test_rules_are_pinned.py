@@ -1,4 +1,4 @@
-"""Whether the rules' tests would notice: each threshold and each duration is moved a little, and a test must fail."""
+"""Mutation of the rules: each threshold and each duration is changed a little, and a test must fail."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-# Moved thresholds that no test notices, with the reason.
-UNNOTICED: dict[str, str] = {}
+# Changed thresholds for which no test fails, with the reason.
+UNDETECTED: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A file of rules with one change."""
+    """A rule file with one change."""
 
     file: str
     change: str
@@ -42,14 +42,14 @@ def seconds(duration: str) -> float:
 
 
 def moved(duration: str, factor: float) -> str:
-    """A duration a tenth longer or shorter, but at least a minute where it is long enough to be cut into minutes."""
+    """Return a duration a tenth longer or shorter, and at least a minute if it has two or more."""
     total = seconds(duration)
     step = max(total * abs(factor - 1), 60 if total >= 120 else 0)
     return f"{round(1000 * (total + (step if factor > 1 else -step)))}ms"
 
 
 def expanded(source: rules.RuleFile, values: dict[str, Any]) -> dict[str, Any]:
-    """A file of rules as the chart renders it, without texts."""
+    """Return a rule file as the chart renders it, without annotations."""
     text = (CHART / "files" / "rules" / f"{source.name}.yaml").read_text(encoding="utf-8")
     for name, value in values.items():
         text = text.replace("${" + name + "}", str(value))
@@ -63,7 +63,7 @@ def expanded(source: rules.RuleFile, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def other_values(threshold: rules.Threshold) -> list[Any]:
-    """Values beside a threshold's default, a little on either side of it."""
+    """Return values a little above and below the default of a threshold."""
     default = threshold.default
     if threshold.unit == "regex":
         return [".*", "nothing-is-called-that"]
@@ -93,20 +93,20 @@ def mutants() -> Iterator[Mutant]:
 
 @lru_cache
 def by_default(file: str) -> dict[str, Any]:
-    """A file of rules with its thresholds' defaults."""
+    """Return a rule file with the defaults of its thresholds."""
     (source,) = (source for source in rules.load(CHART) if source.name == file)
     return expanded(source, {name: threshold.default for name, threshold in source.thresholds.items()})
 
 
 def changed(mutant: Mutant) -> set[str]:
-    """The alerts that are not as they are by default."""
+    """Return the alerts that differ from the defaults."""
     pairs = zip(mutant.content["groups"], by_default(mutant.file)["groups"], strict=True)
     rules_of_both = (pair for new, old in pairs for pair in zip(new["rules"], old["rules"], strict=True))
     return {new["alert"] for new, old in rules_of_both if new != old and "alert" in new}
 
 
 def about(file: Path, alerts: set[str]) -> str:
-    """A file of tests without those that ask nothing about some alerts; what is left is as it was written."""
+    """Return a test file without the tests of other alerts, and otherwise unchanged."""
     text = file.read_text(encoding="utf-8")
     lines = text.splitlines(keepends=True)
     document = yaml.compose(text, Loader=yaml.CSafeLoader)
@@ -120,8 +120,8 @@ def about(file: Path, alerts: set[str]) -> str:
     return "".join(kept)
 
 
-def noticed(mutant: Mutant, scratch: Path) -> bool:
-    """Whether a test fails for a changed file of rules."""
+def detected(mutant: Mutant, scratch: Path) -> bool:
+    """Whether a test fails for a changed rule file."""
     scratch.mkdir()
     alerts = changed(mutant)
     for test in FILES:
@@ -130,10 +130,10 @@ def noticed(mutant: Mutant, scratch: Path) -> bool:
             continue
         for name in names:
             content = mutant.content if name == mutant.file else by_default(name)
-            # JSON is YAML, and faster written.
+            # JSON is YAML, and faster to write.
             (scratch / f"{name}.yaml").write_text(json.dumps(content), encoding="utf-8")
         file = scratch / test.name
-        # Those that ask about what has changed notice nearly every change, and take a fraction of the time.
+        # The tests of the changed alerts fail for nearly every change, in a fraction of the time.
         for text in (about(test, alerts), test.read_text(encoding="utf-8")):
             file.write_text(text, encoding="utf-8")
             done = process.run([tools.tool("promtool"), "test", "rules", file], check=False, timeout=300)
@@ -143,14 +143,14 @@ def noticed(mutant: Mutant, scratch: Path) -> bool:
 
 
 @pytest.mark.timeout(3600)
-def test_no_threshold_or_duration_can_move_unnoticed(tmp_path: Path) -> None:
+def test_a_test_fails_for_every_changed_threshold_and_duration(tmp_path: Path) -> None:
     found = list(mutants())
     same = [Mutant(source.name, "nothing", by_default(source.name)) for source in rules.load(CHART)]
     with ThreadPoolExecutor(2) as pool:
-        complaints = list(pool.map(lambda mutant: noticed(mutant, tmp_path / mutant.file), same))
+        complaints = list(pool.map(lambda mutant: detected(mutant, tmp_path / mutant.file), same))
         assert complaints == [False] * len(same), "the tests fail without a change"
-        results = list(pool.map(lambda entry: noticed(entry[1], tmp_path / str(entry[0])), enumerate(found)))
+        results = list(pool.map(lambda entry: detected(entry[1], tmp_path / str(entry[0])), enumerate(found)))
     survivors = [f"{mutant.file}: {mutant.change}" for mutant, seen in zip(found, results, strict=True) if not seen]
-    print(f"{len(found)} changes of thresholds and durations, {len(found) - len(survivors)} noticed")
+    print(f"{len(found)} changes of thresholds and durations, {len(found) - len(survivors)} detected")
     print(*survivors, sep="\n")
-    assert [line for line in survivors if not any(name in line for name in UNNOTICED)] == []
+    assert [line for line in survivors if not any(name in line for name in UNDETECTED)] == []

@@ -1,6 +1,6 @@
-"""KEDA as it is shipped: with its own roles on a real API server, and in a lab where the restaurant's threads are busy.
+"""KEDA as it is installed: with its own roles on a real API server, and in a lab where the restaurant's threads are busy.
 
-KEDA is built for it, about ten minutes on two cores at the first time.
+Building KEDA for the first time takes about ten minutes on two cores.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def autoscalers(cluster: Cluster) -> list[str]:
 
 
 def state_of(cluster: Cluster, kind: str) -> str:
-    """What the restaurant's ScaledObject says of itself: True, False or Unknown."""
+    """Return a condition of the restaurant's ScaledObject: True, False or Unknown."""
     (found,) = scaled_objects(cluster)
     conditions = {entry["type"]: entry["status"] for entry in found.get("status", {}).get("conditions", [])}
     return str(conditions.get(kind, "Unknown"))
@@ -70,7 +70,7 @@ def api_service(cluster: Cluster) -> Any:
 
 
 def account(cluster: Cluster, name: str, directory: Path) -> Path:
-    """A kubeconfig with the rights of one of the release's accounts."""
+    """Write a kubeconfig with the rights of one of the release's service accounts."""
     request = client.AuthenticationV1TokenRequest(spec=client.V1TokenRequestSpec(audiences=[], expiration_seconds=3600))
     made = cluster.core.create_namespaced_service_account_token(name, "monitoring", request)
     config = json.loads(cluster.kubeconfig.read_text(encoding="utf-8"))
@@ -81,7 +81,7 @@ def account(cluster: Cluster, name: str, directory: Path) -> Path:
 
 
 class Answers(BaseHTTPRequestHandler):
-    """A Prometheus that knows one number, and remembers what it was asked."""
+    """A Prometheus that returns one number for every query, and records the queries."""
 
     asked: ClassVar[list[str]] = []
 
@@ -95,11 +95,11 @@ class Answers(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the base class names it so
-        """Say nothing."""
+        """Log nothing."""
 
 
 class Operator:
-    """The operator as a process, with the arguments and the account of its pod; the kubelet's part is done here."""
+    """The operator as a process, with the arguments and the service account of its pod; this class does the kubelet's part."""
 
     def __init__(self, cluster: Cluster, program: Path, directory: Path) -> None:
         self._cluster, self._program, self._directory = cluster, program, directory
@@ -109,7 +109,7 @@ class Operator:
         self._process: subprocess.Popen[bytes] | None = None
 
     def tend(self) -> None:
-        """Bring the certificates to where they are mounted, and start what has ended, as a kubelet would."""
+        """Update the mounted certificates, and restart the process if it exited, as the kubelet does."""
         mounted = self.mounted
         secret = self._cluster.core.read_namespaced_secret("keda-certificates", "monitoring")
         for name, content in (secret.data or {}).items():
@@ -129,7 +129,7 @@ class Operator:
     def wait(self, what: str, wanted: Any, *, seconds: float = 120) -> None:
         began = time.monotonic()
         while not wanted():
-            assert time.monotonic() - began < seconds, f"in vain for {what}: {self.log.read_text()[-3000:]}"
+            assert time.monotonic() - began < seconds, f"timed out waiting for {what}: {self.log.read_text()[-3000:]}"
             self.tend()
             time.sleep(1)
 
@@ -152,12 +152,12 @@ def program() -> Path:
 
 @contextlib.contextmanager
 def operated(directory: Path, program: Path) -> Iterator[tuple[Cluster, Operator]]:
-    """An API server with the release, KEDA's operator beside it, and a Prometheus that the ScaledObject asks."""
+    """Run an API server with the release, KEDA's operator, and a Prometheus that the ScaledObject queries."""
     with control_plane(directory) as kubeconfig, ThreadingHTTPServer(("127.0.0.1", 0), Answers) as prometheus:
         threading.Thread(target=prometheus.serve_forever, daemon=True).start()
         cluster = Cluster(kubeconfig)
         options = ("--namespace", NAMESPACE, "--create-namespace", "--values", VALUES)
-        # Nobody makes volumes here.
+        # Nothing provisions volumes here.
         keepers = ("restaurant.database.postgresql", "kube-prometheus.prometheus")
         volumes = [word for path in keepers for word in ("--set", f"{path}.storage.className=none")]
         asked = f"restaurant.autoscaling.saturation.prometheus=http://127.0.0.1:{prometheus.server_port}"
@@ -171,9 +171,7 @@ def operated(directory: Path, program: Path) -> Iterator[tuple[Cluster, Operator
             cluster.client.rest_client.pool_manager.clear()
 
 
-def test_the_operator_does_its_work_with_the_rights_that_it_has_and_leaves_nothing(
-    tmp_path: Path, program: Path
-) -> None:
+def test_the_operator_works_with_its_rights_and_leaves_nothing(tmp_path: Path, program: Path) -> None:
     with operated(tmp_path, program) as (cluster, operator):
         operator.wait("an autoscaler", lambda: autoscalers(cluster) == ["keda-hpa-restaurant"])
         operator.wait("the authority in the APIService", lambda: api_service(cluster).spec.ca_bundle)
@@ -185,14 +183,14 @@ def test_the_operator_does_its_work_with_the_rights_that_it_has_and_leaves_nothi
         assert float(served(cluster, operator, tmp_path)) == 1.5
         assert any("restaurant_http_saturation_ratio" in query for query in Answers.asked)
         assert "orbidden" not in operator.log.read_text(encoding="utf-8")
-        # With KEDA running, as it does until Helm takes it away; what nobody finishes would stay for ever.
+        # While KEDA runs, as it does until Helm deletes it: without it, the finalizers of its objects would stay.
         helm(cluster, "4", "uninstall", RELEASE, "--namespace", NAMESPACE, "--timeout", "60s")
         assert scaled_objects(cluster) == []
         cluster.wait(lambda: autoscalers(cluster), what="the autoscaler to go", timeout=120)
 
 
 def served(cluster: Cluster, operator: Operator, directory: Path) -> str:
-    """The metric as the metrics server gives it, with the certificate and the account that it has."""
+    """Return the metric as the metrics server serves it, with the certificate and the service account of its pod."""
     program = built(ADAPTER)
     operator.wait("certificates", (operator.mounted / "tls.key").exists)
     (container,) = containers(one(of_profile("production"), "Deployment", "keda-metrics-apiserver"))
@@ -213,7 +211,7 @@ def served(cluster: Cluster, operator: Operator, directory: Path) -> str:
 
     def answered() -> bool:
         with contextlib.suppress(httpx.TransportError), httpx.Client(verify=authority) as asking:
-            # It is reached by another name here than that of its Service, for which the certificate is.
+            # The certificate is for the name of its Service, which does not resolve here.
             name = {"sni_hostname": "keda-metrics-apiserver.monitoring.svc"}
             request = asking.build_request("GET", url, params=chosen, headers=headers, extensions=name)
             answers.append(asking.send(request))
@@ -229,12 +227,12 @@ def served(cluster: Cluster, operator: Operator, directory: Path) -> str:
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Cluster]:
-    """A lab with KEDA, where the CPU alone would never bring a second pod."""
+    """Run a lab with KEDA, where the CPU alone never adds a second pod."""
     with labs.running(NAME, "--values", str(VALUES)) as running:
         yield running.cluster
 
 
-def test_in_a_lab_node_exporter_knows_how_the_hosts_services_are(lab: Cluster) -> None:
+def test_in_a_lab_node_exporter_exports_the_state_of_the_hosts_services(lab: Cluster) -> None:
     monitoring = Monitoring(lab)
 
     def missing() -> set[str]:
@@ -248,7 +246,7 @@ def test_in_a_lab_node_exporter_knows_how_the_hosts_services_are(lab: Cluster) -
 
 
 def external(cluster: Cluster) -> float:
-    """The metric as the API server gives it to the autoscaler: busy threads, in whole pods' worth."""
+    """Return the metric as the autoscaler gets it from the API server: busy threads, as a number of pods."""
     name = "s1-prometheus"
     scaler = client.AutoscalingV2Api(cluster.client).read_namespaced_horizontal_pod_autoscaler(
         "keda-hpa-restaurant", "restaurant"
@@ -269,10 +267,10 @@ def answers(cluster: Cluster) -> bool:
     return True
 
 
-def test_in_a_lab_the_restaurant_grows_by_its_busy_threads(lab: Cluster) -> None:
+def test_in_a_lab_the_restaurant_scales_by_its_busy_threads(lab: Cluster) -> None:
     monitoring = Monitoring(lab)
     began = time.monotonic()
-    # KEDA makes its certificates, the kubelet brings them to the pods, and Prometheus needs samples.
+    # KEDA writes its certificates, the kubelet mounts them, and Prometheus needs samples.
     monitoring.wait("external metrics", lambda: not answers(lab), seconds=420)
     served = time.monotonic() - began
     available = {entry.type: entry.status for entry in api_service(lab).status.conditions}
@@ -293,12 +291,12 @@ def test_in_a_lab_the_restaurant_grows_by_its_busy_threads(lab: Cluster) -> None
     result = load(lab, rate=200, orders=0.5, seconds=240, node="node1")
     rows = [f"| {s.second} | {s.ready} | {s.desired} |" for s in result.samples[::10]]
     assert result.most >= 2, "\n".join(rows)
-    # Helm takes the release away, and with KEDA gone nothing waits for it.
+    # Helm deletes the release, and no finalizer waits for KEDA.
     helm(lab, "4", "uninstall", RELEASE, "--namespace", NAMESPACE, "--timeout", "180s")
     assert scaled_objects(lab) == []
     assert autoscalers(lab) == []
     text = [
-        "# The restaurant grows by its busy threads",
+        "# The restaurant scales by its busy threads",
         "",
         f"External metrics were served {served:.0f} s after `up`; at rest they say {idle:.3f}.",
         f"200 guests a second for 240 s, a target of 20 %, CPU of no account: {result.most} pods at most.",

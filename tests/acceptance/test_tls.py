@@ -1,4 +1,4 @@
-"""Certificates for the web ports of the monitoring, in a lab that had none: who asks checks them, and nobody answers without."""
+"""Certificates for the web ports of the monitoring, added to a running lab: clients verify them, and http is refused."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ COMPONENTS = {
     "kube-state-metrics": ("monitoring", "kubeStateMetrics"),
     "node-exporter": ("node-exporter", "nodeExporter"),
 }
-"""The namespace of each, and its name in the values."""
+"""The namespace of each component, and its name in the values."""
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 
 
 def secret(name: str, namespace: str) -> dict[str, object]:
-    """A Secret as cert-manager makes it, with an authority of its own."""
+    """Return a Secret as cert-manager creates it, with a CA of its own."""
     now, year = datetime.now(UTC), timedelta(days=365)
     authority, own = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"authority of {name}")])
@@ -65,7 +65,7 @@ def secret(name: str, namespace: str) -> dict[str, object]:
 
 
 def shown(host: str) -> str:
-    """The certificate that a host's node-exporter shows to whoever asks over the VPN."""
+    """Return the certificate of a host's node-exporter, requested over the VPN."""
     command = f"import ssl; print(ssl.get_server_certificate(('{host}', 9100)))"
     words = ["docker", "exec", f"maas-{NAME}-master", "python3", "-c", command]
     return subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
@@ -78,11 +78,11 @@ def written(made: dict[str, object]) -> str:
 
 
 def plainly(cluster: Cluster, name: str, namespace: str) -> int:
-    """The status with which a Service answers to somebody who speaks http."""
+    """Return the status of a Service's answer to a request by http."""
     return cluster.raw(f"/api/v1/namespaces/{namespace}/services/{name}:web/proxy/metrics")[0]
 
 
-def test_a_running_platform_gets_certificates_and_new_ones(tmp_path: Path) -> None:
+def test_a_running_platform_uses_certificates_and_renewed_ones(tmp_path: Path) -> None:
     with labs.running(NAME) as lab:
         cluster = lab.cluster
         monitoring = Monitoring(cluster)
@@ -113,7 +113,7 @@ def test_a_running_platform_gets_certificates_and_new_ones(tmp_path: Path) -> No
             lambda: not monitoring.value('sum(alertmanager_alerts_received_total{status="firing"})'),
             seconds=180,
         )
-        assert plainly(cluster, "prometheus", "monitoring") == 400, "it answers without a certificate"
+        assert plainly(cluster, "prometheus", "monitoring") == 400, "it still answers by http"
 
         assert shown("10.90.0.2") == written(given["node-exporter"])
         renewed = secret("node-exporter", "node-exporter")

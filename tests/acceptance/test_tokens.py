@@ -1,4 +1,4 @@
-"""A kubeconfig that `maas credentials` wrote, until its end: the API server's own clock, and ten minutes of waiting."""
+"""A kubeconfig of `maas credentials` until it expires, by the API server's own clock: ten minutes of waiting."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(1200)
 
 LASTING = 600
-"""Seconds; the API server issues none for less."""
+"""Seconds; the shortest validity that the API server issues."""
 
 LENIENCY = 60 + 10
-"""Seconds: it lets clocks differ by a minute, and remembers for ten seconds what it thought of a token."""
+"""Seconds: the API server tolerates a minute of clock skew, and caches the verdict on a token for ten seconds."""
 
 
-def test_a_kubeconfig_works_for_its_ten_minutes_and_then_no_more(tmp_path: Path) -> None:
+def test_a_kubeconfig_works_for_ten_minutes_and_no_longer(tmp_path: Path) -> None:
     with control_plane(tmp_path) as administrator:
         cluster = Cluster(administrator)
         chart = render.umbrella() / "charts" / "dashboard"
@@ -38,7 +38,7 @@ def test_a_kubeconfig_works_for_its_ten_minutes_and_then_no_more(tmp_path: Path)
         command.credentials("shop", Grant("viewer"), ttl="10m", kubeconfig=file, token=False, admin=administrator)
 
         def refusal() -> str:
-            """What kubectl says against it; empty while it works."""
+            """Return the error of kubectl; empty while the kubeconfig works."""
             argv: list[str | Path] = [tools.tool("kubectl"), "--kubeconfig", file, "get", "pods", "--all-namespaces"]
             done = run(argv, check=False, timeout=60)
             return done.stderr if done.returncode else ""

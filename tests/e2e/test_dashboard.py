@@ -1,4 +1,4 @@
-"""Both dashboards' manifests on the lab, with a stand-in for the programs: what they are given, and what they may do."""
+"""The manifests of both dashboards on the lab, with a stand-in for the programs: their configuration and their rights."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(4800)]
 STAND_IN = Path(__file__).parent / "stand_ins" / "dashboard"
 NAMESPACE = "dashboard"
 ENGINES = {"headlamp": "headlamp:http", "kubernetes-dashboard": "https:kubernetes-dashboard:https"}
-"""Each with its Service as the API server's proxy names it."""
+"""Each engine, with its Service as the API server's proxy names it."""
 
 
 def certificate() -> bytes:
-    """What the old dashboard signs itself when it starts."""
+    """Return a self-signed certificate with its key, as the Kubernetes Dashboard creates one when it starts."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "kubernetes-dashboard")])
     now = datetime.now(UTC)
@@ -48,7 +48,7 @@ def certificate() -> bytes:
 
 
 def make_image(directory: Path) -> Path:
-    """The stand-in's image under the references of both, as an archive."""
+    """Build the stand-in's image under the references of both engines, and return it as an archive."""
     for file in STAND_IN.iterdir():
         shutil.copy(file, directory)
     (directory / "certificate.pem").write_bytes(certificate())
@@ -66,18 +66,18 @@ def make_image(directory: Path) -> Path:
 
 
 def rendered(engine: str) -> list[Mapping[str, Any]]:
-    """The objects of the release, were this its engine."""
+    """Return the objects of a release with an engine."""
     return list(render.objects(Request(render.umbrella(), settings=(("dashboard.engine", json.dumps(engine)),))))
 
 
 def manifests(engine: str) -> list[Mapping[str, Any]]:
-    """What the chart makes of one engine; its roles are those of the release and are there already."""
+    """Return the objects of one engine alone; its roles are part of the release, which is installed."""
     return [entry for entry in rendered(engine) if entry["metadata"].get("namespace") == NAMESPACE]
 
 
 @pytest.fixture(scope="module")
 def reports(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, Any]]]:
-    """What each says after it was installed by the chart's own manifests, which are removed at the end."""
+    """Install both engines by the chart's own manifests, and return their reports; the objects are deleted at the end."""
     archive = make_image(tmp_path_factory.mktemp("dashboard"))
     for host in ("master", "node1", "node2"):
         with archive.open("rb") as content:
@@ -102,10 +102,12 @@ def reports(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_dashboard_finds_nothing_wrong_with_what_it_is_given(reports: dict[str, dict[str, Any]], engine: str) -> None:
+def test_a_dashboard_finds_no_fault_in_its_mounts_token_and_rights(
+    reports: dict[str, dict[str, Any]], engine: str
+) -> None:
     assert reports[engine]["faults"] == []
     assert reports[engine]["account"] == f"{NAMESPACE}/{engine}"
-    assert reports[engine]["questions"] > 150, "each verb on each resource, here, elsewhere and everywhere"
+    assert reports[engine]["questions"] > 150, "each verb on each resource, in its namespace, in another and in all"
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -117,9 +119,9 @@ def test_the_tests_of_the_release_reach_the_page_and_no_secrets(lab: Lab, engine
     try:
         process.run([*kubectl, "apply", "--filename=-"], input=pod)
         process.run([*kubectl, *wait], timeout=70)
-        said = process.run([*kubectl, "logs", "dashboard-test"]).stdout
+        log = process.run([*kubectl, "logs", "dashboard-test"]).stdout
     finally:
         process.run(
             [*kubectl, "delete", "--ignore-not-found", "--grace-period=1", "--filename=-"], input=pod, timeout=60
         )
-    assert f"{engine} serves its page, and shows no secrets to somebody without a token (40" in said
+    assert f"{engine} serves its page, and shows no secrets to somebody without a token (40" in log

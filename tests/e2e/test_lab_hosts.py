@@ -1,4 +1,4 @@
-"""Throw-away hosts as the rest of the platform finds them, and a machine that is as before when they are gone."""
+"""The hosts of a lab, as `bootstrap` needs them, and the machine after they are removed: unchanged."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def output(*command: str) -> str:
 
 
 def rules(program: str) -> list[str]:
-    """The machine's firewall without times and counters."""
+    """Return the rules of the machine's firewall, without times and counters."""
     if shutil.which(program) is None:
         return []
     lines = [line for line in output(program).splitlines() if not line.startswith("#")]
@@ -45,7 +45,7 @@ def rules(program: str) -> list[str]:
 
 
 def containers() -> list[str]:
-    """All containers of the engine; none where no engine runs."""
+    """Return all containers of the engine; none where no engine runs."""
     done = subprocess.run(
         ["docker", "ps", "--all", "--format", "{{.ID}} {{.Names}} {{.Image}}"],
         capture_output=True,
@@ -57,7 +57,7 @@ def containers() -> list[str]:
 
 
 def machine() -> dict[str, object]:
-    """What the lab could change on the machine, as a person would look at it."""
+    """Return what a lab could change on the machine."""
     return {
         "docker ps -a": containers(),
         "ip link": sorted(path.name for path in Path("/sys/class/net").iterdir()),
@@ -78,7 +78,7 @@ def clear() -> None:
 
 @pytest.fixture(scope="module")
 def before() -> Iterator[dict[str, object]]:
-    # An interrupted run may have left its hosts.
+    # An interrupted run may have left hosts.
     clear()
     yield machine()
     clear()
@@ -125,7 +125,7 @@ def known_hosts(host: Host, directory: Path) -> Path:
 
 
 def answering(host: Host, addresses: list[str]) -> set[str]:
-    """The addresses at which a host gets any answer, to a ping or at the ssh port."""
+    """Return the addresses that answer a host, to a ping or at the ssh port."""
     question = (
         'for a in "$@"; do ('
         "ping -c1 -W1 $a >/dev/null && echo $a;"
@@ -136,12 +136,13 @@ def answering(host: Host, addresses: list[str]) -> set[str]:
 
 
 def relayed(state: LabState) -> bool:
-    """Whether every worker gets its datagrams to the hub and back, at the address the inventory tells it."""
-    told = [entry["hub"]["endpoint"] for entry in inventory(state)["hosts"][1:]]
+    """Whether datagrams of every worker reach the hub and come back, at the address in the inventory."""
+    endpoints = [entry["hub"]["endpoint"] for entry in inventory(state)["hosts"][1:]]
     with contextlib.closing(docker.from_env()) as client:
         hub, *workers = [client.containers.get(host.container) for host in state.hosts]
         nodes = [
-            isolation.Node(host.name, one, to) for host, one, to in zip(state.hosts[1:], workers, told, strict=True)
+            isolation.Node(host.name, one, to)
+            for host, one, to in zip(state.hosts[1:], workers, endpoints, strict=True)
         ]
         return isolation.check_hub_reachable(hub, nodes, port=docker_host.HUB_PORT)
 
@@ -154,7 +155,7 @@ def volumes() -> set[str]:
     return set(output("docker", "volume", "ls", "--quiet").split())
 
 
-def test_hosts_boot_until_systemd_calls_them_running(one: LabState) -> None:
+def test_hosts_boot_until_systemd_is_running(one: LabState) -> None:
     assert [(host.name, host.role, host.state, host.system) for host in one.hosts] == [
         ("master", "control-plane", "running", "running"),
         ("node1", "worker", "running", "running"),
@@ -167,7 +168,7 @@ def test_the_options_for_this_machine_have_reasons() -> None:
     assert any(reason.startswith("control groups are") for reason in reasons)
 
 
-def test_each_host_is_a_machine_of_its_own(one: LabState, beside: LabState) -> None:
+def test_each_host_has_an_identity_a_key_and_a_network_of_its_own(one: LabState, beside: LabState) -> None:
     every = [*one.hosts, *beside.hosts]
     assert len({on(host, "cat", "/etc/machine-id")[1] for host in every}) == len(every)
     assert len({host.fingerprint for host in every}) == len(every)
@@ -190,20 +191,20 @@ def test_a_host_has_what_containers_and_a_vpn_need(one: LabState) -> None:
         assert (status, said) == (0, "")
 
 
-def test_a_host_names_only_servers_that_its_pods_could_ask(one: LabState) -> None:
+def test_a_host_has_only_name_servers_that_its_pods_can_reach(one: LabState) -> None:
     _, text = on(one.hosts[0], "cat", "/etc/resolv.conf")
     assert "nameserver" in text
     assert "nameserver 127." not in text
 
 
-def test_the_bundle_is_there_and_cannot_be_changed(one: LabState) -> None:
+def test_the_bundle_is_mounted_read_only(one: LabState) -> None:
     assert on(one.hosts[1], "cat", "/mnt/bundle/manifest.json") == (0, "{}")
     status, said = on(one.hosts[1], "touch", "/mnt/bundle/other")
     assert status != 0
     assert "Read-only file system" in said
 
 
-def test_ssh_opens_a_host_with_the_labs_key_and_the_pinned_host_key(one: LabState, tmp_path: Path) -> None:
+def test_ssh_logs_in_with_the_labs_key_and_the_pinned_host_key(one: LabState, tmp_path: Path) -> None:
     for host, entry in zip(one.hosts, inventory(one)["hosts"], strict=True):
         known = known_hosts(host, tmp_path)
         assert entry["fingerprint"] in output("ssh-keygen", "-lf", str(known))
@@ -211,7 +212,7 @@ def test_ssh_opens_a_host_with_the_labs_key_and_the_pinned_host_key(one: LabStat
     assert one.key.stat().st_mode & 0o777 == 0o600
 
 
-def test_another_labs_key_opens_nothing(one: LabState, beside: LabState, tmp_path: Path) -> None:
+def test_the_key_of_another_lab_is_refused(one: LabState, beside: LabState, tmp_path: Path) -> None:
     known = known_hosts(one.hosts[0], tmp_path)
     assert "Permission denied" in ssh(beside, one.hosts[0], known, "true").stderr
 
@@ -221,11 +222,13 @@ def test_no_host_reaches_another_of_its_own_or_of_another_lab(one: LabState, bes
     addresses = [host.address for host in every]
     with ThreadPoolExecutor() as pool:
         reached = list(pool.map(lambda host: answering(host, addresses), every))
-    # Its own address shows that the question works.
+    # That its own address answers shows that the search works.
     assert reached == [{host.address} for host in every]
 
 
-def test_the_hubs_port_is_relayed_and_published_on_the_workers_gateways_alone(one: LabState, beside: LabState) -> None:
+def test_the_hubs_port_is_relayed_and_published_on_the_gateways_of_workers_alone(
+    one: LabState, beside: LabState
+) -> None:
     assert relayed(one)
     assert relayed(beside)
     listening = {line.split()[3] for line in output("ss", "-Huln", f"sport = :{docker_host.HUB_PORT}").splitlines()}
@@ -236,7 +239,7 @@ def test_the_hubs_port_is_relayed_and_published_on_the_workers_gateways_alone(on
     assert not {address for address in listening if address.startswith(("0.0.0.0", "*", "[::]"))}
 
 
-def test_an_engine_that_forwards_between_its_networks_is_seen_and_cut(one: LabState) -> None:
+def test_an_engine_that_forwards_between_its_networks_is_detected_and_blocked(one: LabState) -> None:
     with contextlib.closing(docker.from_env()) as client:
         pair = {host.name: (client.containers.get(host.container), host.address) for host in one.hosts}
         bridges = [docker_host.bridge_of(container) for container, _ in pair.values()]
@@ -275,7 +278,7 @@ def test_other_hosts_or_another_bundle_are_refused_before_anything_changes(one: 
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_a_killed_host_comes_back_as_the_same_machine(one: LabState, tmp_path: Path, place: int) -> None:
+def test_a_killed_host_restarts_with_the_same_identity(one: LabState, tmp_path: Path, place: int) -> None:
     host = one.hosts[place]
     known = known_hosts(host, tmp_path)
     on(host, "sh", "-c", "echo kept >/var/lib/kept; sync")
@@ -305,7 +308,7 @@ def test_an_unknown_lab_is_an_error_that_names_the_existing_ones(one: LabState, 
         assert BESIDE in caught.value.context[0]
 
 
-def test_the_state_of_a_real_cluster_is_never_taken_for_a_lab(one: LabState, bundle: Path) -> None:
+def test_the_state_of_a_real_cluster_is_never_used_as_a_labs(one: LabState, bundle: Path) -> None:
     directory = one.directory.parent / "t-real"
     directory.mkdir()
     try:
@@ -317,10 +320,10 @@ def test_the_state_of_a_real_cluster_is_never_taken_for_a_lab(one: LabState, bun
         shutil.rmtree(directory)
 
 
-# The last tests take the labs down, in the order in which a user would.
+# The last tests remove the labs, in the order in which a user would.
 
 
-def test_down_removes_what_carries_the_label_and_leaves_the_lab_beside(one: LabState, beside: LabState) -> None:
+def test_down_removes_one_lab_and_keeps_the_other(one: LabState, beside: LabState) -> None:
     kept = volumes()
     removed = lab.down(BESIDE)
     for host in beside.hosts:
@@ -333,7 +336,7 @@ def test_down_removes_what_carries_the_label_and_leaves_the_lab_beside(one: LabS
     assert relayed(one)
 
 
-def test_after_the_last_down_the_machine_is_as_before(one: LabState, before: dict[str, object]) -> None:
+def test_after_the_last_down_the_machine_is_unchanged(one: LabState, before: dict[str, object]) -> None:
     assert lab.down(one.name)
     assert machine() == before
     with pytest.raises(LabError):

@@ -157,7 +157,7 @@ def test_a_connection_of_the_flow_table_is_allowed_and_any_other_is_dropped(lab:
     assert connect(lab, f"{alertmanager}:9093") == "connected"
     assert connect(lab, f"{alertmanager}:9094") == "dropped", "the mesh is between peers of Alertmanager"
     assert connect(lab, f"{address_of(lab, 'restaurant', 'restaurant-database')}:5432") == "dropped"
-    # So it was the policies that dropped them, and not a pod that cannot connect any more.
+    # So it was the policies that dropped them, and not a pod that can no longer connect.
     assert connect(lab, f"{alertmanager}:9093") == "connected"
 
 

@@ -1,4 +1,4 @@
-"""Grafana's manifests on the lab, with a stand-in for the program: what it would be given is whole and leads somewhere."""
+"""Grafana's manifests on the lab, with a stand-in for the program: its configuration is complete and its data sources answer."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ STAND_IN = Path(__file__).parent / "stand_ins" / "grafana"
 
 
 def make_image(directory: Path) -> Path:
-    """The stand-in's image under Grafana's reference, as an archive."""
+    """Build the stand-in's image under Grafana's reference, and return it as an archive."""
     for file in STAND_IN.iterdir():
         shutil.copy(file, directory)
-    # The base has no packages; this one is pure Python.
+    # The base image has no packages; this one works without its compiled part.
     shutil.copytree(
         Path(yaml.__file__).parent, directory / "yaml", ignore=shutil.ignore_patterns("*.so", "__pycache__")
     )
@@ -51,7 +51,7 @@ def make_image(directory: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def report(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """What the stand-in says after it was installed by the chart's own manifests, which are removed at the end."""
+    """Install the stand-in by the chart's own manifests, and return its report; the objects are deleted at the end."""
     directory = tmp_path_factory.mktemp("grafana")
     archive = make_image(directory)
     for host in ("master", "node1", "node2"):
@@ -69,7 +69,7 @@ def report(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[
             kubernetes=render.KUBERNETES[-1],
         )
     )
-    # The dashboards are there already: they are installed without Grafana too.
+    # The dashboards are installed: they are part of a release without Grafana, too.
     ours = [entry for entry in objects if entry["metadata"]["name"] == "grafana"]
     manifests = yaml.safe_dump_all(ours)
     try:
@@ -83,20 +83,20 @@ def report(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[
         process.run([*kubectl, "delete", "--ignore-not-found", "--filename=-"], input=manifests, timeout=120)
 
 
-def test_grafana_finds_nothing_wrong_with_what_it_is_given(report: dict[str, Any]) -> None:
+def test_grafana_finds_no_fault_in_its_configuration(report: dict[str, Any]) -> None:
     assert report["faults"] == []
 
 
-def test_its_data_sources_answer_through_the_policies(report: dict[str, Any]) -> None:
+def test_its_data_sources_answer_through_the_network_policies(report: dict[str, Any]) -> None:
     assert report["datasources"] == {"Prometheus": 200, "Alertmanager": 200}
 
 
-def test_every_dashboard_of_the_chart_is_there(report: dict[str, Any]) -> None:
+def test_it_has_every_dashboard_of_the_chart(report: dict[str, Any]) -> None:
     files = [*(render.umbrella() / "charts" / "kube-prometheus" / "files" / "dashboards").rglob("*.json")]
     assert len(report["dashboards"]) == len(files) > 30
 
 
-def test_its_first_account_is_the_secrets(lab: Lab, report: dict[str, Any]) -> None:
+def test_its_administrator_has_the_password_of_the_secret(lab: Lab, report: dict[str, Any]) -> None:
     data = lab.cluster.core.read_namespaced_secret("grafana", NAMESPACE).data
     user, password = (base64.b64decode(data[key]).decode() for key in ("user", "password"))
     assert report["admin"] == hashlib.sha256(f"{user}:{password}".encode()).hexdigest()

@@ -50,7 +50,7 @@ def test_nodes_are_ready_with_their_vpn_addresses(lab: Lab) -> None:
     assert nodes["master"].control_plane
 
 
-def test_hosts_reach_one_another_only_through_the_vpn(lab: Lab) -> None:
+def test_hosts_reach_each_other_only_through_the_vpn(lab: Lab) -> None:
     addresses = {host: lab.on(host, "hostname", "--all-ip-addresses").split() for host in HOSTS}
     outside = next(a for a in addresses["node2"] if a.startswith("172."))
     inside = next(a for a in addresses["node2"] if a.startswith(VPN))
@@ -104,12 +104,12 @@ def test_the_control_plane_exports_metrics_on_the_vpn_to_clients_with_a_token(la
     assert lab.on("master", "python3", "-c", script, *plain).split() == ["200", "200"]
 
 
-def test_the_state_directory_keeps_secrets_to_its_owner(lab: Lab) -> None:
+def test_the_state_directory_is_private_and_no_host_has_the_private_key_of_the_ca(lab: Lab) -> None:
     assert lab.state.stat().st_mode & 0o777 == 0o700
     for name in ("kubeconfig", "pki/ca.key"):
         assert (lab.state / name).stat().st_mode & 0o777 == 0o600
     for host in HOSTS:
-        # The certificate, which is on every host, shows that the search finds what is there.
+        # The certificate, which is on every host, shows that the search works.
         assert found_on(lab, host, lab.state / "pki" / "ca.crt")
         assert not found_on(lab, host, lab.state / "pki" / "ca.key"), f"the private key of the CA is on {host}"
 
@@ -181,7 +181,7 @@ def test_a_second_run_changes_nothing(lab: Lab, values: Path) -> None:
     assert not pods - running(lab), "pods were replaced"
 
 
-def test_two_runs_at_once_on_one_cluster_the_second_is_refused_with_the_owner(lab: Lab) -> None:
+def test_a_second_run_on_the_same_cluster_is_refused_and_names_the_first(lab: Lab) -> None:
     with lock.hold(lab.state, command="a test"):
         done = maas("bootstrap", "--inventory", str(lab.state / "hosts.yaml"), "--yes", status=1)
     assert "a test" in done.stderr
@@ -197,7 +197,7 @@ def test_a_changed_host_key_is_refused(lab: Lab) -> None:
         lab.on("node2", "sh", "-c", "rm -r /etc/ssh && mv /etc/ssh.kept /etc/ssh && systemctl restart ssh")
 
 
-def test_the_restaurant_answers_through_the_cluster(lab: Lab) -> None:
+def test_the_restaurant_answers_at_the_address_that_up_prints(lab: Lab) -> None:
     url = cluster_status.restaurant_url(lab.name, lab.cluster)
     assert url is not None
     with urllib.request.urlopen(f"{url}/", timeout=20) as answer:
@@ -213,7 +213,7 @@ def test_helm_test_places_an_order_and_reads_it_back(lab: Lab) -> None:
     assert "Succeeded" in done.stdout
 
 
-def test_a_token_of_a_viewer_may_look_and_not_touch(lab: Lab, tmp_path: Path) -> None:
+def test_the_token_of_a_viewer_can_read_but_neither_delete_nor_see_secrets(lab: Lab, tmp_path: Path) -> None:
     file = tmp_path / "viewer"
     maas("credentials", "--name", lab.name, "--role", "viewer", "--kubeconfig", str(file))
     assert file.stat().st_mode & 0o777 == 0o600

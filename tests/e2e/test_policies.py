@@ -1,4 +1,4 @@
-"""The table of flows, both ways on a real network: what it allows passes, and everything else does not."""
+"""The flow table on a real network: what it allows is connected, and everything else is not."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ SOURCES = (
     (STRANGER, "restaurant"),
     (STRANGER, "dashboard"),
 )
-"""Who tries: pods with the labels of a component in its namespace, and pods with none."""
+"""The clients, with their namespaces: pods with the labels of a component, and pods of no component."""
 
 TARGETS = {"restaurant": "restaurant", "restaurant-database": "restaurant", "metrics-server": "monitoring"}
-"""Where they try: every port that these components' pods open, by the namespace they are in."""
+"""The servers, with their namespaces: every port of the pods of these components."""
 
 TRY = """
 import json, socket, sys
@@ -61,7 +61,7 @@ class Port:
 
 
 def pod(component: str, namespace: str, image: str) -> dict[str, Any]:
-    """A pod that does nothing but be tried from, with the labels by which policies choose."""
+    """Return a pod that only runs commands, with the labels that policies select by."""
     labels = {"app.kubernetes.io/name": component, "app.kubernetes.io/instance": "maas", "probe": "policies"}
     quiet = {"exec": {"command": ["false"]}}
     return {
@@ -78,10 +78,10 @@ def pod(component: str, namespace: str, image: str) -> dict[str, Any]:
             },
             "containers": [
                 {
-                    "name": "tries",
+                    "name": "client",
                     "image": image,
                     "command": ["python3", "-c", "import time; time.sleep(900)"],
-                    # Never Ready, so that no Service takes it for a component's own.
+                    # Never Ready, so that it is no endpoint of the component's Service.
                     "readinessProbe": quiet,
                     "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
                 }
@@ -106,7 +106,7 @@ def ports(lab: Lab) -> list[Port]:
 
 @pytest.fixture(scope="module")
 def tried(lab: Lab) -> Iterator[dict[tuple[str, str, Port], bool]]:
-    """Whether each source reached each port."""
+    """Return whether each source connected to each port."""
     image = lab.kubectl(
         "get", "deployment", "restaurant", "-n", "restaurant",
         "--output=jsonpath={.spec.template.spec.containers[0].image}",
@@ -120,14 +120,14 @@ def tried(lab: Lab) -> Iterator[dict[tuple[str, str, Port], bool]]:
                 "wait", "pod", "-n", namespace, "--selector=probe=policies",
                 "--for=jsonpath={.status.phase}=Running", "--timeout=120s",
             )  # fmt: skip
-        # A policy reaches a new pod's node a moment after the pod runs.
+        # A policy is applied on the pod's node a moment after the pod runs.
         time.sleep(3)
         targets = ports(lab)
-        asked = json.dumps([[port.address, port.number] for port in targets])
+        addresses = json.dumps([[port.address, port.number] for port in targets])
         found: dict[tuple[str, str, Port], bool] = {}
         for component, namespace in SOURCES:
             name = f"policies-{component}"
-            answer = lab.kubectl("exec", "-n", namespace, name, "--", "python3", "-c", TRY, asked)
+            answer = lab.kubectl("exec", "-n", namespace, name, "--", "python3", "-c", TRY, addresses)
             found |= {
                 (component, namespace, port): reached for port, reached in zip(targets, json.loads(answer), strict=True)
             }
@@ -136,8 +136,8 @@ def tried(lab: Lab) -> Iterator[dict[tuple[str, str, Port], bool]]:
         lab.kubectl("delete", "--filename=-", "--ignore-not-found", "--wait=false", stdin=manifest)
 
 
-def lets_out(source: str, port: Port) -> bool:
-    """Whether the source's own policy lets it go there."""
+def egress_allowed(source: str, port: Port) -> bool:
+    """Whether the flow table allows the source to connect to the port."""
     if source not in TABLE.components:
         return True
     return any(
@@ -152,23 +152,21 @@ def lets_out(source: str, port: Port) -> bool:
     )
 
 
-def lets_in(source: str, port: Port) -> bool:
-    """Whether the target's own policy lets the source come."""
+def ingress_allowed(source: str, port: Port) -> bool:
+    """Whether the flow table allows the port to be connected from the source."""
     return any(
         flow.target == port.component and flow.source in (source, "anyone") and flow.port in (None, port.name)
         for flow in TABLE.flows
     )
 
 
-def test_what_the_table_allows_passes_and_nothing_else(tried: dict[tuple[str, str, Port], bool]) -> None:
+def test_a_connection_succeeds_exactly_if_the_flow_table_allows_it(tried: dict[tuple[str, str, Port], bool]) -> None:
     wrong = [
-        f"{source} in {namespace} to {port.component}:{port.name}: {'passed' if reached else 'did not pass'}"
+        f"{source} in {namespace} to {port.component}:{port.name}: {'connected' if reached else 'not connected'}"
         for (source, namespace, port), reached in tried.items()
-        if reached != (lets_out(source, port) and lets_in(source, port))
+        if reached != (egress_allowed(source, port) and ingress_allowed(source, port))
     ]
     assert wrong == []
-    # Neither all nor nothing: the network enforces policies, and is there.
+    # Neither all nor none: the network works, and enforces policies.
     assert {True, False} == set(tried.values())
-    print(
-        f"flows tried: {len(tried)}, of which {sum(tried.values())} passed and {len(tried) - sum(tried.values())} did not"
-    )
+    print(f"{len(tried)} flows: {sum(tried.values())} connected, {len(tried) - sum(tried.values())} not")

@@ -1,4 +1,4 @@
-"""Every query of dashboards and rules on the lab's Prometheus, after the load, the node loss and the restart before."""
+"""Every query of dashboards and rules on the lab's Prometheus, after a load, the loss of a node and its restart."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(4800)]
 
-PATIENCE = 240
-"""Seconds that the newest Prometheus may take until every rule has been evaluated on a few scrapes."""
+TIMEOUT = 240
+"""Seconds until every rule is evaluated on enough samples, also where Prometheus has just been restarted."""
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +34,12 @@ def known() -> Settings:
 
 
 def settled(ask: Callable[[], list[Answer]], known: Settings) -> list[Answer]:
-    """The answers, once nothing that is expected is missing, or when patience ends."""
-    deadline = time.monotonic() + PATIENCE
+    """Return the answers as soon as none is a fault, or at the timeout."""
+    deadline = time.monotonic() + TIMEOUT
     while True:
         try:
             answers = ask()
-        except ClusterError:  # it was installed a moment ago
+        except ClusterError:  # it is starting
             if time.monotonic() > deadline:
                 raise
         else:
@@ -49,17 +49,19 @@ def settled(ask: Callable[[], list[Answer]], known: Settings) -> list[Answer]:
 
 
 def check(answers: list[Answer], known: Settings) -> None:
-    """Nothing is broken, and nothing is empty without a reason; what is slow is named."""
+    """Assert that no query fails, or is empty without a documented reason; print the slow ones."""
     for answer in answers:
         if answer.seconds > probe.SLOW:
             print(f"slow: {answer.query.where}: {answer.seconds:.2f} s: {answer.query.expr}")
     seconds = sum(answer.seconds for answer in answers)
-    print(f"{len(answers)} queries, {sum(a.series for a in answers)} series, {seconds:.1f} s in all")
+    print(f"{len(answers)} queries, {sum(a.series for a in answers)} series, {seconds:.1f} s in total")
     faults = [fault for answer in answers if (fault := probe.judge(answer, known))]
     assert faults == [], "\n".join(faults)
 
 
-def test_every_query_of_every_dashboard_has_data_or_a_written_reason(prometheus: Prometheus, known: Settings) -> None:
+def test_every_query_of_every_dashboard_has_data_or_a_documented_reason(
+    prometheus: Prometheus, known: Settings
+) -> None:
     dashboards = probe.dashboards()
     check(
         settled(lambda: [a for one in dashboards for a in prometheus.dashboard(one, known.choices)], known),
@@ -77,7 +79,7 @@ def test_every_rule_is_evaluated_and_what_it_compares_has_data(prometheus: Prome
     ]
 
     def sources() -> list[Answer]:
-        # What is rare has no series while all is well; then what it is read from must be there.
+        # A rare condition has no series while nothing is wrong; the metrics that it reads must exist then.
         rare = [answer.query for answer in prometheus.run_all(parts) if probe.judge(answer, known)]
         print(f"{len(rules)} rules of {len(parts)} parts, {len(rare)} of them rare")
         return prometheus.run_all(

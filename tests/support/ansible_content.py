@@ -1,4 +1,4 @@
-"""What is shipped in hack/ansible, which is no package: its directory, and its files as modules."""
+"""hack/ansible, which is not a package: its directory, and its files as modules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONTENT = paths.content() / "hack" / "ansible"
 
 
 def load_file(path: Path, name: str) -> ModuleType:
-    """A file that is no part of a package, as a module of the given name."""
+    """Load a file that is not part of a package as a module."""
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None

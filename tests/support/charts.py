@@ -30,32 +30,32 @@ WORKLOADS = ("Deployment", "DaemonSet", "StatefulSet", "Job", "Pod")
 
 
 def of_profile(name: str, *, kubernetes: str = render.KUBERNETES[-1], helm: Major = "4") -> tuple[Object, ...]:
-    """The objects of the umbrella with one of the values files of ci/."""
+    """Render the umbrella with one of the values files of ci/."""
     return render.objects(Request(render.umbrella(), values=(PROFILES[name],), kubernetes=kubernetes, helm=helm))
 
 
 def one(objects: tuple[Object, ...], kind: str, name: str) -> Object:
-    """The only object of a kind and name."""
+    """Return the only object of a kind and name."""
     found = [entry for entry in objects if entry["kind"] == kind and entry["metadata"]["name"] == name]
     assert len(found) == 1, f"{len(found)} objects {kind}/{name}"
     return found[0]
 
 
 def pod_spec(workload: Object) -> Object:
-    """The pod of a workload, whatever its kind."""
+    """Return the pod spec of a workload of any kind."""
     spec: Object = workload["spec"]
     return spec if workload["kind"] == "Pod" else spec["template"]["spec"]
 
 
 def pod_labels(workload: Object) -> Object:
-    """The labels that the pods of a workload carry."""
+    """Return the labels of a workload's pods."""
     metadata = workload["metadata"] if workload["kind"] == "Pod" else workload["spec"]["template"]["metadata"]
     labels: Object = metadata["labels"]
     return labels
 
 
 def containers(workload: Object, *, initial: bool = True) -> Iterator[Object]:
-    """The containers of a workload's pod, the initial ones first."""
+    """Yield the containers of a workload's pod, init containers first."""
     spec = pod_spec(workload)
     if initial:
         yield from spec.get("initContainers", [])
@@ -63,20 +63,20 @@ def containers(workload: Object, *, initial: bool = True) -> Iterator[Object]:
 
 
 def workloads(objects: tuple[Object, ...]) -> list[Object]:
-    """Whatever makes pods."""
+    """Return the workloads among some objects."""
     return [entry for entry in objects if entry["kind"] in WORKLOADS]
 
 
 def environment(container: Object) -> dict[str, Any]:
-    """The variables of a container: the value, or where it is taken from."""
+    """Return the environment of a container: each value, or its source."""
     return {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in container.get("env", [])}
 
 
 def helm(cluster: Cluster, major: Major, *words: str | Path) -> str:
-    """What a Helm says when it is told something about a real cluster.
+    """Run Helm on a real cluster and return its output.
 
     Raises:
-        ProcessError: It refuses; `stderr` has its reason.
+        ProcessError: It failed; `stderr` has the reason.
     """
     own = cluster.kubeconfig.parent / f"helm-{major}"
     environment = {f"HELM_{what}_HOME": str(own / what.lower()) for what in ("CACHE", "CONFIG", "DATA")}
@@ -85,7 +85,7 @@ def helm(cluster: Cluster, major: Major, *words: str | Path) -> str:
 
 
 def copied_umbrella(directory: Path) -> Path:
-    """A copy of the charts, without ci/, to change."""
+    """Copy the charts, without ci/, to change them."""
     chart = directory / "maas"
     chart.mkdir()
     for name in render.PARTS:

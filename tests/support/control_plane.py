@@ -44,7 +44,7 @@ _CONTROLLERS = (
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on."""
+    """Return a free port of loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -52,11 +52,11 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def control_plane(directory: Path, *, controllers: Sequence[str] = _CONTROLLERS) -> Iterator[Path]:
-    """An administrator's kubeconfig for an API server that answers while the block runs.
+    """Run an API server while the block runs, and return an administrator's kubeconfig.
 
     Args:
-        directory: Where the programs keep what they write.
-        controllers: Which of the controller manager's run, by its own names; `*` is all that it has.
+        directory: Where the programs write.
+        controllers: The controllers that run, by the controller manager's own names; `*` is all of them.
     """
     programs = {name: _program(name) for name in ("etcd", "kube-apiserver", "kube-controller-manager")}
     token = secrets.token_hex(16)
@@ -77,9 +77,9 @@ def control_plane(directory: Path, *, controllers: Sequence[str] = _CONTROLLERS)
 
 @contextlib.contextmanager
 def fake_nodes(directory: Path, kubeconfig: Path, *, count: int) -> Iterator[None]:
-    """A scheduler, nodes that kwok says are Ready, and volumes of the default class, while the block runs.
+    """Run a scheduler, nodes that kwok reports as Ready, and volumes of the default class, while the block runs.
 
-    Pods that are scheduled are Ready, those of Jobs and of `helm test` end well.
+    Pods that are scheduled are Ready; those of Jobs and of `helm test` succeed.
     """
     component, _ = components.load().find("kwok")
     kwok = tools.tool("kwok")
@@ -112,7 +112,7 @@ _TESTED = {
         "next": {"statusTemplate": "phase: Succeeded\n"},
     },
 }
-"""What kwok does with the pods of `helm test`, in the way of its own stages."""
+"""What kwok does with the pods of `helm test`, as a stage like its own."""
 
 
 def _machines(cluster: Cluster, count: int) -> None:
@@ -202,7 +202,7 @@ def _start(running: contextlib.ExitStack, directory: Path, program: Path, words:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    # Nothing of it is kept, and asked politely an API server waits a minute for connections that nobody uses.
+    # Its data are not kept, and on SIGTERM an API server waits a minute for idle connections.
     process.kill()
     process.wait()
 

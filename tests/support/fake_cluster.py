@@ -1,4 +1,4 @@
-"""An API server with given objects, as far as Helm's `lookup` asks: discovery, get and list."""
+"""An API server with given objects, for the requests of Helm's `lookup`: discovery, get and list."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind as discovery tells it."""
+    """A kind as discovery reports it."""
 
     api: str
     kind: str
@@ -78,18 +78,18 @@ KINDS = (
 )
 
 OWNED = {"meta.helm.sh/release-name": RELEASE, "meta.helm.sh/release-namespace": NAMESPACE}
-"""The annotations by which Helm knows the objects of the tests' release."""
+"""The annotations by which Helm recognizes the objects of the tests' release."""
 
 
 def make(path: str, name: str, *, namespace: str | None = None, owned: bool = False, **more: Any) -> Object:
-    """An object of the cluster, given its API version and kind as one path.
+    """Return an object of the cluster, given its API version and kind as one path.
 
     Args:
         path: As `apps/v1/DaemonSet`.
         name: Its name.
         namespace: Its namespace, for kinds that have one.
-        owned: Whether it is the tests' release that made it.
-        more: The other fields; `annotations` are put where they belong.
+        owned: Whether it belongs to the tests' release.
+        more: The other fields; `annotations` are added to the metadata.
     """
     api, _, kind = path.rpartition("/")
     metadata: Object = {"name": name, "annotations": more.pop("annotations", {})}
@@ -103,13 +103,13 @@ def make(path: str, name: str, *, namespace: str | None = None, owned: bool = Fa
 
 @dataclass
 class FakeCluster:
-    """What is in the cluster, and how Helm is told of it."""
+    """The objects of the cluster, and the answers to Helm's requests."""
 
     kubeconfig: Path
     objects: list[Object] = field(default_factory=list)
 
     def answer(self, path: str) -> Object | None:
-        """The body of the answer to a GET, None for what is not there."""
+        """Return the body of the answer to a GET, None for an unknown path."""
         groups = sorted({kind.api.partition("/")[0] for kind in KINDS if "/" in kind.api})
         major, minor, _ = render.KUBERNETES[-1].split(".")
         fixed: dict[str, Object] = {
@@ -162,7 +162,7 @@ def _resources(api: str) -> Object | None:
 
 @contextlib.contextmanager
 def serve(directory: Path) -> Iterator[FakeCluster]:
-    """A cluster that answers on loopback while the block runs."""
+    """Serve a cluster on loopback while the block runs."""
     cluster = FakeCluster(directory / "kubeconfig")
 
     class Handler(BaseHTTPRequestHandler):
@@ -185,7 +185,7 @@ def serve(directory: Path) -> Iterator[FakeCluster]:
             pass
 
     class Server(ThreadingHTTPServer):
-        # Helm 4 asks for the resources of all groups at once; a connection that finds no place is tried again after 1 s.
+        # Helm 4 requests the resources of all groups at once; a connection beyond the queue is retried after 1 s.
         request_queue_size = 128
 
     with Server(("127.0.0.1", 0), Handler) as server:

@@ -1,4 +1,4 @@
-"""Inventories, facts of hosts and a bundle, as tests of what reads them need them."""
+"""Inventories, facts of hosts and a bundle, for the tests of what reads them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def inventory_of(*workers: str, **changes: Any) -> Inventory:
 
 
 def facts_of(**changes: Any) -> HostFacts:
-    """The facts of an ordinary Debian host with nothing against it."""
+    """Return the facts of a Debian host that passes every check."""
     return HostFacts.model_validate(
         {
             "os": "debian",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from maas.cluster.client import Cluster
 
 KEEP = "MAAS_KEEP_LAB" in os.environ
-"""Use the lab that exists and keep it, while writing tests."""
+"""Whether to use the existing lab and keep it; for the development of tests."""
 
 
 def maas(*arguments: str, status: int | None = 0, timeout: float = 4500) -> subprocess.CompletedProcess[str]:

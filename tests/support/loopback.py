@@ -1,4 +1,4 @@
-"""A registry on loopback that several parts of the tests need."""
+"""A registry on loopback."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def registry(directory: Path) -> Iterator[str]:
-    """A real registry that keeps what it is given in a directory while the block runs; its host and port."""
+    """Run a registry with its data in a directory while the block runs; return its host and port."""
     port = free_port()
     words = [str(tools.tool("crane")), "registry", "serve", "--address", f"127.0.0.1:{port}", "--disk", str(directory)]
     running = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""What PromQL expressions read. The parser is a tool of development and tests, not of the commands for clusters."""
+"""What PromQL expressions read. Only development and tests need the parser; the commands for clusters do not."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _FILTERS = ("==", "!=", ">", "<", ">=", "<=", "and", "unless")
-"""Operators whose answer may rightly be empty although both sides have data."""
+"""Operators whose result may be empty although both sides have data."""
 
 
 _SCRAPE = ("job", "metrics_path")
-"""Labels that say where a series is from; all others say something about it."""
+"""Labels of the target of a series; all other labels describe the series itself."""
 
 
 def metrics(expr: str) -> set[str]:
-    """The names of all metrics that an expression reads.
+    """Return the names of all metrics that an expression reads.
 
     Raises:
-        ValueError: It is no PromQL.
+        ValueError: It is not valid PromQL.
     """
     return {selector.name for selector in _selectors(expr) if selector.name}
 
 
 def sources(expr: str) -> set[str]:
-    """What an expression reads, each by itself and whatever the values of its labels.
+    """Return the selectors of an expression, each by itself and without the values of its labels.
 
     `x{job="a", reason="Crash", node!=""}` reads `x{job="a",reason=~".+"}`: a rare reason has no series while nothing
     has crashed, but a misspelt metric, job or label never has.
 
     Raises:
-        ValueError: It is no PromQL.
+        ValueError: It is not valid PromQL.
     """
     found: set[str] = set()
     for selector in _selectors(expr):
@@ -61,26 +61,26 @@ def _selectors(expr: str) -> list[promql.VectorSelector]:
 
 
 def operands(expr: str) -> list[str]:
-    """The parts of an expression that must have data wherever what they read is scraped.
+    """Return the parts of an expression that must have data wherever their metrics are scraped.
 
     A comparison, `and` and `unless` may give nothing because all is well, so their two sides are the parts; whatever
     stands around them would be empty with them and is left out.
 
     Raises:
-        ValueError: It is no PromQL.
+        ValueError: It is not valid PromQL.
     """
     return [part.prettify() for part in _parts(promql.parse(expr))]
 
 
 def ambiguous(expr: str) -> list[str]:
-    """The parts that a vector matching wants once, and that come twice when who exports them is replaced.
+    """Return the sides of a vector matching that must be unique, and are not while their exporter is replaced.
 
     A function over a range still sees the series of the target that is gone, beside those of the one in its place; they
     differ in `instance` alone, and Prometheus refuses to match two with one. They have to be aggregated, or `instance`
     has to be matched.
 
     Raises:
-        ValueError: It is no PromQL.
+        ValueError: It is not valid PromQL.
     """
     found: list[str] = []
 
@@ -93,7 +93,7 @@ def ambiguous(expr: str) -> list[str]:
 
 
 def _matched_once(node: promql.BinaryExpr) -> list[promql.Expr]:
-    """The sides of which a series may find only one on the other side, by labels that do not tell targets apart."""
+    """Return the sides that must have one matching series, by labels that do not distinguish targets."""
     modifier = node.modifier
     if modifier is None or modifier.matching is None:
         return []
@@ -109,7 +109,7 @@ def _matched_once(node: promql.BinaryExpr) -> list[promql.Expr]:
 
 
 def _over_range(node: promql.Expr) -> bool:
-    """Whether the series of a range come through as they are."""
+    """Whether a function returns the series of a range unchanged."""
     if isinstance(node, promql.AggregateExpr):
         return False
     if isinstance(node, promql.MatrixSelector | promql.SubqueryExpr):

@@ -1,8 +1,8 @@
-"""A stand-in for both dashboards, which cannot be built on the machines that test: it looks at what it was given.
+"""A stand-in for both dashboards, whose images are not available on the machines that run the tests.
 
-Its arguments say which of the two it is. It reads them as that program does, looks at the real mounts and at its own process,
-asks the API server with its own account what that account may do, and answers on the real port with the real scheme: a page
-where the probes ask, /report with what it found, and the cluster's objects to whoever brings a token, as both programs do.
+It runs as the program that its arguments are for: it checks these arguments, its mounts, its process, and through the API
+server the rights of its service account. On the port and with the scheme of that program it serves a page for the probes,
+/report with its findings, and the objects of the cluster to clients with a token, as both programs do.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CERTIFICATE = "/opt/certificate.pem"
 SECONDS = r"[1-9][0-9]*"
 ENGINES: dict[str, dict[str, Any]] = {
     "headlamp": {
-        # What the program would take, each with what its value may be; None is a switch.
+        # The options of the program, with the pattern of their values; None for an option without a value.
         "arguments": {
             "-in-cluster": None,
             "-in-cluster-context-name": r"[a-z]+",
@@ -63,7 +63,7 @@ ENGINES: dict[str, dict[str, Any]] = {
         ),
     },
 }
-"""What each program is, and what its account is to be allowed: resource, name and verb in its own namespace."""
+"""Each program, and the rights of its service account: resource, name and verb in its own namespace."""
 
 ASKED = (
     "secrets",
@@ -78,12 +78,12 @@ VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "imperso
 
 
 def engine_of(arguments: list[str]) -> str:
-    """Which program the arguments are for."""
+    """Return the program that the arguments are for."""
     return "headlamp" if "-in-cluster" in arguments else "kubernetes-dashboard"
 
 
 class Found:
-    """What there is, and what is wrong with it."""
+    """What was found, and the faults."""
 
     def __init__(self, engine: str) -> None:
         self.engine = engine
@@ -105,7 +105,7 @@ class Found:
         words = [word.partition("=") for word in given]
         for name, equals, value in words:
             if name not in known:
-                self.faults.append(f"the argument {name} is none of this program's")
+                self.faults.append(f"the argument {name} is not one of this program's")
             elif (pattern := known[name]) is None:
                 if equals:
                     self.faults.append(f"{name} is a switch, and was given {value!r}")
@@ -148,16 +148,16 @@ class Found:
         claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
         bound = claims["kubernetes.io"]
         if "pod" not in bound or claims["exp"] - time.time() > 366 * 86400:
-            self.faults.append("its token outlives it")
+            self.faults.append("its token is valid without its pod")
         self.account = f"{bound['namespace']}/{bound['serviceaccount']['name']}"
         if self.account != f"{_namespace()}/{self.engine}":
             self.faults.append(f"its account is {self.account}")
         given = next((word.partition("=")[2] for word in sys.argv if word.startswith("--namespace=")), _namespace())
         if given != _namespace():
-            self.faults.append(f"it was told that its namespace is {given}")
+            self.faults.append(f"its namespace is given as {given}")
 
     def rights(self) -> None:
-        """It may do what is written above, and nothing else here, elsewhere or everywhere."""
+        """Check that the account has the rights above, and no other in its namespace, in another or in all."""
         for resource, name, verb in self._own["may"]:
             if not self.allowed(resource, verb, namespace=_namespace(), name=name):
                 self.faults.append(f"it may not {verb} {resource}/{name}")
@@ -174,7 +174,7 @@ class Found:
                     self.faults.append(f"{resource}/{name} was answered with {status}")
 
     def rules(self) -> None:
-        """Every rule that holds for it, as the API server lists them: asked for what nobody thought of above."""
+        """Check every rule that the API server lists for the account, also those of resources not listed above."""
         body = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectRulesReview",
@@ -184,9 +184,9 @@ class Found:
         written = {(resource, name) for resource, name, _ in self._own["may"]}
         for rule in answer["status"]["resourceRules"]:
             if set(rule.get("apiGroups", ())) <= {"authorization.k8s.io", "authentication.k8s.io"}:
-                continue  # anyone who is known may ask who they are and what they may do
+                continue  # every account may query its own name and rights
             if set(rule["verbs"]) <= {"get", "list", "watch"} and rule["resources"] == ["clustertrustbundles"]:
-                continue  # and whom the cluster trusts
+                continue  # and the CAs that the cluster trusts
             named = {(resource, name) for resource in rule["resources"] for name in rule.get("resourceNames", [""])}
             if not named <= written:
                 self.faults.append(f"it may {rule['verbs']} {sorted(named - written)}")
@@ -221,7 +221,7 @@ def _namespace() -> str:
 
 
 class Api:
-    """The API server, by one connection, as somebody with a token meets it, or somebody without."""
+    """A connection to the API server, with a token or without."""
 
     def __init__(self, token: str) -> None:
         context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
@@ -230,7 +230,7 @@ class Api:
         self._headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
 
     def ask(self, path: str, body: object = None) -> tuple[int, Any]:
-        """The status and the object of an answer."""
+        """Return the status and the object of an answer."""
         method, data = ("GET", None) if body is None else ("POST", json.dumps(body))
         self._connection.request(method, path, body=data, headers=self._headers)
         answer = self._connection.getresponse()
@@ -238,12 +238,12 @@ class Api:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers like the two programs where Kubernetes, Prometheus and the release's test ask."""
+    """Answers the requests of Kubernetes, Prometheus and the release's test like the two programs."""
 
     engine = engine_of(sys.argv[1:])
 
     def do_GET(self) -> None:
-        # The one passes on requests to the cluster, the other has an API of its own.
+        # One forwards requests to the API server, the other has an API of its own.
         secrets = re.fullmatch(r"/api/v1/secret/([a-z-]+)", self.path)
         if self.path == "/report":
             found = Found(self.engine)
@@ -263,7 +263,7 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(200, f"<!doctype html><html><title>{self.engine}</title></html>", "text/html")
 
     def _pass_on(self, path: str) -> None:
-        """With the visitor's token, never with its own."""
+        """Return the objects with the client's token, never with the account's own."""
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         status, answer = Api(token).ask(path)
         self._answer(status, json.dumps(answer), "application/json")
@@ -278,7 +278,7 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-# The first process of a container ends at once only if it says so.
+# The first process of a container ignores SIGTERM unless it handles it.
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 server = ThreadingHTTPServer(("", ENGINES[Handler.engine]["port"]), Handler)
 if ENGINES[Handler.engine]["scheme"] == "https":

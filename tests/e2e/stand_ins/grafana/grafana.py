@@ -1,7 +1,7 @@
-"""A stand-in for Grafana, which cannot be built on the machines that test: it looks at all it was given, and says so.
+"""A stand-in for Grafana, whose image is not available on the machines that run the tests.
 
-It reads the real configuration, provisioning and dashboards at the real paths, asks each data source, and answers on the
-real port: /api/health like Grafana, /report with what it found.
+It checks the configuration, provisioning and dashboards at the paths that Grafana reads, queries each data source, and
+serves on Grafana's port: /api/health like Grafana, and /report with its findings.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any
 
 import yaml
 
-QUESTIONS = {"prometheus": "/api/v1/query?query=up", "alertmanager": "/api/v2/status"}
+QUERIES = {"prometheus": "/api/v1/query?query=up", "alertmanager": "/api/v2/status"}
 
 
 class Found:
-    """What there is, and what is wrong with it."""
+    """What was found, and the faults."""
 
     def __init__(self) -> None:
         self.faults: list[str] = []
@@ -67,7 +67,7 @@ class Found:
     def sources(self, provisioning: Path) -> None:
         for file in sorted((provisioning / "datasources").glob("*.yaml")):
             for source in yaml.safe_load(file.read_text(encoding="utf-8"))["datasources"]:
-                url = source["url"] + QUESTIONS[source["type"]]
+                url = source["url"] + QUERIES[source["type"]]
                 try:
                     with urllib.request.urlopen(url, timeout=10) as answer:
                         self.datasources[source["name"]] = answer.status
@@ -88,7 +88,7 @@ class Found:
         if content["uid"] in self.dashboards:
             self.faults.append(f"{file} has the uid of another dashboard")
         if not re.fullmatch(r"[\w-]{1,40}", content["uid"]):
-            self.faults.append(f"{file} has a uid that Grafana does not take")
+            self.faults.append(f"{file} has a uid that Grafana does not accept")
         self.dashboards[content["uid"]] = f"{folder} / {content['title']}"
         for uid in set(_sources(content)) - {"${datasource}", "-- Grafana --", "grafana"}:
             self.faults.append(f"{file} is fixed to the data source {uid}")
@@ -105,7 +105,7 @@ def _sources(node: Any) -> list[str]:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers like Grafana where Kubernetes and Prometheus ask."""
+    """Answers the requests of Kubernetes and Prometheus like Grafana."""
 
     def do_GET(self) -> None:
         if self.path == "/report":
