@@ -70,6 +70,7 @@ def runtime(name: str) -> Path:
             f"{path} is not a private directory of your user",
             hint="its sockets would give other users access to the cluster; check who created it, then remove it",
             command=f"ls -ld {path}",
+            code="UnsafeDirectory",
         )
     return path
 

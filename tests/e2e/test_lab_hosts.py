@@ -270,10 +270,12 @@ def test_a_second_up_finds_the_same_hosts_and_starts_stopped_ones(one: LabState,
 
 def test_other_hosts_or_another_bundle_are_refused_before_anything_changes(one: LabState, tmp_path: Path) -> None:
     before = identities(one)
-    with pytest.raises(LabError, match="with another bundle"):
+    with pytest.raises(LabError) as caught:
         lab.up(NAME, bundle=tmp_path, hosts=TWO, assume_yes=True)
-    with pytest.raises(LabError, match="with other hosts"):
+    assert caught.value.code == "LabExists"
+    with pytest.raises(LabError) as caught:
         lab.up(NAME, bundle=tmp_path, hosts=("master",), assume_yes=True)
+    assert caught.value.code == "LabExists"
     assert identities(one) == before
 
 
@@ -303,8 +305,9 @@ def test_a_killed_host_restarts_with_the_same_identity(one: LabState, tmp_path: 
 def test_an_unknown_lab_is_an_error_that_names_the_existing_ones(one: LabState, beside: LabState) -> None:
     assert {one.name, beside.name} <= set(lab.labs())
     for act in (lab.status, lab.down):
-        with pytest.raises(LabError, match="there is no lab t-nowhere") as caught:
+        with pytest.raises(LabError) as caught:
             act("t-nowhere")
+        assert caught.value.code == "LabNotFound"
         assert BESIDE in caught.value.context[0]
 
 
@@ -313,8 +316,9 @@ def test_the_state_of_a_real_cluster_is_never_used_as_a_labs(one: LabState, bund
     directory.mkdir()
     try:
         (directory / "ca.key").write_text("precious", encoding="utf-8")
-        with pytest.raises(LabError, match="is not a lab"):
+        with pytest.raises(LabError) as caught:
             lab.up("t-real", bundle=bundle, hosts=TWO, assume_yes=True)
+        assert caught.value.code == "NotALab"
         assert [path.name for path in directory.iterdir()] == ["ca.key"]
     finally:
         shutil.rmtree(directory)

@@ -61,5 +61,6 @@ def test_a_runtime_directory_that_another_user_could_have_created_is_refused(
         path.symlink_to(tmp_path / "elsewhere")
     elif kind == "file":
         path.touch(mode=0o600)
-    with pytest.raises(MaasError, match="is not a private directory"):
+    with pytest.raises(MaasError) as caught:
         paths.runtime("a")
+    assert caught.value.code == "UnsafeDirectory"

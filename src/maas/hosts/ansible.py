@@ -127,7 +127,9 @@ def run(
         raise _failed(progress.failures, log, retry)
     if not completed:
         tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
-        raise HostsError("Ansible failed before it ran a task", context=[*tail, f"log: {log}"], command=retry)
+        raise HostsError(
+            "Ansible failed before it ran a task", context=[*tail, f"log: {log}"], command=retry, code="AnsibleFailed"
+        )
     return Result(progress.changed, log)
 
 
@@ -179,6 +181,7 @@ def _failed(failures: list[Failure], log: Path, retry: str) -> HostsError:
         context=[f"phase: {first.phase}", *context, f"log: {log}"],
         hint="completed steps are kept; fix the cause, then run the same command again to continue",
         command=retry,
+        code="HostUnreachable" if first.unreachable else None,
     )
 
 

@@ -170,6 +170,7 @@ def _packages(facts: HostFacts, bundle: Bundle) -> list[str]:
             f"the bundle has no packages for {facts.os_name}, and a host needs {', '.join(facts.packages_missing)}",
             hint="install them on the host, or build the bundle on a machine with that release",
             command=f"apt-get install {' '.join(facts.packages_missing)}",
+            code="BundleIncomplete",
         )
     return found
 
@@ -178,7 +179,11 @@ def _item(bundle: Bundle, name: str) -> Item:
     for item in bundle.items:
         if item.name == name:
             return item
-    raise BundleError(f"the bundle at {bundle.directory} has no {name}", command=paths.command("bundle", "--list"))
+    raise BundleError(
+        f"the bundle at {bundle.directory} has no {name}",
+        command=paths.command("bundle", "--list"),
+        code="BundleIncomplete",
+    )
 
 
 def _programs(bundle: Bundle, names: tuple[str, ...]) -> list[dict[str, str]]:
@@ -187,7 +192,9 @@ def _programs(bundle: Bundle, names: tuple[str, ...]) -> list[dict[str, str]]:
     missing = [name for name in names if name not in found and name != "runc"]
     if missing:
         raise BundleError(
-            f"the bundle at {bundle.directory} has no {', '.join(missing)}", command=paths.command("bundle")
+            f"the bundle at {bundle.directory} has no {', '.join(missing)}",
+            command=paths.command("bundle"),
+            code="BundleIncomplete",
         )
     return [
         {"path": found[name], "dest": f"/usr/local/bin/{found[name].removeprefix('bin/')}"}

@@ -93,6 +93,7 @@ def scan(inventory: Inventory, *, known_hosts: Path) -> tuple[Trusted, ...]:
             hint="check that address and port in the inventory are right, that the host is up, and that no firewall blocks "
             f"SSH. To continue while a worker is down: --without {silent[0].name}",
             command=f"ssh-keyscan -p {silent[0].port} {shlex.quote(silent[0].address)}",
+            code="HostUnreachable",
         )
     result: list[Trusted] = []
     refused: list[tuple[Host, str]] = []

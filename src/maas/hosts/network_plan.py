@@ -293,6 +293,7 @@ def _still_valid(inventory: Inventory, facts: Mapping[str, HostFacts], previous:
             f"the hub and the networks of the existing cluster {inventory.cluster} cannot be changed",
             context=[*changes, f"already in the cluster: {', '.join(members)}"],
             hint="restore the previous values in the inventory, or reset the hosts first",
+            code="PlanChanged",
         )
     return None
 

@@ -128,7 +128,11 @@ def revoke(directory: Path, node: str) -> int:
         certificate = x509.load_pem_x509_certificate((directory / "nodes" / f"{node}.crt").read_bytes())
     except (OSError, ValueError) as error:
         known = sorted(path.stem for path in (directory / "nodes").glob("*.crt"))
-        raise PkiError(f"{node} has no certificate to revoke", context=[f"certificates: {', '.join(known)}"]) from error
+        raise PkiError(
+            f"{node} has no certificate to revoke",
+            context=[f"certificates: {', '.join(known)}"],
+            code="CertificateNotFound",
+        ) from error
     write_private(directory / "revoked" / str(certificate.serial_number), b"")
     for suffix in ("crt", "key", "tls-crypt-v2.key"):
         (directory / "nodes" / f"{node}.{suffix}").unlink(missing_ok=True)

@@ -204,6 +204,7 @@ def examine(inventory: Inventory, *, known_hosts: Path) -> dict[str, HostFacts]:
             hint="each host needs an SSH server that accepts the user and the key in the inventory, and python3. To continue "
             f"while a worker is down: --without {host.name}",
             command=shlex.join(["ssh", "-p", str(host.port), f"{host.user}@{host.address}", "true"]),
+            code="FactsUnavailable",
         )
     return {name: result for name, result in found.items() if isinstance(result, HostFacts)}
 

@@ -135,12 +135,14 @@ def _refuse(machine: MachineFacts) -> None:
         raise LabError(
             f"containers on this machine cannot run as hosts: the capabilities {' and '.join(lacking)} are missing",
             hint="this machine is a restricted container itself; use a virtual machine",
+            code="CapabilitiesMissing",
         )
     if TUN not in machine.devices and machine.missing:
         raise LabError(
             f"this machine has no {TUN}, which the hosts need for the VPN",
             hint="the kernel needs TUN (CONFIG_TUN); if it is a module, load it",
             command="modprobe tun",
+            code="TunMissing",
         )
 
 

@@ -192,6 +192,7 @@ def plan(facts: Facts) -> Plan:
             f"the lab needs {' and '.join(packages)}, and only root can install packages",
             context=tuple(filter(None, [facts.reason])),
             command=f"sudo apt-get install --yes {' '.join(packages)}",
+            code="RootRequired",
         )
     if facts.answers:
         return Plan(tuple(packages), Start.RUNNING, None)
@@ -201,6 +202,7 @@ def plan(facts: Facts) -> Plan:
             context=(facts.reason,),
             hint="if it is running, add your user to the group docker",
             command="sudo systemctl start docker" if facts.systemd else f"sudo {paths.command('up')}",
+            code="RootRequired",
         )
     if facts.systemd:
         return Plan(tuple(packages), Start.SYSTEMD, None)
@@ -331,6 +333,7 @@ def connect() -> DockerClient:
             context=(str(error),),
             hint="`up` starts the engine and any hosts that stopped when the machine was shut down",
             command=paths.command("up"),
+            code="DockerUnavailable",
         ) from error
 
 

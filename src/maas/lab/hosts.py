@@ -139,6 +139,7 @@ def check_names(name: str, hosts: Sequence[str]) -> None:
         raise LabError(
             f"invalid names: lab {name or '(empty)'}, hosts {', '.join(hosts) or '(none)'}",
             hint="use at most 32 lower-case letters, digits and dashes, and a different name for each host",
+            code="InvalidName",
         )
     directory = paths.states() / name
     if directory.is_dir() and not _is_lab(directory) and any(directory.iterdir()):
@@ -146,6 +147,7 @@ def check_names(name: str, hosts: Sequence[str]) -> None:
             f"{name} is the name of a cluster that is not a lab",
             context=(f"its state directory is {directory}",),
             hint="choose another name for the lab",
+            code="NotALab",
         )
 
 
@@ -208,6 +210,7 @@ def _refuse_differences(name: str, containers: dict[str, Container], *, hosts: S
             f"lab {name} already exists with {'other hosts' if extra else 'another bundle'}",
             context=(f"additional hosts: {', '.join(extra)}",) if extra else (f"its bundle: {', '.join(other)}",),
             hint="remove it first, or choose another name with --name",
+            code="LabExists",
             command=paths.command("down", "--name", name),
         )
 
@@ -345,6 +348,7 @@ def _existing(name: str) -> Iterator[DockerClient]:
                 f"there is no lab {name}",
                 context=(f"labs on this machine: {', '.join(existing) if existing else 'none'}",),
                 command=paths.command("status", "--name", existing[0]) if existing else paths.command("up"),
+                code="LabNotFound",
             )
         yield client
 

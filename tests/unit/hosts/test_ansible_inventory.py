@@ -133,12 +133,14 @@ def test_kubeadm_looks_at_everything_on_an_ordinary_machine(
 
 
 def test_a_bundle_without_a_program_is_refused(made: Any) -> None:
-    with pytest.raises(BundleError, match="has no ctr"):
+    with pytest.raises(BundleError) as caught:
         made(without="ctr")
+    assert caught.value.code == "BundleIncomplete"
 
 
 def test_a_host_that_lacks_packages_needs_those_of_its_release(made: Any) -> None:
     content = made(packages_missing=("socat",))
     assert host_of(content, "node1")["node"]["packages"] == ["packages/debian-bookworm/socat_1_amd64.deb"]
-    with pytest.raises(BundleError, match="no packages for"):
+    with pytest.raises(BundleError) as caught:
         made(packages_missing=("socat",), codename="trixie")
+    assert caught.value.code == "BundleIncomplete"

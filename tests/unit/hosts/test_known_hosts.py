@@ -102,8 +102,9 @@ def test_a_changed_key_is_refused_with_both_fingerprints_and_the_way_to_accept_i
     accept(inventory(), network.known_hosts)
     kept = network.known_hosts.read_text()
     network.shows(master=[ED], node1=[ED, RSA])
-    with pytest.raises(HostKeyError, match="the SSH host key of node1 has changed") as caught:
+    with pytest.raises(HostKeyError) as caught:
         accept(inventory(), network.known_hosts)
+    assert caught.value.code == "HostKeyMismatch"
     assert ED2.fingerprint in caught.value.context[0]
     assert ED.fingerprint in caught.value.context[0]
     assert network.known_hosts.read_text() == kept
@@ -142,6 +143,7 @@ def test_a_fingerprint_of_the_inventory_replaces_an_earlier_pin(network: Network
 
 def test_hosts_that_do_not_answer_are_all_named(network: Network) -> None:
     network.shows()
-    with pytest.raises(HostKeyError, match="no SSH server answers on master, node1") as caught:
+    with pytest.raises(HostKeyError) as caught:
         accept(inventory(), network.known_hosts)
+    assert caught.value.code == "HostUnreachable"
     assert caught.value.context == ("master: 10.0.0.1 port 22", "node1: 10.0.0.1 port 2222")

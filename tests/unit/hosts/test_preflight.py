@@ -75,8 +75,9 @@ def test_all_hosts_without_facts_are_reported_with_the_reason(
     ssh: Callable[[str], Path], inventory_of: Inventories, tmp_path: Path, body: str, reason: str
 ) -> None:
     ssh(body)
-    with pytest.raises(PreflightError, match="cannot gather the facts of master, node1") as caught:
+    with pytest.raises(PreflightError) as caught:
         examined(inventory_of("node1"), tmp_path)
+    assert caught.value.code == "FactsUnavailable"
     assert [line.split(":")[0] for line in caught.value.context] == ["master", "node1"]
     assert all(reason in line for line in caught.value.context)
 

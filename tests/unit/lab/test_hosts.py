@@ -92,22 +92,25 @@ def test_fingerprints_are_those_that_openssh_shows(tmp_path: Path) -> None:
     ],
 )
 def test_names_that_no_host_could_have_are_refused(name: str, names: list[str]) -> None:
-    with pytest.raises(LabError, match="invalid names"):
+    with pytest.raises(LabError) as caught:
         hosts.check_names(name, names)
+    assert caught.value.code == "InvalidName"
 
 
 def test_a_directory_of_a_real_cluster_is_refused_and_that_of_a_lab_is_not() -> None:
     directory = paths.state("t")
     hosts.check_names("t", ["master"])
     (directory / "ca.key").write_text("precious", encoding="utf-8")
-    with pytest.raises(LabError, match="is not a lab"):
+    with pytest.raises(LabError) as caught:
         hosts.check_names("t", ["master"])
+    assert caught.value.code == "NotALab"
     ssh_key.login_key(directory)
     hosts.check_names("t", ["master"])
 
 
 def test_a_missing_bundle_is_said_before_an_engine_is_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match="no bundle") as caught:
+    with pytest.raises(LabError) as caught:
         hosts.up("t", bundle=tmp_path / "nowhere")
+    assert caught.value.code == "LabFailed"
     assert caught.value.command == "./nox -s bundle"
     assert not (tmp_path / "maas" / "t").exists()
