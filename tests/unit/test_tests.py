@@ -1,4 +1,4 @@
-"""What holds for every test of the tree."""
+"""What holds for every module of tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ROOT = paths.content()
-FILES = sorted(file for file in (ROOT / "tests").rglob("*.py"))
+FILES = sorted((ROOT / "tests").rglob("*.py"))
+APP = sorted((ROOT / "app" / "tests").glob("*.py"))
 SUPPORT = ("tests", "support")
 
 
@@ -50,3 +51,8 @@ def test_a_module_of_tests_imports_support_and_its_own_conftest_alone(file: Path
     found = [other for name in imported(file) if (other := of_tests(name))]
     wrong = [other for other in found if module(other)[:2] != SUPPORT and other != file.parent / "conftest.py"]
     assert wrong == [], "share it through tests/support, or a conftest.py of this directory"
+
+
+@pytest.mark.parametrize("file", APP, ids=lambda file: "/".join(module(file)))
+def test_no_module_of_the_apps_tests_imports_another_test(file: Path) -> None:
+    assert [name for name in imported(file) if any(part.startswith("test_") for part in name)] == []
