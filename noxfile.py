@@ -300,6 +300,13 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def manifests(session: nox.Session) -> None:
+    """Compare the manifests of the charts with those of another revision: `-- REVISION`."""
+    develop(session)
+    session.run("python", "-m", "tests.support.manifests", *session.posargs)
+
+
+@nox.session(default=False)
 def generate(session: nox.Session) -> None:
     """Regenerate the files that are generated and committed; `lint` fails when they are out of date."""
     develop(session)

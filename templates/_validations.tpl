@@ -1,59 +1,111 @@
 {{- /*
-A namespace that is there and not this release's is left alone, and one of another release all the more.
-Takes (dict "context" $ "component" {name, namespace}).
+Fails for a namespace that exists and does not belong to this release.
+Takes (dict "context" $ "component" an entry of "maas.namespaces").
 */ -}}
-{{- define "maas.validateNamespace" -}}
+{{- define "maas.namespace.validateOwner" -}}
 {{- $namespace := .component.namespace -}}
 {{- $current := lookup "v1" "Namespace" "" $namespace -}}
 {{- if and $current (not (include "maas.ownedByRelease" (dict "context" .context "object" $current))) -}}
 {{- $release := .context.Release -}}
-{{- $owner := get (dig "metadata" "annotations" dict $current) "meta.helm.sh/release-name" -}}
-{{- if $owner -}}
-{{- fail (printf "\n\nThe namespace %s belongs to the release %s.\nA second release needs a namespace of its own; set:\n\n    %s:\n      namespaceOverride: %s-%s\n" $namespace $owner .component.name $release.Name $namespace) -}}
+{{- with get (dig "metadata" "annotations" dict $current) "meta.helm.sh/release-name" -}}
+  {{- include "maas.fail" (list
+    (printf "The namespace %s belongs to the release %s." $namespace .)
+    "A second release needs its own namespaces. Set:"
+    ""
+    (printf "    %s:" $.component.name)
+    (printf "      namespaceOverride: %s-%s" $release.Name $namespace)
+  ) -}}
 {{- end -}}
-{{- fail (printf "\n\nThe namespace %s exists and does not belong to the release %s in %s.\nMake the components' namespaces yourself and set:\n\n    namespaces:\n      create: false\n\nor let the release have this one:\n\n    kubectl label namespace %s app.kubernetes.io/managed-by=Helm\n    kubectl annotate namespace %s meta.helm.sh/release-name=%s meta.helm.sh/release-namespace=%s\n" $namespace $release.Name $release.Namespace $namespace $namespace $release.Name $release.Namespace) -}}
+{{- include "maas.fail" (list
+  (printf "The namespace %s exists and does not belong to the release %s in namespace %s." $namespace $release.Name $release.Namespace)
+  "Create the namespaces of all components yourself and set:"
+  ""
+  "    namespaces:"
+  "      create: false"
+  ""
+  "or let the release adopt this one:"
+  ""
+  (printf "    kubectl label namespace %s app.kubernetes.io/managed-by=Helm" $namespace)
+  (printf "    kubectl annotate namespace %s meta.helm.sh/release-name=%s meta.helm.sh/release-namespace=%s" $namespace $release.Name $release.Namespace)
+) -}}
 {{- end -}}
 {{- end -}}
 
 {{- /*
-A namespace that somebody else made may enforce more than a component can keep.
-Takes (dict "context" $ "component" {name, namespace, podSecurity}).
+Fails for a namespace of the user's that enforces a stricter Pod Security level than its component allows.
+Takes (dict "context" $ "component" an entry of "maas.namespaces").
 */ -}}
-{{- define "maas.validatePodSecurity" -}}
+{{- define "maas.namespace.validatePodSecurity" -}}
 {{- $levels := dict "privileged" 0 "baseline" 1 "restricted" 2 -}}
+{{- $label := "pod-security.kubernetes.io/enforce" -}}
 {{- $current := lookup "v1" "Namespace" "" .component.namespace -}}
-{{- $enforced := get (dig "metadata" "labels" dict $current) "pod-security.kubernetes.io/enforce" | default "privileged" -}}
+{{- $enforced := get (dig "metadata" "labels" dict $current) $label | default "privileged" -}}
 {{- if gt (get $levels $enforced) (get $levels .component.podSecurity) -}}
-{{- fail (printf "\n\nThe namespace %s enforces the Pod Security level %s, but %s needs %s.\nSet another one:\n\n    %s:\n      namespaceOverride: ...\n\nor let it:\n\n    kubectl label namespace %s pod-security.kubernetes.io/enforce=%s --overwrite\n" .component.namespace $enforced .component.name .component.podSecurity .component.name .component.namespace .component.podSecurity) -}}
+{{- include "maas.fail" (list
+  (printf "The namespace %s enforces the Pod Security level %s, but %s needs %s." .component.namespace $enforced .component.name .component.podSecurity)
+  "Use a different namespace:"
+  ""
+  (printf "    %s:" .component.name)
+  "      namespaceOverride: NAMESPACE"
+  ""
+  "or lower the level of this one:"
+  ""
+  (printf "    kubectl label namespace %s %s=%s --overwrite" .component.namespace $label .component.podSecurity)
+) -}}
 {{- end -}}
 {{- end -}}
 
-{{- /* A ScaledObject that nobody serves would leave the restaurant at the pods it has. Only a cluster knows of another KEDA. */ -}}
-{{- define "maas.validateSaturation" -}}
-{{- with .Values.restaurant -}}
-{{- if and .enabled .autoscaling.enabled .autoscaling.saturation.enabled (lookup "v1" "Namespace" "" "kube-system") -}}
-{{- $monitoring := index $.Values "kube-prometheus" -}}
-{{- if not (or (and $monitoring.enabled $monitoring.keda.enabled) (lookup "apiregistration.k8s.io/v1" "APIService" "" "v1beta1.external.metrics.k8s.io")) -}}
-{{- fail "\n\nThe restaurant is to scale by its saturation, and nobody serves external metrics.\nSet:\n\n    kube-prometheus.keda.enabled: true\n\nor scale by CPU alone:\n\n    restaurant.autoscaling.saturation.enabled: false\n" -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
-
-{{- /* The components' namespaces do their work only apart from each other: Pod Security is per namespace. */ -}}
-{{- define "maas.validate" -}}
-{{- include "maas.validateSaturation" . -}}
+{{- /*
+Fails for components in one namespace that need different Pod Security levels: the level is a property of the namespace.
+*/ -}}
+{{- define "maas.namespaces.validate" -}}
 {{- $seen := dict -}}
-{{- range include "maas.components" . | fromYamlArray -}}
+{{- range include "maas.namespaces" . | fromYamlArray -}}
 {{- if .enabled -}}
   {{- $other := get $seen .namespace -}}
   {{- if and $other (ne $other.podSecurity .podSecurity) -}}
-  {{- fail (printf "\n\n%s and %s are both in the namespace %s, but need different Pod Security levels (%s and %s).\nSet one of:\n\n    %s:\n      namespaceOverride: ...\n    %s:\n      namespaceOverride: ...\n" $other.name .name .namespace $other.podSecurity .podSecurity $other.name .name) -}}
+  {{- include "maas.fail" (list
+    (printf "%s and %s share the namespace %s, but need different Pod Security levels (%s and %s)." $other.name .name .namespace $other.podSecurity .podSecurity)
+    "Set one of:"
+    ""
+    (printf "    %s:" $other.name)
+    "      namespaceOverride: NAMESPACE"
+    (printf "    %s:" .name)
+    "      namespaceOverride: NAMESPACE"
+  ) -}}
   {{- end -}}
   {{- $_ := set $seen .namespace . -}}
   {{- if not $.Values.namespaces.create -}}
-  {{- include "maas.validatePodSecurity" (dict "context" $ "component" .) -}}
+  {{- include "maas.namespace.validatePodSecurity" (dict "context" $ "component" .) -}}
   {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+
+{{- /* Fails for a ScaledObject whose metrics no program would serve: the restaurant would never scale. */ -}}
+{{- define "maas.saturation.validate" -}}
+{{- with .Values.restaurant -}}
+{{- if and .enabled .autoscaling.enabled .autoscaling.saturation.enabled (include "maas.cluster.reachable" $) -}}
+{{- $monitoring := index $.Values "kube-prometheus" -}}
+{{- $other := lookup "apiregistration.k8s.io/v1" "APIService" "" "v1beta1.external.metrics.k8s.io" -}}
+{{- if not (or (and $monitoring.enabled $monitoring.keda.enabled) $other) -}}
+{{- include "maas.fail" (list
+  "The restaurant is configured to scale on its saturation, but the cluster does not serve external metrics."
+  "Set:"
+  ""
+  "    kube-prometheus.keda.enabled: true"
+  ""
+  "or scale on CPU only:"
+  ""
+  "    restaurant.autoscaling.saturation.enabled: false"
+) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* All checks of the umbrella; each subchart has its own. */ -}}
+{{- define "maas.validate" -}}
+{{- include "maas.saturation.validate" . -}}
+{{- include "maas.namespaces.validate" . -}}
 {{- end -}}

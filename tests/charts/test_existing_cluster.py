@@ -133,7 +133,7 @@ def test_pods_get_the_addresses_the_cluster_was_made_for(cluster: FakeCluster, h
     )
     cluster.objects.append(config)
     message = refusal(cluster, helm, *CALICO)
-    assert "pods in 10.244.0.0/16, but calico.ipPool.cidr is 10.91.0.0/16" in message
+    assert "pod subnet is 10.244.0.0/16, but calico.ipPool.cidr is 10.91.0.0/16" in message
     assert "calico.ipPool.cidr: 10.244.0.0/16" in message
     objects = render_in(cluster, helm, *CALICO, "--set", "calico.ipPool.cidr=10.244.0.0/16")
     assert names(objects, "IPPool") == {"default-ipv4-ippool"}
@@ -143,7 +143,7 @@ def test_a_pool_in_use_keeps_its_range(cluster: FakeCluster, helm: Major) -> Non
     pool = make("crd.projectcalico.org/v1/IPPool", "default-ipv4-ippool", owned=True)
     cluster.objects.append(pool | {"spec": {"cidr": "10.91.0.0/16"}})
     message = refusal(cluster, helm, *CALICO, "--set", "calico.ipPool.cidr=10.99.0.0/16")
-    assert "Pods have addresses in 10.91.0.0/16" in message
+    assert "Pods already have addresses in 10.91.0.0/16" in message
 
 
 def metrics_api(**more: Any) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def test_another_provider_of_the_metrics_api_is_respected(cluster: FakeCluster, 
 def test_a_second_provider_of_the_metrics_api_is_refused_when_insisted_on(cluster: FakeCluster, helm: Major) -> None:
     cluster.objects.append(metrics_api())
     message = refusal(cluster, helm, "--set", "kube-prometheus.metricsServer.enabled=true")
-    assert "served by kube-system/metrics-server already" in message
+    assert "kube-system/metrics-server already serves the metrics API" in message
     assert "kube-prometheus.metricsServer.enabled: auto" in message
 
 
@@ -183,7 +183,7 @@ def external_metrics(**more: Any) -> dict[str, Any]:
 def test_a_second_provider_of_external_metrics_is_refused(cluster: FakeCluster, helm: Major) -> None:
     cluster.objects.append(external_metrics())
     message = refusal(cluster, helm, *KEDA)
-    assert "served by adapters/prometheus-adapter already" in message
+    assert "adapters/prometheus-adapter already serves the external metrics API" in message
     assert "kube-prometheus.keda.enabled: false" in message
 
 
@@ -271,7 +271,7 @@ def test_a_volume_that_nobody_would_make_is_refused(cluster: FakeCluster, helm: 
     cluster.objects += [SYSTEM, make("storage.k8s.io/v1/StorageClass", "slow")]
     message = refusal(cluster, helm, *KEPT)
     assert "no default StorageClass" in message
-    assert "It has: slow" in message
+    assert "StorageClasses in the cluster: slow." in message
     # Each chart has one message for all of its volumes.
     named = [path for path in VOLUMES if f"    {path}.storage.className: NAME" in message]
     assert named in (list(VOLUMES)[:3], list(VOLUMES)[3:])
@@ -287,7 +287,8 @@ def test_each_volume_without_a_class_is_named(cluster: FakeCluster, path: str) -
     cluster.objects.append(SYSTEM)
     others = [word for other in VOLUMES if other != path for word in ("--set", f"{other}.storage.className=slow")]
     message = refusal(cluster, "4", *KEPT, *others)
-    assert f"the volume of {VOLUMES[path]}. It has: none at all" in message
+    assert f"the volume of {VOLUMES[path]}." in message
+    assert "StorageClasses in the cluster: none." in message
     assert f"    {path}.storage.className: NAME" in message
 
 
@@ -336,7 +337,7 @@ def test_older_monitoring_kinds_are_refused_and_newer_ones_are_not(
         assert render_in(cluster, "4")
         return
     message = refusal(cluster, "4")
-    assert f"are of version {version}, put there by terraform" in message
+    assert f"CRDs in this cluster are version {version} (managed by terraform)" in message
     assert "kubectl apply --server-side --force-conflicts" in message
 
 

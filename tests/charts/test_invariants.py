@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tests.support.charts import PROFILES, Object, containers, environment, of_profile, pod_labels, pod_spec, workloads
 
 from maas.cluster.credentials import ROLES
+from maas.codegen import flows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +66,20 @@ def test_every_object_carries_the_labels_by_which_releases_are_found(objects: tu
         assert labels["app.kubernetes.io/managed-by"] == "Helm"
         assert labels["app.kubernetes.io/name"]
         assert re.fullmatch(r"[a-z-]+-\d+\.\d+\.\d+", labels["helm.sh/chart"])
+
+
+def test_every_object_carries_its_role_and_the_version_of_its_program(objects: tuple[Object, ...]) -> None:
+    table = flows.load().components
+    for entry in objects:
+        labels = entry["metadata"]["labels"]
+        role = labels["app.kubernetes.io/component"]
+        component = table.get(labels["app.kubernetes.io/name"])
+        assert role
+        assert re.fullmatch(r"[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?", labels["app.kubernetes.io/version"])
+        if component is not None and entry["kind"] in {"Deployment", "DaemonSet", "StatefulSet", "Job", "Pod"}:
+            assert role == component.role
+            tags = {container["image"].partition("@")[0].rpartition(":")[2] for container in containers(entry)}
+            assert labels["app.kubernetes.io/version"] in tags
 
 
 def test_pods_carry_no_label_that_changes_with_the_chart_version(objects: tuple[Object, ...]) -> None:

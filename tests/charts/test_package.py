@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from tests.support.charts import HELMS, PROFILES
+from tests.support.charts import HELMS, PROFILES, copied_umbrella, without_secrets
 
+from maas import process
 from maas.codegen import lint, outputs
-from maas.helm import render
+from maas.errors import ChartError
+from maas.helm import NAMESPACE, RELEASE, render
 from maas.helm.client import Helm
 from maas.helm.render import Request
 
@@ -22,8 +24,9 @@ if TYPE_CHECKING:
 
     from maas.helm.client import Major
 
-# The files of the root that belong to a chart; whatever else lies there must be in .helmignore.
+# The files of the root that belong to a chart; everything else there must be in .helmignore.
 ROOT = {"Chart.yaml", "Chart.lock", "LICENSE", "README.md", "values.yaml", "values.schema.json"}
+DIRECTORIES = {"templates", "files"}
 SUBCHART = {"README.md", "Chart.yaml", "values.yaml", "values.schema.json", ".helmignore", "templates", "crds", "files"}
 RELEASE_LIMIT = 250_000
 """Bytes of the release's Secret, of the 1,048,576 that the API server takes."""
@@ -38,7 +41,7 @@ def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_the_archive_holds_the_chart_and_nothing_else(archive: Path) -> None:
     with tarfile.open(archive) as opened:
         names = [name.split("/")[1:] for name in opened.getnames()]
-    charts = {chart.name for chart in render.subcharts()}
+    charts = {render.library().name, *(chart.name for chart in render.subcharts())}
     for parts in names:
         if len(parts) == 1:
             assert parts[0] in ROOT
@@ -46,7 +49,7 @@ def test_the_archive_holds_the_chart_and_nothing_else(archive: Path) -> None:
             assert parts[1] in charts
             assert parts[2] in SUBCHART
         else:
-            assert parts[0] == "templates"
+            assert parts[0] in DIRECTORIES
 
 
 def test_the_archive_holds_every_definition(archive: Path) -> None:
@@ -66,20 +69,60 @@ def test_an_archive_renders_what_its_directory_does(archive: Path) -> None:
 def test_every_chart_has_one_version_and_none_is_fetched() -> None:
     chart = yaml.safe_load((render.umbrella() / "Chart.yaml").read_text(encoding="utf-8"))
     listed = {entry["name"]: entry for entry in chart["dependencies"]}
-    assert listed.keys() == {subchart.name for subchart in render.subcharts()}
-    for subchart in render.subcharts():
-        described = yaml.safe_load((subchart / "Chart.yaml").read_text(encoding="utf-8"))
-        assert described["version"] == listed[subchart.name]["version"] == chart["version"]
+    library = render.library()
+    assert listed.keys() == {library.name, *(subchart.name for subchart in render.subcharts())}
+    for part in (library, *render.subcharts()):
+        described = yaml.safe_load((part / "Chart.yaml").read_text(encoding="utf-8"))
+        assert described["version"] == listed[part.name]["version"] == chart["version"]
         assert described["kubeVersion"] == chart["kubeVersion"] == ">=1.35.0-0"
-        assert listed[subchart.name]["condition"] == f"{subchart.name}.enabled"
-        assert "repository" not in listed[subchart.name]
+        assert "repository" not in listed[part.name]
+        if part == library:
+            assert described["type"] == "library"
+            assert "condition" not in listed[part.name]
+        else:
+            assert listed[part.name]["condition"] == f"{part.name}.enabled"
+            (dependency,) = described["dependencies"]
+            assert dependency == {"name": "common", "version": chart["version"], "repository": "file://../common"}
+
+
+def built(charts: Path, name: str, helm: Major) -> Path:
+    """A subchart of a checkout after the documented `helm dependency build`."""
+    process.run([Helm.pinned(helm).executable, "dependency", "build", charts / name], timeout=60)
+    return charts / name
+
+
+@pytest.mark.parametrize("name", [chart.name for chart in render.subcharts()])
+@pytest.mark.parametrize("helm", HELMS)
+def test_a_subchart_installs_alone_from_a_checkout_and_from_its_archive(name: str, helm: Major, tmp_path: Path) -> None:
+    charts = copied_umbrella(tmp_path) / "charts"
+    with pytest.raises(ChartError) as refused:
+        Helm.pinned(helm).template(charts / name, release="x", namespace="x", kubernetes=render.KUBERNETES[-1])
+    assert "missing in charts/ directory: common" in " ".join(refused.value.context)
+    directory = built(charts, name, helm)
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    archive = Helm.pinned(helm).package(directory, packages)
+    wanted = without_secrets(render.objects(Request(render.umbrella() / "charts" / name, helm=helm)))
+    for chart in (directory, archive):
+        text = Helm.pinned(helm).template(chart, release=RELEASE, namespace=NAMESPACE, kubernetes=render.KUBERNETES[-1])
+        assert without_secrets(render.parse(text)) == wanted
+
+
+@pytest.mark.parametrize("helm", HELMS)
+def test_a_built_subchart_does_not_change_the_umbrella(helm: Major, tmp_path: Path) -> None:
+    # The checkout then has the library twice, and the subchart's values have its key.
+    umbrella = copied_umbrella(tmp_path)
+    built(umbrella / "charts", "restaurant", helm)
+    values = (PROFILES["airgap"],)
+    text = render.render_uncached(Request(umbrella, values=values, helm=helm))
+    assert render.parse(text) == list(render.objects(Request(render.umbrella(), values=values, helm=helm)))
 
 
 def test_the_lock_belongs_to_the_chart() -> None:
     assert list(lint.lock()) == []
 
 
-def test_subcharts_have_the_umbrellas_helpers() -> None:
+def test_generated_files_are_up_to_date() -> None:
     assert outputs.drift() == []
 
 
@@ -92,7 +135,7 @@ def test_the_release_is_far_from_what_a_secret_can_hold(name: str) -> None:
     # As Helm stores it: the umbrella's own files and the manifest, as JSON, compressed, in base64.
     root = render.umbrella()
     own = [root / file for file in sorted(ROOT) if (root / file).is_file()]
-    own += sorted((root / "templates").iterdir())
+    own += sorted(file for name in DIRECTORIES for file in (root / name).iterdir())
     release = {
         "chart": {str(file): base64.b64encode(file.read_bytes()).decode() for file in own},
         "manifest": render.render(Request(root, values=(PROFILES[name],))),

@@ -8,8 +8,12 @@ import pytest
 from tests.support.charts import PROFILES, Object, of_profile, one, pod_labels, pod_spec, workloads
 
 from maas.codegen import flows
+from maas.errors import ChartError
+from maas.helm import render
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.charts import Rendered
 
 TABLE = flows.load()
@@ -140,3 +144,34 @@ def test_a_component_without_its_policy_has_none_at_all(rendered: Rendered) -> N
     guarded = {component(policy) for policy in policies(objects)}
     assert "metrics-server" in guarded
     assert not [name for name in guarded if name.startswith("restaurant")]
+
+
+COMPONENTS = "server: {role: server, values: server}\nagent: {role: agent, why: Its node's network.}\n"
+
+
+@pytest.mark.parametrize(
+    ("components", "table", "message"),
+    [
+        # An unquoted comma ends the text and begins a key.
+        (COMPONENTS, "[{from: server, to: dns, why: Names, and addresses.}]", "and addresses"),
+        (COMPONENTS, "[{from: server, to: nowhere, why: Something.}]", "unknown components: nowhere"),
+        (COMPONENTS, "[{from: server, to: dns}]", "why"),
+        (COMPONENTS, "[{from: server, to: dns, why: No full stop}]", "why"),
+        (COMPONENTS, "[{from: server, to: agent, protocol: ICMP, why: Something.}]", "protocol"),
+        (COMPONENTS, "[", "is not valid YAML"),
+        ("server: {role: server}\n", "[]", "either values or why"),
+        ("server: {values: server}\n", "[]", "role"),
+        ("server: {role: server, values: server, colour: red}\n", "[]", "colour"),
+    ],
+)
+def test_a_table_with_a_mistake_is_refused(
+    components: str, table: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "components.yaml").write_text(components, encoding="utf-8")
+    (tmp_path / "files" / "flows.yaml").write_text(table, encoding="utf-8")
+    monkeypatch.setattr(render, "subcharts", list)
+    monkeypatch.setattr(render, "umbrella", lambda: tmp_path)
+    with pytest.raises(ChartError) as refused:
+        flows.load()
+    assert message in f"{refused.value} {refused.value.context}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator
 from kubernetes_validate import ValidationError, utils
-from tests.support.charts import HELMS, PROFILES, Object, of_profile
+from tests.support.charts import HELMS, PROFILES, Object, of_profile, without_secrets
 
 from maas.codegen import schemas
 from maas.helm import NAMESPACE, render
@@ -68,10 +68,6 @@ def test_no_object_is_rendered_twice(objects: tuple[Object, ...]) -> None:
         for entry in objects
     ]
     assert len(seen) == len(set(seen))
-
-
-def without_secrets(objects: tuple[Object, ...]) -> list[Object]:
-    return [{**entry, "data": "generated"} if entry["kind"] == "Secret" else entry for entry in objects]
 
 
 def test_both_helms_render_the_same_objects(profile: str) -> None:

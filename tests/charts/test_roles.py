@@ -95,9 +95,10 @@ class Client:
 
 
 @pytest.fixture(scope="module")
-def released(api: Cluster) -> Iterator[Cluster]:
+def released(api: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster with the dashboard chart's roles."""
-    chart = render.umbrella() / "charts" / "dashboard"
+    target = tmp_path_factory.mktemp("charts") / "dashboard"
+    chart = render.copy_with_libraries(render.umbrella() / "charts" / "dashboard", target)
     helm(api, "4", "install", "maas", chart, "--namespace", "maas", "--create-namespace", "--set", "engine=none")
     yield api
     helm(api, "4", "uninstall", "maas", "--namespace", "maas")

@@ -156,7 +156,7 @@ def test_a_subchart_alone_names_its_values_without_a_prefix() -> None:
 @pytest.mark.parametrize("helm", HELMS)
 def test_more_connections_than_the_database_takes_are_refused_with_the_sum(helm: Major) -> None:
     message = refusal(helm, restaurant__database__poolSize=5)
-    assert "(40 pods + 10 during an update) x 5 connections + 10 reserved = 260, over the limit of 120" in message
+    assert "(40 pods + 10 during an update) x 5 connections + 10 reserved = 260, more than the limit of 120" in message
     assert "restaurant.database.postgresql.maxConnections: 260" in message
     assert "restaurant.database.poolSize: 2" in message
 
@@ -168,7 +168,7 @@ def test_more_connections_than_the_database_takes_are_refused_with_the_sum(helm:
         ({"updateStrategy__maxSurge": 30}, "(40 pods + 30 during an update) x 2 connections + 10 reserved = 150"),
         ({"updateStrategy__maxSurge": "33%"}, "(40 pods + 14 during an update) x 2 connections + 10 reserved = 118"),
         ({"autoscaling__enabled": False, "replicas": 99}, "(99 pods + 25 during an update) x 2 connections"),
-        ({"database__reservedConnections": 21}, "+ 21 reserved = 121, over the limit of 117"),
+        ({"database__reservedConnections": 21}, "+ 21 reserved = 121, more than the limit of 117"),
     ],
 )
 def test_the_sum_counts_every_pod_that_can_be(settings: dict[str, Any], total: str) -> None:
@@ -185,13 +185,13 @@ def test_the_sum_that_just_fits_is_taken() -> None:
 
 def test_a_limit_that_no_pool_size_can_meet_asks_for_fewer_pods() -> None:
     message = refusal("4", render.umbrella() / "charts" / "restaurant", database__postgresql__maxConnections=50)
-    assert "or lower the number of pods" in message
+    assert "or reduce the number of pods" in message
 
 
 def test_an_external_servers_limit_is_counted_against_when_it_is_known() -> None:
     external = {"database__type": "external", "database__existingSecret": "x", "database__external__host": "db"}
     restaurant = render.umbrella() / "charts" / "restaurant"
-    assert "over the limit of 100" in refusal("4", restaurant, database__external__maxConnections=100, **external)
+    assert "more than the limit of 100" in refusal("4", restaurant, database__external__maxConnections=100, **external)
     pairs = tuple((path.replace("__", "."), json.dumps(value)) for path, value in external.items())
     assert render.objects(Request(restaurant, settings=pairs))
 
@@ -212,7 +212,7 @@ def test_the_kitchens_late_threshold_must_be_above_its_warning_threshold() -> No
 @pytest.mark.parametrize("settings", [{}, {"autoscaling__enabled": False, "replicas": 2}], ids=["autoscaled", "two"])
 def test_a_file_for_several_pods_is_refused(settings: dict[str, Any]) -> None:
     message = refusal("4", render.umbrella() / "charts" / "restaurant", database__type="sqlite", **settings)
-    assert "SQLite is a file that one pod can have" in message
+    assert "SQLite supports a single pod" in message
     assert "database.type: postgresql" in message
 
 
@@ -223,7 +223,7 @@ def test_a_file_for_several_pods_is_refused(settings: dict[str, Any]) -> None:
         ({"database__type": "external", "database__external__host": "db"}, "database.existingSecret: NAME"),
         ({"ingress__enabled": True}, "ingress.hosts: [restaurant.example.org]"),
         ({"httpRoute__enabled": True}, "httpRoute.parentRefs: "),
-        ({"autoscaling__minReplicas": 41}, "autoscaling.minReplicas (41) is more than autoscaling.maxReplicas (40)"),
+        ({"autoscaling__minReplicas": 41}, "autoscaling.minReplicas (41) is greater than autoscaling.maxReplicas (40)"),
     ],
 )
 def test_what_is_missing_is_named_with_an_example(settings: dict[str, Any], message: str) -> None:
@@ -232,4 +232,4 @@ def test_what_is_missing_is_named_with_an_example(settings: dict[str, Any], mess
 
 def test_components_of_unlike_privilege_do_not_share_a_namespace() -> None:
     message = refusal("4", calico__enabled=True, calico__namespaceOverride="restaurant")
-    assert "calico and restaurant are both in the namespace restaurant" in message
+    assert "calico and restaurant share the namespace restaurant" in message

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from maas import process
@@ -86,15 +85,12 @@ def helm(cluster: Cluster, major: Major, *words: str | Path) -> str:
 
 def copied_umbrella(directory: Path) -> Path:
     """Copy the charts, without ci/, to change them."""
-    chart = directory / "maas"
-    chart.mkdir()
-    for name in render.PARTS:
-        source = render.umbrella() / name
-        if source.is_dir():
-            shutil.copytree(source, chart / name)
-        elif source.is_file():
-            shutil.copy(source, chart / name)
-    return chart
+    return render.copy_with_libraries(render.umbrella(), directory / "maas")
+
+
+def without_secrets(objects: Iterable[Object]) -> list[Object]:
+    """Return objects without the values of Secrets, which are generated."""
+    return [{**entry, "data": "generated"} if entry["kind"] == "Secret" else entry for entry in objects]
 
 
 def write_chart(directory: Path) -> Path:

@@ -159,7 +159,7 @@ def live(api: Cluster, directory: Path, *, major: Major, options: tuple[str, ...
     )
     with pytest.raises(ProcessError) as refused:
         helm(api, major, *second)
-    assert "a prometheus-operator already, monitoring/prometheus-operator" in refused.value.stderr
+    assert "already has a prometheus-operator, monitoring/prometheus-operator" in refused.value.stderr
     with pytest.raises(ProcessError) as refused:
         helm(api, major, *second, "--set", "kube-prometheus.prometheusOperator.enabled=false")
     assert "belongs to the release maas" in refused.value.stderr

@@ -1,4 +1,4 @@
-{{- /* KUBERNETES_SERVICE_HOST and _PORT, where they are not to be the ones the kubelet sets. */ -}}
+{{- /* KUBERNETES_SERVICE_HOST and _PORT, where the ones that the kubelet sets cannot be used. */ -}}
 {{- define "calico.apiServerEnv" -}}
 {{- with .Values.apiServer -}}
 {{- if .host -}}
@@ -11,9 +11,9 @@
 {{- end -}}
 
 {{- /*
-The network configuration of each node; its installer fills in the words between double underscores. The API's address
-stands here too, because the installer writes it with brackets into the kubeconfig, where Go takes them around an IPv6
-address only: until the node agent has rewritten that file some seconds later, the plugin would refuse every pod.
+The CNI configuration of each node. The installer replaces the words between double underscores. The API server's address
+is part of it, because the installer writes that address in brackets to the kubeconfig, and Go accepts brackets only around
+an IPv6 address: the plugin would refuse every pod until the node agent rewrites the file some seconds later.
 */ -}}
 {{- define "calico.networkConfig" -}}
 {

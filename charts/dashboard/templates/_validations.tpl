@@ -1,11 +1,22 @@
 {{- define "dashboard.validate" -}}
-{{- include "maas.validateExposure" (dict "context" . "values" .Values) -}}
+{{- $prefix := include "maas.value.prefix" . -}}
+{{- include "maas.exposure.validate" (dict "context" . "values" .Values) -}}
 {{- if and .Values.bindings (not .Values.roles.create) -}}
-{{- fail (printf "\n\nThere are bindings, but no roles to bind.\nSet:\n\n    %s: true\n" (include "maas.valuePath" (dict "context" . "path" "roles.create"))) -}}
+{{- include "maas.fail" (list
+  (printf "%sbindings refer to cluster roles that this release does not create." $prefix)
+  "Set:"
+  ""
+  (printf "    %sroles.create: true" $prefix)
+) -}}
 {{- end -}}
 {{- range $index, $binding := .Values.bindings -}}
 {{- if not (or $binding.users $binding.groups $binding.accounts) -}}
-{{- fail (printf "\n\nThe binding of the role %s names nobody.\nSet:\n\n    %s[%d].users: [NAME]\n" $binding.role (include "maas.valuePath" (dict "context" $ "path" "bindings")) $index) -}}
+{{- include "maas.fail" (list
+  (printf "The binding of the role %s has no users, groups or accounts." $binding.role)
+  "Set:"
+  ""
+  (printf "    %sbindings[%d].users: [NAME]" $prefix $index)
+) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -1,16 +1,20 @@
 {{- /*
-Whether metrics-server is installed: "true" or nothing. The metrics API has one owner per cluster, so another release's
-is respected (auto) or refused (true).
+"true" when metrics-server is installed. A cluster has only one provider of the metrics API: `auto` keeps another
+release's provider, and `true` fails for it.
 */ -}}
-{{- define "kube-prometheus.metricsServer" -}}
+{{- define "kube-prometheus.metricsServer.enabled" -}}
 {{- $enabled := .Values.metricsServer.enabled | toString -}}
 {{- if ne $enabled "false" -}}
   {{- $current := lookup "apiregistration.k8s.io/v1" "APIService" "" "v1beta1.metrics.k8s.io" -}}
   {{- $foreign := and $current (not (include "maas.ownedByRelease" (dict "context" . "object" $current))) -}}
   {{- if and $foreign (eq $enabled "true") -}}
-    {{- $service := printf "%s/%s" (dig "spec" "service" "namespace" "?" $current) (dig "spec" "service" "name" "?" $current) -}}
-    {{- $path := include "maas.valuePath" (dict "context" . "path" "metricsServer.enabled") -}}
-    {{- fail (printf "\n\nThe metrics API is served by %s already, and %s is true.\nKeep that one and set:\n\n    %s: auto\n" $service $path $path) -}}
+    {{- $path := include "maas.value.path" (dict "context" . "path" "metricsServer.enabled") -}}
+    {{- include "maas.fail" (list
+      (printf "%s already serves the metrics API, but %s is true." (include "maas.apiService.backend" $current) $path)
+      "A cluster can have only one provider. To keep it, set:"
+      ""
+      (printf "    %s: auto" $path)
+    ) -}}
   {{- end -}}
   {{- if not $foreign -}}
   true
@@ -18,33 +22,19 @@ is respected (auto) or refused (true).
 {{- end -}}
 {{- end -}}
 
-{{- /* The name of the custom resources, and so of what the operator makes of them. */ -}}
+{{- /* The name of the custom resources. The operator derives the names of its own objects from it. */ -}}
 {{- define "kube-prometheus.name" -}}
 {{- .Release.Name | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
-{{- /* The namespace of node-exporter, which looks at the host and so may need one of its own. */ -}}
+{{- /* The namespace of node-exporter. It reads the host, which a namespace that enforces `restricted` does not allow. */ -}}
 {{- define "kube-prometheus.nodeExporterNamespace" -}}
 {{- .Values.nodeExporter.namespaceOverride | default (include "maas.namespace" .) -}}
 {{- end -}}
 
 {{- /*
-A volume claim's spec, of which only the size and the class are the user's.
-Takes a `storage` of the values.
-*/ -}}
-{{- define "kube-prometheus.claim" -}}
-accessModes: [ReadWriteOnce]
-{{- with .className }}
-storageClassName: {{ . }}
-{{- end }}
-resources:
-  requests:
-    storage: {{ .size }}
-{{- end -}}
-
-{{- /*
-Where people reach a component: what they say, or the first host of its Ingress, or its Service.
-Takes (dict "context" $ "values" the component's "service" its Service's name).
+The URL at which users reach a component: the value externalUrl, the first host of the Ingress, or the Service.
+Takes (dict "context" $ "values" the component's values "service" its Service's name).
 */ -}}
 {{- define "kube-prometheus.externalUrl" -}}
 {{- with .values -}}
@@ -58,7 +48,7 @@ Takes (dict "context" $ "values" the component's "service" its Service's name).
 {{- end -}}
 {{- end -}}
 
-{{- /* The bytes of a volume that samples may take: the user's word, or four fifths, as Prometheus writes them. */ -}}
+{{- /* The retention size of Prometheus: the value, or 80 % of the volume. */ -}}
 {{- define "kube-prometheus.retentionSize" -}}
 {{- with .Values.prometheus -}}
 {{- if .retentionSize -}}
@@ -72,46 +62,31 @@ Takes (dict "context" $ "values" the component's "service" its Service's name).
 {{- end -}}
 {{- end -}}
 
-{{- /*
-A Secret's value that is made once and kept: what the cluster has, or something new.
-Takes (dict "context" $ "name" the Secret "key" ...).
-*/ -}}
-{{- define "kube-prometheus.keptSecret" -}}
-{{- $current := lookup "v1" "Secret" (include "maas.namespace" .context) .name -}}
-{{- dig "data" .key (randAlphaNum 32 | b64enc) $current -}}
-{{- end -}}
-
-{{- /* Relabelling by which a target of the kind pod carries its node. */ -}}
-{{- define "kube-prometheus.nodeOfPod" -}}
-- sourceLabels: [__meta_kubernetes_pod_node_name]
-  targetLabel: node
-{{- end -}}
-
-{{- /* How a component is asked: https where it has a certificate. Takes the component's values. */ -}}
+{{- /* The scheme of a component's web server: https if it has a certificate. Takes the component's values. */ -}}
 {{- define "kube-prometheus.scheme" -}}
 {{- ternary "http" "https" (empty (.tls | default dict).existingSecret) -}}
 {{- end -}}
 
 {{- /*
-How a monitor asks a component that has a certificate, as fields of an endpoint; nothing for one that has none.
-Takes (dict "values" the component's "name" its name "namespace" its namespace).
+The TLS fields of an endpoint that scrapes a component; nothing for a component without a certificate.
+Takes (dict "values" the component's values "name" its name "namespace" its namespace).
 */ -}}
-{{- define "kube-prometheus.secured" -}}
+{{- define "kube-prometheus.tlsConfig" -}}
 {{- with .values.tls.existingSecret -}}
 scheme: https
 tlsConfig:
-  {{- include "kube-prometheus.authority" $ | nindent 2 }}
+  {{- include "kube-prometheus.caConfig" $ | nindent 2 }}
 {{- end -}}
 {{- end -}}
 
-{{- /* Whose certificate is believed, as fields of a tlsConfig. Takes what "kube-prometheus.secured" takes. */ -}}
-{{- define "kube-prometheus.authority" -}}
+{{- /* The trusted CA, as fields of a tlsConfig. Takes what "kube-prometheus.tlsConfig" takes. */ -}}
+{{- define "kube-prometheus.caConfig" -}}
 ca:
   secret: {name: {{ .values.tls.existingSecret }}, key: ca.crt}
 serverName: {{ .name }}.{{ .namespace }}.svc
 {{- end -}}
 
-{{- /* The certificate of a custom resource's web server, as its field. Takes the component's values. */ -}}
+{{- /* The certificate of a web server, as a field of its custom resource. Takes the component's values. */ -}}
 {{- define "kube-prometheus.webCertificate" -}}
 {{- with .tls.existingSecret -}}
 web:
@@ -123,8 +98,8 @@ web:
 {{- end -}}
 
 {{- /*
-What a custom resource changes in the containers that the operator makes, as its field; nothing by default.
-Takes (dict "values" the component's "name" its container).
+Changes to the containers that the operator creates, as a field of the custom resource; nothing by default.
+Takes (dict "values" the component's values "name" its container).
 */ -}}
 {{- define "kube-prometheus.containers" -}}
 {{- if or .values.securityContext .values.tls.existingSecret -}}
@@ -135,7 +110,7 @@ containers:
       {{- toYaml . | nindent 6 }}
   {{- end }}
   {{- if .values.tls.existingSecret }}
-  # It serves the same certificate, and the operator has it probed by http whatever it serves.
+  # It serves the same certificate, but the operator always probes it over HTTP.
   - name: config-reloader
     {{- range list "startupProbe" "readinessProbe" "livenessProbe" }}
     {{ . }}:
@@ -145,12 +120,15 @@ containers:
 {{- end -}}
 {{- end -}}
 
-{{- /* The configuration of a web server of the Prometheus project with the certificate that is mounted at /certificate. */ -}}
+{{- /* The web configuration of a Prometheus exporter, with the certificate that is mounted at /certificate. */ -}}
 {{- define "kube-prometheus.webConfiguration" -}}
 tls_server_config: {cert_file: /certificate/tls.crt, key_file: /certificate/tls.key}
 {{ end -}}
 
-{{- /* That configuration and the certificate as one volume. Takes (dict "secret" the Secret "configMap" ...). */ -}}
+{{- /*
+The web configuration and the certificate as one volume.
+Takes (dict "secret" the Secret's name "configMap" the ConfigMap's name).
+*/ -}}
 {{- define "kube-prometheus.certificateVolume" -}}
 - name: certificate
   projected:
@@ -165,7 +143,7 @@ tls_server_config: {cert_file: /certificate/tls.crt, key_file: /certificate/tls.
             - {key: tls.key, path: tls.key}
 {{- end -}}
 
-{{- /* A ConfigMap with that configuration. Takes (dict "context" $ "name" the component "namespace" its namespace). */ -}}
+{{- /* A ConfigMap with the web configuration. Takes (dict "context" $ "name" the component "namespace" its namespace). */ -}}
 {{- define "kube-prometheus.webConfigMap" -}}
 apiVersion: v1
 kind: ConfigMap

@@ -1,62 +1,123 @@
-{{- /* What the schema cannot tell. Each refusal names the value and what to do. */ -}}
+{{- /* Fails for what the schema cannot check. Each message names the value to set. */ -}}
+{{- define "kube-prometheus.validate" -}}
+{{- include "kube-prometheus.validateKeda" . -}}
+{{- include "kube-prometheus.validateOperator" . -}}
+{{- include "kube-prometheus.validateReceivers" . -}}
+{{- include "kube-prometheus.validateLogin" . -}}
+{{- include "kube-prometheus.validateCertificates" . -}}
+{{- include "kube-prometheus.validateStorage" . -}}
+{{- range $name := list "prometheus" "alertmanager" "grafana" -}}
+{{- with get $.Values $name -}}
+{{- if .enabled -}}
+{{- include "maas.exposure.validate" (dict "context" $ "values" . "path" (printf "%s." $name) "name" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 
 {{- /*
-A Secret that the user says exists. Where the cluster can be asked, it is: Alertmanager's pod would wait for it for ever.
-Takes (dict "context" $ "secret" its name "key" in it "path" of the value "what" it is for) and optionally "namespace".
+Fails for a Secret that does not exist, or that lacks a key: the pod that mounts it would wait forever.
+Takes (dict "context" $ "secret" its name "key" the key "path" path of the value "what" what needs it), and optionally
+"namespace".
 */ -}}
 {{- define "kube-prometheus.validateSecret" -}}
-{{- $path := include "maas.valuePath" (dict "context" .context "path" .path) -}}
+{{- $path := include "maas.value.path" (dict "context" .context "path" .path) -}}
 {{- $namespace := .namespace | default (include "maas.namespace" .context) -}}
-{{- $make := printf "    kubectl -n %s create secret generic %s --from-file=%s=FILE\n" $namespace (.secret | default "NAME") .key -}}
+{{- $name := .secret | default "NAME" -}}
+{{- $create := printf "    kubectl -n %s create secret generic %s --from-file=%s=FILE" $namespace $name .key -}}
 {{- if not .secret -}}
-{{- fail (printf "\n\n%s has no Secret, and what it needs is not for values.\nMake one and name it in %s:\n\n%s" .what $path $make) -}}
+{{- include "maas.fail" (list
+  (printf "%s needs a Secret, because its credentials do not belong in values." .what)
+  (printf "Create one and set %s to its name:" $path)
+  ""
+  $create
+) -}}
 {{- end -}}
-{{- if lookup "v1" "Namespace" "" "kube-system" -}}
+{{- if include "maas.cluster.reachable" . -}}
   {{- $current := lookup "v1" "Secret" $namespace .secret -}}
-  {{- if not $current -}}
-  {{- if not (lookup "v1" "Namespace" "" $namespace) -}}
-  {{- fail (printf "\n\n%s reads the Secret %s of the namespace %s, which the first installation makes (%s).\nInstall without it, make the Secret, and upgrade with it:\n\n%s" .what .secret $namespace $path $make) -}}
+  {{- if and (not $current) (not (lookup "v1" "Namespace" "" $namespace)) -}}
+  {{- include "maas.fail" (list
+    (printf "%s needs the Secret %s in the namespace %s, which only the first installation creates (%s)." .what .secret $namespace $path)
+    "Install without it, create the Secret, and upgrade with it:"
+    ""
+    $create
+  ) -}}
   {{- end -}}
-  {{- fail (printf "\n\n%s reads the Secret %s, and %s has none of that name (%s).\nMake it first:\n\n%s" .what .secret $namespace $path $make) -}}
+  {{- if not $current -}}
+  {{- include "maas.fail" (list
+    (printf "%s needs the Secret %s, which does not exist in the namespace %s (%s)." .what .secret $namespace $path)
+    "Create it first:"
+    ""
+    $create
+  ) -}}
   {{- end -}}
   {{- if not (hasKey ($current.data | default dict) .key) -}}
-  {{- fail (printf "\n\n%s reads the key %s of the Secret %s, which has %s (%s).\n" .what .key .secret (keys ($current.data | default dict) | sortAlpha | join ", " | default "none") $path) -}}
+  {{- $keys := keys ($current.data | default dict) | sortAlpha | join ", " | default "none" -}}
+  {{- include "maas.fail" (list
+    (printf "%s needs the key %s in the Secret %s (%s)." .what .key .secret $path)
+    (printf "The Secret has these keys: %s." $keys)
+  ) -}}
   {{- end -}}
 {{- end -}}
 {{- end -}}
 
 {{- /*
-An operator looks after the objects of every namespace, so two would undo each other's work; and one that meets kinds
-older than itself would lose fields without a word.
+Fails for a second prometheus-operator: an operator reconciles the objects of every namespace, so the two would undo each
+other's changes. Also fails for CRDs that are older than the operator: the API server would drop fields silently.
 */ -}}
 {{- define "kube-prometheus.validateOperator" -}}
 {{- $root := . -}}
-{{- $path := include "maas.valuePath" (dict "context" . "path" "prometheusOperator.enabled") -}}
+{{- $path := include "maas.value.path" (dict "context" . "path" "prometheusOperator.enabled") -}}
+{{- if .Values.prometheusOperator.enabled -}}
 {{- range (lookup "apps/v1" "Deployment" "" "").items -}}
-  {{- if and (hasSuffix "prometheus-operator" (get (.metadata.labels | default dict) "app.kubernetes.io/name")) (not (include "maas.ownedByRelease" (dict "context" $root "object" .))) -}}
-  {{- fail (printf "\n\nThe cluster has a prometheus-operator already, %s/%s, which looks after every namespace.\nKeep it and set:\n\n    %s: false\n\nIt then runs this chart's Prometheus too.\n" .metadata.namespace .metadata.name $path) -}}
+  {{- $name := get (.metadata.labels | default dict) "app.kubernetes.io/name" -}}
+  {{- if and (hasSuffix "prometheus-operator" $name) (not (include "maas.ownedByRelease" (dict "context" $root "object" .))) -}}
+  {{- include "maas.fail" (list
+    (printf "The cluster already has a prometheus-operator, %s/%s, which watches all namespaces." .metadata.namespace .metadata.name)
+    "To keep it, set:"
+    ""
+    (printf "    %s: false" $path)
+    ""
+    "It then also manages the Prometheus of this chart."
+  ) -}}
   {{- end -}}
 {{- end -}}
 {{- $own := trimPrefix "v" .Values.prometheusOperator.image.tag -}}
-{{- $kind := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "prometheuses.monitoring.coreos.com" -}}
-{{- $version := get (dig "metadata" "annotations" dict $kind) "operator.prometheus.io/version" -}}
+{{- $crd := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "prometheuses.monitoring.coreos.com" -}}
+{{- $version := get (dig "metadata" "annotations" dict $crd) "operator.prometheus.io/version" -}}
 {{- if and $version (semverCompare (printf ">%s" $version) $own) -}}
-  {{- $owner := dig "metadata" "managedFields" list $kind | first | default dict -}}
-  {{- fail (printf "\n\nThe cluster's monitoring kinds are of version %s, put there by %s; the operator of this chart is %s and would lose fields.\nHelm never changes kinds that are there. Bring the newer ones first:\n\n    helm show crds CHART | kubectl apply --server-side --force-conflicts -f -\n\nor leave them to their owner and set:\n\n    %s: false\n" $version ($owner.manager | default "somebody") $own $path) -}}
+  {{- $owner := dig "metadata" "managedFields" list $crd | first | default dict -}}
+  {{- include "maas.fail" (list
+    (printf "The Prometheus Operator CRDs in this cluster are version %s (managed by %s)," $version ($owner.manager | default "an unknown client"))
+    (printf "but this chart ships operator %s. Helm does not upgrade CRDs; apply the newer ones first:" $own)
+    ""
+    "    helm show crds CHART | kubectl apply --server-side --force-conflicts -f -"
+    ""
+    "or leave them to their owner and set:"
+    ""
+    (printf "    %s: false" $path)
+  ) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
 {{- /*
-External metrics have one owner per cluster. And who takes KEDA away has to take away what only KEDA can finish first: it
-holds each ScaledObject until it has cleaned up behind it.
+Fails for a second provider of external metrics, because a cluster can have only one. Also fails when KEDA would be removed
+before its ScaledObjects: only KEDA removes their finalizer, so they could never be deleted.
 */ -}}
 {{- define "kube-prometheus.validateKeda" -}}
-{{- $path := include "maas.valuePath" (dict "context" . "path" "keda.enabled") -}}
+{{- $path := include "maas.value.path" (dict "context" . "path" "keda.enabled") -}}
 {{- if .Values.keda.enabled -}}
   {{- $current := lookup "apiregistration.k8s.io/v1" "APIService" "" "v1beta1.external.metrics.k8s.io" -}}
   {{- if and $current (not (include "maas.ownedByRelease" (dict "context" . "object" $current))) -}}
-  {{- $service := printf "%s/%s" (dig "spec" "service" "namespace" "?" $current) (dig "spec" "service" "name" "?" $current) -}}
-  {{- fail (printf "\n\nExternal metrics are served by %s already, and %s is true.\nKeep that one and set:\n\n    %s: false\n\nWhere it is KEDA too, it serves the ScaledObjects of every namespace, and so the restaurant's.\n" $service $path $path) -}}
+  {{- include "maas.fail" (list
+    (printf "%s already serves the external metrics API, but %s is true." (include "maas.apiService.backend" $current) $path)
+    "A cluster can have only one provider. To keep it, set:"
+    ""
+    (printf "    %s: false" $path)
+    ""
+    "If it is KEDA, it also serves the ScaledObjects of this release."
+  ) -}}
   {{- end -}}
 {{- else if .Capabilities.APIVersions.Has "keda.sh/v1alpha1/ScaledObject" -}}
   {{- $own := lookup "apps/v1" "Deployment" (include "maas.namespace" .) "keda-operator" -}}
@@ -67,67 +128,114 @@ holds each ScaledObject until it has cleaned up behind it.
   {{- end -}}
   {{- end -}}
   {{- if $held -}}
-  {{- fail (printf "\n\n%s is false, and KEDA still has autoscalers to clean up behind; without it their ScaledObjects could never be deleted.\nTake them away first (the restaurant's by restaurant.autoscaling.saturation.enabled: false in an upgrade of its own):\n\n%s\n\nor set:\n\n    %s: true\n" $path (join "\n" $held) $path) -}}
+  {{- include "maas.fail" (list
+    (printf "%s is false, but the cluster still has ScaledObjects." $path)
+    "Only KEDA removes their finalizer, so without it they could never be deleted. Delete them first"
+    "(the restaurant's with an upgrade that sets restaurant.autoscaling.saturation.enabled: false):"
+    ""
+    (join "\n" $held)
+    ""
+    "or set:"
+    ""
+    (printf "    %s: true" $path)
+  ) -}}
   {{- end -}}
 {{- end -}}
 {{- end -}}
 
-{{- define "kube-prometheus.validate" -}}
+{{- define "kube-prometheus.validateReceivers" -}}
 {{- $root := . -}}
-{{- include "kube-prometheus.validateKeda" . -}}
-{{- if .Values.prometheusOperator.enabled -}}
-{{- include "kube-prometheus.validateOperator" . -}}
-{{- end -}}
+{{- $prefix := include "maas.value.prefix" . -}}
 {{- with .Values.alertmanager -}}
 {{- if .enabled -}}
   {{- if and .existingSecret (or .receivers .deadMansSwitch.existingSecret) -}}
-  {{- fail (printf "\n\nalertmanager.existingSecret is the whole configuration, so receivers and deadMansSwitch say nothing beside it.\nKeep one of them:\n\n    %s: \"\"\n    %s: []\n" (include "maas.valuePath" (dict "context" $root "path" "alertmanager.existingSecret")) (include "maas.valuePath" (dict "context" $root "path" "alertmanager.receivers"))) -}}
+  {{- include "maas.fail" (list
+    (printf "%salertmanager.existingSecret is the whole configuration of Alertmanager," $prefix)
+    "so receivers and deadMansSwitch have no effect beside it. Keep one of them:"
+    ""
+    (printf "    %salertmanager.existingSecret: \"\"" $prefix)
+    (printf "    %salertmanager.receivers: []" $prefix)
+  ) -}}
   {{- end -}}
   {{- $types := include "kube-prometheus.receiverTypes" . | fromYaml -}}
   {{- $seen := list "nobody" "dead-mans-switch" -}}
   {{- range $index, $receiver := .receivers -}}
-    {{- $path := printf "alertmanager.receivers[%d].existingSecret" $index -}}
-    {{- $key := .key | default (get $types .type).key -}}
-    {{- include "kube-prometheus.validateSecret" (dict "context" $root "secret" (.existingSecret | default "") "key" $key "path" $path "what" (printf "The receiver %s" .name)) -}}
+    {{- $secret := dict "context" $root "secret" (.existingSecret | default "") "key" (.key | default (get $types .type).key) -}}
+    {{- $_ := set $secret "path" (printf "alertmanager.receivers[%d].existingSecret" $index) -}}
+    {{- include "kube-prometheus.validateSecret" (set $secret "what" (printf "The receiver %s" .name)) -}}
     {{- if has .name $seen -}}
-    {{- fail (printf "\n\nTwo receivers are named %s (%s).\n" .name (include "maas.valuePath" (dict "context" $root "path" "alertmanager.receivers"))) -}}
+    {{- include "maas.fail" (list
+      (printf "The name of the receiver %s is already used (%salertmanager.receivers)." .name $prefix)
+      "Give it another name."
+    ) -}}
     {{- end -}}
     {{- $seen = append $seen .name -}}
   {{- end -}}
-  {{- with .deadMansSwitch.existingSecret -}}
-    {{- include "kube-prometheus.validateSecret" (dict "context" $root "secret" . "key" $root.Values.alertmanager.deadMansSwitch.key "path" "alertmanager.deadMansSwitch.existingSecret" "what" "The dead man's switch") -}}
+  {{- with .deadMansSwitch -}}
+  {{- if .existingSecret -}}
+    {{- $secret := dict "context" $root "secret" .existingSecret "key" .key "what" "The dead man's switch" -}}
+    {{- include "kube-prometheus.validateSecret" (set $secret "path" "alertmanager.deadMansSwitch.existingSecret") -}}
+  {{- end -}}
   {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+
+{{- define "kube-prometheus.validateLogin" -}}
+{{- $prefix := include "maas.value.prefix" . -}}
 {{- with .Values.grafana -}}
 {{- if and .enabled .oidc.enabled -}}
   {{- range $key := list "clientId" "existingSecret" "authUrl" "tokenUrl" -}}
-    {{- if not (get $root.Values.grafana.oidc $key) -}}
-    {{- fail (printf "\n\nLogging in to Grafana through a provider needs %s.\n" (include "maas.valuePath" (dict "context" $root "path" (printf "grafana.oidc.%s" $key)))) -}}
+    {{- if not (get $.Values.grafana.oidc $key) -}}
+    {{- include "maas.fail" (list
+      (printf "Grafana's login with OpenID Connect needs %sgrafana.oidc.%s." $prefix $key)
+      "Set it, or disable the login:"
+      ""
+      (printf "    %sgrafana.oidc.enabled: false" $prefix)
+    ) -}}
     {{- end -}}
   {{- end -}}
   {{- if not (or .externalUrl .ingress.hosts) -}}
-  {{- fail (printf "\n\nThe provider sends people back to Grafana, which needs to know where they reach it.\nSet:\n\n    %s: https://grafana.example.org/\n" (include "maas.valuePath" (dict "context" $root "path" "grafana.externalUrl"))) -}}
+  {{- include "maas.fail" (list
+    "The identity provider redirects users back to Grafana, whose URL is unknown."
+    "Set:"
+    ""
+    (printf "    %sgrafana.externalUrl: https://grafana.example.org/" $prefix)
+  ) -}}
   {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+
+{{- define "kube-prometheus.validateCertificates" -}}
 {{- $titles := dict "prometheus" "Prometheus" "alertmanager" "Alertmanager" "nodeExporter" "node-exporter" "kubeStateMetrics" "kube-state-metrics" -}}
 {{- range $name, $title := $titles -}}
-  {{- $component := get $root.Values $name -}}
-  {{- $namespace := ternary (include "kube-prometheus.nodeExporterNamespace" $root) (include "maas.namespace" $root) (eq $name "nodeExporter") -}}
+  {{- $component := get $.Values $name -}}
+  {{- $namespace := ternary (include "kube-prometheus.nodeExporterNamespace" $) (include "maas.namespace" $) (eq $name "nodeExporter") -}}
   {{- if and $component.enabled $component.tls.existingSecret -}}
     {{- range $key := list "tls.crt" "tls.key" "ca.crt" -}}
-    {{- include "kube-prometheus.validateSecret" (dict "context" $root "secret" $component.tls.existingSecret "key" $key "path" (printf "%s.tls.existingSecret" $name) "what" $title "namespace" $namespace) -}}
+    {{- $secret := dict "context" $ "secret" $component.tls.existingSecret "key" $key "namespace" $namespace "what" $title -}}
+    {{- include "kube-prometheus.validateSecret" (set $secret "path" (printf "%s.tls.existingSecret" $name)) -}}
     {{- end -}}
   {{- end -}}
 {{- end -}}
-{{- range $name := list "prometheus" "alertmanager" "grafana" -}}
-  {{- $component := get $root.Values $name -}}
-  {{- if and $component.enabled $component.ingress.enabled (not $component.ingress.hosts) -}}
-  {{- fail (printf "\n\nAn Ingress needs a host name.\nSet:\n\n    %s: [%s.example.org]\n" (include "maas.valuePath" (dict "context" $root "path" (printf "%s.ingress.hosts" $name))) $name) -}}
+{{- end -}}
+
+{{- define "kube-prometheus.validateStorage" -}}
+{{- $volumes := list -}}
+{{- range $name := list "prometheus" "alertmanager" -}}
+  {{- with get $.Values $name -}}
+  {{- if and .enabled .storage.enabled -}}
+  {{- $volume := dict "className" .storage.className "path" (printf "%s.storage.className" $name) "of" $name -}}
+  {{- $volumes = append $volumes (set $volume "statefulSet" (printf "%s-%s" $name (include "kube-prometheus.name" $))) -}}
   {{- end -}}
-  {{- if and $component.enabled $component.httpRoute.enabled (not $component.httpRoute.parentRefs) -}}
-  {{- fail (printf "\n\nAn HTTPRoute needs a Gateway to attach to.\nSet:\n\n    %s: [{name: GATEWAY, namespace: NAMESPACE}]\n" (include "maas.valuePath" (dict "context" $root "path" (printf "%s.httpRoute.parentRefs" $name)))) -}}
   {{- end -}}
 {{- end -}}
+{{- with .Values.grafana -}}
+{{- if and .enabled .storage.enabled -}}
+{{- $volume := dict "className" .storage.className "path" "grafana.storage.className" "of" "grafana" "claim" "grafana" -}}
+{{- $volumes = append $volumes $volume -}}
+{{- end -}}
+{{- end -}}
+{{- include "maas.storage.validate" (dict "context" . "volumes" $volumes) -}}
 {{- end -}}

@@ -12,7 +12,7 @@
 {{- include "restaurant.fullname" . }}-database
 {{- end -}}
 
-{{- /* The names of the Secrets: those that exist, or the chart's own. */ -}}
+{{- /* Names of the Secrets: the user's or the chart's own. */ -}}
 {{- define "restaurant.keySecret" -}}
 {{- .Values.secretKey.existingSecret | default (printf "%s-key" (include "restaurant.fullname" .)) -}}
 {{- end -}}
@@ -20,7 +20,7 @@
 {{- .Values.database.existingSecret | default (include "restaurant.databaseName" .) -}}
 {{- end -}}
 
-{{- /* The most pods that can be at once: the maximum, and what an update adds to it. */ -}}
+{{- /* Maximum number of pods, and how many more a rolling update adds. */ -}}
 {{- define "restaurant.maxPods" -}}
 {{- ternary .Values.autoscaling.maxReplicas .Values.replicas .Values.autoscaling.enabled | int -}}
 {{- end -}}
@@ -33,7 +33,7 @@
 {{- end -}}
 {{- end -}}
 
-{{- /* What the application is told, the same in every container that runs its program. */ -}}
+{{- /* Environment of the application, the same in every container that runs it. */ -}}
 {{- define "restaurant.env" -}}
 {{- with .Values.database -}}
 - name: RESTAURANT_DATABASE_URL
@@ -150,7 +150,7 @@
 {{- end }}
 {{- end -}}
 
-{{- /* Contexts of every pod and container that runs the application's image. */ -}}
+{{- /* Security contexts of every pod and container that runs the application's image. */ -}}
 {{- define "restaurant.podSecurityContext" -}}
 {{- $user := dict "runAsUser" 10001 "runAsGroup" 10001 "fsGroup" 10001 "fsGroupChangePolicy" "OnRootMismatch" -}}
 {{- include "maas.podSecurityContext" (dict "values" .Values "defaults" $user) -}}
@@ -159,32 +159,26 @@
 {{- include "maas.securityContext" (dict "values" .Values) -}}
 {{- end -}}
 
-{{- /* The network policy's values for pods that the user's further rules are not for. */ -}}
+{{- /* Values of a network policy without the user's rules, which are for the application's pods only. */ -}}
 {{- define "restaurant.closedPolicy" -}}
 enabled: {{ .Values.networkPolicy.enabled }}
 ingress: []
 egress: []
 {{- end -}}
 
-{{- /* Whether the database's exporter runs: "true" or nothing. */ -}}
-{{- define "restaurant.databaseMetrics" -}}
+{{- /* "true" when the database's exporter is installed. */ -}}
+{{- define "restaurant.databaseMetrics.enabled" -}}
 {{- $wanted := .Values.database.postgresql.metrics.enabled | toString -}}
-{{- if and (eq .Values.database.type "postgresql") (include "maas.serviceMonitorWanted" (dict "context" . "serviceMonitor" (dict "enabled" $wanted))) -}}
+{{- if and (eq .Values.database.type "postgresql") (include "maas.serviceMonitor.enabled" (dict "context" . "serviceMonitor" (dict "enabled" $wanted))) -}}
 true
 {{- end -}}
 {{- end -}}
 
-{{- /* A value of a Secret of ours: the one in the cluster, else a new one. Takes (dict "context" $ "name" "key"). */ -}}
-{{- define "restaurant.keptSecret" -}}
-{{- $current := lookup "v1" "Secret" (include "maas.namespace" .context) .name -}}
-{{- dig "data" .key (randAlphaNum 48 | b64enc) $current -}}
-{{- end -}}
-
-{{- /* The command of a container that needs the database first; its arguments are the application's. */ -}}
-{{- define "restaurant.patiently" -}}
+{{- /* The command of a container that waits for the database first; its arguments are the application's. */ -}}
+{{- define "restaurant.waitForDatabase" -}}
 command:
   - python3
   - -c
   - |
-    {{- .Files.Get "files/app/patiently.py" | nindent 4 }}
+    {{- .Files.Get "files/app/wait_for_database.py" | nindent 4 }}
 {{- end -}}

@@ -106,19 +106,19 @@ def kubernetes(cluster: Cluster) -> Iterator[Finding]:
 
 def network(cluster: Cluster) -> Iterator[Finding]:
     """Check the pod network, of which a cluster has one."""
-    known = _list_of("calico", "calico.knownNetworks")
+    known = _known_networks()
     sets = cluster.apps.list_daemon_set_for_all_namespaces().items
     found = [
         (entry["name"], f"DaemonSet {item.metadata.namespace}/{item.metadata.name}")
         for item in sets
-        for entry in known
+        for entry in known["daemonSets"]
         if re.fullmatch(entry["daemonSet"], item.metadata.name) and not _ours(item.metadata)
     ]
     nodes = cluster.core.list_node().items
     found += [
         (entry["name"], f"annotation {entry['annotation']} on node {node.metadata.name}")
         for node in nodes
-        for entry in _list_of("calico", "calico.knownAnnotations")
+        for entry in known["annotations"]
         if entry["annotation"] in (node.metadata.annotations or {})
     ]
     if found:
@@ -262,13 +262,10 @@ def _number(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
-def _list_of(subchart: str, name: str) -> list[dict[str, str]]:
-    """Return a list from a chart's validations, its only place."""
-    file = render.umbrella() / "charts" / subchart / "templates" / "_validations.tpl"
-    text = file.read_text(encoding="utf-8")
-    match = re.search(rf'\{{\{{- define "{re.escape(name)}" -\}}\}}\n(.*?)\{{\{{- end -\}}\}}', text, re.DOTALL)
-    assert match is not None, name  # noqa: S101 - a test runs every check
-    found: list[dict[str, str]] = yaml.safe_load(match[1])
+def _known_networks() -> dict[str, list[dict[str, str]]]:
+    """Return the calico chart's table of pod networks."""
+    file = render.umbrella() / "charts" / "calico" / "files" / "networks.yaml"
+    found: dict[str, list[dict[str, str]]] = yaml.safe_load(file.read_text(encoding="utf-8"))
     return found
 
 

@@ -80,8 +80,8 @@ class HelmRelease:
         Raises:
             ClusterError: Helm failed.
         """
-        charts = [file.parent.name for file in paths.content().glob("charts/*/Chart.yaml")]
-        off = {name: {"enabled": False} for name in charts if name != _NETWORK}
+        others = [chart.name for chart in render.subcharts(paths.content()) if chart.name != _NETWORK]
+        off = {name: {"enabled": False} for name in others}
         revision = asyncio.run(self._install(values_files.merge(self.values, off), _POD_NETWORK_ONLY))
         self._apply_crds(without=_NETWORK)  # Helm has installed those of the pod network
         return replace(revision, crds_applied=True)

@@ -75,7 +75,6 @@ class Fault:
 
 def chart_testing() -> Iterator[Fault]:
     """chart-testing (`ct lint`) of every chart: descriptions, style of YAML, and `helm lint --strict` with every profile."""
-    root = render.umbrella()
     own = paths.cache() / "helm"
     # It starts helm, yamllint and yamale by name; the latter two are development tools, beside this Python.
     beside = Path(sys.executable).parent
@@ -89,8 +88,15 @@ def chart_testing() -> Iterator[Fault]:
         environment |= {"PATH": os.pathsep.join((scratch, os.environ["PATH"])), "KUBECONFIG": ""}
         rules = Path(scratch) / "yamllint.yaml"
         rules.write_text(_YAML_STYLE, encoding="utf-8")
-        for chart in (root, *render.subcharts()):
-            argv: list[str | Path] = [tools.tool("ct"), "lint", "--charts", _named(chart), "--chart-dirs", ".,charts"]
+        # A copy, because `helm lint` wants the library chart inside each subchart.
+        root = render.copy_with_libraries(render.umbrella(), Path(scratch) / "maas")
+        shutil.copytree(render.umbrella() / "ci", root / "ci")
+        for chart in render.subcharts():
+            for library in render.libraries(chart):
+                shutil.copytree(library, root / "charts" / chart.name / "charts" / library.name)
+        for chart in (root, *render.subcharts(root)):
+            named = str(chart.relative_to(root)) or "."
+            argv: list[str | Path] = [tools.tool("ct"), "lint", "--charts", named, "--chart-dirs", ".,charts"]
             # Accounts of maintainers would be asked of a network, and no repository has the dependencies.
             argv += ["--validate-maintainers=false", "--skip-helm-dependencies"]
             argv += ["--chart-yaml-schema", paths.content() / "schemas" / "chart.yaml", "--lint-conf", rules]
@@ -100,7 +106,7 @@ def chart_testing() -> Iterator[Fault]:
             if done.returncode:
                 said = complaints.read_text(encoding="utf-8").strip() or f"{done.stdout}\n{done.stderr}"
                 lines = (line.strip() for line in said.splitlines())
-                yield Fault(_named(chart), "; ".join(line for line in lines if line.strip("-")))
+                yield Fault(named, "; ".join(line for line in lines if line.strip("-")))
 
 
 def kubeconform() -> Iterator[Fault]:
@@ -175,7 +181,7 @@ def lock() -> Iterator[Fault]:
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch)
         shutil.copy(root / "Chart.yaml", copy)
-        for chart in render.subcharts():
+        for chart in (render.library(), *render.subcharts()):
             (copy / "charts" / chart.name).mkdir(parents=True)
             shutil.copy(chart / "Chart.yaml", copy / "charts" / chart.name)
         try:
@@ -215,9 +221,10 @@ def used_values() -> Iterator[Fault]:
     for chart in values.charts():
         source = _named(chart.directory / values.SOURCE)
         for path in values_lint.unused(chart):
-            yield Fault(source, f"{path} is used in no template; if it is, say how in {values_lint.EXCEPTIONS}")
+            what = f"no template uses {path}; if one does without its name, add it to {values_lint.EXCEPTIONS}"
+            yield Fault(source, what)
         for path in values_lint.unknown(chart):
-            yield Fault(source, f"{path} is used in a template, and is no value")
+            yield Fault(source, f"a template or a table of files/ uses {path}, which is not a value")
 
 
 def language() -> Iterator[Fault]:

@@ -1,4 +1,4 @@
-"""What lies in the charts and is written by the tool: shared helpers, values and their tables, and the definitions."""
+"""The generated files of the charts: values, their schemas and tables, documentation, and CRDs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ from maas.hosts.inventory import InventoryFile
 if TYPE_CHECKING:
     from pathlib import Path
 
-_COPIED = ("templates/_common.tpl", "templates/_flows.tpl")
-"""The umbrella's helpers that every subchart has too, because it must also install alone."""
-
 
 def texts() -> dict[Path, str]:
     """Every generated file that needs nothing but the charts' own sources, with what it ought to hold.
@@ -25,11 +22,7 @@ def texts() -> dict[Path, str]:
     Raises:
         ChartError: A source of values is missing or says something that cannot be.
     """
-    found = {
-        chart / file: (render.umbrella() / file).read_text(encoding="utf-8")
-        for chart in render.subcharts()
-        for file in _COPIED
-    }
+    found: dict[Path, str] = {}
     charts = values.charts()
     for chart in charts:
         found[chart.directory / "values.yaml"] = values_docs.values_yaml(chart)

@@ -25,12 +25,19 @@ SOURCE = "values.schema.yaml"
 Node = Mapping[str, Any]
 """A piece of a source: a JSON Schema with a few words of our own."""
 
-_OWN_WORDS = frozenset({"include", "subchart", "example", "brief", "umbrella"})
+_OWN_WORDS = frozenset({"include", "subchart", "example", "brief", "umbrella", "link"})
 """What the sources say beyond JSON Schema."""
 
 _TYPE_WORDS = frozenset({"$ref", "type", "enum", "const", "anyOf"})
 _REFERENCE = "#/$defs/"
 _MISSING = object()
+
+_LIBRARY: Node = {
+    "$comment": "Helm itself adds this key, for the library chart",
+    "type": "object",
+    "properties": {"global": {"$ref": f"{_REFERENCE}global"}},
+}
+"""What Helm puts below the name of the library chart, before it checks the values."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ class Leaf:
         default: What it is when nobody says otherwise.
         example: Something else that it could be, None for none.
         umbrella: Whether only the umbrella gives it a value.
+        link: A page that explains it; empty for none.
     """
 
     path: tuple[str, ...]
@@ -50,6 +58,7 @@ class Leaf:
     default: Any
     example: Any = None
     umbrella: bool = False
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,7 @@ class Branch:
         children: What it holds, in the order of the source.
         brief: Whether its keys explain themselves to a reader of values.yaml.
         subchart: Whether it holds the values of another chart.
+        link: A page that explains them; empty for none.
     """
 
     path: tuple[str, ...]
@@ -69,6 +79,7 @@ class Branch:
     children: tuple[Leaf | Branch, ...]
     brief: bool = False
     subchart: bool = False
+    link: str = ""
 
     def leaves(self) -> Iterator[Leaf]:
         """All values below, in order."""
@@ -222,6 +233,7 @@ class _Source:
                 None if default is _MISSING else default,
                 example=resolved.get("example"),
                 umbrella=bool(resolved.get("umbrella")),
+                link=str(resolved.get("link", "")),
             )
         given = {} if default is _MISSING else default
         if unknown := given.keys() - resolved["properties"].keys():
@@ -234,6 +246,7 @@ class _Source:
                 for key, child in resolved["properties"].items()
             ),
             brief=bool(resolved.get("brief")),
+            link=str(resolved.get("link", "")),
         )
 
     def _subchart(self, node: Node, name: str, path: tuple[str, ...]) -> Branch:
@@ -264,12 +277,11 @@ class _Source:
         }
 
     def _closed_root(self, used: dict[str, Any], *, prefix: str) -> dict[str, Any]:
+        properties = self._root["properties"] | {"common": _LIBRARY}
         return {
             "type": "object",
             "additionalProperties": False,
-            "properties": {
-                name: self._closed(node, (name,), used, prefix) for name, node in self._root["properties"].items()
-            },
+            "properties": {name: self._closed(node, (name,), used, prefix) for name, node in properties.items()},
         }
 
     def _closed(self, node: Any, path: tuple[str, ...], used: dict[str, Any], prefix: str) -> Any:
@@ -295,7 +307,7 @@ class _Source:
         """What a keyword of JSON Schema says, as it belongs into the schema proper."""
         if key == "$ref":
             return self._noted(value, path, used, prefix)
-        if key in ("default", "enum", "const", "required"):
+        if key in ("$comment", "default", "enum", "const", "required"):
             return value
         if key == "description":
             return " ".join(str(value).split())
@@ -330,7 +342,7 @@ def _added(own: Node, group: Node) -> dict[str, Any]:
 def _over(base: Node, own: Node) -> dict[str, Any]:
     """A node laid over another; where it says its own type, only the meaning and the default of the other remain."""
     if own.keys() & _TYPE_WORDS:
-        base = {key: value for key, value in base.items() if key in ("description", "default", "example")}
+        base = {key: value for key, value in base.items() if key in ("description", "default", "example", "link")}
     return {**base, **own}
 
 

@@ -1,7 +1,8 @@
-"""Whether every value is used in the templates, and every used value is one.
+"""Check that templates use every value, and that every value they use exists.
 
-Templates are read as text: a path after `.Values`, and what is reached from it by a variable, a `with` or a helper. What
-this cannot see is in a chart's values.exceptions, one path a line (`*` for many) with its reason after a `#`.
+Templates are read as text: paths after `.Values`, and what a variable, a `with` or a helper reaches from there. The tables
+files/components.yaml and files/flows.yaml refer to values too. A chart's values.exceptions lists what this cannot see, one
+path per line (`*` matches many) with the reason after a `#`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import re
 from fnmatch import fnmatchcase as fnmatch
 from typing import TYPE_CHECKING
 
+from maas.codegen import flows
 from maas.codegen.values import Branch, Leaf
+from maas.helm import render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,9 +29,9 @@ _ACTION = re.compile(r"\{\{(?!-? ?/\*).*?\}\}", re.DOTALL)
 
 
 def unused(chart: Chart) -> Iterator[str]:
-    """The paths of values that no template of the chart mentions, but for the excepted ones."""
-    actions = _actions(chart.directory)
-    roots, keys = _roots(actions), _keys(actions)
+    """The paths of values that neither a template nor a table of the chart uses, without the exceptions."""
+    actions = _actions(chart.directory) + _actions(render.library())
+    roots, keys = _roots(actions) | _table(chart), _keys(actions)
     excepted = exceptions(chart.directory)
     for leaf in _leaves(chart.tree):
         path = ".".join(leaf.path)
@@ -37,10 +40,10 @@ def unused(chart: Chart) -> Iterator[str]:
 
 
 def unknown(chart: Chart) -> Iterator[str]:
-    """The paths that templates ask of the values and that are none."""
+    """The paths that templates or tables of the chart use and that are not values."""
     nodes = {()} | {leaf.path[:length] for leaf in chart.tree.leaves() for length in range(1, len(leaf.path) + 1)}
     leaves = {leaf.path for leaf in chart.tree.leaves()}
-    for path in sorted(_roots(_actions(chart.directory, shared=False))):
+    for path in sorted(_roots(_actions(chart.directory)) | _table(chart)):
         inside = any(path[:length] in leaves for length in range(1, len(path)))
         if path not in nodes and not inside:
             yield ".".join(path)
@@ -62,16 +65,14 @@ def _is_used(path: tuple[str, ...], roots: set[tuple[str, ...]], keys: set[str])
     )
 
 
-def _actions(directory: Path, *, shared: bool = True) -> list[str]:
-    """What stands between double braces in a chart's templates; `shared` for the helpers that all charts have too."""
-    copied = {"_common.tpl", "_flows.tpl"}
-    files = sorted((directory / "templates").rglob("*"))
-    texts = [
-        file.read_text(encoding="utf-8") for file in files if file.is_file() and (shared or file.name not in copied)
-    ]
-    # The table of flows names values too, as text.
-    table = [text for file, text in zip(files, texts, strict=False) if file.name == "_flows.tpl"]
-    return [action for text in texts for action in _ACTION.findall(text)] + table
+def _actions(directory: Path) -> list[str]:
+    """The text between double braces in a chart's templates."""
+    files = sorted(file for file in (directory / "templates").rglob("*") if file.is_file())
+    return [action for file in files for action in _ACTION.findall(file.read_text(encoding="utf-8"))]
+
+
+def _table(chart: Chart) -> set[tuple[str, ...]]:
+    return {tuple(path.split(".")) for path in flows.value_paths(chart.directory)}
 
 
 def _roots(actions: list[str]) -> set[tuple[str, ...]]:

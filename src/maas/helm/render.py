@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import shutil
+import tempfile
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -17,8 +21,7 @@ from maas.helm import NAMESPACE, RELEASE
 from maas.helm.client import Helm, Major
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -79,6 +82,8 @@ def digest(chart: Path) -> str:
         for file in sorted([root] if root.is_file() else root.rglob("*")):
             if file.is_file():
                 total.update(str(file.relative_to(chart)).encode() + b"\0" + file.read_bytes() + b"\0")
+    for library in libraries(chart):
+        total.update(digest(library).encode())
     return total.hexdigest()
 
 
@@ -87,9 +92,64 @@ def umbrella() -> Path:
     return paths.content()
 
 
-def subcharts() -> list[Path]:
-    """Return the directories of its subcharts."""
-    return sorted(file.parent for file in (umbrella() / "charts").glob("*/Chart.yaml"))
+def subcharts(root: Path | None = None) -> list[Path]:
+    """Return the directories of the umbrella's subcharts, without library charts.
+
+    Args:
+        root: The umbrella's directory, if it is not this one.
+    """
+    found = sorted(file.parent for file in ((root or umbrella()) / "charts").glob("*/Chart.yaml"))
+    return [chart for chart in found if _described(chart).get("type") != "library"]
+
+
+def library() -> Path:
+    """Return the directory of the library chart that all charts use."""
+    return umbrella() / "charts" / "common"
+
+
+def libraries(chart: Path) -> list[Path]:
+    """Return the library charts that a chart depends on by `repository: file://DIRECTORY`."""
+    repositories = [entry.get("repository", "") for entry in _described(chart).get("dependencies", ())]
+    return [
+        (chart / repository.removeprefix("file://")).resolve()
+        for repository in repositories
+        if repository.startswith("file://")
+    ]
+
+
+def copy_with_libraries(chart: Path, target: Path) -> Path:
+    """Copy a chart as `helm dependency build` leaves it, with its library charts, and return the copy.
+
+    Helm itself would write a lock file with the current time into the chart.
+    """
+    target.mkdir(parents=True)
+    vendored = {"charts", "Chart.lock"} if libraries(chart) else set()
+    for name in (*PARTS, "README.md"):
+        source = chart / name
+        if name in vendored or not source.exists():
+            continue
+        if source.is_dir():
+            shutil.copytree(source, target / name)
+        else:
+            shutil.copy(source, target / name)
+    for library in libraries(chart):
+        shutil.copytree(library, target / "charts" / library.name)
+    return target
+
+
+@contextlib.contextmanager
+def _installable(chart: Path) -> Iterator[Path]:
+    """Yield a chart with its library charts: itself, or a temporary copy."""
+    if chart.is_file() or not libraries(chart):
+        yield chart
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        yield copy_with_libraries(chart, Path(scratch) / chart.name)
+
+
+def _described(chart: Path) -> Mapping[str, Any]:
+    (described,) = parse((chart / "Chart.yaml").read_text(encoding="utf-8"))
+    return described
 
 
 def profiles() -> list[Path]:
@@ -117,14 +177,15 @@ def render_uncached(request: Request) -> str:
     Raises:
         ChartError: The chart rejects the values, or does not render.
     """
-    return Helm.pinned(request.helm).template(
-        request.chart,
-        release=RELEASE,
-        namespace=NAMESPACE,
-        values=request.values,
-        settings=dict(request.settings),
-        kubernetes=request.kubernetes,
-    )
+    with _installable(request.chart) as chart:
+        return Helm.pinned(request.helm).template(
+            chart,
+            release=RELEASE,
+            namespace=NAMESPACE,
+            values=request.values,
+            settings=dict(request.settings),
+            kubernetes=request.kubernetes,
+        )
 
 
 @lru_cache(maxsize=256)

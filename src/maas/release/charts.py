@@ -27,7 +27,7 @@ _SKIPPED = shutil.ignore_patterns(".git", "__pycache__", ".*_cache", ".nox", "di
 
 def names(root: Path) -> list[str]:
     """Return the names of a release's charts: the umbrella first, then its subcharts."""
-    return [render.UMBRELLA, *(file.parent.name for file in sorted(root.glob("charts/*/Chart.yaml")))]
+    return [render.UMBRELLA, *(chart.name for chart in render.subcharts(root))]
 
 
 def package(source: Checkout, directory: Path, *, listed: Sequence[str]) -> list[Path]:
@@ -49,13 +49,14 @@ def package(source: Checkout, directory: Path, *, listed: Sequence[str]) -> list
     with cache.scratch() as scratch:
         umbrella = scratch / render.UMBRELLA
         shutil.copytree(source.root, umbrella, ignore=_SKIPPED)
-        subcharts = sorted(file.parent for file in umbrella.glob("charts/*/Chart.yaml"))
-        for chart in [*subcharts, umbrella]:
+        for chart in [*render.subcharts(umbrella), umbrella]:
             of_chart = listed if chart == umbrella else images_of(chart, listed)
             annotate(source, chart, of_chart)
             output = scratch / f"{chart.name}.out"
             output.mkdir()
-            archive = Helm.pinned().package(chart, output, epoch=source.epoch)
+            # A subchart needs the library chart inside its archive. The umbrella has it once, in charts/.
+            whole = render.copy_with_libraries(chart, output / chart.name) if render.libraries(chart) else chart
+            archive = Helm.pinned().package(whole, output, epoch=source.epoch)
             made.append(directory / archive.name)
             sort_members(archive, made[-1], epoch=source.epoch)
             os.utime(made[-1], (source.epoch, source.epoch))

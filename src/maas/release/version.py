@@ -27,7 +27,7 @@ _PLACES: tuple[tuple[str, str], ...] = (
     (SOURCE, r'^__version__ = "(?P<version>[^"]*)"$'),
     ("Chart.yaml", r"^(?:version|appVersion|    version): (?P<version>\S+)$"),
     # An appVersion with a "v" is that of the upstream project in the chart.
-    ("charts/*/Chart.yaml", r"^(?:version|appVersion): (?P<version>\d\S*)$"),
+    ("charts/*/Chart.yaml", r"^(?:version|appVersion|    version): (?P<version>\d\S*)$"),
     ("app/src/restaurant/__init__.py", r'^__version__ = "(?P<version>[^"]*)"$'),
     ("app/openapi.json", r'\A\{\s*"openapi": "[^"]*",\s*"info": \{[^{}]*"version": "(?P<version>[^"]*)"'),
     ("Chart.lock", r"^  version: (?P<version>\S+)$"),

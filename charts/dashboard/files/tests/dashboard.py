@@ -1,4 +1,4 @@
-"""The release's test: the page is served, and whoever comes without a token of their own sees nothing of the cluster."""
+"""Helm test: the page is served, and a user without a token cannot read the cluster."""
 
 # ruff: noqa: INP001 - a script that travels in the chart
 from __future__ import annotations

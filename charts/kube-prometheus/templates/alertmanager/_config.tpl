@@ -1,4 +1,4 @@
-{{- /* Which field of Alertmanager's configuration takes a file with what must stay secret, by type of receiver. */ -}}
+{{- /* For each type of receiver: its field in Alertmanager's configuration, the field that reads a credential from a file. */ -}}
 {{- define "kube-prometheus.receiverTypes" -}}
 webhook: {configs: webhook_configs, file: url_file, key: url}
 slack: {configs: slack_configs, file: api_url_file, key: url}
@@ -10,7 +10,7 @@ telegram: {configs: telegram_configs, file: bot_token_file, key: token}
 email: {configs: email_configs, file: auth_password_file, key: password}
 {{- end -}}
 
-{{- /* The Secrets that Alertmanager reads, as a YAML list without doubles. */ -}}
+{{- /* Names of the Secrets that Alertmanager mounts, as a YAML list without duplicates. */ -}}
 {{- define "kube-prometheus.receiverSecrets" -}}
 {{- $names := list -}}
 {{- range .Values.alertmanager.receivers -}}
@@ -22,7 +22,7 @@ email: {configs: email_configs, file: auth_password_file, key: password}
 {{- toYaml ($names | uniq | sortAlpha) -}}
 {{- end -}}
 
-{{- /* Alertmanager's configuration. Nothing of it is secret: what is, is read from files of Secrets. */ -}}
+{{- /* Alertmanager's configuration. It contains no credentials: Alertmanager reads them from mounted Secrets. */ -}}
 {{- define "kube-prometheus.alertmanagerConfig" -}}
 {{- $values := .Values.alertmanager -}}
 {{- $types := include "kube-prometheus.receiverTypes" . | fromYaml -}}
@@ -34,13 +34,13 @@ route:
   group_interval: {{ $values.groupInterval }}
   repeat_interval: {{ $values.repeatInterval }}
   routes:
-    # Always firing, so that its absence is noticed elsewhere; nobody is to read it here.
+    # Watchdog always fires. An external service notices when it stops; no receiver should get it.
     - receiver: {{ ternary "dead-mans-switch" "nobody" (ne $values.deadMansSwitch.existingSecret "") }}
       matchers: ['alertname="Watchdog"']
       group_wait: 0s
       group_interval: {{ $values.deadMansSwitch.interval }}
       repeat_interval: {{ $values.deadMansSwitch.interval }}
-    # It only holds others back, see below.
+    # InfoInhibitor only inhibits other alerts, see below.
     - receiver: nobody
       matchers: ['alertname="InfoInhibitor"']
     {{- range $values.receivers }}
@@ -48,22 +48,22 @@ route:
       {{- with .matchers }}
       matchers: {{ toJson . }}
       {{- end }}
-      # The others of the list are told as well.
+      # Continue with the receivers that follow.
       continue: true
     {{- end }}
 inhibit_rules:
-  # Who is told of the severe need not be told of the slight one of the same kind.
+  # A more severe alert inhibits the less severe ones of the same name.
   - source_matchers: ['severity="critical"']
     target_matchers: ['severity=~"warning|info"']
     equal: [cluster, namespace, alertname]
   - source_matchers: ['severity="warning"']
     target_matchers: ['severity="info"']
     equal: [cluster, namespace, alertname]
-  # Alerts of the severity info matter when something else is wrong in their namespace.
+  # Alerts of the severity info are sent only while another alert fires in their namespace.
   - source_matchers: ['alertname="InfoInhibitor"']
     target_matchers: ['severity="info"']
     equal: [cluster, namespace]
-  # A node that is gone takes its pods and targets with it; one message says it all.
+  # The alert about a lost node inhibits those about its pods and targets.
   - source_matchers: ['alertname=~"KubeNodeNotReady|KubeNodeUnreachable"']
     target_matchers: ['node=~".+"', 'alertname!~"KubeNodeNotReady|KubeNodeUnreachable"']
     equal: [cluster, node]

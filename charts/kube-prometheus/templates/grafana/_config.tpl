@@ -1,4 +1,4 @@
-{{- /* grafana.ini, section by section; the user's settings lie over ours. */ -}}
+{{- /* grafana.ini by section. The user's settings override the chart's. */ -}}
 {{- define "kube-prometheus.grafanaIni" -}}
 {{- $values := .Values.grafana -}}
 {{- $ini := dict -}}
@@ -7,13 +7,13 @@
 {{- $_ := set $ini "security" (dict "disable_gravatar" true "cookie_samesite" "lax" "cookie_secure" (hasPrefix "https://" $ini.server.root_url) "strict_transport_security" (hasPrefix "https://" $ini.server.root_url)) -}}
 {{- $_ := set $ini "users" (dict "allow_sign_up" false "allow_org_create" false) -}}
 {{- $_ := set $ini "auth.anonymous" (dict "enabled" false) -}}
-{{- /* A site without the Internet must not wait for it, and nothing is reported to anyone. */ -}}
+{{- /* No requests to the Internet: a site without it must not wait for timeouts, and no usage is reported. */ -}}
 {{- $_ := set $ini "analytics" (dict "reporting_enabled" false "check_for_updates" false "check_for_plugin_updates" false "feedback_links_enabled" false) -}}
 {{- $_ := set $ini "news" (dict "news_feed_enabled" false) -}}
 {{- $_ := set $ini "plugins" (dict "preinstall_disabled" true "public_key_retrieval_disabled" true) -}}
 {{- $_ := set $ini "log" (dict "mode" "console") -}}
 {{- $_ := set $ini "dashboards" (dict "default_home_dashboard_path" "/etc/grafana/dashboards/platform/overview.json") -}}
-{{- /* Alerts are Prometheus' and Alertmanager's here. */ -}}
+{{- /* Prometheus and Alertmanager handle alerts. */ -}}
 {{- $_ := set $ini "unified_alerting" (dict "enabled" false) -}}
 {{- if $values.oidc.enabled -}}
   {{- $oidc := dict "enabled" true "name" $values.oidc.name "client_id" $values.oidc.clientId "client_secret" "$__file{/etc/grafana/oidc/client-secret}" "scopes" (join " " $values.oidc.scopes) "auth_url" $values.oidc.authUrl "token_url" $values.oidc.tokenUrl "api_url" $values.oidc.userInfoUrl "use_pkce" true "allow_sign_up" true "role_attribute_path" ($values.oidc.rolePath | default "'Viewer'") -}}

@@ -1,4 +1,4 @@
-{{- /* The kinds that kube-state-metrics tells about, by group; it may see these and no others, no Secret among them. */ -}}
+{{- /* The resources that kube-state-metrics exports and can read, by API group. Secrets are not among them. */ -}}
 {{- define "kube-prometheus.stateResources" -}}
 admissionregistration.k8s.io: [mutatingwebhookconfigurations, validatingwebhookconfigurations]
 apps: [daemonsets, deployments, replicasets, statefulsets]

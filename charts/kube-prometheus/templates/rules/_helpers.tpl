@@ -1,8 +1,8 @@
 {{- /*
-Whether what watches something optional is wanted: "true" or nothing. A group or rule says in `when` which value switches
-it. Takes (dict "context" $ "when" "scrapes.etcd"); no path is always wanted.
+"true" when a group or a rule is enabled. Its `when` is the path of the value that switches it; without one it is always
+enabled. Takes (dict "context" $ "when" "scrapes.etcd").
 */ -}}
-{{- define "kube-prometheus.rulesWanted" -}}
+{{- define "kube-prometheus.rules.enabled" -}}
 {{- $value := true -}}
 {{- if .when -}}
   {{- $value = .context.Values -}}
@@ -17,8 +17,8 @@ it. Takes (dict "context" $ "when" "scrapes.etcd"); no path is always wanted.
 {{- end -}}
 
 {{- /*
-A group of rules with the user's changes to single alerts, as an entry of a YAML list; nothing when no rule is left.
-Takes (dict "context" $ "group" ...).
+A group of rules with the user's changes to alerts, as an entry of a YAML list; nothing when no rule is enabled.
+Takes (dict "context" $ "group" the group).
 */ -}}
 {{- define "kube-prometheus.ruleGroup" -}}
 {{- $values := .context.Values.rules -}}
@@ -34,7 +34,7 @@ Takes (dict "context" $ "group" ...).
     {{- with $change.severity }}{{- $_ := set $rule.labels "severity" . }}{{- end -}}
     {{- with $change.labels }}{{- $_ := set $rule "labels" (merge (dict) . $rule.labels) }}{{- end -}}
   {{- end -}}
-  {{- if and (dig "enabled" true $change) (include "kube-prometheus.rulesWanted" (dict "context" $context "when" .when)) -}}
+  {{- if and (dig "enabled" true $change) (include "kube-prometheus.rules.enabled" (dict "context" $context "when" .when)) -}}
     {{- $rules = append $rules $rule -}}
   {{- end -}}
 {{- end -}}

@@ -1,7 +1,9 @@
 {{- /*
-A ScrapeConfig for pods of kube-system that share a label. The operator's PodMonitor would need a declared port, which
-static pods do not have in every version of kubeadm; a Service in kube-system would be one more thing to clean up.
-Takes (dict "context" $ "name" the job "label" a selector "port" ... "secure" whether Kubernetes' own way in "namespace").
+A ScrapeConfig for pods that share a label. A PodMonitor needs a declared port, which static pods do not have in every
+version of kubeadm. A ServiceMonitor needs a Service in kube-system, which an uninstall would have to delete.
+Takes (dict "context" $ "name" the job "label" a label selector "port" the port), and optionally
+  "namespace"  namespace of the pods
+  "secure"     true for HTTPS with the scrape class `kubernetes`
 */ -}}
 {{- define "kube-prometheus.podScrape" -}}
 apiVersion: monitoring.coreos.com/v1alpha1
@@ -10,7 +12,7 @@ metadata:
   name: {{ .name }}
   namespace: {{ include "maas.namespace" .context }}
   labels:
-    {{- include "maas.labels" (dict "context" .context "name" .name) | nindent 4 }}
+    {{- include "maas.labels" (dict "context" .context "name" .name "component" "scrape-config") | nindent 4 }}
 spec:
   jobName: {{ .name }}
   {{- if .secure }}
@@ -38,15 +40,13 @@ spec:
       targetLabel: namespace
     - sourceLabels: [__meta_kubernetes_pod_name]
       targetLabel: pod
-    {{- include "kube-prometheus.nodeOfPod" .context | nindent 4 }}
+    {{- include "maas.relabeling.node" .context | nindent 4 }}
   metricRelabelings:
-    {{- include "kube-prometheus.uselessMetrics" .context | nindent 4 }}
+    {{- include "kube-prometheus.droppedMetrics" .context | nindent 4 }}
 {{- end -}}
 
-{{- /*
-What every program of Kubernetes tells and nobody reads here: a series per feature gate, and a histogram per informer.
-*/ -}}
-{{- define "kube-prometheus.uselessMetrics" -}}
+{{- /* Drops metrics of Kubernetes that nothing here uses: a series per feature gate, and a histogram per informer. */ -}}
+{{- define "kube-prometheus.droppedMetrics" -}}
 - sourceLabels: [__name__]
   regex: kubernetes_feature_enabled|informer_processing_latency_seconds_bucket
   action: drop

@@ -1,4 +1,4 @@
-{{- /* The pod that fills an empty menu. One is enough, so it is not a step of each of the application's pods. */ -}}
+{{- /* The pod that fills an empty menu. A Job, because one pod is enough. */ -}}
 {{- define "restaurant.seedPod" -}}
 serviceAccountName: {{ include "restaurant.fullname" . }}
 automountServiceAccountToken: false
@@ -16,7 +16,7 @@ initContainers:
   - name: migrate
     image: {{ include "maas.image" (dict "context" . "image" .Values.image) }}
     imagePullPolicy: IfNotPresent
-    {{- include "restaurant.patiently" . | nindent 4 }}
+    {{- include "restaurant.waitForDatabase" . | nindent 4 }}
     args: [migrate]
     env:
       {{- include "restaurant.env" . | nindent 6 }}

@@ -9,7 +9,7 @@ postgresql.conf: |
   shared_buffers = {{ .Values.database.postgresql.sharedBuffers }}
 {{- end -}}
 
-{{- /* Where things lie in the official image, and in any that follows it. */ -}}
+{{- /* Paths of the official image, and of images derived from it. */ -}}
 {{- define "restaurant.databaseEnv" -}}
 - name: PATH
   value: /usr/lib/postgresql/15/bin:/usr/local/bin:/usr/bin:/bin
