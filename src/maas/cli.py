@@ -238,23 +238,20 @@ def bundle(
     yes: Yes = False,
 ) -> None:
     """Collect binaries and images of every component in one directory, for hosts without internet access."""
-    from maas.bundle import restaurant_image
-    from maas.commands import _values
+    from maas.commands import bundle as command
 
     if listing:
-        restaurant_image.show_plan(source, values=_values.load(values or []))
-    elif only is not None:
-        restaurant_image.make_image_bundle(directory, only, source=source, yes=yes)
+        command.show_plan_for(values or [], source=source)
     else:
-        restaurant_image.make_bundle(directory, source=source, yes=yes, values=_values.load(values or []))
+        command.bundle(directory, images=only, source=source, values=values or [], yes=yes)
 
 
 @app.command()
 def image(*, yes: Yes = False) -> None:
     """Build the image of the restaurant application from app/Dockerfile."""
-    from maas.bundle import restaurant_image
+    from maas.commands import bundle as command
 
-    restaurant_image.show_restaurant(yes=yes)
+    command.image(yes=yes)
 
 
 @app.command()

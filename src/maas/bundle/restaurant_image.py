@@ -227,22 +227,3 @@ def make_image_bundle(directory: Path | None, listed: Path, *, source: Policy, y
     if reference() in wanted:
         made = made.add_image(restaurant(yes=yes), reference(), version=_version(), on="workload")
     return made
-
-
-def show_plan(source: Policy, *, values: Mapping[str, Any]) -> None:
-    """Show what a bundle for a release with these values would hold and where each thing would come from."""
-    console.table(
-        "bundle",
-        ("item", "version", "kind", "from", "", "state"),
-        [(r.name, r.version, r.kind, r.source, r.place, r.state) for r in bundles.plan(source, only=wanted(values))],
-    )
-
-
-def show_restaurant(*, yes: bool) -> None:
-    """Build the restaurant's image when it is not there, and say where it is."""
-    archive = restaurant(yes=yes)
-    console.table(
-        "image",
-        ("what", "value"),
-        [("reference", reference()), ("archive", archive), ("MB", round(archive.stat().st_size / 1e6))],
-    )

@@ -7,16 +7,13 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from maas import console, paths
-from maas.bundle import restaurant_image, tools
-from maas.commands import _apply, _preflight, _values
+from maas.commands import _apply, _preflight, _values, bundle
 from maas.hosts import inventory, lock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
-    from typing import Any
 
-    from maas.bundle import Bundle
     from maas.bundle.sources import Policy
 
 
@@ -59,12 +56,5 @@ def bootstrap(
         if not console.confirm(f'Create cluster "{hosts.cluster}" on these {result.node_count} hosts?', assume_yes=yes):
             console.line("nothing was changed")
             return
-        bundle = prepare_bundle(directory, source=source, yes=yes, values=chart_values)
-        _apply.apply(result, bundle, chart_values, since=time.monotonic())
-
-
-def prepare_bundle(directory: Path | None, *, source: Policy, yes: bool, values: Mapping[str, Any]) -> Bundle:
-    """Complete the bundle, and get the helm that installs the chart, before hosts would have to wait for either."""
-    bundle = restaurant_image.make_bundle(directory, source=source, yes=yes, values=values)
-    tools.tool("helm")
-    return bundle
+        components = bundle.prepare(directory, source=source, yes=yes, values=chart_values)
+        _apply.apply(result, components, chart_values, since=time.monotonic())

@@ -6,10 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from maas import console, lab, paths
-from maas.bundle import restaurant_image
 from maas.cluster import tunnel
-from maas.commands import _apply, _preflight, _values
-from maas.commands.bootstrap import prepare_bundle
+from maas.commands import _apply, _preflight, _values, bundle
 from maas.hosts import inventory, lock
 
 if TYPE_CHECKING:
@@ -30,17 +28,17 @@ def up(name: str, *, directory: Path | None, source: Policy, values: Sequence[Pa
         for sentence in lab.plan_engine().sentences() or ["use the Docker engine that is running"]:
             console.line(f"  {sentence}")
         console.line(f"  create the hosts {', '.join(lab.HOSTS)}, each in its own network, and bootstrap them")
-        restaurant_image.show_plan(source, values=chart_values)
+        bundle.show_plan(source, values=chart_values)
         console.line("nothing was changed (--dry-run)")
         return
     lab.prepare(assume_yes=yes)
-    bundle = prepare_bundle(directory, source=source, yes=yes, values=chart_values)
-    created = lab.up(name, bundle=bundle.directory, assume_yes=yes)
+    components = bundle.prepare(directory, source=source, yes=yes, values=chart_values)
+    created = lab.up(name, bundle=components.directory, assume_yes=yes)
     booted = time.monotonic()
     with lock.hold(created.directory, command=f"up of the lab {name}"):
         result = _preflight.run(inventory.load(created.inventory), created.directory)
         _preflight.show(result)
-        _apply.apply(result, bundle, chart_values, since=booted)
+        _apply.apply(result, components, chart_values, since=booted)
 
 
 def down(name: str | None) -> None:

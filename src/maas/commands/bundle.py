@@ -1,0 +1,80 @@
+"""`maas bundle` and `maas image`: components for hosts without internet access, and the restaurant's image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from maas import bundle as bundles
+from maas import console
+from maas.bundle import restaurant_image, tools
+from maas.commands import _values
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from typing import Any
+
+    from maas.bundle import Bundle
+    from maas.bundle.sources import Policy
+
+
+def bundle(directory: Path | None, *, images: Path | None, source: Policy, values: Sequence[Path], yes: bool) -> None:
+    """Build a bundle, of every component or of some images.
+
+    Args:
+        directory: Where to create it; None for the cache.
+        images: A list of images, such as the images.txt of a release; None for every component.
+        source: Which sources of components to use.
+        values: Values files for the chart; they can enable optional components.
+        yes: Do not ask for confirmation.
+
+    Raises:
+        UsageError: A file is missing or not valid.
+        BundleError: A component is not available.
+    """
+    if images is not None:
+        restaurant_image.make_image_bundle(directory, images, source=source, yes=yes)
+    else:
+        restaurant_image.make_bundle(directory, source=source, yes=yes, values=_values.load(values))
+
+
+def show_plan(source: Policy, *, values: Mapping[str, Any]) -> None:
+    """Show the components of a bundle for these values, and the source of each."""
+    plan = bundles.plan(source, only=restaurant_image.wanted(values))
+    rows = [(row.name, row.version, row.kind, row.source, row.place, row.state) for row in plan]
+    console.table("bundle", ("item", "version", "kind", "source", "", "state"), rows)
+
+
+def show_plan_for(files: Sequence[Path], *, source: Policy) -> None:
+    """Show the components of a bundle for values files, and the source of each.
+
+    Raises:
+        UsageError: A file is missing or not valid.
+    """
+    show_plan(source, values=_values.load(files))
+
+
+def image(*, yes: bool) -> None:
+    """Build the image of the restaurant application if needed, and show where it is.
+
+    Raises:
+        BundleError: It could not be built.
+    """
+    archive = restaurant_image.restaurant(yes=yes)
+    rows = [
+        ("reference", restaurant_image.reference()),
+        ("archive", archive),
+        ("size", f"{archive.stat().st_size / 1e6:.0f} MB"),
+    ]
+    console.table("image", ("", ""), rows)
+
+
+def prepare(directory: Path | None, *, source: Policy, yes: bool, values: Mapping[str, Any]) -> Bundle:
+    """Complete the bundle and the helm that installs the chart, before hosts would have to wait for either.
+
+    Raises:
+        BundleError: A component is not available.
+    """
+    complete = restaurant_image.make_bundle(directory, source=source, yes=yes, values=values)
+    tools.tool("helm")
+    return complete
