@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from maas.bundle import Bundle, Manifest
+from maas.hosts.facts import HostFacts
 from maas.hosts.inventory import Host, Hub, Inventory
-from maas.hosts.preflight import HostFacts
 
 PROGRAMS = ("kubelet", "kubeadm", "kubectl", "containerd", "containerd-shim-runc-v2", "ctr", "crictl")
 IMAGES = {

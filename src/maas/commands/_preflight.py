@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 from maas import console, files
 from maas.errors import PreflightError
 from maas.hosts import ansible, known_hosts, network_plan, preflight
+from maas.hosts import facts as host_facts
 from maas.hosts import ssh as host_ssh
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from maas.hosts.facts import HostFacts
     from maas.hosts.inventory import Host, Inventory
     from maas.hosts.known_hosts import Trusted
     from maas.hosts.network_plan import Plan
-    from maas.hosts.preflight import HostFacts, Problem
+    from maas.hosts.preflight import Problem
 
 _PLAN = "plan.json"
 _FACTS = "facts.json"
@@ -106,7 +108,7 @@ def run(inventory: Inventory, state: Path, *, without: Sequence[str] = ()) -> Pr
     with console.phase("Preflight") as step, tempfile.TemporaryDirectory(prefix="maas-") as scratch:
         trusted = Path(scratch) / ansible.KNOWN_HOSTS
         known_hosts.pin(present, keys, known_hosts=trusted)
-        facts = preflight.examine(present, known_hosts=trusted)
+        facts = host_facts.gather(present, known_hosts=trusted)
         problems = preflight.check(present, facts)
         errors = [problem for problem in problems if problem.severity == "error"]
         warnings = [problem for problem in problems if problem.severity == "warning"]
@@ -149,4 +151,4 @@ def facts_of_absent(inventory: Inventory, state: Path, names: Sequence[str]) -> 
             context=wrong,
             hint="remove a worker that never was part of the cluster from the inventory instead",
         )
-    return {name: preflight.HostFacts.model_validate(saved[name]) for name in names}
+    return {name: host_facts.HostFacts.model_validate(saved[name]) for name in names}

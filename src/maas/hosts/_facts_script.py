@@ -1,4 +1,4 @@
-"""The program that preflight runs on each host: gathers facts and prints them as one line of JSON.
+"""The program that gathers the facts of a host and prints them as one line of JSON.
 
 The source of this module is sent to ``python3 -`` over SSH, followed by a call of `main`. So it uses only the standard
 library and the syntax of Python 3.10 (Ubuntu 22.04). It makes no changes.

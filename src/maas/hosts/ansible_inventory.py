@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from maas.bundle import Bundle, Item
+    from maas.hosts.facts import HostFacts
     from maas.hosts.inventory import Host, Inventory
     from maas.hosts.network_plan import Plan
     from maas.hosts.pki import Pki
-    from maas.hosts.preflight import HostFacts
 
 CARRIED = "/var/lib/maas/bundle"
 """Directory of a bundle that was transferred from the controller."""

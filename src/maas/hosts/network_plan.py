@@ -17,8 +17,8 @@ from maas.errors import PlanError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from maas.hosts.facts import HostFacts, HubPath
     from maas.hosts.inventory import Host, Inventory
-    from maas.hosts.preflight import HostFacts, HubPath
 
 API_PORT = 6443
 OWN_RESOLV_CONF = "/etc/maas/resolv.conf"
@@ -310,10 +310,8 @@ def _addresses(inventory: Inventory, previous: Plan | None) -> dict[str, IPv4Add
 
 def _tun_mtu(inventory: Inventory, facts: Mapping[str, HostFacts], previous: Plan | None) -> tuple[int, str]:
     """Return the MTU of the tunnel and its reason: the smallest of all hosts, and not larger than before."""
-    needs: dict[str, tuple[int, str]] = {}
-    for host in inventory.workers:
-        needs[host.name] = _need(host.name, facts[host.name].to_hub, previous)
-    mtu, reason = min(needs.values(), default=(SAFE_TUN_MTU, "safe default: there is no worker to measure"))
+    needs = [_need(host.name, facts[host.name].to_hub, previous) for host in inventory.workers]
+    mtu, reason = min(needs, default=(SAFE_TUN_MTU, "safe default: there is no worker to measure"))
     if previous and previous.tun_mtu < mtu:
         return previous.tun_mtu, f"unchanged; {mtu} is possible, but all tunnels and pods would have to restart"
     return mtu, reason

@@ -14,8 +14,8 @@ from maas.hosts.network_plan import Plan
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from maas.hosts.facts import HostFacts
     from maas.hosts.inventory import Inventory
-    from maas.hosts.preflight import HostFacts
 
     Inventories = Callable[..., Inventory]
     Facts = Callable[..., HostFacts]

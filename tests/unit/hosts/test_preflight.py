@@ -1,94 +1,19 @@
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from maas.errors import PreflightError
 from maas.hosts import preflight
-from maas.hosts.inventory import Hub
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
+    from maas.hosts.facts import HostFacts
     from maas.hosts.inventory import Inventory
-    from maas.hosts.preflight import HostFacts
 
     Inventories = Callable[..., Inventory]
     Facts = Callable[..., HostFacts]
-
-# A program in place of ssh: it notes its words and runs the command on this machine.
-LOCAL = """\
-#!/bin/sh
-printf '%s\\n' "$*" | head -n 1 >> "${0%/*}/calls"
-for command; do :; done
-BODY
-"""
-RUN = "echo 'a greeting of the host'\nexec sh -c \"$command\""
-
-
-@pytest.fixture
-def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    def make(body: str) -> Path:
-        program = tmp_path / "ssh"
-        program.write_text(LOCAL.replace("BODY", body))
-        program.chmod(0o755)
-        monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-        return tmp_path / "calls"
-
-    return make
-
-
-def examined(inventory: Inventory, directory: Path) -> dict[str, HostFacts]:
-    return preflight.examine(inventory, known_hosts=directory / "known_hosts")
-
-
-def test_every_host_is_looked_at_in_one_round(
-    ssh: Callable[[str], Path], inventory_of: Inventories, tmp_path: Path
-) -> None:
-    calls = ssh(RUN)
-    facts = examined(inventory_of("node1", hub=Hub(endpoint="127.0.0.1")), tmp_path)
-    assert list(facts) == ["master", "node1"]
-    assert len(calls.read_text().splitlines()) == 2
-    assert facts["master"].kernel == os.uname().release
-    assert facts["master"].to_hub is None
-    assert facts["node1"].to_hub is not None
-    assert facts["node1"].to_hub.address == "127.0.0.1"
-    assert abs(facts["node1"].clock_offset) < 2
-
-
-@pytest.mark.parametrize(
-    ("body", "reason"),
-    [
-        ("exit 93", "python3 is not installed; on the host run: apt-get install python3"),
-        ("echo 'root@203.0.113.10: Permission denied (publickey).' >&2; exit 255", "Permission denied (publickey)."),
-        ("exit 255", "ssh exited with status 255 without a message"),
-        ("echo 'maas-facts:{}'", "invalid answer"),
-        ("echo 'maas-facts:{\"time\": 1}'", "invalid answer"),
-        ("echo 'maas-facts:['", "invalid answer"),
-        ("echo hello", "ssh exited with status 0 without a message"),
-    ],
-)
-def test_all_hosts_without_facts_are_reported_with_the_reason(
-    ssh: Callable[[str], Path], inventory_of: Inventories, tmp_path: Path, body: str, reason: str
-) -> None:
-    ssh(body)
-    with pytest.raises(PreflightError) as caught:
-        examined(inventory_of("node1"), tmp_path)
-    assert caught.value.code == "FactsUnavailable"
-    assert [line.split(":")[0] for line in caught.value.context] == ["master", "node1"]
-    assert all(reason in line for line in caught.value.context)
-
-
-def test_a_host_without_python_is_reported_by_its_shell(
-    ssh: Callable[[str], Path], inventory_of: Inventories, tmp_path: Path
-) -> None:
-    ssh("PATH=/nowhere exec /bin/sh -c \"$(printf '%s' \"$command\" | sed 's/^sh /\\/bin\\/sh /')\"")
-    with pytest.raises(PreflightError) as caught:
-        examined(inventory_of(), tmp_path)
-    assert "python3 is not installed" in caught.value.context[0]
 
 
 def found(inventory: Inventory, facts: dict[str, HostFacts], severity: str) -> list[str]:
