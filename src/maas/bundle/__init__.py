@@ -1,9 +1,9 @@
-"""From the lock of components to a directory of programs, images and packages that hosts need no network for."""
+"""Bundles: directories of programs, images and packages, with which hosts need no network."""
 
 from __future__ import annotations
 
-from maas.bundle.build import Row, build, plan
+from maas.bundle.build import PlannedItem, build, plan
 from maas.bundle.images import base
 from maas.bundle.manifest import Bundle, Item, Manifest
 
-__all__ = ["Bundle", "Item", "Manifest", "Row", "base", "build", "plan"]
+__all__ = ["Bundle", "Item", "Manifest", "PlannedItem", "base", "build", "plan"]

@@ -1,4 +1,4 @@
-"""From the lock of components to a bundle."""
+"""The build of a bundle from the component lockfile."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ if TYPE_CHECKING:
     from maas.components import Component
     from maas.console import Phase
 
-State = Literal["ready", "to make", "unavailable"]
+State = Literal["cached", "to do", "unavailable"]
 
 
 @dataclass(frozen=True)
-class Row:
-    """What `build` would do about one item.
+class PlannedItem:
+    """What `build` would do for an item.
 
     Attributes:
-        source: The kind of source that it would come from, or comes from.
-        place: The URL, reference or packages there, or the reason why there is none.
-        state: Whether it lies in the cache, is to be fetched or made, or cannot be had.
+        source: Kind of its source.
+        location: URL, reference or packages, or why there is no source.
+        state: Whether it is in the cache, has to be downloaded or built, or is not available.
     """
 
     name: str
     version: str
     kind: str
     source: str
-    place: str
+    location: str
     state: State
 
 
-def plan(source: Policy = "auto", *, only: Collection[str] | None = None) -> list[Row]:
-    """What a bundle would hold and from where; servers are asked whether they answer, nothing is fetched.
+def plan(source: Policy = "auto", *, only: Collection[str] | None = None) -> list[PlannedItem]:
+    """Return what a bundle would contain, and from where. Checks that servers answer, but downloads nothing.
 
     Args:
-        source: Which kinds of sources may be used.
-        only: Names of the items to take; without it, all.
+        source: Kinds of sources to use.
+        only: Names of the items; without it, all.
     """
     rows = []
     for component, item in components.load().items():
@@ -60,18 +60,18 @@ def plan(source: Policy = "auto", *, only: Collection[str] | None = None) -> lis
 
 
 def build(directory: Path, *, source: Policy = "auto", only: Collection[str] | None = None) -> Bundle:
-    """Make a bundle, or bring one up to date with the lock.
+    """Build a bundle, or update one to the component lockfile.
 
-    What is in the cache or in the directory already is not made again, so a run that was interrupted goes on where it
-    stopped. What no source gives is named in the manifest as unavailable. Images that were added stay.
+    Content of the cache or of the directory is used again, so an interrupted run continues where it stopped. Items that no
+    source provides are listed in the manifest as unavailable. Added images are kept.
 
     Args:
-        directory: Where it is to lie; made when it is missing.
-        source: Which kinds of sources may be used.
-        only: Names of the items to take; without it, all.
+        directory: Directory of the bundle. It is created if needed.
+        source: Kinds of sources to use.
+        only: Names of the items; without it, all.
 
     Raises:
-        MaasError: The directory holds something else, or an item of `only` is not in the lock.
+        MaasError: The directory contains other files, or the lockfile has no such item.
     """
     lock = components.load()
     for name in only or ():
@@ -79,7 +79,7 @@ def build(directory: Path, *, source: Policy = "auto", only: Collection[str] | N
     wanted = [(component, item) for component, item in lock.items() if only is None or item.name in only]
     with cache.lock("bundle"):
         old = _old(directory)
-        unavailable = list(_obtain(wanted, source))
+        unavailable = list(_fetch(wanted, source))
         with console.phase("Bundle") as phase:
             missing = {entry.name for entry in unavailable}
             items = [
@@ -99,40 +99,40 @@ def build(directory: Path, *, source: Policy = "auto", only: Collection[str] | N
     return bundle
 
 
-def _obtain(wanted: list[tuple[Component, Binary | Image | Packages | Tool]], policy: Policy) -> Iterator[Unavailable]:
-    """Bring everything into the cache, each item that has to be fetched or made with a line of its own."""
-    absent = [(component, item) for component, item in wanted if not _ready(component, item, policy)]
+def _fetch(wanted: list[tuple[Component, Binary | Image | Packages | Tool]], policy: Policy) -> Iterator[Unavailable]:
+    """Download or build what is not in the cache, with one line for each item; yield what is not available."""
+    absent = [(component, item) for component, item in wanted if not _is_cached(component, item, policy)]
     for number, (component, item) in enumerate(absent, start=1):
         with console.phase(f"{item.name} {component.version} ({number} of {len(absent)})") as phase:
             try:
                 if isinstance(item, Packages):
                     _resolve(item, policy, phase)
                 elif not isinstance(item, Tool):
-                    sources.obtain(component, item, policy=policy, phase=phase)
+                    sources.fetch(component, item, policy=policy, phase=phase)
             except BundleError as error:
                 phase.note("unavailable")
                 yield Unavailable(name=item.name, version=component.version, reason=_reason(error))
 
 
-def _ready(component: Component, item: Binary | Image | Packages | Tool, policy: Policy) -> bool:
+def _is_cached(component: Component, item: Binary | Image | Packages | Tool, policy: Policy) -> bool:
     match item:
         case Packages():
-            return _plan_packages(component, item, policy).state == "ready"
+            return _plan_packages(component, item, policy).state == "cached"
         case Binary() | Image():
-            return sources.cached(component, item, policy=policy) is not None
+            return sources.from_cache(component, item, policy=policy) is not None
         case Tool():
             return True
 
 
 @dataclass(frozen=True)
 class _Target:
-    """The directory that is filled, and what its manifest said before, by path."""
+    """The directory of the bundle, and the items of its former manifest by path."""
 
     directory: Path
     old: dict[str, Item]
 
     def put(self, source: Path, **fields: object) -> Item:
-        """Copy a file into the bundle, unless the one of the same key lies there."""
+        """Copy a file into the bundle, unless it is there with the same key."""
         path = self.directory / str(fields["path"])
         before = self.old.get(str(fields["path"]))
         if before and before.key == fields["key"] and path.is_file() and path.stat().st_size == before.size:
@@ -160,18 +160,18 @@ def _place(
                     key=cache.key(package=package.file),
                 )
         case Binary() | Image():
-            obtained = sources.obtain(component, item, policy=policy, phase=phase)
+            fetched = sources.fetch(component, item, policy=policy, phase=phase)
             yield target.put(
-                obtained.path,
+                fetched.path,
                 name=item.name,
                 version=component.version,
                 license=component.license,
                 kind=item.kind,
                 path=item.path if isinstance(item, Binary) else f"images/{item.name}.tar",
-                origin=obtained.origin,
+                origin=fetched.origin,
                 reference=item.reference if isinstance(item, Image) else None,
                 on=item.on,
-                key=obtained.path.parent.name,  # the entry in the cache is named by all that determined it
+                key=fetched.path.parent.name,  # the name of its cache entry
             )
 
 
@@ -191,35 +191,37 @@ def _resolve(item: Packages, policy: Policy, phase: Phase) -> list[debian.Packag
     return debian.resolve(item.build.packages, {package.name: package.version for package in everywhere}, phase=phase)
 
 
-def _plan(component: Component, item: Binary | Image, policy: Policy) -> Row:
-    if found := sources.cached(component, item, policy=policy):
-        return Row(item.name, component.version, item.kind, found.origin.source, found.origin.location, "ready")
+def _plan(component: Component, item: Binary | Image, policy: Policy) -> PlannedItem:
+    if found := sources.from_cache(component, item, policy=policy):
+        return PlannedItem(
+            item.name, component.version, item.kind, found.origin.source, found.origin.location, "cached"
+        )
     reasons = []
-    for source in sources.of(component, item, policy=policy):
+    for source in sources.resolve(component, item, policy=policy):
         try:
             source.check()
         except BundleError as error:
             reasons.append(f"{source.kind}: {_reason(error)}")
         else:
             origin = source.origin
-            return Row(item.name, component.version, item.kind, origin.source, origin.location, "to make")
+            return PlannedItem(item.name, component.version, item.kind, origin.source, origin.location, "to do")
     reason = "; ".join(reasons) or _no_source(policy)
-    return Row(item.name, component.version, item.kind, "-", reason, "unavailable")
+    return PlannedItem(item.name, component.version, item.kind, "-", reason, "unavailable")
 
 
-def _plan_packages(component: Component, item: Packages, policy: Policy) -> Row:
+def _plan_packages(component: Component, item: Packages, policy: Policy) -> PlannedItem:
     if policy not in {"auto", "build"}:
-        return Row(item.name, component.version, item.kind, "-", _no_source(policy), "unavailable")
+        return PlannedItem(item.name, component.version, item.kind, "-", _no_source(policy), "unavailable")
     try:
         place = f"{debian.distribution()}: {', '.join(item.build.packages)}"
     except BundleError as error:
-        return Row(item.name, component.version, item.kind, "-", _reason(error), "unavailable")
-    state: State = "ready" if _known(item) is not None else "to make"
-    return Row(item.name, component.version, item.kind, "debian", place, state)
+        return PlannedItem(item.name, component.version, item.kind, "-", _reason(error), "unavailable")
+    state: State = "cached" if _known(item) is not None else "to do"
+    return PlannedItem(item.name, component.version, item.kind, "debian", place, state)
 
 
 def _no_source(policy: Policy) -> str:
-    return f"the lock of components names no source of the kind {policy} for it"
+    return f"the component lockfile has no {policy} source for it"
 
 
 def _reason(error: BundleError) -> str:
@@ -227,10 +229,10 @@ def _reason(error: BundleError) -> str:
 
 
 def _old(directory: Path) -> dict[str, Item]:
-    """What lies in the directory already, by path.
+    """Return the items that are already in the directory, by path.
 
     Raises:
-        BundleError: There are files, and they are not a bundle's.
+        BundleError: The directory contains other files.
     """
     if not directory.exists() or not any(directory.iterdir()):
         return {}
@@ -240,8 +242,8 @@ def _old(directory: Path) -> dict[str, Item]:
         "images",
         "packages",
     }:
-        raise BundleError(f"{directory} holds other things than a bundle", hint="name an empty directory")
+        raise BundleError(f"{directory} contains other files than a bundle", hint="use an empty directory")
     try:
         return {item.path: item for item in Bundle.load(directory).items}
     except BundleError:
-        return {}  # an interrupted first run, or the manifest of another version: every file is placed again
+        return {}  # an interrupted first run, or a manifest of another version: copy every file again

@@ -1,7 +1,7 @@
-"""The content-addressed store of everything that was made or fetched.
+"""The content-addressed cache of everything that was built or downloaded.
 
-An entry is a directory named by the digest of all that determines its content. It appears whole, by one rename, so an
-interrupted run leaves nothing half made and the next one goes on where it stopped.
+An entry is a directory whose name is the digest of everything that determines its content. It appears by one rename, so an
+interrupted run leaves no partial entry.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ _WEEK = 7 * 24 * 3600
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def key(**determinants: object) -> str:
-    """A digest of everything that determines an entry's content, given as JSON values."""
+    """Return the digest of everything that determines an entry's content, given as JSON values."""
     text = json.dumps(determinants, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def find(name: str, digest: str) -> Path | None:
-    """The entry of this name and key, when there is one."""
+    """Return the entry with this name and key; None if there is none."""
     path = _entry(name, digest)
     return path if path.is_dir() else None
 
 
 @contextlib.contextmanager
 def create(name: str, digest: str) -> Iterator[Path]:
-    """A directory to fill, which becomes the entry of this name and key when the block ends without an error."""
+    """Yield a directory that becomes the entry with this name and key when the block ends without an error."""
     path = _entry(name, digest)
     path.parent.mkdir(parents=True, exist_ok=True)
     with scratch() as filling:
         yield filling
-        if not path.exists():  # another process may have been faster; its entry is as good as this one
+        if not path.exists():  # another process may have been faster; its entry has the same content
             filling.rename(path)
 
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
-    """An empty directory on the cache's own disk, gone when the block ends."""
+    """Yield an empty directory on the cache's file system. It is deleted when the block ends."""
     directory = paths.cache() / "scratch"
     directory.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory) as temporary:
@@ -64,7 +64,7 @@ def scratch() -> Iterator[Path]:
 
 
 def partial(digest: str) -> Path:
-    """Where a download of this digest is collected until it is whole; what is there is gone on with."""
+    """Return the file of an incomplete download with this digest, which the next run continues."""
     directory = paths.cache() / "partial"
     directory.mkdir(parents=True, exist_ok=True)
     return directory / digest
@@ -72,9 +72,9 @@ def partial(digest: str) -> Path:
 
 @functools.cache
 def forget_old(directory: Path) -> None:
-    """Remove the files of a directory that were last asked for a week before the newest of them; once in a process.
+    """Delete the files of a directory that were last used a week before the newest one; at most once per process.
 
-    Whoever asks for one touches it. The newest file is the clock, since that of the process may be another.
+    Every use updates a file's modification time. The newest file serves as the clock, because the system's may be wrong.
     """
     times = {}
     for file in directory.iterdir():
@@ -87,8 +87,8 @@ def forget_old(directory: Path) -> None:
 
 
 def lock(name: str) -> AbstractContextManager[None]:
-    """Hold a lock of the cache until the end of the block; wait for it, with a line that says so."""
-    return files.lock(paths.cache() / f"{name}.lock", command=f"work on the {name}", on_wait=console.line)
+    """Hold a lock of the cache until the end of the block; wait for it with a message."""
+    return files.lock(paths.cache() / f"{name}.lock", command=f"build of the {name}", on_wait=console.line)
 
 
 def _entry(name: str, digest: str) -> Path:

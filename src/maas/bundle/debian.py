@@ -1,7 +1,7 @@
-"""Debian packages from the mirrors of this machine's own apt configuration; root is not needed.
+"""Debian packages from the mirrors in this machine's apt configuration, without root.
 
-apt works on state of its own under the cache: it never sees, and never changes, what is installed here. Which versions
-a set of packages means is asked once a day and written down in between.
+apt uses a state directory in the cache: it neither reads nor changes what is installed on this machine. The versions of a set
+of packages are resolved once a day.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from maas.console import Phase
 
 EVERYWHERE = ("?essential", "?priority(required)")
-"""What every Debian has, in apt's pattern language."""
+"""Packages that every Debian system has, as apt patterns."""
 
 ANY = "999:0"
-"""The version of a package that is taken for installed, whatever is asked of it."""
+"""A version that satisfies every dependency, for packages that count as installed."""
 
 _FRESH = 24 * 3600
-"""Seconds for which an answer of the mirrors is believed."""
+"""Seconds after which versions are resolved again."""
 
-_given: dict[Path, list[Package]] = {}
-"""The answers that this process has worked with. They stand to its end, or layers of one image would be made of two."""
+_resolved: dict[Path, list[Package]] = {}
+"""The resolutions of this process. They do not change, so that all layers of an image use the same versions."""
 
 _TIMEOUT = 600.0
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -49,7 +49,7 @@ _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
 @dataclass(frozen=True, order=True)
 class Package:
-    """One version of a package; the fields are those of its file's name."""
+    """A version of a package; the fields are those of its file name."""
 
     name: str
     version: str
@@ -57,12 +57,12 @@ class Package:
 
     @property
     def file(self) -> str:
-        """The name of its file, as apt writes it."""
+        """File name, as apt writes it."""
         return f"{self.name}_{self.version.replace(':', '%3a')}_{self.architecture}.deb"
 
 
 def distribution() -> str:
-    """This machine's distribution and release, as `debian-bookworm`.
+    """Return this machine's distribution and release, such as `debian-bookworm`.
 
     Raises:
         BundleError: It is neither Debian nor Ubuntu.
@@ -73,67 +73,69 @@ def distribution() -> str:
         release = {"ID": platform.system()}
     identity, codename = release["ID"], release.get("VERSION_CODENAME", "")
     if identity not in {"debian", "ubuntu"}:
-        raise BundleError(f"Debian packages are fetched by apt, and this is {identity}")
+        raise BundleError(f"Debian packages are available on Debian and Ubuntu only, and this is {identity}")
     return f"{identity}-{codename}"
 
 
 def known(packages: Sequence[str], installed: Mapping[str, str] = _NOTHING) -> list[Package] | None:
-    """The written-down answer of `resolve` for the same question, while it is fresh."""
+    """Return the stored result of `resolve` for the same packages; None if there is none from the last day."""
     path = _answer(packages, installed)
-    if path not in _given:
+    if path not in _resolved:
         if not path.exists() or time.time() - path.stat().st_mtime > _FRESH:
             return None
-        _given[path] = _read(path)
-    return _given[path]
+        _resolved[path] = _read(path)
+    return _resolved[path]
 
 
 def resolve(
     packages: Sequence[str], installed: Mapping[str, str] = _NOTHING, *, phase: Phase, fetch: bool = True
 ) -> list[Package]:
-    """The packages with all that they depend on, fetched into the cache.
+    """Return packages with their dependencies, downloaded into the cache.
 
     Args:
-        packages: Names, or patterns of apt.
-        installed: Names and versions that are taken for installed: they and what only they need are left out.
-        phase: Told what is fetched.
-        fetch: Whether their files are wanted; without, their names are.
+        packages: Names, or apt patterns.
+        installed: Packages that count as installed, by version: they and what only they depend on are left out.
+        phase: Shows what is downloaded.
+        fetch: Whether to download the files; without it, only versions are resolved.
 
     Raises:
-        BundleError: apt is not here, or its mirrors do not have them.
+        BundleError: apt is not installed, or its mirrors do not have the packages.
     """
     known_already = known(packages, installed)
     if known_already is not None and not (fetch and _missing(known_already)):
         return known_already
     path = _answer(packages, installed)
-    complaints: list[str] = []
+    warnings: list[str] = []
     try:
-        complaints = _update(phase)
+        warnings = _update(phase)
         answer = _ask(packages, installed)
         if fetch:
             _fetch(answer, phase)
     except ProgramMissingError as error:
-        raise BundleError("apt-get is not installed; Debian packages are fetched on Debian or Ubuntu") from error
+        raise BundleError(
+            "apt-get is not installed; Debian packages are available on Debian and Ubuntu only"
+        ) from error
     except (ProcessError, ProcessTimeoutError) as error:
-        # An old answer still stands when its packages are here.
+        # An old result is still usable if its packages are in the cache.
         if path.exists() and not _missing(answer := _read(path)):
-            _given[path] = answer
+            _resolved[path] = answer
             return answer
         why = [*error.stdout.splitlines()[-2:], *error.stderr.splitlines()] if isinstance(error, ProcessError) else []
         raise BundleError(
-            f"{' '.join(packages)} cannot be fetched by apt", context=[*complaints, *why] or error.context
+            f"apt cannot download {' '.join(packages)}", context=[*warnings, *why] or error.context
         ) from error
     path.write_text(json.dumps([(package.name, package.version, package.architecture) for package in answer]))
-    _given[path] = answer
+    _resolved[path] = answer
     return answer
 
 
 def file(package: Package) -> Path:
-    """The .deb file of a package that `resolve` gave."""
+    """Return the .deb file of a package from `resolve`."""
     return _directory("packages") / package.file
 
 
 def read(package: Package) -> Iterator[Entry]:
-    """The files of a package, as they lie in a system where /bin, /sbin and /lib are links into /usr."""
+    """Yield the files of a package, for a system where /bin, /sbin and /lib are links into /usr."""
     with file(package).open("rb") as archive:
         content = _data(archive)
         with tarfile.open(fileobj=content, mode="r|") as tar:
@@ -159,7 +161,7 @@ def _merged(name: str) -> str:
 
 
 def _data(archive: IO[bytes]) -> IO[bytes]:
-    # A .deb is an `ar` archive: 60-byte headers, each with a name of 16 bytes and, at 48, a size of 10.
+    # A .deb file is an `ar` archive, whose 60-byte headers have a 16-byte name and a 10-byte size at 48.
     if archive.read(8) != b"!<arch>\n":
         raise BundleError(f"{archive.name} is not a Debian package")
     while header := archive.read(60):
@@ -171,7 +173,7 @@ def _data(archive: IO[bytes]) -> IO[bytes]:
                 return zstandard.ZstdDecompressor().stream_reader(archive)
             case _:
                 archive.seek(size + size % 2, 1)
-    raise BundleError(f"{archive.name} has no data archive that is known here")
+    raise BundleError(f"{archive.name} has no data archive in a known format")
 
 
 def _apt(*arguments: str, status: Path) -> list[str | Path]:
@@ -194,11 +196,11 @@ def _apt(*arguments: str, status: Path) -> list[str | Path]:
 
 
 def _update(phase: Phase) -> list[str]:
-    # A mirror of something else that does not answer is no reason to give up: what it said matters only if more fails.
+    # A failing mirror is only an error if packages are missing afterwards.
     stamp = _directory("lists").parent / "updated"
     if stamp.exists() and time.time() - stamp.stat().st_mtime < _FRESH:
         return []
-    phase.note("asking the mirrors which versions they have")
+    phase.note("updating the package lists")
     argv = _apt("--error-on=any", "update", status=_status({}))
     done = process.run(argv, timeout=_TIMEOUT, check=False)
     if done.returncode == 0:
@@ -217,17 +219,17 @@ def _fetch(packages: Sequence[Package], phase: Phase) -> None:
     missing = _missing(packages)
     if not missing:
         return
-    phase.note(f"fetching {len(missing)} Debian packages")
+    phase.note(f"downloading {len(missing)} Debian packages")
     with cache.scratch() as scratch:
         names = [f"{package.name}:{package.architecture}={package.version}" for package in missing]
         names = [name.replace(":all=", "=") for name in names]
         process.run(_apt("download", *names, status=_status({})), cwd=scratch, timeout=_TIMEOUT)
-        for package in missing:  # apt has checked each against the signed index
+        for package in missing:  # apt has verified them with the signed index
             (scratch / package.file).rename(file(package))
 
 
 def _status(installed: Mapping[str, str]) -> Path:
-    """A dpkg status file in which these packages are installed."""
+    """Return a dpkg status file in which these packages are installed."""
     stanza = "Package: {}\nStatus: install ok installed\nArchitecture: amd64\nMulti-Arch: allowed\nVersion: {}\n"
     stanza += "Maintainer: nobody <nobody@localhost>\nDescription: taken for installed\n\n"
     text = "".join(stanza.format(name, version) for name, version in sorted(installed.items()))
@@ -237,8 +239,8 @@ def _status(installed: Mapping[str, str]) -> Path:
 
 
 def _answer(packages: Sequence[str], installed: Mapping[str, str]) -> Path:
-    question = cache.key(packages=sorted(packages), installed=dict(installed), distribution=distribution())
-    return _directory("answers") / f"{question}.json"
+    digest = cache.key(packages=sorted(packages), installed=dict(installed), distribution=distribution())
+    return _directory("answers") / f"{digest}.json"
 
 
 def _read(path: Path) -> list[Package]:

@@ -1,4 +1,4 @@
-"""Published files over HTTP, checked against the SHA-256 that the lock of components names."""
+"""Downloads over HTTP, verified with the SHA-256 in the component lockfile."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
     from maas.console import Phase
 
 TIMEOUT = httpx.Timeout(30, connect=5)
-"""Seconds: to connect, and between two pieces of a body."""
+"""Seconds to connect, and between two pieces of a body."""
 
 _DOWNLOADS = "download"
 _PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 206, 416
 _answering: set[str] = set()
 _silent: dict[str, str] = {}
-"""Servers that answered in this run, and those that did not with the reason: a dead one would cost seconds per file."""
+"""Servers that answered in this run, and errors of those that did not, which would cost seconds per file."""
 
 
 def find(name: str, source: Download) -> Path | None:
-    """The file of this source, when it is in the cache."""
+    """Return the file of this source if it is in the cache."""
     entry = cache.find(name, _key(source))
     return entry / name if entry else None
 
 
 def fetch(name: str, source: Download, *, phase: Phase) -> None:
-    """Download a file into the cache and check it.
+    """Download a file into the cache and verify it.
 
-    What an interrupted download left is gone on with when the server can; a file with another digest is deleted.
+    An interrupted download continues if the server supports it. A file with another digest is deleted.
 
     Raises:
-        BundleError: It cannot be had, or is not the file that the lock names.
+        BundleError: The download failed, or the file has another digest.
     """
     archive = _file(source) or _download(source, phase)
     with cache.create(name, _key(source)) as entry:
@@ -51,12 +51,12 @@ def fetch(name: str, source: Download, *, phase: Phase) -> None:
 
 
 def reach(url: str) -> None:
-    """Find out, once per run and server, whether a server answers at all; any answer will do.
+    """Check, once per run and server, that a server answers; any response is accepted.
 
     Raises:
-        BundleError: It does not.
+        BundleError: It does not answer.
     """
-    _ask(url)
+    _refuse_silent(url)
     if (server := _server(url)) in _answering:
         return
     try:
@@ -74,28 +74,26 @@ def _download(source: Download, phase: Phase) -> Path:
         raise _failed(source.url, error) from error
     if (digest := cache.sha256(partial)) != source.sha256:
         partial.unlink()
-        raise BundleError(f"{source.url} has the SHA-256 {digest}, and the lock says {source.sha256}; it was deleted")
+        raise BundleError(f"{source.url}: expected SHA-256 {source.sha256}, found {digest}; the file was deleted")
     with cache.create(_DOWNLOADS, source.sha256) as entry:
         partial.rename(entry / _DOWNLOADS)
     found = _file(source)
-    assert found is not None  # noqa: S101 - it was just put there
+    assert found is not None  # noqa: S101 - it was just created
     return found
 
 
 def _file(source: Download) -> Path | None:
-    # As it was published, for all items that are members of one archive.
+    # The published file, which several items may be members of.
     entry = cache.find(_DOWNLOADS, source.sha256)
     return entry / _DOWNLOADS if entry else None
 
 
 def _transfer(url: str, partial: Path, *, phase: Phase) -> None:
-    _ask(url)
+    _refuse_silent(url)
     have = partial.stat().st_size if partial.exists() else 0
     headers = {"Range": f"bytes={have}-"} if have else {}
     with httpx.stream("GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=True) as response:
-        if (
-            response.status_code == _RANGE_NOT_SATISFIABLE
-        ):  # whole already, or longer than it should be: the digest tells
+        if response.status_code == _RANGE_NOT_SATISFIABLE:  # complete, or too long: the digest decides
             return
         response.raise_for_status()
         resumed = response.status_code == _PARTIAL_CONTENT
@@ -106,7 +104,7 @@ def _transfer(url: str, partial: Path, *, phase: Phase) -> None:
                 phase.note(f"{done / 1e6:.0f} of {total / 1e6:.0f} MB from {response.url.host}")
 
 
-def _ask(url: str) -> None:
+def _refuse_silent(url: str) -> None:
     if reason := _silent.get(_server(url)):
         raise BundleError(f"{url}: {reason}")
 
@@ -118,9 +116,9 @@ def _server(url: str) -> str:
 def _failed(url: str, error: httpx.HTTPError) -> BundleError:
     match error:
         case httpx.HTTPStatusError():
-            reason = f"the server answers {error.response.status_code} {error.response.reason_phrase}"
+            reason = f"HTTP status {error.response.status_code} {error.response.reason_phrase}"
         case httpx.TimeoutException():
-            reason = "no answer in time"
+            reason = "timed out"
         case _:
             reason = str(error) or type(error).__name__
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
@@ -135,7 +133,7 @@ def _extract(archive: Path, source: Download, target: Path) -> None:
                 with target.open("wb") as file:
                     shutil.copyfileobj(content, file)
                 return
-    raise BundleError(f"{source.url} has no file {source.member}")
+    raise BundleError(f"{source.url} does not contain {source.member}")
 
 
 def _key(source: Download) -> str:

@@ -1,6 +1,6 @@
-"""Programs built from the Go module proxy, by the build modules under hack/build.
+"""Go programs, built from the module proxy with the build modules in hack/build.
 
-The flags make a build depend on its module's pins and on the Go version alone: no paths, no time, no version control.
+The result depends only on the module's pins and on the Go version, not on paths, times or version control.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ _MAJOR = re.compile(r"v\d+")
 
 
 def find(component: Component, package: str) -> Path | None:
-    """The built program of a package, when it is in the cache."""
+    """Return the program of a package if it is in the cache."""
     entry = cache.find(_name(package), key(component, package))
     return entry / _name(package) if entry else None
 
 
 def build(component: Component, packages: Sequence[str], *, phase: Phase) -> dict[str, Path]:
-    """Build the programs of some packages of one component, and give their paths in the cache.
+    """Build programs of a component and return their paths in the cache, by package.
 
-    Packages that are in the cache are not built again; the others are built by one call of `go build`, which compiles
-    what they share once and keeps every core busy.
+    Programs in the cache are not built again. One call of `go build` builds the others, because it compiles their shared
+    packages only once and uses all CPUs.
 
     Raises:
-        BundleError: Go is missing, too old, or did not build them.
+        BundleError: Go is missing or too old, or the build failed.
     """
     missing = [package for package in dict.fromkeys(packages) if find(component, package) is None]
     if missing:
@@ -56,7 +56,7 @@ def build(component: Component, packages: Sequence[str], *, phase: Phase) -> dic
 
 
 def version(module: str) -> str:
-    """The Go version that builds this module, as `go1.26.8`.
+    """Return the Go version that builds this module, such as `go1.26.8`.
 
     Raises:
         BundleError: Go is not installed.
@@ -65,22 +65,22 @@ def version(module: str) -> str:
 
 
 def module_directory(component: Component, module: str) -> Path:
-    """Where the unpacked source of a module that a component's build module requires lies.
+    """Return the directory with the source of a module that a component's build module requires.
 
     Raises:
-        BundleError: It cannot be fetched.
+        BundleError: The download failed.
     """
     directory = _module(component.name)
     try:
         process.run(["go", "mod", "download", module], cwd=directory, env=_ENVIRONMENT, timeout=600)
         found = process.run(["go", "list", "-m", "-f", "{{.Dir}}", module], cwd=directory, env=_ENVIRONMENT)
     except ProcessError as error:
-        raise BundleError(f"the source of {module} cannot be fetched", context=error.context) from error
+        raise BundleError(f"cannot download the source of {module}", context=error.context) from error
     return Path(found.stdout.strip())
 
 
 def _build(component: Component, packages: Sequence[str], phase: Phase) -> None:
-    assert component.go is not None  # noqa: S101 - the planner asks for no build without it
+    assert component.go is not None  # noqa: S101 - only components with `go` have Go builds
     link = " ".join(["-s -w", *(f"-X {name}={value}" for name, value in component.go.link.items())])
     keys = {package: key(component, package) for package in packages}
     with cache.scratch() as output:
@@ -91,12 +91,12 @@ def _build(component: Component, packages: Sequence[str], phase: Phase) -> None:
             compiled = 0
             for line in lines:
                 compiled += not line.startswith("go: ")
-                phase.note(f"{compiled} packages compiled, now {line.removeprefix('go: ')}")
+                phase.note(f"{compiled} packages compiled, {line.removeprefix('go: ')}")
         except ProcessError as error:
             raise BundleError(
-                f"{component.name} {component.version} cannot be built",
+                f"building {component.name} {component.version} failed",
                 context=error.stderr.splitlines()[-6:],
-                hint=f"hack/build/{component.name} names the modules it needs; they come from the Go module proxy",
+                hint=f"its modules are pinned in hack/build/{component.name} and downloaded from the Go module proxy",
             ) from error
         phase.note("")
         for package in packages:
@@ -105,12 +105,12 @@ def _build(component: Component, packages: Sequence[str], phase: Phase) -> None:
 
 
 def _name(package: str) -> str:
-    # What `go build` calls the program: the last part of the path that is not a major version.
+    # `go build` names a program after the last element of its path that is not a major version.
     return next(part for part in reversed(package.split("/")) if not _MAJOR.fullmatch(part))
 
 
 def key(component: Component, package: str) -> str:
-    """A digest of all that determines the program of a package."""
+    """Return the digest of everything that determines the program of a package."""
     settings = component.go.model_dump() if component.go else None
     return cache.key(package=package, settings=settings, module=_digest(component.name), go=version(component.name))
 
@@ -130,8 +130,8 @@ def _version(directory: Path) -> str:
         return process.run(["go", "env", "GOVERSION"], cwd=directory, env=_ENVIRONMENT).stdout.strip()
     except ProgramMissingError as error:
         raise BundleError(
-            "Go is not installed, and this component is built from source",
+            "Go is not installed, but this component is built from source",
             hint="install Go 1.26 or newer from your distribution or go.dev",
         ) from error
     except ProcessError as error:
-        raise BundleError("this Go cannot read the build module", context=error.context) from error
+        raise BundleError("Go cannot read the build module", context=error.context) from error

@@ -1,6 +1,7 @@
-"""Images put together from the lock's recipes: programs from Go, files from Debian packages, no daemon and no root.
+"""Images built from the recipes in the component lockfile: Go programs and Debian packages, without a daemon or root.
 
-Maintainer scripts of packages are not run; what they would have done and an image needs is said in the recipe.
+Maintainer scripts of packages do not run; the recipe contains what an image needs of their effects. Images are built only
+where their registry is not available.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _ARCHIVE = "image.tar"
 _MERGED = {"/bin": "usr/bin", "/lib": "usr/lib", "/lib64": "usr/lib64", "/sbin": "usr/sbin"}
 _CAPABILITIES = {"net_bind_service": 10}
-_NOT_WANTED = (
+_EXCLUDED = (
     "/etc/init.d/*",
     "/usr/lib/systemd/*",
     "/usr/share/bash-completion/*",
@@ -35,21 +36,23 @@ _NOT_WANTED = (
     "/usr/share/locale/*",
     "/usr/share/man/*",
 )
+_CERTIFICATES = "/usr/share/ca-certificates/"
+_CERTIFICATE_FILE = "/etc/ssl/certs/ca-certificates.crt"
 _LICENSES = "/usr/share/doc/*/copyright"
 
 
 def find(component: Component, name: str, reference: str, recipe: ImageBuild) -> Path | None:
-    """The archive of this recipe, when it is in the cache and nothing that determines it has changed."""
+    """Return the archive of this recipe if it is in the cache and nothing that determines it has changed."""
     digest = _key(component, reference, recipe)
     entry = cache.find(name, digest) if digest else None
     return entry / _ARCHIVE if entry else None
 
 
 def build(component: Component, name: str, reference: str, recipe: ImageBuild, *, phase: Phase) -> None:
-    """Put an image together in the cache.
+    """Build an image into the cache.
 
     Raises:
-        BundleError: A program or a package of it cannot be had.
+        BundleError: A program or a package is not available.
     """
     programs = golang.build(component, [*recipe.programs.values()], phase=phase) if recipe.programs else {}
     lower = _layers(recipe.base, phase)
@@ -58,7 +61,7 @@ def build(component: Component, name: str, reference: str, recipe: ImageBuild, *
     assert digest is not None  # noqa: S101 - its packages were just resolved
     if cache.find(name, digest):
         return
-    phase.note("putting the image together")
+    phase.note("writing the image")
     with cache.create(name, digest) as entry, cache.scratch() as scratch:
         entries = [*_common(recipe, packages, scratch), *_own(component, recipe, programs)]
         layers = [*lower, oci.write_layer(entries, scratch)]
@@ -66,10 +69,10 @@ def build(component: Component, name: str, reference: str, recipe: ImageBuild, *
 
 
 def base(name: str, *, phase: Phase) -> Path:
-    """An archive for `docker load` of a base that the lock offers as one.
+    """Return an archive of a base for `docker load`.
 
     Raises:
-        BundleError: A package of it cannot be had.
+        BundleError: A package is not available.
     """
     layer = components.load().bases[name]
     layers = _layers(name, phase)
@@ -79,37 +82,37 @@ def base(name: str, *, phase: Phase) -> Path:
         with cache.create(f"base-{name}", digest) as entry:
             oci.write_docker_image(entry / _ARCHIVE, layers, _config(layer), reference=reference)
     found = cache.find(f"base-{name}", digest)
-    assert found is not None  # noqa: S101 - it was just made
+    assert found is not None  # noqa: S101 - it was just created
     return found / _ARCHIVE
 
 
 def packages_of(recipe: Layer) -> list[Package] | None:
-    """The Debian packages of a recipe alone, without its bases', as far as they are known without asking a mirror."""
-    absent = _absent(recipe)
-    if absent is None:
+    """Return the Debian packages of a recipe without those of its bases; None if they are not resolved yet."""
+    excluded = _excluded(recipe)
+    if excluded is None:
         return None
-    return debian.known(recipe.packages, absent) if recipe.packages else []
+    return debian.known(recipe.packages, excluded) if recipe.packages else []
 
 
 def _packages(recipe: Layer, phase: Phase) -> list[Package]:
-    absent = _absent(recipe)
-    assert absent is not None  # noqa: S101 - the packages of its bases were just resolved
-    return debian.resolve(recipe.packages, absent, phase=phase) if recipe.packages else []
+    excluded = _excluded(recipe)
+    assert excluded is not None  # noqa: S101 - the packages of its bases were just resolved
+    return debian.resolve(recipe.packages, excluded, phase=phase) if recipe.packages else []
 
 
-def _absent(recipe: Layer) -> dict[str, str] | None:
-    """What is not to come with a recipe's packages: those it leaves out, and those below it, which must be known."""
-    absent = dict.fromkeys(recipe.without, debian.ANY)
+def _excluded(recipe: Layer) -> dict[str, str] | None:
+    """Return the packages that a recipe must not add: those it leaves out, and those of its bases, which must be resolved."""
+    excluded = dict.fromkeys(recipe.without, debian.ANY)
     for layer in _chain(recipe.base):
         below = packages_of(layer)
         if below is None:
             return None
-        absent |= {package.name: package.version for package in below}
-    return absent
+        excluded |= {package.name: package.version for package in below}
+    return excluded
 
 
 def _chain(name: str | None) -> list[Layer]:
-    """A base and those below it, the lowest first."""
+    """Return a base and those below it, the lowest first."""
     if name is None:
         return []
     layer = components.load().bases[name]
@@ -124,11 +127,11 @@ def _layers(name: str | None, phase: Phase) -> list[oci.Blob]:
     packages = _packages(recipe, phase)
     digest = _layer_key(recipe, packages)
     if cache.find(f"layer-{name}", digest) is None:
-        phase.note(f"putting the base {name} together")
+        phase.note(f"writing the base {name}")
         with cache.create(f"layer-{name}", digest) as entry, cache.scratch() as scratch:
             oci.write_layer(_common(recipe, packages, scratch), entry)
     found = cache.find(f"layer-{name}", digest)
-    assert found is not None  # noqa: S101 - it was just made
+    assert found is not None  # noqa: S101 - it was just created
     return [*lower, oci.read_layer(found)]
 
 
@@ -137,7 +140,7 @@ def _layer_key(recipe: Layer, packages: Sequence[Package]) -> str:
 
 
 def _key(component: Component, reference: str, recipe: ImageBuild) -> str | None:
-    """The key of an image, or nothing while the versions of its packages are not known."""
+    """Return the key of an image; None if its packages are not resolved yet."""
     layers = []
     for layer in [*_chain(recipe.base), recipe]:
         packages = packages_of(layer)
@@ -149,22 +152,19 @@ def _key(component: Component, reference: str, recipe: ImageBuild) -> str | None
 
 
 def _common(recipe: Layer, packages: Iterable[Package], scratch: Path) -> Iterator[Entry]:
-    """What a base or an image gets from its packages, and what their maintainer scripts would have added."""
+    """Yield the files of a layer: those of its packages, and the effects of maintainer scripts in its recipe."""
     entries: dict[str, Entry] = {}
     for package in packages:
-        entries |= {entry.path: entry for entry in debian.read(package) if _wanted(entry, recipe.drop)}
+        entries |= {entry.path: entry for entry in debian.read(package) if _included(entry, recipe.drop)}
     if packages and recipe.base is None:
         for path, target in _MERGED.items():
             entries[path] = Entry(path, kind=tarfile.SYMTYPE, target=target, mode=0o777)
     if recipe.applets:
         entries |= _applets(entries, scratch)
     if recipe.certificates:
-        bundle = b"".join(
-            entry.content
-            for path, entry in sorted(entries.items())
-            if path.startswith("/usr/share/ca-certificates/") and isinstance(entry.content, bytes)
-        )
-        entries["/etc/ssl/certs/ca-certificates.crt"] = Entry("/etc/ssl/certs/ca-certificates.crt", content=bundle)
+        certificates = [entry for path, entry in sorted(entries.items()) if path.startswith(_CERTIFICATES)]
+        content = b"".join(entry.content for entry in certificates if isinstance(entry.content, bytes))
+        entries[_CERTIFICATE_FILE] = Entry(_CERTIFICATE_FILE, content=content)
     yield from entries.values()
     for path, target in recipe.links.items():
         yield Entry(path, kind=tarfile.SYMTYPE, target=target, mode=0o777)
@@ -179,7 +179,7 @@ def _common(recipe: Layer, packages: Iterable[Package], scratch: Path) -> Iterat
 
 
 def _own(component: Component, recipe: ImageBuild, programs: dict[str, Path]) -> Iterator[Entry]:
-    """What an image gets from its component."""
+    """Yield the files of an image that come from its component."""
     for path, package in recipe.programs.items():
         names = recipe.capabilities.get(path, ())
         xattrs = {"security.capability": _file_capabilities(names)} if names else {}
@@ -188,17 +188,18 @@ def _own(component: Component, recipe: ImageBuild, programs: dict[str, Path]) ->
         yield Entry(path, kind=tarfile.LNKTYPE, target=target, mode=0o755)
     for tree in recipe.trees:
         top = golang.module_directory(component, tree.module) / tree.source
-        for file in sorted(path for path in top.rglob("*") if path.is_file() and path.name != ".gitkeep"):
-            executable = any(fnmatch(file.name, pattern) for pattern in tree.executable)
-            path = f"{tree.to}/{file.relative_to(top)}"
-            yield Entry(path, content=file.read_bytes(), mode=0o755 if executable else 0o644)
+        for file in sorted(top.rglob("*")):
+            if not file.is_file() or file.name == ".gitkeep":
+                continue
+            mode = 0o755 if any(fnmatch(file.name, pattern) for pattern in tree.executable) else 0o644
+            yield Entry(f"{tree.to}/{file.relative_to(top)}", content=file.read_bytes(), mode=mode)
 
 
-def _wanted(entry: Entry, drop: Sequence[str]) -> bool:
+def _included(entry: Entry, drop: Sequence[str]) -> bool:
     if fnmatch(entry.path, _LICENSES):
         return True
     path = f"{entry.path}/" if entry.kind == tarfile.DIRTYPE else entry.path
-    return not any(fnmatch(path, pattern) for pattern in (*_NOT_WANTED, *drop))
+    return not any(fnmatch(path, pattern) for pattern in (*_EXCLUDED, *drop))
 
 
 def _applets(entries: dict[str, Entry], scratch: Path) -> dict[str, Entry]:
@@ -213,7 +214,7 @@ def _applets(entries: dict[str, Entry], scratch: Path) -> dict[str, Entry]:
 
 
 def _file_capabilities(names: Sequence[str]) -> bytes:
-    # struct vfs_cap_data, revision 2, effective: a magic word, then permitted and inheritable, low words first.
+    # struct vfs_cap_data, revision 2: magic number with the effective bit, then permitted and inheritable, low words first.
     mask = sum(1 << _CAPABILITIES[name] for name in names)
     words = (0x02000001, mask, 0, 0, 0)
     return b"".join(word.to_bytes(4, "little") for word in words)

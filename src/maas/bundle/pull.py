@@ -1,4 +1,4 @@
-"""Images from registries, through crane, which checks every blob against its digest."""
+"""Images from registries, pulled with crane, which verifies the digest of every blob."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from maas.console import Phase
 
 _TIMEOUT = 900.0
-"""Seconds for a whole image."""
+"""Seconds for one image."""
 
 _ARCHIVE = "image.tar"
 _SERVERS = {"docker.io": "registry-1.docker.io"}
-"""Registries whose server has another name than their references."""
+"""Registries whose server has another name than in references."""
 
 
 def find(name: str, reference: str, source: Pull) -> Path | None:
-    """The archive of this image, when it is in the cache."""
+    """Return the archive of this image if it is in the cache."""
     entry = cache.find(name, _key(reference, source))
     return entry / _ARCHIVE if entry else None
 
 
 def reach(reference: str) -> None:
-    """Find out whether the registry of an image answers at all.
+    """Check that the registry of an image answers.
 
     Raises:
-        BundleError: It does not.
+        BundleError: It does not answer.
     """
     registry = reference.split("/", 1)[0]
     scheme = "http" if registry.split(":", 1)[0] in {"localhost", "127.0.0.1"} else "https"
@@ -44,15 +44,15 @@ def fetch(name: str, reference: str, source: Pull, *, crane: Path, phase: Phase,
     """Pull an image into the cache, as an archive under its reference.
 
     Args:
-        name: The name of its entry in the cache.
+        name: Name of the cache entry.
         reference: Registry, repository and tag.
-        source: With the digest to insist on, when one is known.
+        source: The required digest, if it is known.
         crane: The program.
-        phase: Told what is pulled.
-        timeout: Seconds for the whole image.
+        phase: Shows what is pulled.
+        timeout: Seconds for the image.
 
     Raises:
-        BundleError: The registry does not answer, or does not have that image with that digest.
+        BundleError: The registry does not answer, or does not have the image with that digest.
     """
     reach(reference)
     wanted = f"{reference.rsplit(':', 1)[0]}@{source.digest}" if source.digest else reference
@@ -62,7 +62,7 @@ def fetch(name: str, reference: str, source: Pull, *, crane: Path, phase: Phase,
         try:
             process.run(argv, timeout=timeout)
         except ProcessTimeoutError as error:
-            raise BundleError(f"{wanted}: not pulled within {timeout:g} s") from error
+            raise BundleError(f"{wanted}: timed out after {timeout:g} s") from error
         except ProcessError as error:
             lines = error.stderr.strip().splitlines()
             raise BundleError(f"{wanted}: {lines[-1] if lines else error.message}") from error

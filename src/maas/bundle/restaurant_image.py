@@ -1,4 +1,4 @@
-"""The restaurant's image, and the bundle that holds it together with every upstream component."""
+"""The image of the restaurant application, and bundles that contain it together with the upstream components."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 
 _REFERENCE = "ghcr.io/maas/restaurant"
 _BASES = {"BUILD_BASE": "python-build", "RUN_BASE": "python"}
-"""Build arguments of app/Dockerfile, and the bases of the lock that serve where no registry does."""
+"""Build arguments of app/Dockerfile, with the bases in the component lockfile that replace images of a registry."""
 
 _PYTHON = "3.11"
-"""The Python of those bases."""
+"""The Python version of these bases."""
 
 _PARTS = ("Dockerfile", ".dockerignore", "pyproject.toml", "requirements.txt", "README.md", "src")
 _BUILDER = 1
-"""Part of the key under which an image is kept; to be raised when the same sources give another image."""
+"""Part of the image's key in the cache. Increase it when the same sources give another image."""
 
 
 def reference() -> str:
-    """The name and version of the restaurant's image, as the chart deploys it."""
+    """Return the reference of the image in the chart."""
     return f"{_REFERENCE}:{_version()}"
 
 
@@ -70,10 +70,10 @@ def _key() -> str:
 
 
 def restaurant(*, yes: bool) -> Path:
-    """The image of the restaurant as an archive in the cache, built from app/Dockerfile when its sources changed.
+    """Return the image as an archive in the cache, built from app/Dockerfile if its sources have changed.
 
     Raises:
-        BundleError: It could not be built.
+        BundleError: The build failed.
     """
     kept = paths.cache() / "restaurant" / f"{_key()}.tar"
     if kept.exists():
@@ -82,8 +82,8 @@ def restaurant(*, yes: bool) -> Path:
     client = lab.prepare(assume_yes=yes)
     with cache.lock("restaurant"):
         if kept.exists():
-            return kept  # another run has made it meanwhile
-        with console.phase("Image of the restaurant") as step:
+            return kept  # another run has built it meanwhile
+        with console.phase("Image of the restaurant application") as step:
             build_image(client, kept, step)
             step.note(f"{reference()}, {kept.stat().st_size / 1e6:.0f} MB")
     return kept
@@ -112,7 +112,7 @@ def build_image(client: DockerClient, kept: Path, step: Phase) -> None:
     except (docker.errors.BuildError, docker.errors.APIError) as error:
         log = [str(line.get("stream", "")).rstrip() for line in getattr(error, "build_log", [])]
         raise BundleError(
-            "the image of the restaurant could not be built",
+            "building the image of the restaurant application failed",
             context=[*[line for line in log if line][-12:], str(error)],
         ) from error
     step.note("saving")
@@ -121,12 +121,12 @@ def build_image(client: DockerClient, kept: Path, step: Phase) -> None:
         file.writelines(image.save(named=reference()))
     cache.forget_old(kept.parent)
     for leftover in former - {str(image.id)}:
-        with contextlib.suppress(docker.errors.APIError):  # a container of somebody may run it
+        with contextlib.suppress(docker.errors.APIError):  # a container may use it
             client.images.remove(leftover)
 
 
 def _wheels() -> Path:
-    """The wheels of the restaurant's requirements, each checked by its hash, for the Python of the image."""
+    """Return the wheels of the application's requirements for the image's Python, verified by their hashes."""
     requirements = paths.content() / "app" / "requirements.txt"
     digest = hashlib.sha256(requirements.read_bytes() + _PYTHON.encode()).hexdigest()[:16]
     kept = paths.cache() / "wheels" / digest
@@ -149,7 +149,7 @@ def _wheels() -> Path:
 
 
 def _context(wheels: Path) -> io.BytesIO:
-    """What the engine builds from: the sources, and the wheels beside them."""
+    """Return the build context: the sources, and the wheels beside them."""
     app, memory = paths.content() / "app", io.BytesIO()
     with tarfile.open(fileobj=memory, mode="w") as tar:
         for file in _sources():
@@ -168,26 +168,26 @@ def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 def make_bundle(directory: Path | None, *, source: Policy, yes: bool, values: Mapping[str, Any]) -> Bundle:
-    """A bundle with every component and the restaurant's image; what is there already is not made again.
+    """Build or update a bundle with the upstream components and the application's image.
 
     Args:
-        directory: Where it is or shall be; None for the one in the cache.
+        directory: Directory of the bundle; None for the one in the cache.
         source: `auto`, `download`, `pull` or `build`.
-        values: Values for the chart; a component that only few want is there when they switch it on.
+        values: Values for the chart. They decide about images with `when` in the component lockfile.
         yes: Do not ask before installing or starting a container engine.
 
     Raises:
-        BundleError: Something of it cannot be had.
+        BundleError: Building the application's image failed.
     """
-    place = directory if directory is not None else paths.cache() / "bundle"
-    made = bundles.build(place, source=source, only=wanted(values))
+    target = directory if directory is not None else paths.cache() / "bundle"
+    made = bundles.build(target, source=source, only=wanted(values))
     archive = restaurant(yes=yes)
     with cache.lock("restaurant"):
         return Bundle.load(made.directory).add_image(archive, reference(), version=_version(), on="workload")
 
 
 def wanted(values: Mapping[str, Any]) -> list[str]:
-    """The names of the items of a bundle for a release with these values: all but images that no value asks for."""
+    """Return the names of a bundle's items for these values: all except images whose `when` is not true."""
     return [
         item.name
         for _, item in components.load().items()
@@ -203,26 +203,26 @@ def _is_true(values: Mapping[str, Any], path: str) -> bool:
 
 
 def make_image_bundle(directory: Path | None, listed: Path, *, source: Policy, yes: bool) -> Bundle:
-    """A bundle with the images of a list and nothing else, for a cluster that is there and has no way to registries.
+    """Build a bundle with the images of a list only, for an existing cluster without access to registries.
 
     Args:
-        directory: Where it is or shall be.
-        listed: One reference a line, as the images.txt of a release.
+        directory: Directory of the bundle.
+        listed: One reference per line, such as a release's images.txt.
         source: `auto`, `download`, `pull` or `build`.
         yes: Do not ask before installing or starting a container engine.
 
     Raises:
-        UsageError: There is no directory or no list, or an image of it is neither in the lock nor ours.
-        BundleError: Something of it cannot be had.
+        UsageError: There is no directory or no list, or an image of it is unknown.
+        BundleError: Building the application's image failed.
     """
     if directory is None or not listed.is_file():
         raise UsageError(
-            "a bundle of some images needs a directory and a list", hint="give --directory, and a file to --images"
+            "a bundle of listed images needs a directory and a list", hint="use --directory DIRECTORY --images FILE"
         )
     wanted = {line.partition("@")[0] for line in listed.read_text(encoding="utf-8").split()}
-    known = {item.reference: item.name for _, item in components.load().items() if isinstance(item, components.Image)}
+    known = {image.reference: image.name for image in components.load().images()}
     if others := sorted(wanted - known.keys() - {reference()}):
-        raise UsageError("images of the list belong to another version of maas", context=others)
+        raise UsageError("the list contains images of another version of maas", context=others)
     made = bundles.build(directory, source=source, only=[known[line] for line in wanted & known.keys()])
     if reference() in wanted:
         made = made.add_image(restaurant(yes=yes), reference(), version=_version(), on="workload")

@@ -1,4 +1,4 @@
-"""The programs that the tool itself uses, at the versions of the lock: helm, kubectl, crane and their like."""
+"""Programs that the tool itself uses, in the versions of the component lockfile, such as helm, kubectl and crane."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def at_hand(name: str) -> Path | None:
-    """The executable of a pinned tool or host program when the cache has it; nothing is fetched or built for it.
+def cached(name: str) -> Path | None:
+    """Return the executable of a program if it is in the cache; downloads and builds nothing.
 
     Raises:
-        MaasError: The lock has no program of that name.
+        MaasError: The component lockfile has no program of that name.
     """
     component, item = _program(name)
-    found = sources.cached(component, item, policy="auto")
+    found = sources.from_cache(component, item, policy="auto")
     return None if found is None else found.path
 
 
 def tool(name: str) -> Path:
-    """The executable of a pinned tool or host program, fetched or built when the cache does not have it.
+    """Return the executable of a program, downloaded or built if it is not in the cache.
 
     Raises:
-        BundleError: No source gives it.
-        MaasError: The lock has no program of that name.
+        BundleError: No source provides it.
+        MaasError: The component lockfile has no program of that name.
     """
-    if found := at_hand(name):
+    if found := cached(name):
         return found
     component, item = _program(name)
     with cache.lock("bundle"), console.phase(f"{name} {component.version}") as phase:
-        return sources.obtain(component, item, policy="auto", phase=phase).path
+        return sources.fetch(component, item, policy="auto", phase=phase).path
 
 
 def _program(name: str) -> tuple[Component, Binary | Tool]:
     component, item = components.load().find(name)
     if not isinstance(item, Binary | Tool):
-        raise MaasError(f"{name} is no program but of the kind {item.kind}")
+        raise MaasError(f"{name} is not a program but of kind {item.kind}")
     return component, item

@@ -254,7 +254,7 @@ def refuse_broken(values: Mapping[str, Any]) -> None:
     for key in ("kube-prometheus", "rules", "additional"):
         found = found.get(key) if isinstance(found, dict) else None
     # The schema rejects other types.
-    if not isinstance(found, dict) or not found or tools.at_hand("promtool") is None:
+    if not isinstance(found, dict) or not found or tools.cached("promtool") is None:
         return
     if faults := [f"{name}: {complaint}" for name, complaint in broken(found)]:
         raise ChartError(

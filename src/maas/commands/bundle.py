@@ -41,7 +41,7 @@ def bundle(directory: Path | None, *, images: Path | None, source: Policy, value
 def show_plan(source: Policy, *, values: Mapping[str, Any]) -> None:
     """Show the components of a bundle for these values, and the source of each."""
     plan = bundles.plan(source, only=restaurant_image.wanted(values))
-    rows = [(row.name, row.version, row.kind, row.source, row.place, row.state) for row in plan]
+    rows = [(row.name, row.version, row.kind, row.source, row.location, row.state) for row in plan]
     console.table("bundle", ("item", "version", "kind", "source", "", "state"), rows)
 
 

@@ -165,7 +165,7 @@ def test_a_bundle_without_a_manifest_is_none(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("cache", "small")
 def test_a_directory_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").touch()
-    with pytest.raises(BundleError, match="holds other things"):
+    with pytest.raises(BundleError, match="contains other files"):
         bundle.build(tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["photo.jpg"]
 
@@ -195,7 +195,7 @@ def test_a_source_that_fails_is_followed_by_the_next_and_the_reason_is_told(
         "absent": "404 Not Found",
         "forged": hashlib.sha256(b"something else").hexdigest(),
         "cut": "peer closed connection",
-        "mute": "no answer in time",
+        "mute": "timed out",
     }[fault]
     assert any(reason in note for note in notes if note.startswith("build, "))
 
@@ -235,20 +235,22 @@ def test_only_sources_of_the_kind_that_was_asked_for_are_used(
 
 
 @pytest.mark.usefixtures("cache", "small")
-def test_a_plan_says_what_is_ready_what_is_to_be_made_and_why_something_cannot_be_had(tmp_path: Path, web: Web) -> None:
+def test_a_plan_shows_what_is_cached_what_has_to_be_done_and_why_an_item_is_unavailable(
+    tmp_path: Path, web: Web
+) -> None:
     bundle.build(tmp_path / "bundle", only=["built"])
     web.requests.clear()
     rows = {row.name: row for row in bundle.plan()}
     assert {name: (row.source, row.state) for name, row in rows.items()} == {
-        "fetched": ("download", "to make"),
-        "pulled": ("pull", "to make"),
-        "built": ("build", "ready"),
-        "packed": ("build", "to make"),
+        "fetched": ("download", "to do"),
+        "pulled": ("pull", "to do"),
+        "built": ("build", "cached"),
+        "packed": ("build", "to do"),
     }
     assert all(method == "HEAD" for method, *_ in web.requests)
     rows = {row.name: row for row in bundle.plan("download")}
     assert rows["built"].state == "unavailable"
-    assert "no source of the kind download" in rows["built"].place
+    assert "no download source" in rows["built"].location
 
 
 @pytest.mark.usefixtures("cache")
@@ -257,7 +259,7 @@ def test_a_plan_names_the_server_that_does_not_answer(use: Callable[..., Lockfil
     use(web={"version": "v1", "items": [program("lost", download={"url": url, "sha256": "0" * 64})]})
     row = bundle.plan()[0]
     assert row.state == "unavailable"
-    assert url in row.place
+    assert url in row.location
 
 
 @pytest.mark.usefixtures("cache", "small")

@@ -162,7 +162,7 @@ def test_helm_3_knows_the_kubernetes_version_that_it_was_linked_with(tmp_path: P
 
 
 def test_an_image_is_no_tool_and_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(MaasError, match="of the kind image"):
+    with pytest.raises(MaasError, match="of kind image"):
         tools.tool("etcd")
     with pytest.raises(MaasError, match="has no item helmet") as caught:
         tools.tool("helmet")

@@ -39,19 +39,19 @@ def test_files_lie_where_a_merged_system_has_them(phase: Phase) -> None:
 
 @pytest.mark.usefixtures("mirror")
 def test_a_package_that_no_mirror_has_is_named_with_what_apt_says(phase: Phase) -> None:
-    with pytest.raises(BundleError, match="absent cannot be fetched by apt") as caught:
+    with pytest.raises(BundleError, match="apt cannot download absent") as caught:
         debian.resolve(["absent"], phase=phase)
     assert any("Unable to locate package absent" in line for line in caught.value.context)
 
 
-def test_an_old_answer_stands_while_the_mirror_is_away(
+def test_an_old_resolution_is_used_while_the_mirror_is_away(
     mirror: Path, phase: Phase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = debian.resolve(["probe"], phase=phase)
     shutil.move(mirror / "Packages", mirror / "gone")
     monkeypatch.setattr(debian, "_FRESH", 0)
-    assert debian.known(["probe"]) == found, "a process works with one answer"
-    monkeypatch.setattr(debian, "_given", {})
+    assert debian.known(["probe"]) == found, "a process uses one resolution"
+    monkeypatch.setattr(debian, "_resolved", {})
     assert debian.known(["probe"]) is None
     assert debian.resolve(["probe"], phase=phase) == found
 

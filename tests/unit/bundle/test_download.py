@@ -68,7 +68,7 @@ def test_a_left_over_that_is_too_long_is_thrown_away(cache: Path, web: Web, phas
     source = Download.model_validate(web.publish("/probe", PROGRAM))
     (cache / "partial").mkdir()
     (cache / "partial" / source.sha256).write_bytes(PROGRAM + b"more")
-    with pytest.raises(BundleError, match="it was deleted"):
+    with pytest.raises(BundleError, match="the file was deleted"):
         download.fetch("probe", source, phase=phase)
     download.fetch("probe", source, phase=phase)
     assert download.find("probe", source) is not None
@@ -76,7 +76,7 @@ def test_a_left_over_that_is_too_long_is_thrown_away(cache: Path, web: Web, phas
 
 def test_a_missing_file_is_named_with_what_the_server_says(cache: Path, web: Web, phase: Phase) -> None:
     source = Download(url=f"{web.url}/absent", sha256="0" * 64)
-    with pytest.raises(BundleError, match="/absent: the server answers 404 Not Found"):
+    with pytest.raises(BundleError, match="/absent: HTTP status 404 Not Found"):
         download.fetch("probe", source, phase=phase)
     assert kept(cache) == []
 
@@ -88,7 +88,7 @@ def test_a_server_that_is_silent_is_left_after_the_time_limit(
     monkeypatch.setattr(download, "TIMEOUT", httpx.Timeout(0.2))
     source = Download.model_validate(web.publish("/probe", PROGRAM))
     web.mute.add("/probe")
-    with pytest.raises(BundleError, match="no answer in time"):
+    with pytest.raises(BundleError, match="timed out"):
         download.fetch("probe", source, phase=phase)
 
 
@@ -121,6 +121,6 @@ def test_a_program_is_taken_out_of_its_archive(web: Web, phase: Phase) -> None:
     assert found is not None
     assert found.read_bytes() == PROGRAM
     absent = Download.model_validate({**published, "member": "windows/probe"})
-    with pytest.raises(BundleError, match="has no file windows/probe"):
+    with pytest.raises(BundleError, match="does not contain windows/probe"):
         download.fetch("probe", absent, phase=phase)
     assert len(web.requests) == 1, "the archive was downloaded again for its second member"

@@ -77,7 +77,7 @@ def test_a_registry_that_gives_other_bytes_than_the_digest_names_is_refused(
 
 def test_an_image_that_takes_too_long_is_given_up(registry: Registry, tmp_path: Path, phase: Phase) -> None:
     registry.push("slow:v1", b"slow", tmp_path / "push")
-    with pytest.raises(BundleError, match="not pulled within"):
+    with pytest.raises(BundleError, match="timed out after"):
         pulling.fetch("slow", f"{registry.host}/slow:v1", Pull(), crane=registry.crane, phase=phase, timeout=0.001)
 
 
