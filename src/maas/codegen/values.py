@@ -1,7 +1,7 @@
-"""The charts' values, from one source: each chart's values.schema.yaml and what they share in schemas/values.yaml.
+"""The values of the charts, from each chart's values.schema.yaml and from schemas/values.yaml, which they share.
 
-docs/contributing/values.md describes the format. From it come values.yaml with its comments, values.schema.json and the tables
-of values, so that none of them can say anything that the others do not.
+docs/contributing/values.md describes the format. values.yaml with its comments, values.schema.json and the tables of
+values are derived from the same tree, so that they cannot disagree.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SOURCE = "values.schema.yaml"
+SHARED_SOURCE = "schemas/values.yaml"
 
 Node = Mapping[str, Any]
-"""A piece of a source: a JSON Schema with a few words of our own."""
+"""A node of a source: a JSON Schema with a few additional keywords."""
 
 _OWN_WORDS = frozenset({"include", "subchart", "example", "brief", "umbrella", "link"})
-"""What the sources say beyond JSON Schema."""
+"""The keywords of the sources that JSON Schema does not have."""
 
 _TYPE_WORDS = frozenset({"$ref", "type", "enum", "const", "anyOf"})
 _REFERENCE = "#/$defs/"
@@ -42,14 +43,14 @@ _LIBRARY: Node = {
 
 @dataclass(frozen=True)
 class Leaf:
-    """A value that is set as a whole.
+    """A value that is written as a whole.
 
     Attributes:
         path: Its keys from the chart's root.
-        description: What it means, in sentences.
-        default: What it is when nobody says otherwise.
-        example: Something else that it could be, None for none.
-        umbrella: Whether only the umbrella gives it a value.
+        description: Its meaning, in sentences.
+        default: Its default.
+        example: Another possible value; None for none.
+        umbrella: Whether only the umbrella chart sets it.
         link: A page that explains it; empty for none.
     """
 
@@ -66,11 +67,11 @@ class Branch:
     """A group of values.
 
     Attributes:
-        path: Its keys from the chart's root; none for the chart itself.
-        description: What it is about, in sentences.
-        children: What it holds, in the order of the source.
-        brief: Whether its keys explain themselves to a reader of values.yaml.
-        subchart: Whether it holds the values of another chart.
+        path: Its keys from the chart's root; empty for the chart itself.
+        description: Its meaning, in sentences.
+        children: Its values, in the order of the source.
+        brief: Whether values.yaml has no comments for its keys, because they are self-explanatory.
+        subchart: Whether these are the values of a subchart.
         link: A page that explains them; empty for none.
     """
 
@@ -82,7 +83,7 @@ class Branch:
     link: str = ""
 
     def leaves(self) -> Iterator[Leaf]:
-        """All values below, in order."""
+        """Yield all values of the group, in order."""
         for child in self.children:
             if isinstance(child, Leaf):
                 yield child
@@ -92,13 +93,13 @@ class Branch:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart's values.
+    """The values of a chart.
 
     Attributes:
-        directory: Where the chart lies.
-        tree: Every value with its meaning and default.
+        directory: The directory of the chart.
+        tree: All values with their meanings and defaults.
         schema: The closed JSON Schema.
-        overrides: For the umbrella, what it says of each subchart's values; the subchart's own file says the rest.
+        overrides: For the umbrella chart, its defaults for the values of each subchart.
     """
 
     directory: Path
@@ -108,98 +109,102 @@ class Chart:
 
     @property
     def name(self) -> str:
-        """The chart's name, which is its directory's except for the umbrella."""
+        """The name of the chart."""
         return "maas" if self.directory == render.umbrella() else self.directory.name
 
 
 def charts() -> list[Chart]:
-    """The umbrella's values and those of each subchart.
+    """Read the values of the umbrella chart and of each subchart.
 
     Raises:
-        ChartError: A source is missing or says something that cannot be.
+        ChartError: A source is missing or not valid.
     """
     return [chart(directory) for directory in (render.umbrella(), *render.subcharts())]
 
 
 def chart(directory: Path) -> Chart:
-    """The values of one chart.
+    """Read the values of one chart.
 
     Raises:
-        ChartError: Its source is missing or says something that cannot be.
+        ChartError: Its source is missing or not valid.
     """
-    shared = _read(render.umbrella() / "schemas" / "values.yaml")
+    shared = _read(render.umbrella() / SHARED_SOURCE)
     source = _Source(directory, shared)
     return Chart(directory=directory, tree=source.tree(), schema=source.schema(), overrides=source.overrides())
 
 
 class _Source:
-    """One chart's source, with the shared definitions at hand."""
+    """The source of one chart, with the shared definitions and groups."""
 
     def __init__(self, directory: Path, shared: Node) -> None:
         self._directory = directory
         self._shared = shared
         self._text = _read(directory / SOURCE)
-        self._definitions: dict[str, Any] = dict(shared["$defs"])
-        for name, definition in self._text.get("$defs", {}).items():
-            if name in self._definitions:
-                raise self._fault((), f"defines {name}, which is the name of a shared definition")
-            self._definitions[name] = definition
-        groups = ["chart"] if directory != render.umbrella() else []
+        self._definitions = self._all_definitions()
+        self._root = self._root_node()
+
+    def _all_definitions(self) -> dict[str, Any]:
+        """Return the shared definitions and those of the chart."""
+        shared, own = self._shared["$defs"], self._text.get("$defs", {})
+        if duplicates := sorted(shared.keys() & own.keys()):
+            raise self._error((), f"defines {', '.join(duplicates)}, which {SHARED_SOURCE} defines, too")
+        return {**shared, **own}
+
+    def _root_node(self) -> dict[str, Any]:
+        """Return the node of the chart itself, with what every chart has and what the files of rules declare."""
         own = dict(self._text.get("properties", {}))
         if "rules" in own:
-            # What the rules can be changed by is declared in their own files.
-            own["rules"] = {
-                **own["rules"],
-                "properties": own["rules"]["properties"] | rules.value_properties(directory),
-            }
-        if directory == render.umbrella():
+            declared = rules.value_properties(self._directory)
+            own["rules"] = {**own["rules"], "properties": own["rules"]["properties"] | declared}
+        includes = self._text.get("include", [])
+        if self._directory == render.umbrella():
             own = {"global": {"$ref": f"{_REFERENCE}global"}, **own}
-        root = {"include": [*groups, *self._text.get("include", [])], "properties": own, "type": "object"}
-        self._root = self._expanded(root, ())
-        if groups:  # The groups come last elsewhere, but what every chart has is said first.
-            first = self._shared["groups"]["chart"]["properties"]
-            properties = self._root["properties"]
-            self._root["properties"] = {name: properties[name] for name in first} | properties
+            return self._with_includes({"include": includes, "properties": own, "type": "object"}, ())
+        root = self._with_includes({"include": ["chart", *includes], "properties": own, "type": "object"}, ())
+        # Properties of groups come last, except for those that every chart has.
+        first = self._shared["groups"]["chart"]["properties"]
+        root["properties"] = {name: root["properties"][name] for name in first} | root["properties"]
+        return root
 
-    def _fault(self, path: tuple[str, ...], what: str) -> ChartError:
+    def _error(self, path: tuple[str, ...], what: str) -> ChartError:
         file = (self._directory / SOURCE).relative_to(render.umbrella())
         return ChartError(
             f"{file}: {'.'.join(path) or 'the root'} {what}", hint="docs/contributing/values.md describes the format"
         )
 
-    # -- reading
+    # Reading the source
 
     def _definition(self, reference: str, path: tuple[str, ...]) -> Node:
         name = reference.removeprefix(_REFERENCE)
         if name not in self._definitions:
-            raise self._fault(path, f"refers to {reference}, which nothing defines")
+            raise self._error(path, f"refers to {reference}, which is not defined")
         found: Node = self._definitions[name]
         return found
 
-    def _expanded(self, node: Node, path: tuple[str, ...]) -> dict[str, Any]:
-        """A node with the properties of the groups that it includes, and of a definition that it adds to."""
+    def _with_includes(self, node: Node, path: tuple[str, ...]) -> dict[str, Any]:
+        """Merge the properties of the groups that a node includes, and of the definition that it extends, into it."""
         result = dict(node)
         includes = result.pop("include", [])
         properties = dict(result.get("properties", {}))
         if "$ref" in result and (properties or includes):
-            base = self._expanded(self._definition(result.pop("$ref"), path), path)
-            properties = _laid_over(base.get("properties", {}), properties)
+            base = self._with_includes(self._definition(result.pop("$ref"), path), path)
+            properties = _override_properties(base.get("properties", {}), properties)
             result = {**base, **result}
         for name in includes:
             if name not in self._shared["groups"]:
-                raise self._fault(path, f"includes {name}, which is no group")
-            group = self._expanded(self._shared["groups"][name], path)
-            properties = _added(properties, group["properties"])
+                raise self._error(path, f"includes {name}, which is not a group of {SHARED_SOURCE}")
+            group = self._with_includes(self._shared["groups"][name], path)
+            properties = _add_group(properties, group["properties"])
         if properties:
             result["properties"] = properties
         return result
 
-    def _resolved(self, node: Node, path: tuple[str, ...]) -> tuple[dict[str, Any], bool]:
-        """A node with what its references say, and whether it is a branch."""
-        result = self._expanded(node, path)
+    def _dereferenced(self, node: Node, path: tuple[str, ...]) -> tuple[dict[str, Any], bool]:
+        """Merge the definitions that a node refers to into it, and return whether it is a branch."""
+        result = self._with_includes(node, path)
         is_branch = "properties" in result and "default" not in result
         while "$ref" in result:
-            target = self._expanded(self._definition(result.pop("$ref"), path), path)
+            target = self._with_includes(self._definition(result.pop("$ref"), path), path)
             is_branch = is_branch or ("properties" in target and "default" not in target)
             result = {**target, **result}
         return result, is_branch
@@ -212,21 +217,21 @@ class _Source:
         }
 
     def tree(self) -> Branch:
-        children = tuple(self._node(child, (name,), _MISSING) for name, child in self._root["properties"].items())
+        children = tuple(self._parse(child, (name,), _MISSING) for name, child in self._root["properties"].items())
         return Branch((), str(self._text["description"]).strip(), children)
 
-    def _node(self, node: Node, path: tuple[str, ...], default: Any) -> Leaf | Branch:
+    def _parse(self, node: Node, path: tuple[str, ...], default: Any) -> Leaf | Branch:
         if name := node.get("subchart"):
-            return self._subchart(node, name, path)
-        resolved, is_branch = self._resolved(node, path)
+            return self._parse_subchart(node, name, path)
+        resolved, is_branch = self._dereferenced(node, path)
         description = str(resolved.get("description", "")).strip()
-        if not description.endswith(".") and not _is_listing(description):
-            raise self._fault(path, f"needs a description that ends with a full stop, not {description!r}")
+        if not description.endswith(".") and not _ends_with_list(description):
+            raise self._error(path, f"needs a description that ends with a period, not {description!r}")
         if default is _MISSING:
             default = resolved.get("default", _MISSING)
         if not is_branch:
             if default is _MISSING and not resolved.get("umbrella"):
-                raise self._fault(path, "needs a default")
+                raise self._error(path, "needs a default")
             return Leaf(
                 path,
                 description,
@@ -237,36 +242,36 @@ class _Source:
             )
         given = {} if default is _MISSING else default
         if unknown := given.keys() - resolved["properties"].keys():
-            raise self._fault(path, f"has a default for {', '.join(sorted(unknown))}, which is not among its keys")
+            raise self._error(path, f"has a default for {', '.join(sorted(unknown))}, which are not keys of it")
         return Branch(
             path,
             description,
             tuple(
-                self._node(child, (*path, key), given.get(key, _MISSING))
+                self._parse(child, (*path, key), given.get(key, _MISSING))
                 for key, child in resolved["properties"].items()
             ),
             brief=bool(resolved.get("brief")),
             link=str(resolved.get("link", "")),
         )
 
-    def _subchart(self, node: Node, name: str, path: tuple[str, ...]) -> Branch:
+    def _parse_subchart(self, node: Node, name: str, path: tuple[str, ...]) -> Branch:
         inner = _Source(render.umbrella() / "charts" / name, self._shared)
         given = node.get("default", {})
         children = [
-            inner._node(child, (*path, key), given.get(key, _MISSING))
+            inner._parse(child, (*path, key), given.get(key, _MISSING))
             for key, child in inner._root["properties"].items()
             if key != "global"
         ]
         if unknown := given.keys() - inner._root["properties"].keys():
-            raise self._fault(path, f"has a default for {', '.join(sorted(unknown))}, which {name} has not")
+            raise self._error(path, f"has a default for {', '.join(sorted(unknown))}, which are not values of {name}")
         return Branch(path, str(node["description"]).strip(), tuple(children), subchart=True)
 
-    # -- JSON Schema
+    # Writing the JSON Schema
 
     def schema(self) -> dict[str, Any]:
-        """The closed JSON Schema, with those definitions that it uses."""
+        """Return the closed JSON Schema, with the definitions that it uses."""
         used: dict[str, Any] = {}
-        root = self._closed_root(used, prefix="")
+        root = self._root_schema(used, prefix="")
         name = "maas" if self._directory == render.umbrella() else self._directory.name
         return {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -276,78 +281,78 @@ class _Source:
             "$defs": {key: used[key] for key in sorted(used)},
         }
 
-    def _closed_root(self, used: dict[str, Any], *, prefix: str) -> dict[str, Any]:
+    def _root_schema(self, used: dict[str, Any], *, prefix: str) -> dict[str, Any]:
         properties = self._root["properties"] | {"common": _LIBRARY}
         return {
             "type": "object",
             "additionalProperties": False,
-            "properties": {name: self._closed(node, (name,), used, prefix) for name, node in properties.items()},
+            "properties": {name: self._node_schema(node, (name,), used, prefix) for name, node in properties.items()},
         }
 
-    def _closed(self, node: Any, path: tuple[str, ...], used: dict[str, Any], prefix: str) -> Any:
-        """A node as JSON Schema proper: without our own words, closed, its definitions noted as used."""
+    def _node_schema(self, node: Any, path: tuple[str, ...], used: dict[str, Any], prefix: str) -> Any:
+        """Return a node as plain JSON Schema: closed and without our keywords. Adds the definitions it needs to `used`."""
         if isinstance(node, list):
-            return [self._closed(entry, path, used, prefix) for entry in node]
+            return [self._node_schema(entry, path, used, prefix) for entry in node]
         if not isinstance(node, Mapping):
             return node
         if "subchart" in node:
             inner = _Source(render.umbrella() / "charts" / node["subchart"], self._shared)
-            inside = inner._closed_root(used, prefix=f"{node['subchart']}.")
+            inside = inner._root_schema(used, prefix=f"{node['subchart']}.")
             return {"description": " ".join(node["description"].split()), **inside}
-        # In the umbrella's schema, which every release carries along, subcharts are there to refuse and not to explain.
+        # Every release stores the umbrella's schema, so its parts for subcharts validate but do not describe.
         dropped = _OWN_WORDS | {"description", "default"} if prefix else _OWN_WORDS
-        words = {key: value for key, value in self._expanded(node, path).items() if key not in dropped}
-        result = {key: self._word(key, value, path, used, prefix) for key, value in words.items()}
+        words = {key: value for key, value in self._with_includes(node, path).items() if key not in dropped}
+        result = {key: self._keyword(key, value, path, used, prefix) for key, value in words.items()}
         if "properties" in result:
             result.setdefault("type", "object")
             result.setdefault("additionalProperties", False)
         return result
 
-    def _word(self, key: str, value: Any, path: tuple[str, ...], used: dict[str, Any], prefix: str) -> Any:
-        """What a keyword of JSON Schema says, as it belongs into the schema proper."""
+    def _keyword(self, key: str, value: Any, path: tuple[str, ...], used: dict[str, Any], prefix: str) -> Any:
+        """Return the value of a keyword in plain JSON Schema."""
         if key == "$ref":
-            return self._noted(value, path, used, prefix)
+            return self._reference(value, path, used, prefix)
         if key in ("$comment", "default", "enum", "const", "required"):
             return value
         if key == "description":
             return " ".join(str(value).split())
         if key == "properties":
-            return {name: self._closed(child, (*path, name), used, prefix) for name, child in value.items()}
-        return self._closed(value, path, used, prefix)
+            return {name: self._node_schema(child, (*path, name), used, prefix) for name, child in value.items()}
+        return self._node_schema(value, path, used, prefix)
 
-    def _noted(self, reference: str, path: tuple[str, ...], used: dict[str, Any], prefix: str) -> str:
+    def _reference(self, reference: str, path: tuple[str, ...], used: dict[str, Any], prefix: str) -> str:
         name = reference.removeprefix(_REFERENCE)
         definition = self._definition(reference, path)
         shown = name if name in self._shared["$defs"] else f"{prefix}{name}"
         if shown not in used:
-            used[shown] = None  # taken before its own references are followed
-            used[shown] = self._closed(definition, path, used, prefix)
+            used[shown] = None  # reserved before its own references are followed, because some are circular
+            used[shown] = self._node_schema(definition, path, used, prefix)
         return f"{_REFERENCE}{shown}"
 
 
-def _laid_over(base: Node, over: Node) -> dict[str, Any]:
-    """Properties with others laid over them, in the order of the first."""
+def _override_properties(base: Node, over: Node) -> dict[str, Any]:
+    """Override properties with others, in the order of the first."""
     result = dict(base)
     for name, node in over.items():
-        result[name] = _over(base[name], node) if name in base else node
+        result[name] = _override(base[name], node) if name in base else node
     return result
 
 
-def _added(own: Node, group: Node) -> dict[str, Any]:
-    """A component's own properties, then those of a group; of a shared name the own words decide."""
-    result = {name: (_over(group[name], node) if name in group else node) for name, node in own.items()}
+def _add_group(own: Node, group: Node) -> dict[str, Any]:
+    """Return a component's own properties, then those of a group; own properties override those of the group."""
+    result = {name: (_override(group[name], node) if name in group else node) for name, node in own.items()}
     return result | {name: node for name, node in group.items() if name not in own}
 
 
-def _over(base: Node, own: Node) -> dict[str, Any]:
-    """A node laid over another; where it says its own type, only the meaning and the default of the other remain."""
+def _override(base: Node, own: Node) -> dict[str, Any]:
+    """Override the keywords of a node. If the new node has a type, only description and default of the base remain."""
     if own.keys() & _TYPE_WORDS:
         base = {key: value for key, value in base.items() if key in ("description", "default", "example", "link")}
     return {**base, **own}
 
 
-def _is_listing(description: str) -> bool:
-    """Whether a description ends with an indented list of its value's meanings, which needs no full stop."""
+def _ends_with_list(description: str) -> bool:
+    """Return whether a description ends with an indented list of the possible values, which needs no period."""
     return description.splitlines()[-1].startswith("  ") if description else False
 
 
@@ -357,7 +362,7 @@ def _parsed(path: Path, text: str) -> Node:
         (found,) = render.parse(text)
     except yaml.YAMLError as error:
         raise ChartError(
-            f"{path.relative_to(render.umbrella())} is no YAML", context=str(error).splitlines()
+            f"{path.relative_to(render.umbrella())} is not valid YAML", context=str(error).splitlines()
         ) from error
     return found
 
