@@ -26,11 +26,10 @@ def _requests(kind: str, verb: str) -> tuple[Row | Panel, ...]:
     rate = f'code_resource:apiserver_request_total:rate5m{{cluster=~"$cluster", verb="{verb}"'
     return (
         Row(kind),
-        number(
+        shared_panels.share(
             f"{kind}: availability, 30 days",
             f"Share of {kind.lower()} in the last 30 days that succeeded within the latency objective.",
-            "percentunit",
-            Query(f'apiserver_request:availability30d{{cluster=~"$cluster", verb="{verb}"}}'),
+            f'apiserver_request:availability30d{{cluster=~"$cluster", verb="{verb}"}}',
             steps=AVAILABILITY,
             decimals=3,
         ),
@@ -78,19 +77,17 @@ API_SERVER = Dashboard(
     content=(
         Row("Objectives"),
         shared_panels.up("apiserver", what="the API server"),
-        number(
+        shared_panels.share(
             "Availability, 30 days",
             "Share of all requests in the last 30 days that succeeded within the latency objective.",
-            "percentunit",
-            Query('apiserver_request:availability30d{cluster=~"$cluster", verb="all"}'),
+            'apiserver_request:availability30d{cluster=~"$cluster", verb="all"}',
             steps=AVAILABILITY,
             decimals=3,
         ),
-        number(
+        shared_panels.share(
             "Error budget left",
             "Share of the error budget that is left: 1 % of requests in 30 days may fail or be slow.",
-            "percentunit",
-            Query('(apiserver_request:availability30d{cluster=~"$cluster", verb="all"} - 0.99) / 0.01'),
+            '(apiserver_request:availability30d{cluster=~"$cluster", verb="all"} - 0.99) / 0.01',
             steps=Steps("red", ((0.1, "orange"), (0.5, "green"))),
             decimals=1,
         ),
@@ -185,8 +182,7 @@ CONTROLLER_MANAGER = Dashboard(
     variables=(instances("kube-controller-manager"),),
     content=(
         Row("Now"),
-        shared_panels.up("kube-controller-manager", what="the controller manager"),
-        shared_panels.down("kube-controller-manager", what="the controller manager"),
+        *shared_panels.up_and_down("kube-controller-manager", what="the controller manager"),
         number(
             "Processed",
             "Objects per second that the controllers process.",
@@ -234,8 +230,7 @@ SCHEDULER = Dashboard(
     variables=(instances("kube-scheduler"),),
     content=(
         Row("Now"),
-        shared_panels.up("kube-scheduler", what="the scheduler"),
-        shared_panels.down("kube-scheduler", what="the scheduler"),
+        *shared_panels.up_and_down("kube-scheduler", what="the scheduler"),
         number(
             "Scheduled",
             "Pods scheduled per second.",
@@ -362,15 +357,11 @@ ETCD = Dashboard(
             "bytes",
             Query('max(etcd_mvcc_db_total_size_in_bytes{cluster=~"$cluster", job="etcd"})'),
         ),
-        number(
+        shared_panels.share(
             "Quota used",
             "Database size as a share of the quota; at 100 % etcd rejects writes.",
-            "percentunit",
-            Query(
-                'max(etcd_mvcc_db_total_size_in_bytes{cluster=~"$cluster", job="etcd"}'
-                ' / etcd_server_quota_backend_bytes{cluster=~"$cluster", job="etcd"})'
-            ),
-            steps=UTILIZATION,
+            'max(etcd_mvcc_db_total_size_in_bytes{cluster=~"$cluster", job="etcd"}'
+            ' / etcd_server_quota_backend_bytes{cluster=~"$cluster", job="etcd"})',
         ),
         number(
             "Failed proposals",

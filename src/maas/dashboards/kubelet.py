@@ -158,8 +158,7 @@ PROXY = Dashboard(
     variables=(NODE,),
     content=(
         Row("Now"),
-        shared_panels.up("kube-proxy", what="kube-proxy"),
-        shared_panels.down("kube-proxy", what="kube-proxy"),
+        *shared_panels.up_and_down("kube-proxy", what="kube-proxy"),
         number(
             "Oldest sync",
             "Time since the last sync of the rules on the node that is furthest behind; it also grows while nothing changes.",
@@ -229,21 +228,15 @@ PERSISTENT_VOLUMES = Dashboard(
             "short",
             Query(f"count(kubelet_volume_stats_capacity_bytes{{{_CLAIM}}})"),
         ),
-        number(
+        shared_panels.share(
             "Fullest volume",
             "Share of space used on the fullest volume.",
-            "percentunit",
-            Query(
-                f"max(1 - kubelet_volume_stats_available_bytes{{{_CLAIM}}} / kubelet_volume_stats_capacity_bytes{{{_CLAIM}}})"
-            ),
-            steps=UTILIZATION,
+            f"max(1 - kubelet_volume_stats_available_bytes{{{_CLAIM}}} / kubelet_volume_stats_capacity_bytes{{{_CLAIM}}})",
         ),
-        number(
+        shared_panels.share(
             "Most inodes used",
             "Share of inodes used on the volume with the fewest free inodes.",
-            "percentunit",
-            Query(f"max(kubelet_volume_stats_inodes_used{{{_CLAIM}}} / kubelet_volume_stats_inodes{{{_CLAIM}}})"),
-            steps=UTILIZATION,
+            f"max(kubelet_volume_stats_inodes_used{{{_CLAIM}}} / kubelet_volume_stats_inodes{{{_CLAIM}}})",
         ),
         number(
             "Claims without a volume",

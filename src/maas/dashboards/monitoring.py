@@ -344,8 +344,7 @@ ALERTMANAGER = Dashboard(
     ),
     content=(
         Row("Now"),
-        shared_panels.up("alertmanager", what="Alertmanager"),
-        shared_panels.down("alertmanager", what="Alertmanager"),
+        *shared_panels.up_and_down("alertmanager", what="Alertmanager"),
         number(
             "Alerts",
             "Active alerts in Alertmanager.",
@@ -446,8 +445,7 @@ GRAFANA = Dashboard(
     description="Is Grafana available, and do its data sources respond?",
     content=(
         Row("Now"),
-        shared_panels.up("grafana", what="Grafana"),
-        shared_panels.down("grafana", what="Grafana"),
+        *shared_panels.up_and_down("grafana", what="Grafana"),
         number(
             "Dashboards",
             "Dashboards in Grafana.",
@@ -466,13 +464,10 @@ GRAFANA = Dashboard(
             "reqps",
             Query(_GRAFANA_REQUESTS),
         ),
-        number(
+        shared_panels.share(
             "Failed requests",
             "Share of requests that failed with a server error.",
-            "percentunit",
-            Query(
-                f'(sum({_GRAFANA_RATE}{{cluster=~"$cluster", status_code=~"5.."}}) or vector(0)) / {_GRAFANA_REQUESTS}'
-            ),
+            f'(sum({_GRAFANA_RATE}{{cluster=~"$cluster", status_code=~"5.."}}) or vector(0)) / {_GRAFANA_REQUESTS}',
             steps=ERRORS,
         ),
         Row("Requests", width=8),

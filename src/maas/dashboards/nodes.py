@@ -28,12 +28,10 @@ NODE = Dashboard(
     variables=(_HOST,),
     content=(
         Row("Now"),
-        number(
+        shared_panels.share(
             "CPU used",
             "Share of all cores that is in use.",
-            "percentunit",
-            Query(f'1 - avg(rate(node_cpu_seconds_total{{{_ONE}, mode="idle"}}[$__rate_interval]))'),
-            steps=UTILIZATION,
+            f'1 - avg(rate(node_cpu_seconds_total{{{_ONE}, mode="idle"}}[$__rate_interval]))',
             decimals=1,
         ),
         number(
@@ -44,20 +42,16 @@ NODE = Dashboard(
             steps=_SATURATED,
             decimals=2,
         ),
-        number(
+        shared_panels.share(
             "Memory used",
             "Share of memory that is not available to new processes.",
-            "percentunit",
-            Query(f"1 - sum(node_memory_MemAvailable_bytes{{{_ONE}}}) / sum(node_memory_MemTotal_bytes{{{_ONE}}})"),
-            steps=UTILIZATION,
+            f"1 - sum(node_memory_MemAvailable_bytes{{{_ONE}}}) / sum(node_memory_MemTotal_bytes{{{_ONE}}})",
             decimals=1,
         ),
-        number(
+        shared_panels.share(
             "Fullest file system",
             "Share of space used on the fullest file system.",
-            "percentunit",
-            Query(f"max(1 - node_filesystem_avail_bytes{{{_FILES}}} / node_filesystem_size_bytes{{{_FILES}}})"),
-            steps=UTILIZATION,
+            f"max(1 - node_filesystem_avail_bytes{{{_FILES}}} / node_filesystem_size_bytes{{{_FILES}}})",
             decimals=1,
         ),
         number(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from maas.dashboards import shared_panels
 from maas.dashboards.model import NODE, PREFIX, Dashboard, Variable, namespaces
 from maas.dashboards.panels import (
     ANY_IS_BAD,
@@ -121,11 +122,10 @@ OVERVIEW = Dashboard(
             steps=Steps("red", ((1, "green"),)),
             width=3,
         ),
-        number(
+        shared_panels.share(
             "API, 30 days",
             "Share of requests to the API server in the last 30 days that succeeded within the latency objective.",
-            "percentunit",
-            Query('apiserver_request:availability30d{cluster=~"$cluster", verb="all"}'),
+            'apiserver_request:availability30d{cluster=~"$cluster", verb="all"}',
             steps=AVAILABILITY,
             decimals=2,
             width=3,
@@ -317,51 +317,40 @@ CAPACITY = Dashboard(
     ),
     content=(
         Row("Cluster"),
-        number(
+        shared_panels.share(
             "CPU requested",
             "CPU requests as a share of the allocatable CPU.",
-            "percentunit",
-            Query(f"{_requested('cpu')} / {_allocatable('cpu')}"),
-            steps=UTILIZATION,
+            f"{_requested('cpu')} / {_allocatable('cpu')}",
             decimals=1,
         ),
-        number(
+        shared_panels.share(
             "CPU used",
             "CPU usage as a share of the allocatable CPU.",
-            "percentunit",
-            Query(f"{_used(_CPU)} / {_allocatable('cpu')}"),
-            steps=UTILIZATION,
+            f"{_used(_CPU)} / {_allocatable('cpu')}",
             decimals=1,
         ),
-        number(
+        shared_panels.share(
             "Memory requested",
             "Memory requests as a share of the allocatable memory.",
-            "percentunit",
-            Query(f"{_requested('memory')} / {_allocatable('memory')}"),
-            steps=UTILIZATION,
+            f"{_requested('memory')} / {_allocatable('memory')}",
             decimals=1,
         ),
-        number(
+        shared_panels.share(
             "Memory used",
             "Memory usage as a share of the allocatable memory.",
-            "percentunit",
-            Query(f"{_used(_MEMORY)} / {_allocatable('memory')}"),
-            steps=UTILIZATION,
+            f"{_used(_MEMORY)} / {_allocatable('memory')}",
             decimals=1,
         ),
-        number(
+        shared_panels.share(
             "Pod capacity used",
             "Running pods as a share of the allocatable pods of all nodes.",
-            "percentunit",
-            Query(f'sum(kubelet_running_pods{{cluster=~"$cluster", job="kubelet"}}) / {_allocatable("pods")}'),
-            steps=UTILIZATION,
+            f'sum(kubelet_running_pods{{cluster=~"$cluster", job="kubelet"}}) / {_allocatable("pods")}',
             decimals=1,
         ),
-        number(
+        shared_panels.share(
             "CPU requested, N-1",
             "CPU requests as a share of the allocatable CPU without the largest node; above 100 % some pods cannot run if it fails.",
-            "percentunit",
-            Query(f"{_requested('cpu')} / ({_allocatable('cpu')} - max({_allocatable('cpu', 'node')}))"),
+            f"{_requested('cpu')} / ({_allocatable('cpu')} - max({_allocatable('cpu', 'node')}))",
             steps=Steps("green", ((0.9, "orange"), (1, "red"))),
             decimals=1,
         ),
@@ -404,11 +393,10 @@ CAPACITY = Dashboard(
             decimals=3,
         ),
         number("Memory of a pod", "Average memory usage of a pod.", "bytes", Query(f"avg({_MEMORY}{{{_APP}}})")),
-        number(
+        shared_panels.share(
             "CPU usage of request",
             "CPU usage as a share of the requests.",
-            "percentunit",
-            Query(f'sum({_CPU}{{{_APP}}}) / sum(kube_pod_container_resource_requests{{{_APP}, resource="cpu"}})'),
+            f'sum({_CPU}{{{_APP}}}) / sum(kube_pod_container_resource_requests{{{_APP}, resource="cpu"}})',
             steps=Steps("green", ((1, "orange"), (3, "red"))),
             decimals=0,
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from maas.dashboards import shared_panels
 from maas.dashboards.model import NAMESPACE, NODE, PREFIX, Dashboard, Variable
 from maas.dashboards.panels import ANY_IS_BAD, UTILIZATION, Column, Link, Panel, Query, Row, Steps, lines, number, table
 
@@ -71,7 +72,7 @@ def _over_time(by: str, where: str, joined: str = "") -> tuple[Panel, Panel]:
 
 
 def _share(title: str, description: str, part: str, whole: str, *, steps: Steps = UTILIZATION) -> Panel:
-    return number(title, description, "percentunit", Query(f"{part} / {whole}"), steps=steps, decimals=1)
+    return shared_panels.share(title, description, f"{part} / {whole}", steps=steps, decimals=1)
 
 
 def _allocatable(resource: str, where: str = "") -> str:
@@ -85,13 +86,8 @@ MULTI_CLUSTER = Dashboard(
     description="How full is each cluster of this data source?",
     content=(
         Row("Now"),
-        number(
-            "CPU used",
-            "Share of all cores that is in use.",
-            "percentunit",
-            Query("avg(cluster:node_cpu:ratio_rate5m)"),
-            steps=UTILIZATION,
-            decimals=1,
+        shared_panels.share(
+            "CPU used", "Share of all cores that is in use.", "avg(cluster:node_cpu:ratio_rate5m)", decimals=1
         ),
         _share(
             "CPU requested",
@@ -198,12 +194,10 @@ CLUSTER = Dashboard(
     description="Which namespaces use the cluster, and what do they request?",
     content=(
         Row("Now"),
-        number(
+        shared_panels.share(
             "CPU used",
             "Share of all cores that is in use.",
-            "percentunit",
-            Query('avg(cluster:node_cpu:ratio_rate5m{cluster=~"$cluster"})'),
-            steps=UTILIZATION,
+            'avg(cluster:node_cpu:ratio_rate5m{cluster=~"$cluster"})',
             decimals=1,
         ),
         _share(
@@ -663,12 +657,10 @@ NODES_OVERVIEW = Dashboard(
             ),
             steps=ANY_IS_BAD,
         ),
-        number(
+        shared_panels.share(
             "Highest CPU usage",
             "Share of cores in use on the busiest node.",
-            "percentunit",
-            Query('max(node:node_cpu_utilization:ratio_rate5m{cluster=~"$cluster", node=~"$node"})'),
-            steps=UTILIZATION,
+            'max(node:node_cpu_utilization:ratio_rate5m{cluster=~"$cluster", node=~"$node"})',
             decimals=1,
         ),
         number(

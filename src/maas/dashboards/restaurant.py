@@ -45,11 +45,10 @@ def _response_time(share: float) -> str:
 
 
 def _budget_left(name: str, allowed: str, used: str) -> Panel:
-    return number(
+    return shared_panels.share(
         f"{name} budget left today",
         f"Share of one day's {name.lower()} budget that is left: {allowed}.",
-        "percentunit",
-        Query(f"1 - {used.format(window='1d')}"),
+        f"1 - {used.format(window='1d')}",
         steps=Steps("red", ((0, "orange"), (0.5, "green"))),
         decimals=0,
         width=6,
@@ -296,11 +295,10 @@ SCALING = Dashboard(
             "Desired", "Pods that the autoscaler wants to run.", "short", Query(_replicas("status_desired_replicas"))
         ),
         number("Maximum", "Maximum number of pods of the autoscaler.", "short", Query(_replicas("spec_max_replicas"))),
-        number(
+        shared_panels.share(
             "CPU usage of request",
             "CPU usage as a share of the requests; the autoscaler keeps it at its target.",
-            "percentunit",
-            Query(f"{_CPU_NOW} / sum({_REQUEST})"),
+            f"{_CPU_NOW} / sum({_REQUEST})",
             steps=Steps("green", ((3, "orange"), (4, "red"))),
             decimals=0,
         ),
@@ -440,20 +438,17 @@ POSTGRESQL = Dashboard(
             Query(f"sum(pg_up{{{_PG}}})"),
             steps=Steps("red", ((1, "green"),)),
         ),
-        number(
+        shared_panels.share(
             "Connections",
             "Connections as a share of the maximum.",
-            "percentunit",
-            Query(f"sum(pg_stat_activity_count{{{_PG}}}) / sum(pg_settings_max_connections{{{_PG}}})"),
-            steps=UTILIZATION,
+            f"sum(pg_stat_activity_count{{{_PG}}}) / sum(pg_settings_max_connections{{{_PG}}})",
             decimals=0,
         ),
         number("Size", "Size of all databases.", "bytes", Query(f"sum(pg_database_size_bytes{{{_DB}}})")),
-        number(
+        shared_panels.share(
             "Cache hits",
             "Share of blocks that were read from shared buffers.",
-            "percentunit",
-            Query(f"{_pg('blks_hit', 'cluster')} / ({_pg('blks_hit', 'cluster')} + {_pg('blks_read', 'cluster')})"),
+            f"{_pg('blks_hit', 'cluster')} / ({_pg('blks_hit', 'cluster')} + {_pg('blks_read', 'cluster')})",
             steps=Steps("red", ((0.9, "orange"), (0.99, "green"))),
             decimals=2,
         ),

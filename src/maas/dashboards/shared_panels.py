@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from maas.dashboards.panels import ANY_IS_BAD, ERRORS, NONE_IS_BAD, Panel, Query, Row, Steps, latency, lines, number
+from maas.dashboards.panels import (
+    ANY_IS_BAD,
+    ERRORS,
+    NONE_IS_BAD,
+    UTILIZATION,
+    Panel,
+    Query,
+    Row,
+    Steps,
+    latency,
+    lines,
+    number,
+)
 from maas.dashboards.promql import quantile, rate
 
 
@@ -26,6 +38,24 @@ def down(job: str, *, what: str) -> Panel:
         Query(f'count(up{{cluster=~"$cluster", job="{job}"}} == 0) or vector(0)'),
         steps=ANY_IS_BAD,
     )
+
+
+def up_and_down(job: str, *, what: str) -> tuple[Panel, Panel]:
+    """Return the numbers of instances that Prometheus can and cannot scrape."""
+    return up(job, what=what), down(job, what=what)
+
+
+def share(
+    title: str,
+    description: str,
+    expr: str,
+    *,
+    steps: Steps = UTILIZATION,
+    decimals: int | None = None,
+    width: int = 4,
+) -> Panel:
+    """Return a number that is a share of a whole; the default thresholds are those of used resources."""
+    return number(title, description, "percentunit", Query(expr), steps=steps, decimals=decimals, width=width)
 
 
 def rates(

@@ -39,14 +39,11 @@ COREDNS = Dashboard(
         Row("Now"),
         shared_panels.up("coredns", what="CoreDNS"),
         number("Queries", "DNS queries per second.", "reqps", Query(_coredns("coredns_dns_requests_total"))),
-        number(
+        shared_panels.share(
             "Failed",
             "Share of SERVFAIL responses in the last 30 minutes.",
-            "percentunit",
-            Query(
-                f"({_coredns('coredns_dns_responses_total', more=_FAILED, window='30m')} or vector(0))"
-                f" / {_coredns('coredns_dns_responses_total', window='30m')}"
-            ),
+            f"({_coredns('coredns_dns_responses_total', more=_FAILED, window='30m')} or vector(0))"
+            f" / {_coredns('coredns_dns_responses_total', window='30m')}",
             steps=ERRORS,
         ),
         number(
@@ -160,8 +157,7 @@ CALICO = Dashboard(
     variables=(NODE,),
     content=(
         Row("Now"),
-        shared_panels.up("calico-node", what="Felix, Calico's agent"),
-        shared_panels.down("calico-node", what="Felix, Calico's agent"),
+        *shared_panels.up_and_down("calico-node", what="Felix, Calico's agent"),
         number(
             "Endpoints",
             "Pods with an IP address of Calico.",
