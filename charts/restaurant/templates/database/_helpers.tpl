@@ -1,6 +1,6 @@
 {{- define "restaurant.databaseFiles" -}}
-initialise.sh: |
-  {{- .Files.Get "files/database/initialise.sh" | nindent 2 }}
+initialize.sh: |
+  {{- .Files.Get "files/database/initialize.sh" | nindent 2 }}
 pg_hba.conf: |
   {{- .Files.Get "files/database/pg_hba.conf" | nindent 2 }}
 postgresql.conf: |
