@@ -1,4 +1,4 @@
-"""What `maas lint` checks of the charts, each check by itself; together they take a few seconds."""
+"""The checks of `maas lint`: charts, generated files and texts."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 RESTAURANT = f"ghcr.io/maas/restaurant:{__version__}"
-"""The application's image: it is built from app/ and so is no upstream component of the lock."""
+"""The image of the application. It is built from app/ and therefore not in the component lockfile."""
 
 _REFERENCE = re.compile(r"[\w-]+(\.[\w-]+)+(:\d+)?/[\w./-]+:[\w.-]+(@sha256:[0-9a-f]{64})?")
-"""A reference to an image with its registry and tag."""
+"""An image reference with registry and tag."""
 
 _YAML_STYLE = """
 extends: default
@@ -40,7 +40,7 @@ rules:
   comments: {min-spaces-from-content: 1}
   braces: {max-spaces-inside: 1}
 """
-"""How people write descriptions of charts, values and profiles. Templates are no YAML before Helm."""
+"""The style of chart descriptions, values and profiles. Templates are not YAML before Helm renders them."""
 
 _LINTER = """\
 #!/bin/sh
@@ -53,20 +53,23 @@ exit "$status"
 """A linter as chart-testing starts it. chart-testing closes the pipe when the linter ends, whether or not it has read all
 of the output (RunProcess in its pkg/exec), so what the linter reports is also written to a file."""
 
+_FILES = re.compile(r"(?<![\w.])\$?\.Files\.\w+ \"([^\"]+)\"")
+"""A file or pattern that a template reads from its own chart; `$subchart.Files` is of another one."""
+
 _GRADE_OK = 10
-"""kube-score's grade for what it has nothing to say about; a warning is 5, something critical 1."""
+"""The grade of kube-score for no finding; a warning is 5, a critical finding 1."""
 
 _WITHOUT_SCHEMA = ("HTTPRoute",)
-"""Kinds of projects that are neither Kubernetes nor ours; they are off by default."""
+"""Kinds without a schema: they belong to other projects and are not rendered by default."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that a check found.
+    """A problem that a check found.
 
     Attributes:
         where: The file or object.
-        what: What is wrong with it.
+        what: The problem.
     """
 
     where: str
@@ -74,7 +77,7 @@ class Fault:
 
 
 def chart_testing() -> Iterator[Fault]:
-    """chart-testing (`ct lint`) of every chart: descriptions, style of YAML, and `helm lint --strict` with every profile."""
+    """Run chart-testing (`ct lint`) on every chart: descriptions, YAML style, and `helm lint --strict` with every profile."""
     own = paths.cache() / "helm"
     # It starts helm, yamllint and yamale by name; the latter two are development tools, beside this Python.
     beside = Path(sys.executable).parent
@@ -97,7 +100,7 @@ def chart_testing() -> Iterator[Fault]:
         for chart in (root, *render.subcharts(root)):
             named = str(chart.relative_to(root)) or "."
             argv: list[str | Path] = [tools.tool("ct"), "lint", "--charts", named, "--chart-dirs", ".,charts"]
-            # Accounts of maintainers would be asked of a network, and no repository has the dependencies.
+            # Validating maintainers needs a network, and the dependencies are in no repository.
             argv += ["--validate-maintainers=false", "--skip-helm-dependencies"]
             argv += ["--chart-yaml-schema", paths.content() / "schemas" / "chart.yaml", "--lint-conf", rules]
             argv += ["--helm-lint-extra-args", f"--strict --quiet --kube-version {render.KUBERNETES[-1]}"]
@@ -110,14 +113,14 @@ def chart_testing() -> Iterator[Fault]:
 
 
 def kubeconform() -> Iterator[Fault]:
-    """kubeconform, strictly and offline, over every profile and Kubernetes version."""
+    """Run kubeconform, strictly and offline, on every profile and Kubernetes version."""
     for version in render.KUBERNETES:
         requests = [Request(render.umbrella(), values=(profile,), kubernetes=version) for profile in render.profiles()]
         with tempfile.TemporaryDirectory() as scratch:
             directory = Path(scratch)
             everything = (entry for request in requests for entry in render.objects(request))
             schemas.write(directory, kubernetes=version, objects=everything)
-            # One run for all of them, because reading the schemas is most of the work.
+            # One run for all profiles, because loading the schemas takes most of the time.
             manifests = {directory / request.values[0].name: request for request in requests}
             for file, request in manifests.items():
                 file.write_text(render.render(request), encoding="utf-8")
@@ -135,7 +138,7 @@ def kubeconform() -> Iterator[Fault]:
 
 
 def kube_score() -> Iterator[Fault]:
-    """kube-score over every profile: what it finds is accepted, with a reason, and what is accepted is still found."""
+    """Run kube-score on every profile: every finding needs a reason, and every reason a finding."""
     accepted = yaml.safe_load(accepted_in().read_text(encoding="utf-8"))
     used: set[tuple[str, str]] = set()
     for profile in render.profiles():
@@ -152,15 +155,15 @@ def kube_score() -> Iterator[Fault]:
 
 
 def accepted_in() -> Path:
-    """The file of kube-score's findings that stay, with the reasons."""
+    """Return the file of accepted findings of kube-score, with the reasons."""
     return render.umbrella() / "ci" / "kube-score.yaml"
 
 
 def findings_of(manifests: str) -> Iterator[tuple[str, str]]:
-    """What kube-score finds, each with the object as Kind/name or, for one of its containers, Kind/name:container."""
+    """Yield the findings of kube-score, each with its object (Kind/name) or container (Kind/name:container)."""
     argv: list[str | Path] = [tools.tool("kube-score"), "score", "--output-format", "json"]
     argv += ["--kubernetes-version", f"v{render.KUBERNETES[-1].rpartition('.')[0]}"]
-    # Of those that are off by default, all but those that want limits to be what is requested.
+    # All optional tests, except those for limits that equal the requests.
     argv += ["--enable-optional-test", "container-seccomp-profile,container-ports-check", "-"]
     done = process.run(argv, input=manifests, check=False, timeout=120)
     try:
@@ -176,7 +179,7 @@ def findings_of(manifests: str) -> Iterator[tuple[str, str]]:
 
 
 def lock() -> Iterator[Fault]:
-    """Chart.lock is what Helm would write from Chart.yaml and the subcharts."""
+    """Check that Chart.lock is what Helm writes for Chart.yaml and the subcharts."""
     root = render.umbrella()
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch)
@@ -191,11 +194,11 @@ def lock() -> Iterator[Fault]:
             return
         wanted, found = (yaml.safe_load((at / "Chart.lock").read_text(encoding="utf-8")) for at in (copy, root))
     if (wanted["dependencies"], wanted["digest"]) != (found["dependencies"], found["digest"]):
-        yield Fault("Chart.lock", "does not belong to Chart.yaml; run `helm dependency update .`")
+        yield Fault("Chart.lock", "does not match Chart.yaml; run `helm dependency update .`")
 
 
 def images() -> Iterator[Fault]:
-    """Every image that a profile asks for is an image of the lock of components, at its version."""
+    """Check that every image of a profile is in the component lockfile, with the same version."""
     locked = {_path(item.reference) for _, item in components.load().items() if isinstance(item, components.Image)}
     locked.add(_path(RESTAURANT))
     for profile in render.profiles():
@@ -206,18 +209,18 @@ def images() -> Iterator[Fault]:
 
 
 def drift() -> Iterator[Fault]:
-    """What is generated is as generated now."""
-    from maas.dashboards import registry  # noqa: PLC0415 - its library is a tool of development
+    """Check that the generated files are up to date."""
+    from maas.dashboards import registry  # noqa: PLC0415 - its library is for development
 
     for file in [*outputs.drift(), *registry.drift()]:
-        yield Fault(_named(file), "is not as generated now; run `maas generate`")
+        yield Fault(_named(file), "is out of date; run `maas generate`")
     for source in crds.SOURCES:
         for file in crds.drift(source, crds.generate(source)):
-            yield Fault(_named(file), f"is not what {source.module}'s Go types say; run `maas generate`")
+            yield Fault(_named(file), f"differs from the Go types of {source.module}; run `maas generate`")
 
 
 def used_values() -> Iterator[Fault]:
-    """Every value is used in the templates, and every used value is one."""
+    """Check that templates use every value, and that every value they use exists."""
     for chart in values.charts():
         source = _named(chart.directory / values.SOURCE)
         for path in values_lint.unused(chart):
@@ -227,9 +230,19 @@ def used_values() -> Iterator[Fault]:
             yield Fault(source, f"a template or a table of files/ uses {path}, which is not a value")
 
 
+def missing_files() -> Iterator[Fault]:
+    """Check that every file that a template reads exists: Helm renders a missing one as an empty string."""
+    for chart in (render.umbrella(), *render.subcharts()):
+        for template in sorted((chart / "templates").rglob("*")):
+            text = template.read_text(encoding="utf-8") if template.is_file() else ""
+            for pattern in _FILES.findall(text):
+                if not any(chart.glob(pattern)):
+                    yield Fault(_named(template), f"reads {pattern}, which does not exist")
+
+
 def language() -> Iterator[Fault]:
-    """Check terms and spelling of every text, but for the files that are still to be rewritten."""
-    from maas.codegen import terminology  # noqa: PLC0415 - codespell is a tool of development
+    """Check terms and spelling of every text, except in pending files."""
+    from maas.codegen import terminology  # noqa: PLC0415 - codespell is for development
 
     found, clean = terminology.split(terminology.findings(terminology.texts()), terminology.pending())
     for finding in found:
@@ -240,7 +253,7 @@ def language() -> Iterator[Fault]:
 
 def doc_links() -> Iterator[Fault]:
     """Check that every link between Markdown files leads to a file and a heading that exist."""
-    from maas.codegen import links  # noqa: PLC0415 - its library is a tool of development
+    from maas.codegen import links  # noqa: PLC0415 - its library is for development
 
     root = render.umbrella()
     for file in repository.files():
@@ -263,6 +276,7 @@ CHECKS: dict[str, Callable[[], Iterator[Fault]]] = {
     "images": images,
     "generated files": drift,
     "used values": used_values,
+    "files of templates": missing_files,
     "language": language,
     "links": doc_links,
     "commit subjects": commit_subjects,
@@ -274,12 +288,12 @@ def _named(path: Path) -> str:
 
 
 def _path(reference: str) -> str:
-    """A reference without its registry, which a mirror replaces, and without a digest."""
+    """Return a reference without its registry, which a mirror replaces, and without its digest."""
     return reference.partition("/")[2].partition("@")[0]
 
 
 def images_of(node: Any) -> Iterator[str]:
-    """Every image that some objects ask for, in containers, custom resources and arguments."""
+    """Yield every image of some objects: of containers, custom resources and arguments."""
     if isinstance(node, list):
         for entry in node:
             yield from images_of(entry)
@@ -288,7 +302,7 @@ def images_of(node: Any) -> Iterator[str]:
             if key == "image" and isinstance(value, str):
                 yield value
             elif key == "args" and isinstance(value, list):
-                # An operator is told of the images that it starts.
+                # Arguments of operators name the images that they start.
                 words = (str(word).partition("=")[2] for word in value)
                 yield from (word for word in words if _REFERENCE.fullmatch(word))
             else:

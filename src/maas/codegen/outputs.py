@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def texts() -> dict[Path, str]:
-    """Every generated file that needs nothing but the charts' own sources, with what it ought to hold.
+    """Return the text of every generated file that needs only files of the repository.
 
     Raises:
-        ChartError: A source of values is missing or says something that cannot be.
+        ChartError: A source is missing or not valid.
     """
     found: dict[Path, str] = {}
     charts = values.charts()
@@ -75,23 +75,23 @@ def _inventory() -> str:
 
 
 def drift() -> list[Path]:
-    """The generated files that are not as they ought to be.
+    """Return the generated files that are out of date.
 
     Raises:
-        ChartError: A source of values is missing or says something that cannot be.
+        ChartError: A source is missing or not valid.
     """
     return [file for file, text in texts().items() if not file.is_file() or file.read_text(encoding="utf-8") != text]
 
 
 def write() -> list[Path]:
-    """Write all that is generated, and return the files that changed or went.
+    """Write all generated files, and return those that were changed or deleted.
 
     Raises:
-        BundleError: controller-gen cannot be had.
-        ChartError: A source of values is missing or says something that cannot be.
-        ProcessError: The modules with the Go types cannot be fetched or read.
+        BundleError: controller-gen is not available.
+        ChartError: A source is missing or not valid.
+        ProcessError: The Go modules with the types of CRDs cannot be downloaded or parsed.
     """
-    from maas.dashboards import registry  # noqa: PLC0415 - its library is a tool of development
+    from maas.dashboards import registry  # noqa: PLC0415 - its library is for development
 
     changed = drift()
     wanted = texts()

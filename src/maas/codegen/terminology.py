@@ -180,7 +180,7 @@ def pending() -> list[str]:
 
 
 def split(found: Sequence[Finding], entries: Sequence[str]) -> tuple[list[Finding], list[str]]:
-    """Return the findings outside of the pending files, and the pending entries that have no finding any more."""
+    """Return the findings outside of the pending files, and the pending entries without findings."""
     covering = {finding: [entry for entry in entries if _covers(entry, finding.file)] for finding in found}
     used = {entry for covered in covering.values() for entry in covered}
     return [finding for finding in found if not covering[finding]], [entry for entry in entries if entry not in used]

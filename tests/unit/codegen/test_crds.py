@@ -1,4 +1,4 @@
-"""The definitions: what the Go types say, and what only their authors know."""
+"""CRDs: their schemas from the Go types, and the corrections."""
 
 from __future__ import annotations
 

@@ -101,3 +101,14 @@ def test_every_accepted_finding_of_kube_score_has_a_reason() -> None:
     for entry in yaml.safe_load(lint.accepted_in().read_text(encoding="utf-8")):
         assert entry.keys() == {"finding", "of", "why"}
         assert entry["why"].endswith(".")
+
+
+def test_a_template_that_reads_a_missing_file_is_reported(chart: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render, "umbrella", lambda: chart)
+    text = 'a: {{ .Files.Get "files/a.yaml" }}\nb: {{ (.Files.Glob "files/rules/*.yaml").AsConfig }}\n'
+    (chart / "templates" / "reads.yaml").write_text(text, encoding="utf-8")
+    (chart / "files" / "rules").mkdir(parents=True)
+    (chart / "files" / "rules" / "x.yaml").touch()
+    assert list(lint.missing_files()) == [
+        lint.Fault("templates/reads.yaml", "reads files/a.yaml, which does not exist")
+    ]
