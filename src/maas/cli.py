@@ -305,9 +305,9 @@ def version(
     ] = None,
 ) -> None:
     """Show the version of charts, package, image and application, and check that all files agree."""
-    from maas.release import version as versions
+    from maas.commands import release as command
 
-    versions.show(wanted)
+    command.version(wanted)
 
 
 @app.command()
@@ -317,10 +317,9 @@ def changelog(
     draft: Annotated[bool, typer.Option("--draft", help="Show the section and write nothing.")] = False,
 ) -> None:
     """Move the changelog fragments into a section of CHANGELOG.md."""
-    from maas.release import changelog as changes
-    from maas.release import version as versions
+    from maas.commands import release as command
 
-    changes.show(versions.Version.parse(wanted) if wanted else versions.current(paths.content()), draft=draft)
+    command.changelog(wanted, draft=draft)
 
 
 @app.command()
@@ -329,9 +328,9 @@ def images(
     mirror: Annotated[str | None, typer.Option(help="Print commands that copy them to this registry instead.")] = None,
 ) -> None:
     """List every image that the chart can use."""
-    from maas.release import images as command
+    from maas.commands import release as command
 
-    command.show(mirror)
+    command.images(mirror)
 
 
 @app.command()
@@ -347,12 +346,9 @@ def package(
     from maas.release import checkout
 
     checkout.current()  # an installed package has neither a commit nor the libraries that build a release
-    from maas.release import build
+    from maas.commands import development
 
-    if in_place and directory is not None:
-        build.in_place(directory, yes=yes)
-    else:
-        build.show(directory, yes=yes)
+    development.package(directory, in_place=in_place, yes=yes)
 
 
 @app.command()
@@ -372,9 +368,9 @@ def release(
     from maas.release import checkout
 
     checkout.current()  # as for `package`
-    from maas.release import pipeline
+    from maas.commands import development
 
-    pipeline.release(wanted, sign=sign or [], passphrase=passphrase_file, targets=publish_ or [], yes=yes)
+    development.release(wanted, sign=sign or [], passphrase=passphrase_file, targets=publish_ or [], yes=yes)
 
 
 @app.command()
@@ -384,10 +380,9 @@ def publish(
     to: Annotated[list[str], typer.Option(help="A directory or oci://REGISTRY/PATH. Can be repeated.")],
 ) -> None:
     """Publish a release, or continue an interrupted publication."""
-    from maas.release import publish as command
+    from maas.commands import release as command
 
-    for target in to:
-        command.publish(directory, target)
+    command.publish(directory, to)
 
 
 @app.command()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import time
 from typing import TYPE_CHECKING
 
 from cyclonedx.model.component import ComponentType
@@ -108,27 +107,6 @@ def in_place(output: Path, *, yes: bool) -> None:
         provenance.write(source, output, subjects, _materials())
         sums = checksums.write(output, [file.name for file in output.iterdir()])
         step.note(f"{checksums.FILE} {cache.sha256(sums)}")
-
-
-def summary(directory: Path, signatures: dict[str, str], *, began: float) -> None:
-    """Show every file of a release with its size, digest and signatures."""
-    rows = [
-        (file.name, f"{file.stat().st_size:,}", cache.sha256(file)[:16], signatures.get(file.name, ""))
-        for file in sorted(directory.iterdir())
-    ]
-    console.table(f"{directory}", ("file", "bytes", "sha256", "signed"), rows)
-    console.line(f"{len(rows)} files in {console.elapsed(time.monotonic() - began)}")
-
-
-def show(directory: Path | None, *, yes: bool) -> None:
-    """Build a release and show its files.
-
-    Raises:
-        MaasError: A part cannot be built.
-    """
-    began = time.monotonic()
-    output = commit(directory, yes=yes)
-    summary(output, {}, began=began)
 
 
 def _sboms(

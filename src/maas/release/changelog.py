@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from maas import console, paths, process
+from maas import paths, process
 from maas.errors import ReleaseError
 
 if TYPE_CHECKING:
@@ -115,21 +115,6 @@ def write(root: Path, version: Version, *, draft: bool) -> str:
         [sys.executable, "-m", "towncrier", "build", "--config", "pyproject.toml", "--version", str(version), *options],
         cwd=root,
     ).stdout
-
-
-def show(version: Version, *, draft: bool) -> None:
-    """Write a version's section of the changelog, or show a draft of it.
-
-    Raises:
-        ReleaseError: A fragment is not valid, or there is none.
-    """
-    root = paths.content()
-    text = write(root, version, draft=draft)
-    if draft:
-        console.data(text)
-        return
-    console.line(f"{FILE} has a section for {version}; the fragments were deleted")
-    console.line(f"next: review and commit it, then run {paths.command('release', str(version))}")
 
 
 def _section(text: str, version: Version) -> str | None:

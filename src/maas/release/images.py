@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from maas import components, console, paths
+from maas import components
 from maas.bundle import restaurant_image
 from maas.components import Image
 from maas.errors import ReleaseError
@@ -89,25 +89,19 @@ def lines(references: Iterable[str], digests: Mapping[str, str]) -> str:
     )
 
 
-def show(mirror: str | None) -> None:
-    """Write the list to standard output; with a mirror, the commands that copy the images to it.
+def mirror_commands(mirror: str) -> list[str]:
+    """Return the commands that copy every image to a registry.
 
     Raises:
         ReleaseError: An image is not in the component lockfile.
     """
-    text = lines(references(), {})
-    if mirror is None:
-        console.data(text.rstrip("\n"))
-        return
-    for line in text.splitlines():
+    commands = []
+    for line in lines(references(), {}).splitlines():
         # Some tools do not accept a tag together with a digest: copy by digest, and name the copy by its tag.
         tagged, _, digest = line.partition("@")
         source = f"{tagged.rpartition(':')[0]}@{digest}" if digest else tagged
-        console.data(f"crane copy {source} {mirror.rstrip('/')}/{_path(tagged)}")
-    console.line(f"next: install with --set global.imageRegistry={mirror.rstrip('/')}")
-    console.line(
-        f"without access to registries: {paths.command('bundle', '--images', FILE, '--directory', 'DIRECTORY')}"
-    )
+        commands.append(f"crane copy {source} {mirror.rstrip('/')}/{_path(tagged)}")
+    return commands
 
 
 def license_of(reference: str) -> str:

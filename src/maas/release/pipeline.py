@@ -1,8 +1,8 @@
-"""The steps of a release: preconditions, build, signatures, and publication if a target is given."""
+"""The steps of a release before its publication: preconditions, build, signatures."""
 
 from __future__ import annotations
 
-import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from maas import console, paths
@@ -23,28 +23,47 @@ if TYPE_CHECKING:
 BRANCH = "main"
 
 
-def release(wanted: str, *, sign: Sequence[str], passphrase: Path | None, targets: Sequence[str], yes: bool) -> None:
-    """Release the commit of this checkout.
+@dataclass(frozen=True)
+class Release:
+    """A release that was built and signed.
+
+    Attributes:
+        version: Its version.
+        commit: The commit that it was built from.
+        directory: The directory of its files.
+        signatures: Who signed each file, by its name.
+    """
+
+    version: Version
+    commit: str
+    directory: Path
+    signatures: dict[str, str]
+
+
+def build_and_sign(
+    wanted: str, *, sign: Sequence[str], passphrase: Path | None, targets: Sequence[str], yes: bool
+) -> Release:
+    """Build and sign a release from the commit of this checkout.
 
     Args:
         wanted: Its version.
         sign: Any number of signers: `gpg:FINGERPRINT`, `key:FILE` or `sigstore`.
         passphrase: A file with the passphrase of the key.
-        targets: Where to publish it: directories and `oci://` addresses. Without any, nothing is published.
+        targets: Where it will be published: directories and `oci://` addresses.
         yes: Do not ask before installing or starting a container engine.
 
     Raises:
         ReleaseError: Preconditions are not met; the error lists all of them.
-        MaasError: Building, signing or publishing failed.
+        MaasError: Building or signing failed.
     """
-    began = time.monotonic()
     version = Version.parse(wanted)
     source = current()
     with console.phase("Preconditions") as step:
         chosen = [signers.signer(text, passphrase=passphrase) for text in sign]
         if found := list(blockers(source, version, chosen, targets)):
+            count = "1 precondition is" if len(found) == 1 else f"{len(found)} preconditions are"
             raise ReleaseError(
-                f"cannot release {version}: {len(found)} {'precondition is' if len(found) == 1 else 'preconditions are'} not met",
+                f"cannot release {version}: {count} not met",
                 context=[f"{number}. {what}" for number, what in enumerate(found, start=1)],
                 hint="nothing was built or published; docs/releasing.md lists the steps of a release",
             )
@@ -53,12 +72,7 @@ def release(wanted: str, *, sign: Sequence[str], passphrase: Path | None, target
     with console.phase("Signatures") as step:
         signatures = sign_all(output, chosen)
         step.note(", ".join(sign))
-    build.summary(output, signatures, began=began)
-    for target in targets:
-        publish.publish(output, target)
-    if not targets:
-        console.line(f"not published; to publish: {paths.command('publish', str(output), '--to', 'TARGET')}")
-    console.line(f"next: git tag --sign v{version} {source.commit[:12]} && git push origin v{version}")
+    return Release(version, source.commit, output, signatures)
 
 
 def blockers(source: Checkout, version: Version, chosen: Sequence[Signer], targets: Sequence[str]) -> Iterator[str]:

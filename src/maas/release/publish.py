@@ -21,8 +21,8 @@ def conflicts(target: str, version: str) -> list[str]:
     return repository.conflicts(Path(target), version)
 
 
-def publish(release: Path, target: str) -> None:
-    """Publish a release to one target. What is already there is compared and not changed.
+def publish(release: Path, target: str) -> list[str]:
+    """Publish a release to one target, and return the pushed artifacts. What is already there is compared, not changed.
 
     Args:
         release: Its directory.
@@ -38,11 +38,10 @@ def publish(release: Path, target: str) -> None:
         if target.startswith(oci.SCHEME):
             image = next(release.glob("*.oci.tar"))
             pushed = oci.publish(release, target, version, image=image, metadata=metadata)
-            for line in pushed:
-                console.line(f"  {line}")
             step.note(f"{len(pushed)} artifacts")
-        else:
-            step.note(repository.publish(release, Path(target), version, metadata=metadata))
+            return pushed
+        step.note(repository.publish(release, Path(target), version, metadata=metadata))
+        return []
 
 
 def _complete(release: Path) -> str:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version as PythonVersion
 
-from maas import console, paths
 from maas.errors import ReleaseError, UsageError
 from maas.helm.client import Helm
 
@@ -142,27 +141,6 @@ def write(root: Path, version: Version) -> list[Path]:
             file.write_text(fresh, encoding="utf-8")
             changed.append(file)
     return [*changed, *([_lock(root)] if changed else [])]
-
-
-def show(wanted: str | None) -> None:
-    """Show the version and check that every file has it; with `wanted`, set that version first.
-
-    Raises:
-        UsageError: `wanted` is not a version.
-        ReleaseError: A file has another version.
-    """
-    root = paths.content()
-    if wanted is not None:
-        for file in write(root, Version.parse(wanted)):
-            console.line(f"  {file.relative_to(root)}")
-    version = current(root)
-    if others := disagreements(root, version):
-        raise ReleaseError(
-            f"some files have another version than {version}",
-            context=[f"{mention.where}: {mention.version}" for mention in others],
-            command=paths.command("version", str(version)),
-        )
-    console.data(str(version))
 
 
 def _files(root: Path) -> Iterator[tuple[Path, str]]:
