@@ -16,27 +16,27 @@ if TYPE_CHECKING:
 
     from maas.helm.client import Major
 
-# Helm and the API server are programs in Go that live for seconds here: collecting their garbage as often as in a
-# service is a quarter of their time.
+# Helm and the API server are Go programs that run for seconds here: garbage collection at the default rate takes a quarter
+# of their time.
 os.environ.setdefault("GOGC", "400")
 os.environ.setdefault("GOMEMLIMIT", "768MiB")
 
 
 @pytest.fixture(params=sorted(PROFILES))
 def profile(request: pytest.FixtureRequest) -> str:
-    """Each of the values files of ci/."""
+    """Return each of the values files of ci/."""
     return str(request.param)
 
 
 @pytest.fixture
 def objects(profile: str) -> tuple[Object, ...]:
-    """The objects of each profile, for the newest Kubernetes."""
+    """Return the objects of each profile, for the newest Kubernetes."""
     return of_profile(profile)
 
 
 @pytest.fixture
 def rendered() -> Rendered:
-    """Renders a chart with single values by path, as JSON text."""
+    """Return a function that renders a chart with single values, given by path with `__` for a dot, as JSON."""
 
     def call(chart: str = "", helm: Major = "4", **settings: str) -> tuple[Object, ...]:
         directory = render.umbrella() / "charts" / chart if chart else render.umbrella()
@@ -48,7 +48,7 @@ def rendered() -> Rendered:
 
 @pytest.fixture(scope="session")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A real API server, without nodes; tests that use it carry `pytest.mark.xdist_group("api")` and share one."""
+    """Run a real API server without nodes, for all tests with `pytest.mark.xdist_group("api")`."""
     with control_plane(tmp_path_factory.mktemp("control-plane")) as kubeconfig:
         cluster = Cluster(kubeconfig)
         yield cluster

@@ -1,4 +1,4 @@
-"""The pod network: what makes it work over a VPN, and before anything else does."""
+"""The pod network: it works over a VPN, and before any other pod runs."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ def network_configuration(objects: tuple[Object, ...]) -> dict[str, Any]:
 
 
 def test_tunnels_use_the_kubelets_address_and_not_the_first_interface(bootstrapped: tuple[Object, ...]) -> None:
-    # Without it Calico takes eth0, the nodes look Ready, and no packet gets from one to another.
+    # Otherwise Calico uses eth0, and the nodes are Ready although no packet reaches another node.
     assert variables(bootstrapped)["IP_AUTODETECTION_METHOD"] == "kubernetes-internal-ip"
 
 
-def test_packets_between_nodes_always_travel_in_vxlan(bootstrapped: tuple[Object, ...]) -> None:
-    # All nodes share the VPN's subnet: CrossSubnet would send pods' packets bare, and the hub drops them.
+def test_packets_between_nodes_are_always_sent_by_vxlan(bootstrapped: tuple[Object, ...]) -> None:
+    # All nodes are in the VPN's subnet, where CrossSubnet sends packets without VXLAN, and the hub drops them.
     pool = one(bootstrapped, "IPPool", "default-ipv4-ippool")["spec"]
     assert (pool["vxlanMode"], pool["ipipMode"], pool["cidr"]) == ("Always", "Never", "10.91.0.0/16")
     assert pool["natOutgoing"] is True
     assert variables(bootstrapped)["CALICO_NETWORKING_BACKEND"] == "vxlan"
-    # Nobody else makes a pool: this one is the release's.
+    # The only pool is that of the release.
     assert variables(bootstrapped)["NO_DEFAULT_POOLS"] == "true"
     assert not [name for name in variables(bootstrapped) if name.startswith("CALICO_IPV4POOL")]
 
 
-def test_pods_and_tunnel_have_the_mtu_of_the_plan(bootstrapped: tuple[Object, ...]) -> None:
+def test_pods_and_vxlan_have_the_planned_mtu(bootstrapped: tuple[Object, ...]) -> None:
     assert variables(bootstrapped)["FELIX_VXLANMTU"] == "1350"
     calico, portmap = network_configuration(bootstrapped)["plugins"]
     assert calico["mtu"] == 1350
@@ -61,7 +61,7 @@ def test_an_unset_mtu_is_left_to_calico(rendered: Rendered) -> None:
     assert network_configuration(objects)["plugins"][0]["mtu"] == 0
 
 
-def test_the_network_starts_where_there_is_none(bootstrapped: tuple[Object, ...]) -> None:
+def test_the_network_starts_on_a_node_without_a_network(bootstrapped: tuple[Object, ...]) -> None:
     spec = pod_spec(node(bootstrapped))
     assert spec["hostNetwork"] is True
     assert spec["dnsPolicy"] == "Default"
@@ -69,8 +69,8 @@ def test_the_network_starts_where_there_is_none(bootstrapped: tuple[Object, ...]
     assert spec["priorityClassName"] == "system-node-critical"
 
 
-def test_a_node_gets_its_network_configuration_when_the_network_works(bootstrapped: tuple[Object, ...]) -> None:
-    # With it the kubelet takes the node for Ready; pods that come earlier fail, or hang for half a minute.
+def test_a_node_gets_its_network_configuration_once_the_network_works(bootstrapped: tuple[Object, ...]) -> None:
+    # It makes the node Ready; pods that start before the network works fail, or hang for half a minute.
     installer, felix = containers(node(bootstrapped))
     places = {mount["mountPath"]: mount["name"] for mount in installer["volumeMounts"]}
     volumes = {volume["name"]: volume for volume in pod_spec(node(bootstrapped))["volumes"]}
@@ -81,15 +81,15 @@ def test_a_node_gets_its_network_configuration_when_the_network_works(bootstrapp
     assert volumes[kept["/host/etc/cni/net.d"]]["hostPath"]["path"] == "/etc/cni/net.d"
 
 
-def test_the_plugin_knows_the_api_from_the_first_pod_on(bootstrapped: tuple[Object, ...]) -> None:
-    # The installer's own kubeconfig has brackets around the address, which Go takes for a broken one.
+def test_the_cni_plugin_has_the_address_of_the_api_server(bootstrapped: tuple[Object, ...]) -> None:
+    # The installer's own kubeconfig has brackets around the address, which Go does not parse.
     (plugin, *_) = network_configuration(bootstrapped)["plugins"]
     root = "https://__KUBERNETES_SERVICE_HOST__:__KUBERNETES_SERVICE_PORT__"
     assert plugin["kubernetes"]["k8s_api_root"] == root
 
 
 def test_nothing_of_the_release_runs_before_the_network(bootstrapped: tuple[Object, ...]) -> None:
-    # A hook's pod would wait for a network that is installed after it.
+    # The pod of a hook would wait for a network that is installed after it.
     early = [
         entry["metadata"]["name"]
         for entry in bootstrapped
@@ -99,18 +99,18 @@ def test_nothing_of_the_release_runs_before_the_network(bootstrapped: tuple[Obje
     assert not [entry for entry in bootstrapped if "WebhookConfiguration" in entry["kind"]]
 
 
-def test_the_upstream_programs_are_started_as_upstream_does(bootstrapped: tuple[Object, ...]) -> None:
+def test_the_programs_are_started_as_in_the_upstream_manifests(bootstrapped: tuple[Object, ...]) -> None:
     installer, felix = containers(node(bootstrapped))
     assert installer["command"] == ["/opt/cni/bin/install"]
     assert environment(installer)["SLEEP"] == "false"
-    assert "command" not in felix, "the image's own entry starts its services"
+    assert "command" not in felix, "the entry point of the image starts its services"
     assert felix["livenessProbe"]["exec"]["command"] == ["/bin/calico-node", "-felix-live"]
     assert felix["readinessProbe"]["exec"]["command"] == ["/bin/calico-node", "-felix-ready"]
-    # With a BGP daemon the readiness probe would ask for one.
+    # There is no BGP daemon.
     assert "-bird-ready" not in json.dumps(felix)
 
 
-def test_the_api_servers_address_can_be_given_to_every_pod_that_needs_it() -> None:
+def test_the_address_of_the_api_server_can_be_set_for_every_pod_that_needs_it() -> None:
     objects = of_profile("network-only")
     for workload in (node(objects), one(objects, "Deployment", "calico-kube-controllers")):
         for container in containers(workload):
@@ -118,20 +118,20 @@ def test_the_api_servers_address_can_be_given_to_every_pod_that_needs_it() -> No
             assert environment(container)["KUBERNETES_SERVICE_PORT"] == "6443"
 
 
-def test_metrics_are_on_the_nodes_own_address_alone_and_can_be_off(rendered: Rendered) -> None:
+def test_metrics_are_on_the_nodes_internal_address_alone_and_can_be_disabled(rendered: Rendered) -> None:
     on = variables(rendered("calico"))
     assert on["FELIX_PROMETHEUSMETRICSENABLED"] == "true"
-    # Every other address may be a public one.
+    # Any other address may be public.
     assert on["FELIX_PROMETHEUSMETRICSHOST"] == {"fieldRef": {"fieldPath": "status.hostIP"}}
     off = variables(rendered("calico", node__metrics__enabled="false"))
     assert not [name for name in off if "PROMETHEUS" in name]
 
 
-def test_no_node_reports_to_the_vendor(bootstrapped: tuple[Object, ...]) -> None:
+def test_no_node_reports_its_usage_to_the_vendor(bootstrapped: tuple[Object, ...]) -> None:
     assert variables(bootstrapped)["FELIX_USAGEREPORTINGENABLED"] == "false"
 
 
-def test_a_changed_network_configuration_restarts_the_nodes_pods_and_nothing_else_does(rendered: Rendered) -> None:
+def test_only_a_changed_network_configuration_restarts_the_pods_of_the_nodes(rendered: Rendered) -> None:
     def template(**settings: str) -> Any:
         return node(rendered("calico", **settings))["spec"]["template"]
 
@@ -139,7 +139,7 @@ def test_a_changed_network_configuration_restarts_the_nodes_pods_and_nothing_els
     assert template(kubeControllers__resources="{}") == template()
 
 
-def test_the_plugins_credentials_are_limited_to_what_it_does(bootstrapped: tuple[Object, ...]) -> None:
+def test_the_cni_plugin_can_only_request_its_own_token(bootstrapped: tuple[Object, ...]) -> None:
     token = one(bootstrapped, "Role", "calico-cni-token")
     assert token["metadata"]["namespace"] == "calico-system"
     (rule,) = token["rules"]

@@ -1,4 +1,4 @@
-"""The dashboard: nobody gets more than they were given, whichever engine shows it."""
+"""The dashboard: a user has only the rights of their role, with either engine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.charts import Object, Rendered, containers, environment, of_p
 from maas.cluster.credentials import ROLES
 
 ENGINES = {"headlamp": "headlamp", "kubernetes-dashboard": "dashboards"}
-"""Each engine with a profile that has it."""
+"""Each engine, with a profile that enables it."""
 
 
 def kinds(objects: tuple[Object, ...], kind: str) -> list[Object]:
@@ -19,7 +19,7 @@ def kinds(objects: tuple[Object, ...], kind: str) -> list[Object]:
 
 
 def subjects(objects: tuple[Object, ...]) -> list[tuple[str, str]]:
-    """Who is bound to what, of the service accounts."""
+    """Return the role bindings of service accounts: account and role."""
     return [
         (subject["name"], binding["roleRef"]["name"])
         for kind in ("ClusterRoleBinding", "RoleBinding")
@@ -29,12 +29,12 @@ def subjects(objects: tuple[Object, ...]) -> list[tuple[str, str]]:
     ]
 
 
-def test_headlamps_own_account_may_do_nothing() -> None:
-    # Upstream binds it to cluster-admin, which every visitor then is.
+def test_headlamps_service_account_has_no_rights() -> None:
+    # Upstream binds it to cluster-admin, and so gives these rights to every user.
     assert [role for name, role in subjects(of_profile("headlamp")) if name == "headlamp"] == []
 
 
-def test_the_old_dashboards_own_account_reaches_its_own_secrets_alone() -> None:
+def test_the_service_account_of_the_kubernetes_dashboard_has_rights_to_its_own_secrets_alone() -> None:
     objects = of_profile("dashboards")
     assert [role for name, role in subjects(objects) if name == "kubernetes-dashboard"] == ["kubernetes-dashboard"]
     (binding,) = [entry for entry in kinds(objects, "RoleBinding") if entry["metadata"]["namespace"] == "dashboard"]
@@ -44,7 +44,7 @@ def test_the_old_dashboards_own_account_reaches_its_own_secrets_alone() -> None:
         assert set(rule["verbs"]) <= {"get", "update", "delete"}
 
 
-def test_nobody_is_bound_to_cluster_admin_and_no_role_has_everything() -> None:
+def test_no_binding_is_to_cluster_admin_and_no_role_has_all_rights() -> None:
     for profile in ENGINES.values():
         objects = of_profile(profile)
         for kind in ("ClusterRoleBinding", "RoleBinding"):
@@ -62,20 +62,20 @@ def rules(role: str) -> list[Any]:
     return found
 
 
-def test_who_only_looks_sees_no_secret_and_changes_nothing() -> None:
+def test_a_viewer_reads_no_secret_and_changes_nothing() -> None:
     for rule in rules("viewer"):
         assert set(rule["verbs"]) <= {"get", "list", "watch"}
         assert "secrets" not in rule["resources"]
 
 
-def test_an_operator_neither_deploys_nor_looks_into_pods_nor_secrets() -> None:
+def test_an_operator_neither_deploys_nor_enters_pods_nor_reads_secrets() -> None:
     for rule in rules("operator"):
         assert not {"secrets", "pods/exec", "pods/attach", "roles", "rolebindings"} & set(rule["resources"])
         if {"deployments", "daemonsets", "statefulsets"} & set(rule["resources"]):
             assert set(rule["verbs"]) <= {"get", "list", "watch", "patch"}
 
 
-def test_nobody_of_ours_changes_the_clusters_own_roles_and_definitions() -> None:
+def test_no_role_can_change_cluster_roles_and_crds() -> None:
     own = {"clusterroles", "clusterrolebindings", "customresourcedefinitions", "namespaces", "persistentvolumes"}
     for role in ("viewer", "operator", "admin"):
         for rule in rules(role):
@@ -83,20 +83,20 @@ def test_nobody_of_ours_changes_the_clusters_own_roles_and_definitions() -> None
                 assert set(rule["verbs"]) <= {"get", "list", "watch"}
 
 
-def test_each_role_may_do_what_the_one_before_may_and_what_the_values_add() -> None:
+def test_each_role_has_the_rights_of_the_one_before() -> None:
     viewer, operator, admin = (rules(role) for role in ("viewer", "operator", "admin"))
     assert operator[: len(viewer)] == viewer
     assert admin[: len(operator)] == operator
 
 
-def test_a_rule_of_the_users_own_is_given_to_a_role_and_to_those_after_it(rendered: Rendered) -> None:
+def test_an_additional_rule_is_added_to_its_role_and_to_those_after_it(rendered: Rendered) -> None:
     own = {"apiGroups": ["example.org"], "resources": ["tables"], "verbs": ["get"]}
     objects = rendered("dashboard", roles__additionalRules__operator=json.dumps([own]))
     given = [role for role in ROLES if own in one(objects, "ClusterRole", f"maas-{role}")["rules"]]
     assert given == ["operator", "admin"]
 
 
-def test_bindings_are_for_the_whole_cluster_or_for_the_namespaces_that_are_named() -> None:
+def test_bindings_are_cluster_wide_or_in_the_listed_namespaces() -> None:
     objects = of_profile("dashboards")
     found = [
         (
@@ -117,7 +117,7 @@ def test_bindings_are_for_the_whole_cluster_or_for_the_namespaces_that_are_named
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_the_page_is_served_where_the_service_and_the_probes_look(engine: str) -> None:
+def test_the_page_is_served_on_the_port_of_the_service_and_the_probes(engine: str) -> None:
     objects = of_profile(ENGINES[engine])
     workload = one(objects, "Deployment", engine)
     (container,) = containers(workload)
@@ -125,32 +125,32 @@ def test_the_page_is_served_where_the_service_and_the_probes_look(engine: str) -
     (served,) = one(objects, "Service", engine)["spec"]["ports"]
     assert served["targetPort"] == port["name"]
     for probe in ("livenessProbe", "readinessProbe"):
-        asked = container[probe]["httpGet"]
-        assert asked["port"] == port["name"]
-        assert asked.get("scheme", "HTTP").lower() == port["name"]
+        request = container[probe]["httpGet"]
+        assert request["port"] == port["name"]
+        assert request.get("scheme", "HTTP").lower() == port["name"]
     assert pod_spec(workload)["serviceAccountName"] == engine
 
 
-def test_oidc_comes_from_a_secret_and_never_from_values() -> None:
+def test_the_oidc_client_is_read_from_a_secret() -> None:
     (container,) = containers(one(of_profile("headlamp"), "Deployment", "headlamp"))
     assert container["envFrom"] == [{"secretRef": {"name": "headlamp-oidc"}}]
     assert "-oidc-client-secret=$(OIDC_CLIENT_SECRET)" in container["args"]
     assert not [name for name in environment(container) if "OIDC" in name]
 
 
-def test_without_an_engine_the_roles_are_there_alone(rendered: Rendered) -> None:
+def test_without_an_engine_only_the_roles_are_installed(rendered: Rendered) -> None:
     objects = rendered("dashboard", engine='"none"')
     assert {entry["kind"] for entry in objects} == {"ClusterRole"}
 
 
-def test_nothing_leads_in_from_outside_unless_asked(rendered: Rendered) -> None:
+def test_nothing_is_exposed_outside_the_cluster_by_default(rendered: Rendered) -> None:
     for engine in ENGINES:
         objects = rendered("dashboard", engine=f'"{engine}"')
         assert not {"Ingress", "HTTPRoute"} & {entry["kind"] for entry in objects}
         assert one(objects, "Service", engine)["spec"]["type"] == "ClusterIP"
 
 
-def test_metrics_are_scraped_where_the_cluster_knows_how(rendered: Rendered) -> None:
+def test_metrics_are_scraped_if_a_service_monitor_is_enabled(rendered: Rendered) -> None:
     assert kinds(rendered("dashboard"), "ServiceMonitor") == []
     (monitor,) = kinds(rendered("dashboard", headlamp__serviceMonitor__enabled="true"), "ServiceMonitor")
     (endpoint,) = monitor["spec"]["endpoints"]

@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from tests.support.charts import Object, Rendered
 
 LAST_APPLIED_BYTES = 262_144
-"""What all annotations of an object may have together; `kubectl apply` writes the whole object into one."""
+"""The limit for all annotations of an object together; `kubectl apply` writes the whole object into one."""
 
 
 def configmaps(objects: tuple[Object, ...]) -> dict[str, Object]:
-    """The dashboards' ConfigMaps by the folder that they are in Grafana."""
+    """Return the ConfigMaps of dashboards by their folder in Grafana."""
     return {
         entry["metadata"]["annotations"]["grafana_folder"]: entry
         for entry in objects
@@ -21,7 +21,7 @@ def configmaps(objects: tuple[Object, ...]) -> dict[str, Object]:
     }
 
 
-def test_every_dashboard_reaches_its_folder_as_it_was_written(rendered: Rendered) -> None:
+def test_every_dashboard_is_unchanged_in_the_configmap_of_its_folder(rendered: Rendered) -> None:
     found = configmaps(rendered("kube-prometheus"))
     assert set(found) == {"Kubernetes", "Resources", "Nodes", "Network", "Platform", "Restaurant"}
     texts = [text for entry in found.values() for text in entry["data"].values()]
@@ -34,10 +34,10 @@ def test_kubectl_can_apply_each_of_them(rendered: Rendered) -> None:
         assert len(json.dumps(entry).encode()) < LAST_APPLIED_BYTES, entry["metadata"]["name"]
 
 
-def test_other_sidecars_find_them(rendered: Rendered) -> None:
+def test_they_have_the_label_that_sidecars_look_for(rendered: Rendered) -> None:
     for entry in configmaps(rendered("kube-prometheus")).values():
         assert entry["metadata"]["labels"]["grafana_dashboard"] == "1"
 
 
-def test_they_can_be_left_out(rendered: Rendered) -> None:
+def test_they_can_be_disabled(rendered: Rendered) -> None:
     assert configmaps(rendered("kube-prometheus", dashboards__enabled="false")) == {}

@@ -37,7 +37,7 @@ def test_a_cluster_without_storage_fails_the_check_and_the_command(
     assert "className" in shown.out + shown.err
 
 
-def test_values_are_given_as_they_would_be_for_the_installation(api: Cluster, tmp_path: Path) -> None:
+def test_values_of_the_installation_are_checked(api: Cluster, tmp_path: Path) -> None:
     values = tmp_path / "values.yaml"
     fast = "{storage: {className: fast}}"
     text = f"restaurant: {{database: {{postgresql: {fast}}}}}\nkube-prometheus: {{prometheus: {fast}}}\n"
@@ -65,7 +65,7 @@ def test_every_volume_that_would_take_the_default_class_is_named(api: Cluster, t
     assert doctor.storage(api, [refused]).state == "note", "the charts report invalid values themselves"
 
 
-def test_what_others_run_is_found_with_its_name(api: Cluster) -> None:
+def test_existing_components_are_reported_with_their_names(api: Cluster) -> None:
     labels = {"app.kubernetes.io/name": "prometheus-operator"}
     pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "x", "image": "x"}]}}
     operator = {
@@ -94,7 +94,7 @@ def test_what_others_run_is_found_with_its_name(api: Cluster) -> None:
             api.core.delete_namespace(name)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         command.doctor(tmp_path / "nowhere")
     assert caught.value.context == (str(tmp_path / "nowhere"),)

@@ -1,6 +1,6 @@
-"""What the charts find in a cluster that is not empty, and what they make of it.
+"""Charts in a cluster that is not empty: what they detect, refuse and keep.
 
-Helm's `lookup` is answered by an API server of the tests; both Helms ask it the same questions.
+Helm's `lookup` queries an API server of the tests; both Helms send it the same requests.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ def helm(request: pytest.FixtureRequest) -> Major:
 
 
 def render_in(cluster: FakeCluster, helm: Major, *options: str) -> list[Any]:
-    """The objects that an installation into the cluster would make."""
+    """Return the objects of an installation into the cluster."""
     done = process.run(
         [
             *(Helm.pinned(helm).executable, "template", RELEASE, render.umbrella()),
             *(f"--namespace={NAMESPACE}", f"--kubeconfig={cluster.kubeconfig}"),
-            # Ask the cluster; but it has no schemas, and Helm 3 does not ask what kinds it has.
+            # Query the cluster, which has no OpenAPI schemas; Helm 3 does not query its API versions.
             *("--dry-run=server", "--disable-openapi-validation"),
             *(f"--api-versions={kind.api}/{kind.kind}" for kind in KINDS),
-            # Nine tenths of the text, and the same in every cluster.
+            # Nine tenths of the manifests, and the same in every cluster.
             *("--set=kube-prometheus.dashboards.enabled=false", "--set=kube-prometheus.rules.enabled=false"),
             *options,
         ],
@@ -56,7 +56,7 @@ def render_in(cluster: FakeCluster, helm: Major, *options: str) -> list[Any]:
 
 
 def refusal(cluster: FakeCluster, helm: Major, *options: str) -> str:
-    """The message with which an installation into the cluster is refused."""
+    """Return the error of a refused installation into the cluster."""
     with pytest.raises(ProcessError) as refused:
         render_in(cluster, helm, *options)
     return refused.value.stderr
@@ -90,7 +90,7 @@ def test_calico_is_not_installed_over_another_network(
     assert "calico.existingNetwork: none" in message
 
 
-def test_a_network_that_left_only_annotations_is_found_too(cluster: FakeCluster, helm: Major) -> None:
+def test_a_network_that_left_only_annotations_is_detected(cluster: FakeCluster, helm: Major) -> None:
     annotations = {"flannel.alpha.coreos.com/backend-type": "vxlan"}
     cluster.objects += [make("v1/Node", name, annotations=annotations) for name in ("one", "two")]
     message = refusal(cluster, helm, *CALICO)
@@ -98,18 +98,18 @@ def test_a_network_that_left_only_annotations_is_found_too(cluster: FakeCluster,
     assert "on node two" in message
 
 
-def test_calico_of_the_tigera_operator_is_found(cluster: FakeCluster, helm: Major) -> None:
+def test_calico_of_the_tigera_operator_is_detected(cluster: FakeCluster, helm: Major) -> None:
     cluster.objects.append(make("operator.tigera.io/v1/Installation", "default"))
     assert "calico: Installation default of the Tigera operator" in refusal(cluster, helm, *CALICO)
 
 
-def test_leftovers_can_be_declared_harmless(cluster: FakeCluster, helm: Major) -> None:
+def test_leftovers_of_a_network_can_be_ignored(cluster: FakeCluster, helm: Major) -> None:
     cluster.objects.append(make("v1/Node", "one", annotations={"flannel.alpha.coreos.com/backend-type": "vxlan"}))
     objects = render_in(cluster, helm, *CALICO, "--set", "calico.existingNetwork=none")
     assert "calico-node" in names(objects, "DaemonSet")
 
 
-def test_an_upgrade_does_not_take_its_own_calico_for_another(cluster: FakeCluster, helm: Major) -> None:
+def test_an_upgrade_ignores_the_releases_own_calico(cluster: FakeCluster, helm: Major) -> None:
     cluster.objects += [
         make("apps/v1/DaemonSet", "calico-node", namespace="calico-system", owned=True),
         make("apps/v1/DaemonSet", "kube-proxy", namespace="kube-system"),
@@ -119,12 +119,12 @@ def test_an_upgrade_does_not_take_its_own_calico_for_another(cluster: FakeCluste
     assert "calico-node" in names(render_in(cluster, helm, *CALICO, "--is-upgrade"), "DaemonSet")
 
 
-def test_without_calico_any_network_is_welcome(cluster: FakeCluster, helm: Major) -> None:
+def test_without_calico_any_network_is_accepted(cluster: FakeCluster, helm: Major) -> None:
     cluster.objects.append(make("apps/v1/DaemonSet", "cilium", namespace="kube-system"))
     assert "calico-node" not in names(render_in(cluster, helm), "DaemonSet")
 
 
-def test_pods_get_the_addresses_the_cluster_was_made_for(cluster: FakeCluster, helm: Major) -> None:
+def test_the_pool_must_be_the_pod_network_of_the_cluster(cluster: FakeCluster, helm: Major) -> None:
     configuration = (
         "networking:\n  dnsDomain: cluster.local\n  podSubnet: 10.244.0.0/16\n  serviceSubnet: 10.96.0.0/12\n"
     )
@@ -151,14 +151,16 @@ def metrics_api(**more: Any) -> dict[str, Any]:
     return make("apiregistration.k8s.io/v1/APIService", "v1beta1.metrics.k8s.io", spec={"service": service}, **more)
 
 
-def test_another_provider_of_the_metrics_api_is_respected(cluster: FakeCluster, helm: Major) -> None:
+def test_another_provider_of_the_metrics_api_is_kept(cluster: FakeCluster, helm: Major) -> None:
     cluster.objects.append(metrics_api())
     objects = render_in(cluster, helm)
     assert names(objects, "APIService") == set()
     assert "metrics-server" not in names(objects, "Deployment") | names(objects, "Service")
 
 
-def test_a_second_provider_of_the_metrics_api_is_refused_when_insisted_on(cluster: FakeCluster, helm: Major) -> None:
+def test_a_second_provider_of_the_metrics_api_is_refused_if_enabled_explicitly(
+    cluster: FakeCluster, helm: Major
+) -> None:
     cluster.objects.append(metrics_api())
     message = refusal(cluster, helm, "--set", "kube-prometheus.metricsServer.enabled=true")
     assert "kube-system/metrics-server already serves the metrics API" in message
@@ -192,7 +194,7 @@ def test_an_upgrade_keeps_its_own_keda(cluster: FakeCluster, helm: Major) -> Non
     assert "v1beta1.external.metrics.k8s.io" in names(render_in(cluster, helm, "--is-upgrade", *KEDA), "APIService")
 
 
-def test_scaling_by_saturation_needs_somebody_who_serves_it(cluster: FakeCluster, helm: Major) -> None:
+def test_scaling_by_saturation_needs_a_provider_of_external_metrics(cluster: FakeCluster, helm: Major) -> None:
     cluster.objects += [SYSTEM, DEFAULT_CLASS]
     message = refusal(cluster, helm, *SATURATION)
     assert "kube-prometheus.keda.enabled: true" in message
@@ -201,7 +203,7 @@ def test_scaling_by_saturation_needs_somebody_who_serves_it(cluster: FakeCluster
     assert names(render_in(cluster, helm, *SATURATION), "ScaledObject") == {"restaurant"}
 
 
-def test_keda_is_not_taken_away_from_what_only_it_can_finish(cluster: FakeCluster, helm: Major) -> None:
+def test_keda_is_not_removed_while_its_objects_have_finalizers(cluster: FakeCluster, helm: Major) -> None:
     cluster.objects.append(make("apps/v1/Deployment", "keda-operator", namespace="monitoring", owned=True))
     render_in(cluster, helm, "--is-upgrade")
     cluster.objects.append(make("keda.sh/v1alpha1/ScaledObject", "shop", namespace="sales"))
@@ -210,13 +212,13 @@ def test_keda_is_not_taken_away_from_what_only_it_can_finish(cluster: FakeCluste
     assert "kube-prometheus.keda.enabled: true" in message
 
 
-def test_scaled_objects_of_another_keda_are_none_of_ours(cluster: FakeCluster, helm: Major) -> None:
+def test_scaled_objects_of_another_keda_are_ignored(cluster: FakeCluster, helm: Major) -> None:
     cluster.objects.append(make("keda.sh/v1alpha1/ScaledObject", "shop", namespace="sales"))
     cluster.objects.append(make("apps/v1/Deployment", "keda-operator", namespace="keda"))
     assert names(render_in(cluster, helm), "HorizontalPodAutoscaler") == {"restaurant"}
 
 
-def test_secrets_made_once_are_kept_over_upgrades(cluster: FakeCluster, helm: Major) -> None:
+def test_generated_secrets_are_kept_over_upgrades(cluster: FakeCluster, helm: Major) -> None:
     kept = {"restaurant-key": "secret-key", "restaurant-database": "password"}
     for name, key in kept.items():
         data = {key: base64.b64encode(f"made once for {name}".encode()).decode()}
@@ -226,7 +228,7 @@ def test_secrets_made_once_are_kept_over_upgrades(cluster: FakeCluster, helm: Ma
         assert base64.b64decode(secrets[name]["data"][key]).decode() == f"made once for {name}"
 
 
-def test_a_namespace_of_someone_else_is_left_alone(cluster: FakeCluster, helm: Major) -> None:
+def test_a_namespace_of_another_owner_is_refused(cluster: FakeCluster, helm: Major) -> None:
     cluster.objects.append(make("v1/Namespace", "monitoring"))
     message = refusal(cluster, helm)
     assert "namespace monitoring exists and does not belong to the release maas" in message
@@ -235,12 +237,12 @@ def test_a_namespace_of_someone_else_is_left_alone(cluster: FakeCluster, helm: M
     assert names(objects, "Namespace") == set()
 
 
-def test_a_namespace_kept_from_an_earlier_installation_is_taken_again(cluster: FakeCluster, helm: Major) -> None:
+def test_a_namespace_kept_from_an_earlier_installation_is_used_again(cluster: FakeCluster, helm: Major) -> None:
     cluster.objects.append(make("v1/Namespace", "monitoring", owned=True))
     assert "monitoring" in names(render_in(cluster, helm), "Namespace")
 
 
-def test_a_second_release_is_sent_to_namespaces_of_its_own(cluster: FakeCluster, helm: Major) -> None:
+def test_a_second_release_needs_namespaces_of_its_own(cluster: FakeCluster, helm: Major) -> None:
     other = {"meta.helm.sh/release-name": "first", "meta.helm.sh/release-namespace": "elsewhere"}
     cluster.objects.append(make("v1/Namespace", "restaurant", annotations=other))
     message = refusal(cluster, helm)
@@ -249,7 +251,7 @@ def test_a_second_release_is_sent_to_namespaces_of_its_own(cluster: FakeCluster,
 
 
 SYSTEM = make("v1/Namespace", "kube-system")
-"""What every cluster has; by it the charts see that there is one to ask."""
+"""A namespace of every cluster, by which the charts detect that `lookup` works."""
 
 DEFAULT_CLASS = make(
     "storage.k8s.io/v1/StorageClass", "fast", annotations={"storageclass.kubernetes.io/is-default-class": "true"}
@@ -262,12 +264,12 @@ VOLUMES = {
     "kube-prometheus.grafana": "grafana",
     "restaurant.database.postgresql": "the database",
 }
-"""Everything that keeps something, by its value, and as the charts call it."""
+"""Every component with a volume, by its value, and its name in messages."""
 
 KEPT = [word for path in list(VOLUMES)[:3] for word in ("--set", f"{path}.storage.enabled=true")]
 
 
-def test_a_volume_that_nobody_would_make_is_refused(cluster: FakeCluster, helm: Major) -> None:
+def test_a_volume_without_a_storage_class_is_refused(cluster: FakeCluster, helm: Major) -> None:
     cluster.objects += [SYSTEM, make("storage.k8s.io/v1/StorageClass", "slow")]
     message = refusal(cluster, helm, *KEPT)
     assert "no default StorageClass" in message
@@ -292,7 +294,7 @@ def test_each_volume_without_a_class_is_named(cluster: FakeCluster, path: str) -
     assert f"    {path}.storage.className: NAME" in message
 
 
-def test_the_file_of_a_small_restaurant_needs_a_class_too(cluster: FakeCluster, helm: Major) -> None:
+def test_the_volume_of_sqlite_needs_a_class_too(cluster: FakeCluster, helm: Major) -> None:
     cluster.objects.append(SYSTEM)
     small = ("--values", str(render.umbrella() / "ci" / "minimal-values.yaml"))
     message = refusal(cluster, helm, *small)
@@ -301,7 +303,7 @@ def test_the_file_of_a_small_restaurant_needs_a_class_too(cluster: FakeCluster, 
     assert render_in(cluster, helm, *small)
 
 
-def test_volumes_that_are_there_already_need_no_class(cluster: FakeCluster, helm: Major) -> None:
+def test_existing_volumes_need_no_class(cluster: FakeCluster, helm: Major) -> None:
     cluster.objects += [
         SYSTEM,
         make("apps/v1/StatefulSet", "restaurant-database", namespace="restaurant", owned=True),
@@ -323,7 +325,7 @@ def test_a_second_operator_is_refused_and_the_first_one_named(cluster: FakeClust
 
 
 @pytest.mark.parametrize(("version", "accepted"), [("0.80.0", False), ("0.93.1", True), ("0.99.0", True)])
-def test_older_monitoring_kinds_are_refused_and_newer_ones_are_not(
+def test_older_monitoring_crds_are_refused_and_newer_ones_are_not(
     cluster: FakeCluster, version: str, *, accepted: bool
 ) -> None:
     kind = make(
@@ -341,7 +343,9 @@ def test_older_monitoring_kinds_are_refused_and_newer_ones_are_not(
     assert "kubectl apply --server-side --force-conflicts" in message
 
 
-def test_a_namespace_that_enforces_more_than_a_component_keeps_is_refused(cluster: FakeCluster, helm: Major) -> None:
+def test_a_namespace_with_a_stricter_pod_security_level_than_a_component_is_refused(
+    cluster: FakeCluster, helm: Major
+) -> None:
     strict = make("v1/Namespace", "calico-system")
     strict["metadata"]["labels"] = {"pod-security.kubernetes.io/enforce": "restricted"}
     cluster.objects.append(strict)

@@ -1,4 +1,4 @@
-"""The examples for Argo CD and Flux name what is there, and render as they say."""
+"""The examples for Argo CD and Flux use existing files, and render."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def test_an_example_renders_with_its_values_and_the_same_twice(kind: str, path: 
     assert render.render_uncached(request) == render.render_uncached(request)
 
 
-def test_kinds_too_large_for_an_annotation_are_applied_by_the_server() -> None:
+def test_crds_too_large_for_an_annotation_are_applied_server_side() -> None:
     found = examples()
     assert "ServerSideApply=true" in found["Application"]["spec"]["syncPolicy"]["syncOptions"]
     for step in ("install", "upgrade"):
         assert found["HelmRelease"]["spec"][step]["crds"] == "CreateReplace"
 
 
-def test_every_profile_that_the_page_offers_is_there() -> None:
+def test_every_profile_of_the_page_exists() -> None:
     assert {
         file for file in re.findall(r"`(ci/[\w-]+\.yaml)`", TEXT) if not (render.umbrella() / file).is_file()
     } == set()

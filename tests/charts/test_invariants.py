@@ -58,7 +58,7 @@ def bound(objects: tuple[Object, ...]) -> set[tuple[str, str]]:
     }
 
 
-def test_every_object_carries_the_labels_by_which_releases_are_found(objects: tuple[Object, ...]) -> None:
+def test_every_object_has_the_labels_of_its_release(objects: tuple[Object, ...]) -> None:
     for entry in objects:
         labels = entry["metadata"]["labels"]
         assert labels["app.kubernetes.io/instance"] == "maas"
@@ -68,7 +68,7 @@ def test_every_object_carries_the_labels_by_which_releases_are_found(objects: tu
         assert re.fullmatch(r"[a-z-]+-\d+\.\d+\.\d+", labels["helm.sh/chart"])
 
 
-def test_every_object_carries_its_role_and_the_version_of_its_program(objects: tuple[Object, ...]) -> None:
+def test_every_object_has_the_labels_of_its_component_and_version(objects: tuple[Object, ...]) -> None:
     table = flows.load().components
     for entry in objects:
         labels = entry["metadata"]["labels"]
@@ -82,26 +82,26 @@ def test_every_object_carries_its_role_and_the_version_of_its_program(objects: t
             assert labels["app.kubernetes.io/version"] in tags
 
 
-def test_pods_carry_no_label_that_changes_with_the_chart_version(objects: tuple[Object, ...]) -> None:
+def test_pods_have_no_label_that_changes_with_the_chart_version(objects: tuple[Object, ...]) -> None:
     for entry in workloads(objects):
         if entry["kind"] != "Pod":
             assert not pod_labels(entry).keys() & {"helm.sh/chart", "app.kubernetes.io/version"}, entry["metadata"]
 
 
-def test_names_fit_and_can_be_typed(objects: tuple[Object, ...]) -> None:
+def test_names_are_valid_and_short_enough(objects: tuple[Object, ...]) -> None:
     for entry in objects:
         name = entry["metadata"]["name"]
         assert len(name) <= NAME_LIMITS.get(entry["kind"], 253)
         assert re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", name)
 
 
-def test_every_namespaced_object_says_its_namespace(objects: tuple[Object, ...]) -> None:
+def test_every_namespaced_object_has_an_explicit_namespace(objects: tuple[Object, ...]) -> None:
     cluster_wide = {"Namespace", "ClusterRole", "ClusterRoleBinding", "APIService", "IPPool"}
     for entry in objects:
         assert (entry["metadata"].get("namespace") is None) == (entry["kind"] in cluster_wide), entry["metadata"]
 
 
-def test_selectors_find_the_pods_of_their_workload_and_no_others(objects: tuple[Object, ...]) -> None:
+def test_selectors_match_the_pods_of_their_workload_and_no_others(objects: tuple[Object, ...]) -> None:
     for entry in workloads(objects):
         if entry["kind"] in {"Pod", "Job"}:
             continue
@@ -110,7 +110,7 @@ def test_selectors_find_the_pods_of_their_workload_and_no_others(objects: tuple[
         assert found == [entry["metadata"]["name"]]
 
 
-def test_services_lead_to_ports_that_pods_open(objects: tuple[Object, ...]) -> None:
+def test_the_ports_of_services_are_ports_of_their_pods(objects: tuple[Object, ...]) -> None:
     for service in objects:
         if service["kind"] != "Service":
             continue
@@ -124,7 +124,7 @@ def test_services_lead_to_ports_that_pods_open(objects: tuple[Object, ...]) -> N
         assert {port["targetPort"] for port in service["spec"]["ports"]} <= open_ports
 
 
-def test_policies_name_ports_that_the_chosen_pods_open(objects: tuple[Object, ...]) -> None:
+def test_the_ports_of_policies_are_ports_of_their_pods(objects: tuple[Object, ...]) -> None:
     for policy in objects:
         if policy["kind"] != "NetworkPolicy":
             continue
@@ -143,7 +143,7 @@ def test_policies_name_ports_that_the_chosen_pods_open(objects: tuple[Object, ..
             assert {port["port"] for port in rule["ports"]} <= open_ports
 
 
-def test_every_long_lived_container_is_probed(objects: tuple[Object, ...]) -> None:
+def test_every_long_running_container_has_probes(objects: tuple[Object, ...]) -> None:
     for entry in workloads(objects):
         if entry["kind"] in {"Job", "Pod"}:
             continue
@@ -152,7 +152,7 @@ def test_every_long_lived_container_is_probed(objects: tuple[Object, ...]) -> No
             assert container["readinessProbe"], named(entry, container)
 
 
-def test_every_container_says_what_it_needs_and_may_take(objects: tuple[Object, ...]) -> None:
+def test_every_container_has_requests_and_a_memory_limit(objects: tuple[Object, ...]) -> None:
     for entry in workloads(objects):
         for container in containers(entry):
             if named(entry, container) in WITHOUT_RESOURCES:
@@ -163,7 +163,7 @@ def test_every_container_says_what_it_needs_and_may_take(objects: tuple[Object, 
                 assert "memory" in resources["limits"], named(entry, container)
 
 
-def test_every_container_is_restricted(objects: tuple[Object, ...]) -> None:
+def test_every_container_meets_the_restricted_pod_security_standard(objects: tuple[Object, ...]) -> None:
     for entry in workloads(objects):
         spec = pod_spec(entry)
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -176,11 +176,11 @@ def test_every_container_is_restricted(objects: tuple[Object, ...]) -> None:
             assert context["readOnlyRootFilesystem"] is True
             assert context["capabilities"] == {"drop": ["ALL"]}
             assert spec["securityContext"]["runAsNonRoot"] is True
-            # A number, because the kubelet cannot tell whether a name is root's.
+            # A number, because the kubelet does not know whether a name is root.
             assert spec["securityContext"]["runAsUser"] > 0
 
 
-def test_only_the_pod_network_and_what_watches_the_host_use_it(objects: tuple[Object, ...]) -> None:
+def test_only_the_pod_network_and_node_exporter_use_the_host(objects: tuple[Object, ...]) -> None:
     for entry in workloads(objects):
         spec = pod_spec(entry)
         if entry["metadata"]["name"] not in ON_THE_HOST:
@@ -199,7 +199,7 @@ def test_pods_get_a_token_only_where_it_has_rights(objects: tuple[Object, ...]) 
             assert entry["automountServiceAccountToken"] is False
 
 
-def test_namespaces_enforce_restricted_but_for_those_of_the_host(objects: tuple[Object, ...]) -> None:
+def test_namespaces_enforce_restricted_except_those_with_host_access(objects: tuple[Object, ...]) -> None:
     for entry in objects:
         if entry["kind"] == "Namespace":
             level = entry["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
@@ -209,7 +209,7 @@ def test_namespaces_enforce_restricted_but_for_those_of_the_host(objects: tuple[
             assert entry["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
 
 
-def test_no_name_is_given_twice_in_a_list_that_is_keyed_by_it(objects: tuple[Object, ...]) -> None:
+def test_no_key_is_repeated_in_a_list_that_is_merged_by_it(objects: tuple[Object, ...]) -> None:
     # Server-side apply, which Helm 4 uses, refuses such lists.
     for entry in workloads(objects):
         spec = pod_spec(entry)
@@ -223,7 +223,7 @@ def test_no_name_is_given_twice_in_a_list_that_is_keyed_by_it(objects: tuple[Obj
             assert not [name for name, count in Counter(names).items() if count > 1], entry["metadata"]["name"]
 
 
-# Secrets that the person who installs says exist.
+# Secrets that exist before the installation, by the values of the profiles.
 GIVEN = {
     ("Secret", "restaurant-key"),
     ("Secret", "restaurant-database"),
@@ -237,7 +237,7 @@ GIVEN = {
 
 
 def referred(workload: Object) -> Iterator[tuple[str, str, str | None]]:
-    """What the pods of a workload mount or read, as kind, name and key."""
+    """Yield what the pods of a workload mount or read: kind, name and key."""
     spec = pod_spec(workload)
     if "serviceAccountName" in spec:
         yield "ServiceAccount", spec["serviceAccountName"], None
@@ -260,7 +260,7 @@ def mounted(volume: Object) -> Iterator[tuple[str, str, str | None]]:
                 yield "Secret", secret.get("secretName", secret.get("name")), item["key"]
 
 
-def test_whatever_a_pod_mounts_or_reads_is_there(objects: tuple[Object, ...]) -> None:
+def test_every_secret_and_configmap_of_a_pod_exists(objects: tuple[Object, ...]) -> None:
     have = {(entry["kind"], entry["metadata"]["name"]): entry for entry in objects}
     for entry in workloads(objects):
         for kind, name, key in referred(entry):
@@ -272,14 +272,14 @@ def test_whatever_a_pod_mounts_or_reads_is_there(objects: tuple[Object, ...]) ->
             )
 
 
-def test_every_volume_is_mounted_and_every_mount_has_its_volume(objects: tuple[Object, ...]) -> None:
+def test_every_volume_is_mounted_and_every_mount_has_a_volume(objects: tuple[Object, ...]) -> None:
     for entry in workloads(objects):
         mounts = {mount["name"] for container in containers(entry) for mount in container.get("volumeMounts", [])}
         claims = {claim["metadata"]["name"] for claim in entry["spec"].get("volumeClaimTemplates", [])}
         assert mounts == {volume["name"] for volume in pod_spec(entry).get("volumes", [])} | claims
 
 
-def test_roles_are_bound_and_bindings_lead_to_roles_and_accounts_of_the_release(objects: tuple[Object, ...]) -> None:
+def test_every_role_is_bound_and_every_binding_has_its_role_and_account(objects: tuple[Object, ...]) -> None:
     foreign = {"system:auth-delegator", "extension-apiserver-authentication-reader"}
     roles = {entry["metadata"]["name"] for entry in objects if entry["kind"] in {"Role", "ClusterRole"}}
     aggregated = {
@@ -287,7 +287,7 @@ def test_roles_are_bound_and_bindings_lead_to_roles_and_accounts_of_the_release(
         for entry in objects
         if entry["kind"] == "ClusterRole" and any("aggregate-to" in label for label in entry["metadata"]["labels"])
     }
-    # Bound to people, by whoever runs the cluster.
+    # Bound to users by the administrator of the cluster.
     aggregated |= {f"maas-{role}" for role in ROLES}
     bindings = [entry for entry in objects if entry["kind"] in {"RoleBinding", "ClusterRoleBinding"}]
     assert {binding["roleRef"]["name"] for binding in bindings} - foreign - aggregated == roles - aggregated
@@ -302,14 +302,14 @@ def test_roles_are_bound_and_bindings_lead_to_roles_and_accounts_of_the_release(
                 assert (subject["namespace"], subject["name"]) in accounts
 
 
-def test_no_role_of_the_release_may_do_everything(objects: tuple[Object, ...]) -> None:
+def test_no_role_of_the_release_has_a_wildcard(objects: tuple[Object, ...]) -> None:
     for entry in objects:
         for rule in entry.get("rules", []):
             named = [*rule["verbs"], *rule.get("apiGroups", []), *rule.get("resources", [])]
             assert "*" not in [*named, *rule.get("nonResourceURLs", [])], entry["metadata"]["name"]
 
 
-def test_images_are_pinned_and_never_pulled_again(objects: tuple[Object, ...]) -> None:
+def test_images_have_a_tag_and_are_pulled_only_if_not_present(objects: tuple[Object, ...]) -> None:
     for entry in workloads(objects):
         for container in containers(entry):
             reference = container["image"]

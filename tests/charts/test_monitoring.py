@@ -1,4 +1,4 @@
-"""The monitoring stack: what it may see, whom it tells, and what it refuses."""
+"""The monitoring stack: its rights, its receivers, and the values that it refuses."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ def alertmanager(objects: tuple[Object, ...]) -> dict[str, Any]:
     return configuration
 
 
-def test_every_monitor_and_rule_of_every_namespace_is_taken() -> None:
-    # A label that a monitor lacks is the complaint that other charts hear most.
+def test_every_monitor_and_rule_of_every_namespace_is_selected() -> None:
+    # With a selector, a monitor without the label is silently ignored.
     spec = one(of_profile("default"), "Prometheus", "maas")["spec"]
     for kind in ("serviceMonitor", "podMonitor", "probe", "scrapeConfig", "rule"):
         assert spec[f"{kind}Selector"] == {}
         assert spec[f"{kind}NamespaceSelector"] == {}
 
 
-def test_a_monitor_cannot_have_prometheus_send_its_own_token_away() -> None:
+def test_a_monitor_cannot_send_prometheus_own_token_elsewhere() -> None:
     spec = one(of_profile("default"), "Prometheus", "maas")["spec"]
     assert spec["arbitraryFSAccessThroughSMs"] == {"deny": True}
 
 
-def test_kubernetes_own_programs_are_asked_with_a_token_and_their_certificates_checked() -> None:
+def test_components_of_kubernetes_are_scraped_with_a_token_and_their_certificates_verified() -> None:
     objects = of_profile("default")
     (way,) = one(objects, "Prometheus", "maas")["spec"]["scrapeClasses"]
     assert set(way["tlsConfig"]) == {"caFile"}
@@ -68,14 +68,14 @@ def test_kubernetes_own_programs_are_asked_with_a_token_and_their_certificates_c
         assert "tlsConfig" not in spec
 
 
-def test_self_signed_kubelets_are_taken_only_where_the_user_says_so(rendered: Rendered) -> None:
+def test_self_signed_certificates_of_kubelets_are_accepted_only_if_enabled(rendered: Rendered) -> None:
     objects = rendered("kube-prometheus", scrapes__kubelet__insecureTLS="true")
     for name in ("kubelet", "kubelet-cadvisor", "kubelet-probes"):
         assert one(objects, "ScrapeConfig", name)["spec"]["tlsConfig"] == {"insecureSkipVerify": True}
 
 
-def test_nothing_is_left_behind_in_kube_system() -> None:
-    # The operator's Service for the kubelets outlives the release elsewhere, and doubles their targets.
+def test_nothing_is_created_in_kube_system() -> None:
+    # The operator's Service for the kubelets would stay after the release, and double their targets.
     options = arguments(one(of_profile("default"), "Deployment", "prometheus-operator"))
     assert options["kubelet-service"] == ""
     assert options["kubelet-endpoints"] == "false"
@@ -95,7 +95,7 @@ def test_the_operator_reads_single_secrets_and_lists_its_own_namespace_alone() -
         assert options[f"{kind}-namespaces"] == "monitoring"
 
 
-def test_kube_state_metrics_may_see_what_it_tells_about_and_no_secret() -> None:
+def test_kube_state_metrics_can_read_what_it_exports_and_no_secret() -> None:
     told = arguments(one(of_profile("default"), "Deployment", "kube-state-metrics"))["resources"].split(",")
     rules = one(of_profile("default"), "ClusterRole", "maas-kube-state-metrics")["rules"]
     assert sorted(told) == sorted(name for rule in rules for name in rule["resources"])
@@ -103,21 +103,21 @@ def test_kube_state_metrics_may_see_what_it_tells_about_and_no_secret() -> None:
     assert {verb for rule in rules for verb in rule["verbs"]} == {"list", "watch"}
 
 
-def test_node_exporter_looks_and_touches_nothing() -> None:
+def test_node_exporter_mounts_the_host_read_only() -> None:
     workload = one(of_profile("default"), "DaemonSet", "node-exporter")
     (container,) = containers(workload)
     assert all(mount["readOnly"] for mount in container["volumeMounts"])
     assert not {"hostPID", "hostIPC"} & pod_spec(workload).keys()
-    # Not on every address of the host.
+    # Not on all addresses of the host.
     assert "--web.listen-address=$(HOST_IP):9100" in container["args"]
     assert workload["metadata"]["namespace"] == "node-exporter"
 
 
-def test_systemd_is_asked_through_the_hosts_bus_where_the_user_says_so(rendered: Rendered) -> None:
+def test_systemd_is_queried_over_the_hosts_bus_if_enabled(rendered: Rendered) -> None:
     asked = {"nodeExporter__systemd__enabled": "true", "nodeExporter__systemd__units": json.dumps("kubelet.*")}
     (container,) = containers(one(rendered("kube-prometheus", **asked), "DaemonSet", "node-exporter"))
     assert "--collector.systemd.unit-include=kubelet.*" in container["args"]
-    # Without this the number of restarts is not told, and NodeSystemdServiceCrashlooping never fires.
+    # Without it the number of restarts is not exported, and NodeSystemdServiceCrashlooping never fires.
     assert "--collector.systemd.enable-restarts-metrics" in container["args"]
     assert environment(container)["DBUS_SYSTEM_BUS_ADDRESS"] == "unix:path=/host/run/dbus/system_bus_socket"
     (container,) = containers(one(of_profile("default"), "DaemonSet", "node-exporter"))
@@ -125,8 +125,8 @@ def test_systemd_is_asked_through_the_hosts_bus_where_the_user_says_so(rendered:
     assert "DBUS_SYSTEM_BUS_ADDRESS" not in environment(container)
 
 
-def test_every_target_of_a_pod_carries_its_node(rendered: Rendered) -> None:
-    # By that label a node's loss holds back what it takes with it.
+def test_every_target_of_a_pod_has_the_label_of_its_node(rendered: Rendered) -> None:
+    # By that label the alert of a lost node inhibits those of its pods.
     asked = {"serviceMonitor__enabled": "true", "database__postgresql__metrics__enabled": "true"}
     objects = of_profile("default") + rendered("restaurant", **asked)
     objects += rendered("dashboard", headlamp__serviceMonitor__enabled="true")
@@ -136,7 +136,7 @@ def test_every_target_of_a_pod_carries_its_node(rendered: Rendered) -> None:
     for monitor in monitors:
         for endpoint in monitor["spec"]["endpoints"]:
             told = [rule for rule in endpoint["relabelings"] if rule.get("targetLabel") == "node"]
-            # kube-state-metrics tells about objects, which must not look as if they were on its own node.
+            # The metrics of kube-state-metrics are about objects, which are not on its own node.
             about_objects = (monitor["metadata"]["name"], endpoint["port"]) == ("kube-state-metrics", "http")
             wanted = [{"sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "node"}]
             assert told == ([] if about_objects else wanted), monitor["metadata"]["name"]
@@ -150,14 +150,14 @@ def test_samples_leave_a_fifth_of_the_volume_free(rendered: Rendered, size: str,
     assert spec["retentionSize"] == kept
 
 
-def test_without_a_volume_nothing_bounds_the_samples_but_time(rendered: Rendered) -> None:
+def test_without_a_volume_samples_are_limited_by_time_alone(rendered: Rendered) -> None:
     spec = one(rendered("kube-prometheus", prometheus__storage__enabled="false"), "Prometheus", "maas")["spec"]
     assert "retentionSize" not in spec
     assert spec["storage"] == {"emptyDir": {}}
 
 
-def test_a_mirror_serves_what_the_operator_starts_too() -> None:
-    # The images that hide in custom resources and arguments are those that an air-gapped site misses.
+def test_images_that_the_operator_starts_come_from_the_mirror_too() -> None:
+    # Images in custom resources and arguments are easily missed in a mirror.
     objects = of_profile("airgap")
     found = [one(objects, kind, "maas")["spec"]["image"] for kind in ("Prometheus", "Alertmanager")]
     found.append(arguments(one(objects, "Deployment", "prometheus-operator"))["prometheus-config-reloader"])
@@ -180,7 +180,7 @@ ROUTES = [
 ]
 
 
-def test_alertmanager_takes_its_configuration(tmp_path: Path) -> None:
+def test_alertmanager_accepts_its_configuration(tmp_path: Path) -> None:
     for name in ("default", "airgap"):
         file = tmp_path / f"{name}.yaml"
         file.write_text(yaml.safe_dump(alertmanager(of_profile(name))), encoding="utf-8")
@@ -188,7 +188,7 @@ def test_alertmanager_takes_its_configuration(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("labels", "receivers"), ROUTES, ids=lambda value: str(value)[:40])
-def test_who_is_told_of_what(tmp_path: Path, labels: dict[str, str], receivers: list[str]) -> None:
+def test_alerts_are_routed_to_their_receivers(tmp_path: Path, labels: dict[str, str], receivers: list[str]) -> None:
     file = tmp_path / "alertmanager.yaml"
     file.write_text(yaml.safe_dump(alertmanager(of_profile("airgap"))), encoding="utf-8")
     matching = [f"{name}={value}" for name, value in labels.items()]
@@ -196,15 +196,15 @@ def test_who_is_told_of_what(tmp_path: Path, labels: dict[str, str], receivers: 
     assert told.strip().split(",") == receivers
 
 
-def test_a_lost_node_silences_what_it_takes_with_it() -> None:
+def test_a_lost_node_inhibits_the_alerts_of_its_pods() -> None:
     rules = alertmanager(of_profile("default"))["inhibit_rules"]
     (node,) = (rule for rule in rules if rule["equal"] == ["cluster", "node"])
     assert node["source_matchers"] == ['alertname=~"KubeNodeNotReady|KubeNodeUnreachable"']
-    # Never itself.
+    # It does not inhibit itself.
     assert 'alertname!~"KubeNodeNotReady|KubeNodeUnreachable"' in node["target_matchers"]
 
 
-def test_what_must_stay_secret_is_read_from_secrets_that_alertmanager_mounts() -> None:
+def test_credentials_of_receivers_are_read_from_mounted_secrets() -> None:
     objects = of_profile("airgap")
     text = json.dumps(alertmanager(objects)["receivers"])
     files = re.findall(r"/etc/alertmanager/secrets/([^/]+)/([^\"]+)", text)
@@ -218,7 +218,7 @@ def ini(objects: tuple[Object, ...]) -> configparser.ConfigParser:
     return parser
 
 
-def test_nobody_gets_into_grafana_without_an_account() -> None:
+def test_grafana_requires_an_account() -> None:
     settings = ini(of_profile("default"))
     assert settings["auth.anonymous"]["enabled"] == "false"
     assert settings["users"]["allow_sign_up"] == "false"
@@ -226,7 +226,7 @@ def test_nobody_gets_into_grafana_without_an_account() -> None:
     assert pod_spec(workload)["automountServiceAccountToken"] is False
 
 
-def test_grafana_finds_its_data_where_the_services_are() -> None:
+def test_the_data_sources_of_grafana_are_the_services() -> None:
     objects = of_profile("default")
     sources = yaml.safe_load(one(objects, "ConfigMap", "grafana")["data"]["datasources.yaml"])["datasources"]
     for source in sources:
@@ -237,7 +237,7 @@ def test_grafana_finds_its_data_where_the_services_are() -> None:
     assert [source["name"] for source in sources if source.get("isDefault")] == ["Prometheus"]
 
 
-def test_every_folder_of_dashboards_is_mounted_where_grafana_looks() -> None:
+def test_every_folder_of_dashboards_is_mounted_at_its_provisioned_path() -> None:
     objects = of_profile("default")
     configuration = yaml.safe_load(one(objects, "ConfigMap", "grafana")["data"]["dashboards.yaml"])
     looked = {provider["options"]["path"] for provider in configuration["providers"]}
@@ -249,7 +249,7 @@ def test_every_folder_of_dashboards_is_mounted_where_grafana_looks() -> None:
         one(objects, "ConfigMap", volumes[mounted[path]]["configMap"]["name"])
 
 
-def test_the_secret_of_the_login_stays_out_of_the_configuration() -> None:
+def test_the_client_secret_is_not_in_the_configuration() -> None:
     objects = of_profile("airgap")
     settings = ini(objects)["auth.generic_oauth"]
     assert settings["client_secret"] == "$__file{/etc/grafana/oidc/client-secret}"  # noqa: S105 - where it is
@@ -257,7 +257,7 @@ def test_the_secret_of_the_login_stays_out_of_the_configuration() -> None:
     assert ini(objects)["security"]["cookie_secure"] == "true"
 
 
-def test_settings_of_the_user_lie_over_ours(rendered: Rendered) -> None:
+def test_settings_of_the_user_override_the_defaults(rendered: Rendered) -> None:
     objects = rendered("kube-prometheus", grafana__settings='{"users": {"default_theme": "light"}}')
     assert dict(ini(objects)["users"]) == {
         "allow_sign_up": "false",
@@ -266,24 +266,24 @@ def test_settings_of_the_user_lie_over_ours(rendered: Rendered) -> None:
     }
 
 
-def believed(entry: Object, name: str, namespace: str) -> None:
-    """Whoever asks does it by https and checks for whom the certificate is, and by whom."""
+def verified(entry: Object, name: str, namespace: str) -> None:
+    """Assert that a client uses https, and verifies the name and the CA of the certificate."""
     authority = {"secret": {"name": f"{name}-certificate", "key": "ca.crt"}}
     assert entry["scheme"] == "https"
     assert entry["tlsConfig"] == {"ca": authority, "serverName": f"{name}.{namespace}.svc"}
 
 
-def test_a_component_with_a_certificate_is_asked_by_https_and_its_certificate_checked() -> None:
+def test_a_component_with_a_certificate_is_scraped_by_https_and_its_certificate_verified() -> None:
     objects = of_profile("airgap")
     for name in ("prometheus", "alertmanager", "kube-state-metrics"):
         for endpoint in one(objects, "ServiceMonitor", name)["spec"]["endpoints"]:
-            believed(endpoint, name, "monitoring")
+            verified(endpoint, name, "monitoring")
         ports = one(objects, "Service", name)["spec"]["ports"]
         assert {port["appProtocol"] for port in ports} == {"https"}
     (endpoint,) = one(objects, "PodMonitor", "node-exporter")["spec"]["podMetricsEndpoints"]
-    believed(endpoint, "node-exporter", "node-exporter")
+    verified(endpoint, "node-exporter", "node-exporter")
     (told,) = one(objects, "Prometheus", "maas")["spec"]["alerting"]["alertmanagers"]
-    believed(told, "alertmanager", "monitoring")
+    verified(told, "alertmanager", "monitoring")
     for kind, name in (("Prometheus", "prometheus"), ("Alertmanager", "alertmanager")):
         spec = one(objects, kind, "maas")["spec"]
         secret = f"{name}-certificate"
@@ -292,7 +292,7 @@ def test_a_component_with_a_certificate_is_asked_by_https_and_its_certificate_ch
         assert spec["externalUrl"].startswith("https://")
 
 
-def test_grafana_checks_the_certificates_of_those_it_asks() -> None:
+def test_grafana_verifies_the_certificates_of_its_data_sources() -> None:
     objects = of_profile("airgap")
     mounts = {mount["mountPath"] for mount in next(containers(one(objects, "Deployment", "grafana")))["volumeMounts"]}
     for source in yaml.safe_load(one(objects, "ConfigMap", "grafana")["data"]["datasources.yaml"])["datasources"]:
@@ -304,7 +304,7 @@ def test_grafana_checks_the_certificates_of_those_it_asks() -> None:
         assert f"/etc/grafana/authorities/{name}" in mounts
 
 
-def test_keda_believes_the_authority_of_prometheus(rendered: Rendered) -> None:
+def test_keda_trusts_the_ca_of_prometheus(rendered: Rendered) -> None:
     asked = {"keda__enabled": "true", "prometheus__tls__existingSecret": json.dumps("certificate")}
     workload = one(rendered("kube-prometheus", **asked), "Deployment", "keda-operator")
     (container,) = containers(workload)
@@ -314,7 +314,7 @@ def test_keda_believes_the_authority_of_prometheus(rendered: Rendered) -> None:
 
 
 @pytest.mark.parametrize(("kind", "name"), [("Deployment", "kube-state-metrics"), ("DaemonSet", "node-exporter")])
-def test_an_exporter_serves_the_certificate_that_is_mounted(kind: str, name: str, tmp_path: Path) -> None:
+def test_an_exporter_serves_the_mounted_certificate(kind: str, name: str, tmp_path: Path) -> None:
     objects = of_profile("airgap")
     workload = one(objects, kind, name)
     (container,) = containers(workload)
@@ -333,7 +333,7 @@ def test_an_exporter_serves_the_certificate_that_is_mounted(kind: str, name: str
 
 @pytest.mark.parametrize(("kind", "name"), [("Prometheus", "prometheus"), ("Alertmanager", "alertmanager")])
 def test_the_config_reloader_beside_a_certificate_is_probed_with_tls(kind: str, name: str, rendered: Rendered) -> None:
-    # The operator gives it the certificate, too, and probes it by http (seen with 0.93): it would start again for ever.
+    # The operator configures its certificate, too, but probes it by http (seen with 0.93): it would restart forever.
     (container,) = one(of_profile("airgap"), kind, "maas")["spec"]["containers"]
     probe = {"httpGet": {"path": "/healthz", "port": "reloader-web", "scheme": "HTTPS"}}
     probes = dict.fromkeys(("startupProbe", "readinessProbe", "livenessProbe"), probe)
@@ -345,7 +345,7 @@ def test_the_config_reloader_beside_a_certificate_is_probed_with_tls(kind: str, 
 
 
 def certify(directory: Path, name: str) -> None:
-    """A certificate that signs itself, and its key, as files of a Secret."""
+    """Write a self-signed certificate and its key, as the files of a Secret."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
@@ -419,13 +419,13 @@ def refusal(cluster: FakeCluster, setting: str = f"alertmanager.receivers={json.
 
 
 def test_a_receivers_secret_must_be_in_the_cluster(cluster: FakeCluster) -> None:
-    # Alertmanager's pod would wait for it for ever.
+    # Otherwise Alertmanager's pod would wait for it forever.
     said = refusal(cluster)
     assert "The receiver hook needs the Secret hook, which does not exist in the namespace maas" in said
     assert "kubectl -n maas create secret generic hook --from-file=url=FILE" in said
 
 
-def test_a_receiver_before_its_namespace_is_sent_to_the_second_step(cluster: FakeCluster) -> None:
+def test_a_receiver_in_a_first_installation_is_refused_with_the_second_step(cluster: FakeCluster) -> None:
     cluster.objects.pop()
     said = refusal(cluster)
     assert "the namespace maas, which only the first installation creates" in said
@@ -439,15 +439,13 @@ def test_a_receivers_secret_must_have_its_key(cluster: FakeCluster) -> None:
     assert "has these keys: address." in said
 
 
-def test_a_receiver_with_its_secret_is_taken(cluster: FakeCluster) -> None:
+def test_a_receiver_with_its_secret_is_accepted(cluster: FakeCluster) -> None:
     cluster.objects.append(make("v1/Secret", "hook", namespace="maas", data={"url": "eA=="}))
     assert refusal(cluster) == ""
 
 
 @pytest.mark.parametrize("component", ["prometheus", "alertmanager", "nodeExporter", "kubeStateMetrics"])
-def test_a_certificate_must_be_in_the_cluster_with_the_authority_that_signed_it(
-    cluster: FakeCluster, component: str
-) -> None:
+def test_a_certificate_must_be_in_the_cluster_with_its_ca(cluster: FakeCluster, component: str) -> None:
     setting = f"{component}.tls.existingSecret={json.dumps('own')}"
     said = refusal(cluster, setting)
     assert f"the Secret own, which does not exist in the namespace maas ({component}.tls.existingSecret)" in said

@@ -1,4 +1,4 @@
-"""The archive and the release: what is in them, and how big they are."""
+"""The archive and the release: their contents and sizes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROOT = {"Chart.yaml", "Chart.lock", "LICENSE", "README.md", "values.yaml", "valu
 DIRECTORIES = {"templates", "files"}
 SUBCHART = {"README.md", "Chart.yaml", "values.yaml", "values.schema.json", ".helmignore", "templates", "crds", "files"}
 RELEASE_LIMIT = 250_000
-"""Bytes of the release's Secret, of the 1,048,576 that the API server takes."""
+"""Bytes of the release's Secret; the API server accepts 1,048,576."""
 
 
 @pytest.fixture(params=HELMS)
@@ -38,7 +38,7 @@ def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return Helm.pinned(major).package(render.umbrella(), tmp_path)
 
 
-def test_the_archive_holds_the_chart_and_nothing_else(archive: Path) -> None:
+def test_the_archive_contains_the_chart_and_nothing_else(archive: Path) -> None:
     with tarfile.open(archive) as opened:
         names = [name.split("/")[1:] for name in opened.getnames()]
     charts = {render.library().name, *(chart.name for chart in render.subcharts())}
@@ -52,7 +52,7 @@ def test_the_archive_holds_the_chart_and_nothing_else(archive: Path) -> None:
             assert parts[0] in DIRECTORIES
 
 
-def test_the_archive_holds_every_definition(archive: Path) -> None:
+def test_the_archive_contains_every_crd(archive: Path) -> None:
     with tarfile.open(archive) as opened:
         packed = {name.rpartition("/")[2] for name in opened.getnames() if "/crds/" in name}
     assert packed == {file.name for file in render.umbrella().glob("charts/*/crds/*.yaml")}
@@ -126,12 +126,12 @@ def test_generated_files_are_up_to_date() -> None:
     assert outputs.drift() == []
 
 
-def test_images_are_those_of_the_lock_of_components() -> None:
+def test_images_are_those_of_the_component_lockfile() -> None:
     assert list(lint.images()) == []
 
 
 @pytest.mark.parametrize("name", sorted(PROFILES))
-def test_the_release_is_far_from_what_a_secret_can_hold(name: str) -> None:
+def test_the_release_takes_less_than_a_quarter_of_what_a_secret_can_hold(name: str) -> None:
     # As Helm stores it: the umbrella's own files and the manifest, as JSON, compressed, in base64.
     root = render.umbrella()
     own = [root / file for file in sorted(ROOT) if (root / file).is_file()]
@@ -144,7 +144,7 @@ def test_the_release_is_far_from_what_a_secret_can_hold(name: str) -> None:
     assert len(stored) < RELEASE_LIMIT
 
 
-def test_no_object_outgrows_the_annotation_in_which_kubectl_keeps_it() -> None:
+def test_no_object_is_too_large_for_the_annotation_of_kubectl_apply() -> None:
     for file in render.umbrella().glob("charts/*/crds/*.yaml"):
         assert len(json.dumps(render.parse(file.read_text(encoding="utf-8"))[0])) < 262_144
     for profile in PROFILES.values():

@@ -1,4 +1,4 @@
-"""Network policies: all of them from the one table, and nothing beside it."""
+"""Network policies: exactly those of the flow table."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def test_every_pod_on_the_pod_network_has_a_policy_for_both_directions(name: str
 
 
 @pytest.mark.parametrize("name", sorted(PROFILES))
-def test_every_policy_is_of_a_component_of_the_table(name: str) -> None:
+def test_every_policy_is_for_a_component_of_the_table(name: str) -> None:
     objects = of_profile(name)
     assert {component(policy) for policy in policies(objects)} <= TABLE.components.keys()
 
 
 def peers(rule: Object, side: str) -> set[str]:
-    """The components that a rule names; the table's words for everybody else are left out."""
+    """Return the components in a rule; the table's names for other peers are left out."""
     return {
         peer["podSelector"]["matchLabels"]["app.kubernetes.io/name"]
         for peer in rule.get(side, [])
@@ -67,7 +67,7 @@ def peers(rule: Object, side: str) -> set[str]:
 
 
 def allowed(objects: tuple[Object, ...]) -> set[tuple[str, str, str]]:
-    """What the policies allow between components: who lets whom, at which end."""
+    """Return what the policies allow between components: direction, source and target."""
     found = set()
     for policy in policies(objects):
         own = component(policy)
@@ -85,7 +85,7 @@ def test_nothing_is_allowed_between_components_that_is_not_in_the_table(name: st
 
 
 def test_a_flow_between_components_is_allowed_at_both_ends() -> None:
-    # A policy at one end alone looks right and drops every packet at the other.
+    # With a policy at one end alone, every packet is dropped at the other.
     found = allowed(of_profile("bootstrap"))
     guarded, confined = (
         {
@@ -108,7 +108,7 @@ def _open(source: str) -> bool:
     return any(flow.source == source and flow.target == "anywhere" and flow.port is None for flow in TABLE.flows)
 
 
-def test_a_flow_with_a_condition_is_there_only_with_it(rendered: Rendered) -> None:
+def test_a_conditional_flow_is_allowed_only_with_its_condition(rendered: Rendered) -> None:
     def egress(**settings: str) -> list[Any]:
         policy = one(rendered("restaurant", **settings), "NetworkPolicy", "maas-restaurant")
         ports = [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]]
@@ -124,13 +124,13 @@ def test_a_flow_with_a_condition_is_there_only_with_it(rendered: Rendered) -> No
     assert external == ["53", "53", "5433"]
 
 
-def test_the_api_servers_addresses_narrow_what_reaches_it(rendered: Rendered) -> None:
+def test_egress_to_the_api_server_can_be_limited_to_its_addresses(rendered: Rendered) -> None:
     objects = rendered("calico", global__apiServer='{"ports": [6443], "addresses": ["10.90.0.1/32"]}')
     (rule,) = one(objects, "NetworkPolicy", "calico-kube-controllers")["spec"]["egress"]
     assert rule == {"ports": [{"port": 6443, "protocol": "TCP"}], "to": [{"ipBlock": {"cidr": "10.90.0.1/32"}}]}
 
 
-def test_rules_of_the_users_own_come_beside_the_charts(rendered: Rendered) -> None:
+def test_rules_of_the_user_are_added_to_the_charts(rendered: Rendered) -> None:
     rule = '[{"from": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}]'
     policy = one(
         rendered("calico", kubeControllers__networkPolicy__ingress=rule), "NetworkPolicy", "calico-kube-controllers"
@@ -139,7 +139,7 @@ def test_rules_of_the_users_own_come_beside_the_charts(rendered: Rendered) -> No
     assert len(policy["spec"]["egress"]) == 1
 
 
-def test_a_component_without_its_policy_has_none_at_all(rendered: Rendered) -> None:
+def test_a_component_can_have_its_policy_disabled(rendered: Rendered) -> None:
     objects = rendered(restaurant__networkPolicy__enabled="false")
     guarded = {component(policy) for policy in policies(objects)}
     assert "metrics-server" in guarded
@@ -161,7 +161,7 @@ COMPONENTS = "server: {role: server, values: server}\nagent: {role: agent, why: 
         (COMPONENTS, "[", "is not valid YAML"),
         ("server: {role: server}\n", "[]", "either values or why"),
         ("server: {values: server}\n", "[]", "role"),
-        ("server: {role: server, values: server, colour: red}\n", "[]", "colour"),
+        ("server: {role: server, values: server, size: big}\n", "[]", "size"),
     ],
 )
 def test_a_table_with_a_mistake_is_refused(

@@ -1,4 +1,4 @@
-"""Every profile, on every Kubernetes and with both Helms: it renders, and the API server would take it."""
+"""Every profile, for every Kubernetes and with both Helms: it renders, and is valid for the API server."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from maas.helm.render import Request
 if TYPE_CHECKING:
     from maas.helm.client import Major
 
-# Kinds of neither Kubernetes nor our definitions, whose schema is not at hand; they are off by default.
+# Kinds of neither Kubernetes nor the charts' CRDs, without a schema here; they are disabled by default.
 FOREIGN_KINDS = {"HTTPRoute"}
 
-# For each object it would read the same files again, which takes ten times as long as looking at the object.
+# It reads the same files for each object, which takes ten times as long as the validation.
 utils.schema_contents = lru_cache(utils.schema_contents)
 
 
@@ -32,7 +32,7 @@ def custom_schemas() -> dict[tuple[str, str], Draft202012Validator]:
 
 @lru_cache(maxsize=4096)
 def problem(text: str, kubernetes: str) -> str | None:
-    """What is wrong with an object given as JSON; most are the same in several profiles and are checked once."""
+    """Return the first fault of an object given as JSON; most are the same in several profiles and are validated once."""
     entry = json.loads(text)
     custom = custom_schemas().get((entry["apiVersion"], entry["kind"]))
     if custom is not None:
@@ -59,7 +59,7 @@ def test_every_object_is_valid_for_the_api_server(profile: str, kubernetes: str,
 
 def test_no_object_is_rendered_twice(objects: tuple[Object, ...]) -> None:
     def when(entry: Object) -> str:
-        # A hook is there at its own moment only.
+        # A hook exists only at its own time.
         hook: str = entry["metadata"].get("annotations", {}).get("helm.sh/hook", "")
         return hook
 
@@ -75,15 +75,15 @@ def test_both_helms_render_the_same_objects(profile: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["airgap", "external-database", "gitops", "minimal", "network-only"])
-def test_two_renders_with_existing_secrets_are_equal_to_the_byte(name: str) -> None:
+def test_two_renders_with_existing_secrets_are_byte_for_byte_equal(name: str) -> None:
     request = Request(render.umbrella(), values=(PROFILES[name],))
     assert render.render_uncached(request) == render.render_uncached(request)
 
 
-def test_a_secret_is_random_when_nobody_gave_one() -> None:
+def test_a_secret_is_random_unless_it_is_given() -> None:
     request = Request(render.umbrella())
     first, second = (
-        # Alertmanager's configuration is a Secret by its reader's wish, and has nothing secret in it.
+        # Alertmanager's configuration must be a Secret, and contains no secret.
         {e["metadata"]["name"]: e["data"] for e in render.parse(text) if e["kind"] == "Secret" and "data" in e}
         for text in (render.render_uncached(request), render.render_uncached(request))
     )
@@ -91,7 +91,7 @@ def test_a_secret_is_random_when_nobody_gave_one() -> None:
     assert all(first[name] != second[name] for name in first)
 
 
-def test_nothing_enabled_is_nothing_rendered() -> None:
+def test_with_everything_disabled_nothing_is_rendered() -> None:
     off = tuple((f"{chart.name}.enabled", "false") for chart in render.subcharts())
     assert render.objects(Request(render.umbrella(), settings=off)) == ()
 

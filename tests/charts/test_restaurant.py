@@ -1,4 +1,4 @@
-"""The application: scaled, drained, moved off lost nodes, and alone with its database."""
+"""The application: scaling, draining, lost nodes, and its database."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def program(objects: tuple[Object, ...]) -> Object:
 
 
 @pytest.mark.parametrize("name", WITH_IT)
-def test_the_number_of_pods_has_one_master(name: str) -> None:
-    # With `replicas` beside the autoscaler every upgrade would throw the load's pods away; helm/helm#7090.
+def test_replicas_are_set_only_without_an_autoscaler(name: str) -> None:
+    # With `replicas` beside the autoscaler, every upgrade would reset the number of pods; helm/helm#7090.
     objects = of_profile(name)
     scaled = [entry for entry in objects if entry["kind"] in {"HorizontalPodAutoscaler", "ScaledObject"}]
     assert ("replicas" in deployment(objects)["spec"]) == (not scaled)
 
 
-def test_it_scales_as_the_study_did() -> None:
+def test_it_scales_between_1_and_40_pods_at_300_percent_of_its_cpu_request() -> None:
     scaler = one(of_profile("default"), "HorizontalPodAutoscaler", "restaurant")["spec"]
     assert (scaler["minReplicas"], scaler["maxReplicas"]) == (1, 40)
     (metric,) = scaler["metrics"]
@@ -45,8 +45,8 @@ def test_it_scales_as_the_study_did() -> None:
     assert scaler["behavior"]["scaleDown"]["stabilizationWindowSeconds"] > 0
 
 
-def test_the_target_is_below_what_a_pod_may_take() -> None:
-    # A limit under the target would make the autoscaler blind: no pod could ever reach it.
+def test_the_cpu_target_is_below_the_cpu_limit() -> None:
+    # With a limit below the target, no pod could ever reach the target.
     def cores(quantity: str) -> float:
         return float(quantity[:-1]) / 1000 if quantity.endswith("m") else float(quantity)
 
@@ -64,18 +64,18 @@ def test_pods_of_a_lost_node_are_started_elsewhere_within_seconds(name: str) -> 
     assert found == {"node.kubernetes.io/not-ready": 10, "node.kubernetes.io/unreachable": 10}
 
 
-def test_a_name_server_of_a_lost_node_costs_a_question_two_seconds() -> None:
+def test_a_dns_server_on_a_lost_node_delays_a_query_by_two_seconds_at_most() -> None:
     options = pod_spec(deployment(of_profile("default")))["dnsConfig"]["options"]
     assert {option["name"]: option["value"] for option in options} == {"timeout": "1", "attempts": "2"}
 
 
-def test_given_tolerations_come_beside_those_of_lost_nodes() -> None:
+def test_tolerations_of_the_user_are_added_to_those_of_lost_nodes() -> None:
     tolerations = pod_spec(deployment(of_profile("airgap")))["tolerations"]
     assert {"key": "dedicated", "value": "restaurant", "effect": "NoSchedule"} in tolerations
     assert len(tolerations) == 3
 
 
-def test_pods_are_spread_over_nodes_but_run_rather_than_wait() -> None:
+def test_pods_are_spread_over_nodes_but_scheduled_anyway() -> None:
     workload = deployment(of_profile("default"))
     (constraint,) = pod_spec(workload)["topologySpreadConstraints"]
     assert constraint["topologyKey"] == "kubernetes.io/hostname"
@@ -83,7 +83,7 @@ def test_pods_are_spread_over_nodes_but_run_rather_than_wait() -> None:
     assert constraint["labelSelector"]["matchLabels"].items() <= pod_labels(workload).items()
 
 
-def test_a_pod_that_stops_has_time_to_drain_and_to_finish(rendered: Rendered) -> None:
+def test_a_terminating_pod_has_time_to_drain_and_to_finish_requests(rendered: Rendered) -> None:
     for objects in (
         rendered("restaurant"),
         rendered("restaurant", settings__drainSeconds="30", settings__graceSeconds="100"),
@@ -97,7 +97,7 @@ def test_a_pod_that_stops_has_time_to_drain_and_to_finish(rendered: Rendered) ->
         assert container["lifecycle"]["preStop"]["httpGet"] == {"path": "/drain", "port": "probes"}
 
 
-def test_probes_go_to_the_second_port_and_life_does_not_hang_on_the_database() -> None:
+def test_probes_use_the_second_port_and_liveness_does_not_depend_on_the_database() -> None:
     container = program(of_profile("default"))
     assert {port["name"]: port["containerPort"] for port in container["ports"]} == {"http": 8080, "probes": 9797}
     assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "probes"}
@@ -113,7 +113,7 @@ def test_every_variable_is_one_that_the_application_reads(name: str) -> None:
         assert environment(container).keys() <= known
 
 
-def test_a_house_says_whose_receipts_are_and_when_guests_may_book(rendered: Rendered) -> None:
+def test_the_registration_and_the_times_for_bookings_can_be_set(rendered: Rendered) -> None:
     said = {
         "registration": '"SIRET 1"',
         "bookingTimes": '"18:30-21:00"',
@@ -140,21 +140,21 @@ def test_no_secret_is_in_an_environment_or_an_argument(name: str) -> None:
                 assert not [value for value in environment(container).values() if "secretKeyRef" in str(value)]
 
 
-def test_the_schema_is_brought_up_to_date_before_a_pod_serves() -> None:
+def test_the_schema_is_migrated_before_a_pod_serves() -> None:
     migrate, serve = containers(deployment(of_profile("default")))
     assert (migrate["args"], serve["args"]) == (["migrate"], ["serve"])
     assert migrate["image"] == serve["image"]
     assert migrate["env"] == serve["env"]
 
 
-def test_the_image_is_the_applications_own_version() -> None:
+def test_the_image_has_the_version_of_the_application() -> None:
     text = (paths.content() / "app" / "src" / "restaurant" / "__init__.py").read_text(encoding="utf-8")
     version = re.search(r'__version__ = "(.+)"', text)
     assert version is not None
     assert program(of_profile("default"))["image"] == f"ghcr.io/maas/restaurant:{version[1]}"
 
 
-def test_an_example_menu_is_a_job_that_is_made_anew_only_when_it_changes(rendered: Rendered) -> None:
+def test_the_job_of_the_example_menu_is_replaced_only_when_it_changes(rendered: Rendered) -> None:
     def job(**settings: str) -> str:
         (name,) = (entry["metadata"]["name"] for entry in rendered("restaurant", **settings) if entry["kind"] == "Job")
         return str(name)
@@ -163,8 +163,8 @@ def test_an_example_menu_is_a_job_that_is_made_anew_only_when_it_changes(rendere
     assert job() != job(image__tag='"0.2.0"')
 
 
-def test_what_is_kept_when_the_release_goes_belongs_together() -> None:
-    # A new password beside an old volume would lock the application out.
+def test_the_volume_and_the_password_of_the_database_are_both_kept() -> None:
+    # A new password does not match that in an old volume.
     objects = of_profile("default")
     kept = {
         entry["metadata"]["name"]
@@ -180,7 +180,7 @@ def policy(objects: tuple[Object, ...], name: str) -> Any:
     return one(objects, "NetworkPolicy", name)["spec"]
 
 
-def test_the_database_talks_to_the_application_only() -> None:
+def test_only_the_application_can_connect_to_the_database() -> None:
     objects = of_profile("default")
     spec = policy(objects, "restaurant-database")
     assert spec["policyTypes"] == ["Ingress", "Egress"]
@@ -191,7 +191,7 @@ def test_the_database_talks_to_the_application_only() -> None:
     ]
 
 
-def test_the_application_reaches_its_database_and_names_and_nothing_else() -> None:
+def test_the_application_connects_to_its_database_and_dns_and_nothing_else() -> None:
     objects = of_profile("default")
     names, database = policy(objects, "restaurant")["egress"]
     assert {port["port"] for port in names["ports"]} == {53}
@@ -202,14 +202,14 @@ def test_the_application_reaches_its_database_and_names_and_nothing_else() -> No
     )
 
 
-def test_an_external_database_is_reached_on_its_own_port() -> None:
+def test_an_external_database_has_its_own_port() -> None:
     _, database = policy(of_profile("external-database"), "restaurant")["egress"]
     assert [port["port"] for port in database["ports"]] == [5433]
     url = environment(program(of_profile("external-database")))["RESTAURANT_DATABASE_URL"]
     assert url == "postgresql://restaurant@db.example.org:5433/restaurant?sslmode=verify-full"
 
 
-def test_a_guarded_door_still_lets_the_releases_own_test_in() -> None:
+def test_restricted_ingress_still_allows_the_releases_own_test() -> None:
     objects = of_profile("airgap")
     guests, itself = policy(objects, "restaurant")["ingress"][:2]
     assert guests["ports"] == itself["ports"] == [{"port": "http", "protocol": "TCP"}]
@@ -217,11 +217,11 @@ def test_a_guarded_door_still_lets_the_releases_own_test_in() -> None:
     test, (peer,) = one(objects, "Pod", "restaurant-test-order"), itself["from"]
     assert peer["podSelector"]["matchLabels"].items() <= pod_labels(test).items()
     namespace = peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
-    # Helm looks for the logs of a test in the release's namespace only.
+    # Helm reads the logs of a test only in the release's namespace.
     assert namespace == test["metadata"]["namespace"] == "maas"
 
 
-def test_the_releases_own_test_asks_the_service(rendered: Rendered) -> None:
+def test_the_releases_own_test_uses_the_service(rendered: Rendered) -> None:
     def asked(objects: tuple[Object, ...]) -> str:
         pods = [entry for entry in objects if entry["kind"] == "Pod"]
         (own,) = (pod for pod in pods if pod["metadata"]["labels"]["app.kubernetes.io/name"] == "restaurant-test")
@@ -232,13 +232,13 @@ def test_the_releases_own_test_asks_the_service(rendered: Rendered) -> None:
     assert asked(rendered("restaurant", service__port="8000")) == "maas-restaurant.maas:8000"
 
 
-def test_metrics_are_for_the_monitoring_namespace() -> None:
+def test_metrics_can_be_scraped_from_the_monitoring_namespace_only() -> None:
     metrics = policy(of_profile("default"), "restaurant")["ingress"][-1]
     assert metrics["ports"] == [{"port": "probes", "protocol": "TCP"}]
     assert metrics["from"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
 
 
-def test_the_database_counts_the_connections_that_the_sum_was_made_with(rendered: Rendered) -> None:
+def test_the_connection_limit_of_the_values_is_that_of_the_database(rendered: Rendered) -> None:
     config = one(of_profile("default"), "ConfigMap", "restaurant-database")["data"]["postgresql.conf"]
     assert "max_connections = 120" in config.splitlines()
     name = "maas-restaurant-database"
@@ -246,13 +246,13 @@ def test_the_database_counts_the_connections_that_the_sum_was_made_with(rendered
     assert "max_connections = 500" in other["data"]["postgresql.conf"].splitlines()
 
 
-def test_the_databases_password_is_asked_of_everyone_who_comes_by_the_network() -> None:
+def test_the_database_requires_a_password_on_the_network() -> None:
     rules = one(of_profile("default"), "ConfigMap", "restaurant-database")["data"]["pg_hba.conf"]
     found = [line.split() for line in rules.splitlines() if line.strip() and not line.startswith("#")]
     assert [words[-1] for words in found] == ["peer", "reject", "scram-sha-256"]
 
 
-def test_the_databases_pod_changes_with_its_configuration_only(rendered: Rendered) -> None:
+def test_the_pod_of_the_database_restarts_only_for_its_configuration(rendered: Rendered) -> None:
     def template(**settings: str) -> Any:
         return one(rendered("restaurant", **settings), "StatefulSet", "maas-restaurant-database")["spec"]["template"]
 
@@ -260,13 +260,13 @@ def test_the_databases_pod_changes_with_its_configuration_only(rendered: Rendere
     assert template() != template(database__postgresql__sharedBuffers='"128MB"')
 
 
-def test_one_pod_with_a_file_gives_it_to_the_next_only_when_gone() -> None:
+def test_with_sqlite_a_pod_is_replaced_only_after_it_is_deleted() -> None:
     objects = of_profile("minimal")
     assert deployment(objects)["spec"]["strategy"] == {"type": "Recreate"}
     assert [container["name"] for container in containers(deployment(objects))] == ["migrate", "seed", "restaurant"]
     assert environment(program(objects))["RESTAURANT_DATABASE_URL"].startswith("sqlite:////var/lib/restaurant/")
 
 
-def test_a_release_of_its_own_name_is_not_named_twice(rendered: Rendered) -> None:
+def test_a_name_that_contains_the_release_name_is_not_repeated(rendered: Rendered) -> None:
     assert one(rendered("restaurant"), "Service", "maas-restaurant")
     assert one(rendered("restaurant", fullnameOverride='"bistro"'), "Service", "bistro-database")

@@ -1,4 +1,4 @@
-"""Roles and short-lived access, on a real API server: what is written down, and nothing more."""
+"""Roles and short-lived credentials on a real API server: the documented rights and no others."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.xdist_group("api"),
-    # Connections that live as long as the command line does; the clients here are many and short-lived.
+    # Clients that are closed with the process of a command; the tests create many.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
@@ -48,7 +48,7 @@ BEYOND = {
     Permission("certificates.k8s.io", "signers", "approve"),
     Permission("*", "*", "*"),
 }
-"""What makes an administrator of everything out of somebody."""
+"""Rights that can be used to get any other right."""
 
 EVERYBODYS = {"clustertrustbundles", "selfsubjectaccessreviews", "selfsubjectreviews", "selfsubjectrulesreviews"}
 
@@ -58,18 +58,18 @@ OPEN: list[httpx.Client] = []
 
 @pytest.fixture(autouse=True)
 def closed() -> Iterator[None]:
-    """Every client is closed with the test that made it, or its connections would be found in the middle of another."""
+    """Close every client after its test; otherwise warnings about its connections appear in another test."""
     yield
     while OPEN:
         OPEN.pop().close()
 
 
 class Client:
-    """The API server, as somebody with a token meets it."""
+    """The API server, with a token."""
 
     def __init__(self, cluster: Cluster, token: str) -> None:
         config = safe_load(cluster.kubeconfig.read_text(encoding="utf-8"))
-        # The client of the Kubernetes project has written the authority to a file already.
+        # The Kubernetes client has written the CA to a file.
         context = ssl.create_default_context(cafile=cluster.client.configuration.ssl_ca_cert)
         self._http = httpx.Client(
             base_url=config["clusters"][0]["cluster"]["server"],
@@ -96,7 +96,7 @@ class Client:
 
 @pytest.fixture(scope="module")
 def released(api: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster with the dashboard chart's roles."""
+    """Install the roles of the dashboard chart in a cluster."""
     target = tmp_path_factory.mktemp("charts") / "dashboard"
     chart = render.copy_with_libraries(render.umbrella() / "charts" / "dashboard", target)
     helm(api, "4", "install", "maas", chart, "--namespace", "maas", "--create-namespace", "--set", "engine=none")
@@ -105,7 +105,7 @@ def released(api: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def everything(client: Client) -> set[Permission]:
-    """Each verb on each resource that there is: of the server, and of the groups that others would serve."""
+    """Return each verb on each resource, of the API server and of the API groups of the documented rights."""
     found = {(item.group, item.resource) for item in roles.permissions()["admin"]}
     groups = [("", "/api/v1")]
     groups += [
@@ -116,7 +116,7 @@ def everything(client: Client) -> set[Permission]:
     return {Permission(*of, verb) for of in found for verb in VERBS} | BEYOND
 
 
-def test_each_role_may_do_what_is_written_down_and_nothing_more(released: Cluster) -> None:
+def test_each_role_has_the_documented_rights_and_no_others(released: Cluster) -> None:
     admin = Client(released, safe_load(released.kubeconfig.read_text(encoding="utf-8"))["users"][0]["user"]["token"])
     asked = everything(admin)
     assert len(asked) > 800
@@ -125,17 +125,17 @@ def test_each_role_may_do_what_is_written_down_and_nothing_more(released: Cluste
     answer = released.core.create_namespaced_service_account_token("nobody", "maas", request)
     nobody = Client(released, answer.status.token)
     everybodys = {permission for permission in asked if nobody.may(permission)}
-    # Anyone who is known may ask what they may do, and whom the cluster trusts.
+    # Every account can query its own rights, and the CAs that the cluster trusts.
     assert {item.resource for item in everybodys} <= EVERYBODYS
     for role, written in roles.permissions().items():
         client = Client(released, credentials.issue(released, Grant(role), seconds=600).value)
         may = {permission for permission in asked if client.may(permission)} - everybodys
-        assert sorted(may - written) == [], f"{role} may do more than is written"
-        assert sorted(written & asked - may) == [], f"{role} may not do what is written"
+        assert sorted(may - written) == [], f"{role} has rights that are not documented"
+        assert sorted(written & asked - may) == [], f"{role} does not have rights that are documented"
         assert not may & BEYOND
 
 
-def test_a_role_in_one_namespace_holds_in_no_other(released: Cluster) -> None:
+def test_a_role_in_one_namespace_has_no_rights_in_another(released: Cluster) -> None:
     client = Client(released, credentials.issue(released, Grant("admin", "kube-public"), seconds=600).value)
     secrets = Permission("", "secrets", "get")
     assert client.may(secrets, "kube-public")
@@ -146,7 +146,7 @@ def test_a_role_in_one_namespace_holds_in_no_other(released: Cluster) -> None:
     assert client.status("/api/v1/namespaces/kube-system/secrets") == http.HTTPStatus.FORBIDDEN
 
 
-def test_a_token_says_when_it_ends_and_what_was_taken_back_opens_nothing(released: Cluster) -> None:
+def test_a_token_has_an_expiry_and_is_invalid_after_it_was_revoked(released: Cluster) -> None:
     token = credentials.issue(released, Grant("viewer"), seconds=600).value
     other = credentials.issue(released, Grant("operator", "kube-public"), seconds=600).value
     claims = json.loads(_decoded(token))
@@ -155,20 +155,20 @@ def test_a_token_says_when_it_ends_and_what_was_taken_back_opens_nothing(release
     client = Client(released, token)
     assert client.status("/api/v1/pods") == http.HTTPStatus.OK
     assert credentials.revoke(released, Grant("viewer")) == ["maas-viewer"]
-    # The API server remembers for ten seconds whose a token is, but the account may do nothing any more.
+    # The API server caches the account of a token for ten seconds, but the account has no rights.
     assert client.status("/api/v1/pods") in (http.HTTPStatus.FORBIDDEN, http.HTTPStatus.UNAUTHORIZED)
     client = Client(released, unused)
     assert client.status("/api/v1/pods") == http.HTTPStatus.UNAUTHORIZED
     assert Client(released, other).status("/api/v1/namespaces/kube-public/pods") == http.HTTPStatus.OK
     assert "maas-operator-kube-public" in credentials.revoke(released, None)
     assert credentials.revoke(released, None) == []
-    # The same role given again is another account: what was taken back stays so.
+    # The same role issued again is another account: the revoked tokens stay invalid.
     credentials.issue(released, Grant("viewer"), seconds=600)
     assert client.status("/api/v1/pods") == http.HTTPStatus.UNAUTHORIZED
 
 
-def test_a_token_opens_nothing_once_its_time_is_over(released: Cluster) -> None:
-    # Nobody issues a token for less than ten minutes, so this one is made older: the same claims, signed with the same key.
+def test_an_expired_token_is_invalid(released: Cluster) -> None:
+    # The API server issues no token for less than ten minutes, so this one has older claims, signed with the same key.
     # tests/acceptance/test_tokens.py waits.
     token = credentials.issue(released, Grant("viewer"), seconds=600).value
     claims = json.loads(_decoded(token))
@@ -179,12 +179,12 @@ def test_a_token_opens_nothing_once_its_time_is_over(released: Cluster) -> None:
 
     assert aged(0).status("/api/v1/pods") == http.HTTPStatus.OK
     assert aged(590).status("/api/v1/pods") == http.HTTPStatus.OK
-    # The server lets clocks differ by a minute.
+    # The server tolerates a minute of clock skew.
     assert aged(665).status("/api/v1/pods") == http.HTTPStatus.UNAUTHORIZED
 
 
 def _signed(token: str, claims: dict[str, Any], key: Path) -> str:
-    """Other claims under the header of a token, signed as the API server does."""
+    """Return a token with other claims, signed as by the API server."""
     private = serialization.load_pem_private_key(key.read_bytes(), password=None)
     assert isinstance(private, rsa.RSAPrivateKey)
     body = f"{token.split('.', maxsplit=1)[0]}.{_encoded(json.dumps(claims).encode())}"
@@ -200,7 +200,7 @@ def _decoded(token: str) -> bytes:
     return base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
 
 
-def test_the_kubeconfig_is_private_and_is_all_that_kubectl_needs(released: Cluster, tmp_path: Path) -> None:
+def test_the_kubeconfig_is_private_and_works_with_kubectl(released: Cluster, tmp_path: Path) -> None:
     file = tmp_path / "viewer"
     command.credentials("shop", Grant("viewer"), ttl="10m", kubeconfig=file, token=False, admin=released.kubeconfig)
     assert file.stat().st_mode & 0o777 == 0o600
@@ -209,11 +209,11 @@ def test_the_kubeconfig_is_private_and_is_all_that_kubectl_needs(released: Clust
     assert "namespace/kube-system" in seen.split()
     whoami = run([kubectl, "--kubeconfig", file, "auth", "whoami", "--output", "json"], timeout=60).stdout
     assert json.loads(whoami)["status"]["userInfo"]["username"] == "system:serviceaccount:maas:maas-viewer"
-    # The login page of 2.7 takes a kubeconfig whose user has a token and nothing else.
+    # The login page of version 2.7 accepts a kubeconfig whose user has only a token.
     assert list(safe_load(file.read_text(encoding="utf-8"))["users"][0]["user"]) == ["token"]
 
 
-def test_the_token_is_printed_only_when_asked(released: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_token_is_printed_only_if_requested(released: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
     command.credentials("shop", Grant("viewer"), ttl="10m", kubeconfig=None, token=False, admin=released.kubeconfig)
     assert "eyJ" not in "".join(capsys.readouterr())
     command.credentials("shop", Grant("viewer"), ttl="10m", kubeconfig=None, token=True, admin=released.kubeconfig)
@@ -235,7 +235,7 @@ def test_a_binding_to_another_role_is_replaced(released: Cluster) -> None:
     assert bindings.read_cluster_role_binding("maas-operator").role_ref.name == "maas-operator"
 
 
-def test_without_the_roles_of_a_release_there_is_no_access_to_give(released: Cluster) -> None:
+def test_without_the_roles_of_a_release_no_credentials_are_issued(released: Cluster) -> None:
     with contextlib.ExitStack() as undone:
         undone.enter_context(pytest.MonkeyPatch.context()).setattr(credentials, "RELEASE", "other")
         with pytest.raises(ClusterError, match="other-viewer") as refused:

@@ -1,4 +1,4 @@
-"""Values: closed, complete, and refused with a message that says what to do."""
+"""Values: a closed schema, complete documentation, and errors with the next step."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def values_of(chart: Path) -> dict[str, Any]:
 
 
 def written(content: Any, leaf: Leaf) -> Any:
-    """What a values.yaml says of a value."""
+    """Return the content of a values.yaml at the path of a value."""
     for key in leaf.path:
         content = content[key]
     return content
@@ -46,14 +46,14 @@ def names(chart: Path) -> str:
 
 
 @pytest.mark.parametrize("chart", CHARTS, ids=names)
-def test_the_schema_is_one_and_accepts_the_charts_own_values(chart: Path) -> None:
+def test_the_schema_is_valid_and_accepts_the_charts_own_values(chart: Path) -> None:
     schema = schema_of(chart)
     Draft202012Validator.check_schema(schema)
     assert not [error.message for error in Draft202012Validator(schema).iter_errors(values_of(chart))]
 
 
 @pytest.mark.parametrize("chart", render.subcharts(), ids=names)
-def test_every_value_has_a_meaning_and_a_default_and_values_yaml_has_it(chart: Path) -> None:
+def test_every_value_has_a_description_and_its_default_in_values_yaml(chart: Path) -> None:
     leaves = [leaf for leaf in values.chart(chart).tree.leaves() if not leaf.umbrella]
     content = values_of(chart)
     assert [leaf.path for leaf in leaves if written(content, leaf) != leaf.default] == []
@@ -61,7 +61,7 @@ def test_every_value_has_a_meaning_and_a_default_and_values_yaml_has_it(chart: P
     assert len(leaves) > 10
 
 
-def test_the_umbrellas_defaults_decide_over_those_of_its_subcharts() -> None:
+def test_the_umbrellas_defaults_override_those_of_its_subcharts() -> None:
     for chart in values.charts():
         for name, given in chart.overrides.items():
             told = flattened(given)
@@ -71,7 +71,7 @@ def test_the_umbrellas_defaults_decide_over_those_of_its_subcharts() -> None:
 
 
 def flattened(given: Mapping[str, Any], above: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
-    """Every value below some values, and every map of them, by its path."""
+    """Return all values below some values by their path, also the maps."""
     found: dict[tuple[str, ...], Any] = {}
     for key, value in given.items():
         found[(*above, key)] = value
@@ -99,7 +99,7 @@ def test_every_object_of_the_schema_is_closed(chart: Path) -> None:
 
 
 def refusal(helm: Major, chart: Path | None = None, **settings: Any) -> str:
-    """Helm's message for values that the charts refuse; `__` stands for a dot in a path."""
+    """Return Helm's error for values that the charts refuse; `__` stands for a dot in a path."""
     pairs = tuple((path.replace("__", "."), json.dumps(value)) for path, value in settings.items())
     with pytest.raises(ChartError) as refused:
         render.render_uncached(Request(chart or render.umbrella(), settings=pairs, helm=helm))
@@ -134,27 +134,27 @@ def test_a_wrong_value_is_refused_with_its_path(settings: dict[str, Any], messag
 
 
 @pytest.mark.parametrize("chart", render.subcharts(), ids=names)
-def test_a_subchart_takes_the_umbrellas_own_keys_when_it_stands_alone(chart: Path) -> None:
-    # A closed schema that forgets them makes a chart useless below any other; helm/helm#10392.
+def test_a_subchart_accepts_the_umbrellas_own_keys_when_it_is_installed_alone(chart: Path) -> None:
+    # Without them, a chart with a closed schema cannot be a subchart of any other; helm/helm#10392.
     settings = (("global", '{"imageRegistry": "mirror"}'), ("enabled", "true"))
     assert render.objects(Request(chart, settings=settings))
 
 
 @pytest.mark.parametrize("helm", HELMS)
-def test_calico_is_refused_over_a_network_that_is_named(helm: Major) -> None:
+def test_calico_is_refused_over_a_given_network(helm: Major) -> None:
     message = refusal(helm, calico__enabled=True, calico__existingNetwork="flannel")
     assert "flannel: the value calico.existingNetwork" in message
     assert "calico:\n      enabled: false" in message
 
 
-def test_a_subchart_alone_names_its_values_without_a_prefix() -> None:
+def test_the_errors_of_a_subchart_alone_have_paths_without_a_prefix() -> None:
     message = refusal("4", render.umbrella() / "charts" / "calico", existingNetwork="cilium")
     assert "cilium: the value existingNetwork" in message
     assert "calico:" not in message
 
 
 @pytest.mark.parametrize("helm", HELMS)
-def test_more_connections_than_the_database_takes_are_refused_with_the_sum(helm: Major) -> None:
+def test_more_connections_than_the_limit_of_the_database_are_refused_with_the_sum(helm: Major) -> None:
     message = refusal(helm, restaurant__database__poolSize=5)
     assert "(40 pods + 10 during an update) x 5 connections + 10 reserved = 260, more than the limit of 120" in message
     assert "restaurant.database.postgresql.maxConnections: 260" in message
@@ -171,24 +171,24 @@ def test_more_connections_than_the_database_takes_are_refused_with_the_sum(helm:
         ({"database__reservedConnections": 21}, "+ 21 reserved = 121, more than the limit of 117"),
     ],
 )
-def test_the_sum_counts_every_pod_that_can_be(settings: dict[str, Any], total: str) -> None:
+def test_the_sum_includes_the_maximum_of_pods(settings: dict[str, Any], total: str) -> None:
     message = refusal(
         "4", render.umbrella() / "charts" / "restaurant", database__postgresql__maxConnections=117, **settings
     )
     assert total in message
 
 
-def test_the_sum_that_just_fits_is_taken() -> None:
+def test_a_sum_equal_to_the_limit_is_accepted() -> None:
     settings = (("database.postgresql.maxConnections", "110"),)
     assert render.objects(Request(render.umbrella() / "charts" / "restaurant", settings=settings))
 
 
-def test_a_limit_that_no_pool_size_can_meet_asks_for_fewer_pods() -> None:
+def test_a_limit_that_no_pool_size_can_meet_suggests_fewer_pods() -> None:
     message = refusal("4", render.umbrella() / "charts" / "restaurant", database__postgresql__maxConnections=50)
     assert "or reduce the number of pods" in message
 
 
-def test_an_external_servers_limit_is_counted_against_when_it_is_known() -> None:
+def test_the_limit_of_an_external_database_is_checked_if_it_is_given() -> None:
     external = {"database__type": "external", "database__existingSecret": "x", "database__external__host": "db"}
     restaurant = render.umbrella() / "charts" / "restaurant"
     assert "more than the limit of 100" in refusal("4", restaurant, database__external__maxConnections=100, **external)
@@ -196,7 +196,7 @@ def test_an_external_servers_limit_is_counted_against_when_it_is_known() -> None
     assert render.objects(Request(restaurant, settings=pairs))
 
 
-def test_kitchen_screens_that_would_hold_every_thread_are_refused_with_the_sum() -> None:
+def test_as_many_kitchen_screens_as_threads_are_refused_with_the_sum() -> None:
     message = refusal("4", restaurant__settings__maxStreams=8)
     assert "8 streams >= 8 threads" in message
     assert "restaurant.settings.maxStreams: 4" in message
@@ -210,7 +210,7 @@ def test_the_kitchens_late_threshold_must_be_above_its_warning_threshold() -> No
 
 
 @pytest.mark.parametrize("settings", [{}, {"autoscaling__enabled": False, "replicas": 2}], ids=["autoscaled", "two"])
-def test_a_file_for_several_pods_is_refused(settings: dict[str, Any]) -> None:
+def test_sqlite_with_several_pods_is_refused(settings: dict[str, Any]) -> None:
     message = refusal("4", render.umbrella() / "charts" / "restaurant", database__type="sqlite", **settings)
     assert "SQLite supports a single pod" in message
     assert "database.type: postgresql" in message
@@ -226,10 +226,10 @@ def test_a_file_for_several_pods_is_refused(settings: dict[str, Any]) -> None:
         ({"autoscaling__minReplicas": 41}, "autoscaling.minReplicas (41) is greater than autoscaling.maxReplicas (40)"),
     ],
 )
-def test_what_is_missing_is_named_with_an_example(settings: dict[str, Any], message: str) -> None:
+def test_a_missing_value_is_an_error_with_an_example(settings: dict[str, Any], message: str) -> None:
     assert message in refusal("4", render.umbrella() / "charts" / "restaurant", **settings)
 
 
-def test_components_of_unlike_privilege_do_not_share_a_namespace() -> None:
+def test_components_of_different_pod_security_levels_cannot_share_a_namespace() -> None:
     message = refusal("4", calico__enabled=True, calico__namespaceOverride="restaurant")
     assert "calico and restaurant share the namespace restaurant" in message
