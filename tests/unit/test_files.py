@@ -56,7 +56,7 @@ def test_a_copy_is_a_file_of_its_own(tmp_path: Path) -> None:
     assert target.stat().st_mode & 0o777 == 0o755
 
 
-def test_a_second_process_is_refused_and_told_the_owner(tmp_path: Path) -> None:
+def test_a_second_process_is_refused_with_the_owner(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with files.lock(path, command="bootstrap of shop"):
         for _ in range(2):  # the first refusal must leave the owner in the file
@@ -66,7 +66,7 @@ def test_a_second_process_is_refused_and_told_the_owner(tmp_path: Path) -> None:
             assert owner.startswith("bootstrap of shop, started by ")
 
 
-def test_a_second_process_waits_for_the_first_when_it_may(tmp_path: Path) -> None:
+def test_a_second_process_waits_for_the_first_if_it_may(tmp_path: Path) -> None:
     path, waiting = tmp_path / "lock", threading.Event()
     order: list[str] = []
 

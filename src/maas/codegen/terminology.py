@@ -40,7 +40,6 @@ _SUFFIXES = {
         ".json",
         ".md",
         ".mako",
-        ".mod",
         ".py",
         ".service",
     ),

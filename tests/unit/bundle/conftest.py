@@ -34,13 +34,13 @@ def crane() -> Path:
 
 @pytest.fixture(scope="session")
 def go_cache() -> str:
-    """Where Go keeps what it compiled; it follows the variable that the tests set."""
+    """Go's build cache; its default depends on a variable that the tests set."""
     return process.run(["go", "env", "GOCACHE"]).stdout.strip()
 
 
 @pytest.fixture
 def cache(tmp_path: Path, crane: Path, go_cache: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of this test's own, with nothing in it but crane, and servers that have not been asked yet."""
+    """A new cache that contains only crane, without results of earlier requests to servers."""
     entry = crane.parent.relative_to(paths.cache())
     monkeypatch.setenv("GOCACHE", go_cache)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -58,7 +58,7 @@ def phase() -> Iterator[Phase]:
 
 @pytest.fixture
 def use(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Lockfile]:
-    """Put a lock of these components, and of crane, in place of the real one."""
+    """Replace the component lockfile by one with these components and crane."""
     real = components.load().find("crane")[0]
 
     def replace(bases: dict[str, Any] | None = None, **entries: Any) -> Lockfile:
@@ -76,7 +76,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Lockfile]:
 
 @dataclass
 class Web:
-    """A server on loopback that gives the files it has, in full or not.
+    """A server on loopback that serves files, completely or not.
 
     Attributes:
         requests: Every request so far: method, path, and the Range header.
@@ -91,7 +91,7 @@ class Web:
     mute: set[str] = field(default_factory=set)
 
     def publish(self, path: str, content: bytes) -> dict[str, str]:
-        """Serve a file, and give the lock's words for it."""
+        """Serve a file and return its `download` entry for the lockfile."""
         self.files[path] = content
         return {"url": self.url + path, "sha256": hashlib.sha256(content).hexdigest()}
 
@@ -149,7 +149,7 @@ class Registry:
     crane: Path
 
     def push(self, name: str, content: bytes, scratch: Path) -> str:
-        """Push an image with one file, and give the digest of its manifest."""
+        """Push an image with one file and return the digest of its manifest."""
         reference = f"{self.host}/{name}"
         shutil.rmtree(scratch, ignore_errors=True)
         (scratch / "layout").mkdir(parents=True)
@@ -183,7 +183,7 @@ def registry(crane: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def write_deb(directory: Path, name: str, version: str, files: dict[str, str], *, depends: str = "") -> str:
-    """Build a Debian package, and give its paragraph for an index."""
+    """Build a Debian package and return its entry for an index."""
     root = directory / f"root-{name}"
     for path, text in {
         **files,
@@ -225,7 +225,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @dataclass
 class Opened:
-    """What is in an image archive, every digest of it checked.
+    """The content of an image archive whose digests have been verified.
 
     Attributes:
         entry: Of the index.

@@ -32,7 +32,7 @@ def program(name: str, **sources: Any) -> dict[str, Any]:
 
 
 def pause(*items: dict[str, Any]) -> dict[str, Any]:
-    """A component whose programs the module hack/build/pause builds, in a second."""
+    """A component whose programs hack/build/pause builds in a second."""
     return {"version": "v1", "go": {}, "items": [*items]}
 
 
@@ -45,7 +45,7 @@ def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def small(use: Callable[..., Lockfile], web: Web, registry: Registry, tmp_path: Path, mirror: Path) -> Lockfile:  # noqa: ARG001
-    """A lock with one item from each kind of source."""
+    """A lockfile with one item from each kind of source."""
     digest = registry.push("pulled:v1", b"pulled", tmp_path / "push")
     return use(
         web={"version": "v1", "items": [program("fetched", download=web.publish("/fetched", b"fetched"))]},
@@ -81,7 +81,7 @@ def small(use: Callable[..., Lockfile], web: Web, registry: Registry, tmp_path: 
 
 
 @pytest.mark.usefixtures("cache", "small")
-def test_a_bundle_holds_what_its_manifest_says_and_the_manifest_is_valid(
+def test_a_bundle_matches_its_manifest_and_the_manifest_is_valid(
     tmp_path: Path, opened: Callable[[Path], Opened]
 ) -> None:
     made = bundle.build(tmp_path / "bundle")
@@ -104,7 +104,7 @@ def test_a_bundle_holds_what_its_manifest_says_and_the_manifest_is_valid(
 
 
 @pytest.mark.usefixtures("cache", "small")
-def test_a_second_run_makes_nothing_asks_nobody_and_changes_nothing(tmp_path: Path, web: Web) -> None:
+def test_a_second_run_builds_nothing_and_sends_no_request(tmp_path: Path, web: Web) -> None:
     first = bundle.build(tmp_path / "bundle")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "bundle").rglob("*")}
     web.requests.clear()
@@ -117,7 +117,7 @@ def test_a_second_run_makes_nothing_asks_nobody_and_changes_nothing(tmp_path: Pa
 
 
 @pytest.mark.usefixtures("small")
-def test_two_machines_make_the_same_image_from_the_same_lock(
+def test_two_machines_build_the_same_image_from_the_same_lockfile(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = bundle.build(tmp_path / "first", only=["packed"])
@@ -147,14 +147,14 @@ def test_a_bundle_that_was_tampered_with_is_refused_file_by_file(tmp_path: Path)
 
 
 @pytest.mark.usefixtures("cache", "small")
-def test_a_damaged_bundle_does_not_damage_the_cache_and_is_made_whole_again(tmp_path: Path) -> None:
+def test_a_damaged_bundle_does_not_damage_the_cache_and_is_repaired(tmp_path: Path) -> None:
     bundle.build(tmp_path / "bundle", only=["fetched"])
     (tmp_path / "bundle" / "bin" / "fetched").write_bytes(b"")
     bundle.build(tmp_path / "bundle", only=["fetched"]).verify()
 
 
 @pytest.mark.usefixtures("cache", "small")
-def test_a_bundle_without_a_manifest_is_none(tmp_path: Path) -> None:
+def test_a_directory_without_a_manifest_is_not_a_bundle(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="is not a bundle"):
         Bundle.load(tmp_path)
     (tmp_path / "manifest.json").write_text('{"schema": 2}')
@@ -163,7 +163,7 @@ def test_a_bundle_without_a_manifest_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("cache", "small")
-def test_a_directory_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
+def test_a_directory_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").touch()
     with pytest.raises(BundleError, match="contains other files"):
         bundle.build(tmp_path)
@@ -172,7 +172,7 @@ def test_a_directory_with_something_else_in_it_is_left_alone(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("fault", ["absent", "forged", "cut", "mute"])
 @pytest.mark.usefixtures("cache")
-def test_a_source_that_fails_is_followed_by_the_next_and_the_reason_is_told(
+def test_if_a_source_fails_the_next_one_is_tried_and_the_reason_is_shown(
     fault: str, use: Callable[..., Lockfile], web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     published = web.publish("/built", b"published program")
@@ -201,7 +201,7 @@ def test_a_source_that_fails_is_followed_by_the_next_and_the_reason_is_told(
 
 
 @pytest.mark.usefixtures("cache")
-def test_what_no_source_gives_is_unavailable_with_every_reason_and_the_rest_is_made(
+def test_an_item_without_a_working_source_is_unavailable_and_the_others_are_built(
     use: Callable[..., Lockfile], web: Web, tmp_path: Path, warned: list[str]
 ) -> None:
     use(
@@ -226,7 +226,7 @@ def test_what_no_source_gives_is_unavailable_with_every_reason_and_the_rest_is_m
     ("source", "expected"),
     [("download", {"fetched"}), ("pull", {"pulled"}), ("build", {"built", "packed"})],
 )
-def test_only_sources_of_the_kind_that_was_asked_for_are_used(
+def test_only_sources_of_the_chosen_kind_are_used(
     source: Any, expected: set[str], tmp_path: Path, warned: list[str]
 ) -> None:
     made = bundle.build(tmp_path / "bundle", source=source)
@@ -263,7 +263,9 @@ def test_a_plan_names_the_server_that_does_not_answer(use: Callable[..., Lockfil
 
 
 @pytest.mark.usefixtures("cache", "small")
-def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_continues_where_it_stopped(
+    tmp_path: Path, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -291,14 +293,14 @@ def test_two_runs_at_once_wait_for_one_another(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.usefixtures("cache", "small")
-def test_an_item_that_the_lock_does_not_have_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+def test_an_unknown_item_is_refused_before_anything_is_built(tmp_path: Path) -> None:
     with pytest.raises(MaasError, match="has no item helmet"):
         bundle.build(tmp_path / "bundle", only=["helmet"])
     assert not (tmp_path / "bundle").exists()
 
 
 @pytest.mark.usefixtures("cache", "small")
-def test_an_image_made_elsewhere_is_added_replaced_and_kept(tmp_path: Path, opened: Callable[[Path], Opened]) -> None:
+def test_an_image_built_elsewhere_is_added_replaced_and_kept(tmp_path: Path, opened: Callable[[Path], Opened]) -> None:
     made = bundle.build(tmp_path / "bundle", only=["fetched"])
     archive = tmp_path / "bundle.tar"
     other = bundle.build(tmp_path / "other", only=["packed"])
@@ -319,7 +321,7 @@ def test_an_image_made_elsewhere_is_added_replaced_and_kept(tmp_path: Path, open
 
 
 @pytest.mark.usefixtures("cache", "mirror")
-def test_host_packages_lie_under_their_distribution_without_what_every_system_has(
+def test_host_packages_are_sorted_by_distribution_without_those_of_every_system(
     use: Callable[..., Lockfile], tmp_path: Path, mirror: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("maas.bundle.debian.EVERYWHERE", ("probe-lib",))
@@ -332,7 +334,7 @@ def test_host_packages_lie_under_their_distribution_without_what_every_system_ha
 
 
 @pytest.mark.usefixtures("cache", "small")
-def test_a_machine_without_go_and_apt_takes_what_is_published(
+def test_a_machine_without_go_and_apt_uses_published_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warned: list[str], crane: Path
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")

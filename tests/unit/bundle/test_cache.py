@@ -1,4 +1,4 @@
-"""What is kept between runs does not grow without end."""
+"""The cache does not grow without limit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_what_nobody_asked_for_in_a_week_is_forgotten(tmp_path: Path) -> None:
+def test_files_that_were_not_used_for_a_week_are_deleted(tmp_path: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     old.touch()
     new.touch()

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 MODULES = paths.content() / "hack" / "build"
 PSEUDO_VERSIONS = {"v0.0.0-20251021213802-b1f3c43f8437": "v3.31.0", "v0.316.0": "v3.16.0"}
-"""Versions that the Go module proxy knows a release under."""
+"""Releases by their version on the Go module proxy."""
 
 
 def packages_of(component: components.Component) -> set[str]:
-    """The Go packages whose programs a component's items need."""
+    """Return the Go packages of a component's programs."""
     builds = [item.build for item in component.items if not isinstance(item, Packages) and item.build]
     found: set[str] = set()
     for build in builds:
@@ -49,7 +49,7 @@ def test_the_lockfile_is_valid_against_its_schema(schema: jsonschema.Draft202012
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("components", "helm", "colour"), "red"),
+        (("components", "helm", "color"), "red"),
         (("components", "Helm"), {}),
         (("components", "helm", "home"), "http://helm.sh"),
         (("components", "helm", "items"), []),
@@ -90,7 +90,7 @@ def test_a_switch_is_a_value_of_the_chart_that_enables_by_default() -> None:
 
 
 @pytest.mark.parametrize("component", BUILT, ids=lambda component: component.name)
-def test_a_build_module_requires_the_version_that_the_lock_names(component: components.Component) -> None:
+def test_a_build_module_requires_the_version_in_the_lockfile(component: components.Component) -> None:
     module = (MODULES / component.name / "go.mod").read_text()
     required = dict(re.findall(r"^(?:require )?\s*([\w./-]+\.[\w./-]+) (v\S+)", module, re.MULTILINE))
     for package in packages_of(component) - {"maas.dev/build/pause"}:
@@ -99,7 +99,7 @@ def test_a_build_module_requires_the_version_that_the_lock_names(component: comp
         assert PSEUDO_VERSIONS.get(version, version) == component.version, package
 
 
-def test_what_only_few_want_is_made_for_those_who_switch_it_on_alone() -> None:
+def test_optional_images_are_built_only_if_the_values_enable_them() -> None:
     costly = {"keda", "keda-metrics-apiserver"}
     everything = {item.name for _, item in components.load().items()}
     assert {*restaurant_image.wanted({})} == everything - costly
@@ -123,7 +123,7 @@ def test_every_build_module_belongs_to_a_component() -> None:
     assert {path.parent.name for path in MODULES.glob("*/go.mod")} == {component.name for component in BUILT}
 
 
-def test_the_images_that_kubeadm_asks_for_are_the_lock_s() -> None:
+def test_the_images_of_kubeadm_are_in_the_lockfile() -> None:
     version = components.load().find("kubeadm")[0].version
     listed = process.run([tools.tool("kubeadm"), "config", "images", "list", f"--kubernetes-version={version}"])
     wanted = {*listed.stdout.split()}
@@ -152,7 +152,7 @@ def test_a_tool_reports_the_version_of_the_lockfile(argv: list[str]) -> None:
     assert component.version.removeprefix("v") in process.run([tools.tool(argv[0]), *argv[1:]]).stdout
 
 
-def test_helm_3_knows_the_kubernetes_version_that_it_was_linked_with(tmp_path: Path) -> None:
+def test_helm_3_has_the_kubernetes_version_of_the_lockfile(tmp_path: Path) -> None:
     (tmp_path / "templates").mkdir()
     minor = components.kubernetes_version().rpartition(".")[0]
     chart = f"apiVersion: v2\nname: probe\nversion: 1.0.0\nkubeVersion: '>={minor}.0-0'\n"
@@ -161,7 +161,7 @@ def test_helm_3_knows_the_kubernetes_version_that_it_was_linked_with(tmp_path: P
     assert f"version: v{minor}" in process.run([tools.tool("helm3"), "template", tmp_path]).stdout
 
 
-def test_an_image_is_no_tool_and_an_unknown_name_is_answered_with_the_known_ones() -> None:
+def test_an_image_is_not_a_tool_and_the_error_for_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(MaasError, match="of kind image"):
         tools.tool("etcd")
     with pytest.raises(MaasError, match="has no item helmet") as caught:
@@ -175,7 +175,7 @@ def test_a_lockfile_that_is_not_valid_is_refused_with_the_places(tmp_path: Path)
     faults = {
         "duplicate items: probe": {"probe": {**component, "items": [{**item, "pull": {}}, {**item, "pull": {}}]}},
         "unknown bases: absent": {"probe": {**component, "items": [{**item, "build": {"base": "absent"}}]}},
-        "components.probe.items.0.image.colour": {"probe": {**component, "items": [{**item, "colour": "red"}]}},
+        "components.probe.items.0.image.color": {"probe": {**component, "items": [{**item, "color": "red"}]}},
         "no source; give pull or build": {"probe": {**component, "items": [item]}},
     }
     for expected, entries in faults.items():

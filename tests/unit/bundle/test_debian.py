@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.mark.usefixtures("mirror")
-def test_packages_come_with_what_they_depend_on(phase: Phase) -> None:
+def test_packages_include_their_dependencies(phase: Phase) -> None:
     found = debian.resolve(["probe"], phase=phase)
     assert [(package.name, package.version) for package in found] == [("probe", "1:2.0-1"), ("probe-lib", "1.0")]
     assert all(debian.file(package).is_file() for package in found)
@@ -26,19 +26,19 @@ def test_packages_come_with_what_they_depend_on(phase: Phase) -> None:
 
 
 @pytest.mark.usefixtures("mirror")
-def test_what_is_taken_for_installed_is_left_out(phase: Phase) -> None:
+def test_packages_that_count_as_installed_are_left_out(phase: Phase) -> None:
     found = debian.resolve(["probe"], {"probe-lib": "1.0"}, phase=phase)
     assert [package.name for package in found] == ["probe"]
 
 
 @pytest.mark.usefixtures("mirror")
-def test_files_lie_where_a_merged_system_has_them(phase: Phase) -> None:
+def test_files_have_the_paths_of_a_merged_usr(phase: Phase) -> None:
     probe, _ = debian.resolve(["probe"], phase=phase)
     assert "/usr/bin/probe" in {entry.path for entry in debian.read(probe)}
 
 
 @pytest.mark.usefixtures("mirror")
-def test_a_package_that_no_mirror_has_is_named_with_what_apt_says(phase: Phase) -> None:
+def test_the_error_for_a_package_that_no_mirror_has_includes_the_message_of_apt(phase: Phase) -> None:
     with pytest.raises(BundleError, match="apt cannot download absent") as caught:
         debian.resolve(["absent"], phase=phase)
     assert any("Unable to locate package absent" in line for line in caught.value.context)
@@ -57,13 +57,13 @@ def test_an_old_resolution_is_used_while_the_mirror_is_away(
 
 
 @pytest.mark.usefixtures("mirror")
-def test_a_machine_without_apt_is_told_so(phase: Phase, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_apt_is_reported(phase: Phase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "PATH", "/nowhere")
     with pytest.raises(BundleError, match="apt-get is not installed"):
         debian.resolve(["probe"], phase=phase)
 
 
-def test_a_file_that_is_no_package_is_refused(cache: Path) -> None:
+def test_a_file_that_is_not_a_package_is_refused(cache: Path) -> None:
     package = debian.Package("probe", "1.0", "amd64")
     (cache / "debian" / "packages").mkdir(parents=True)
     debian.file(package).write_bytes(b"no package")

@@ -26,7 +26,7 @@ def kept(cache: Path) -> list[str]:
     return sorted(path.name for path in cache.rglob("*") if path.is_file() and path.name != "crane")
 
 
-def test_a_file_with_the_right_digest_is_kept_executable_and_not_asked_for_again(
+def test_a_file_with_the_right_digest_is_executable_and_not_downloaded_again(
     cache: Path, web: Web, phase: Phase
 ) -> None:
     source = Download.model_validate(web.publish("/probe", PROGRAM))
@@ -39,7 +39,7 @@ def test_a_file_with_the_right_digest_is_kept_executable_and_not_asked_for_again
     assert len(web.requests) == 1
 
 
-def test_a_file_with_another_digest_is_refused_and_nothing_of_it_is_kept(cache: Path, web: Web, phase: Phase) -> None:
+def test_a_file_with_another_digest_is_refused_and_deleted(cache: Path, web: Web, phase: Phase) -> None:
     source = Download.model_validate(web.publish("/probe", PROGRAM))
     web.files["/probe"] = b"something else"
     with pytest.raises(BundleError, match=source.sha256):
@@ -48,7 +48,7 @@ def test_a_file_with_another_digest_is_refused_and_nothing_of_it_is_kept(cache: 
     assert kept(cache) == []
 
 
-def test_a_body_that_ends_early_is_an_error_and_the_next_try_asks_for_the_rest_only(
+def test_a_truncated_body_is_an_error_and_the_next_try_requests_only_the_rest(
     cache: Path, web: Web, phase: Phase
 ) -> None:
     source = Download.model_validate(web.publish("/probe", PROGRAM))
@@ -64,7 +64,7 @@ def test_a_body_that_ends_early_is_an_error_and_the_next_try_asks_for_the_rest_o
     assert kept(cache) == ["download", "probe"]
 
 
-def test_a_left_over_that_is_too_long_is_thrown_away(cache: Path, web: Web, phase: Phase) -> None:
+def test_a_partial_file_that_is_too_long_is_deleted(cache: Path, web: Web, phase: Phase) -> None:
     source = Download.model_validate(web.publish("/probe", PROGRAM))
     (cache / "partial").mkdir()
     (cache / "partial" / source.sha256).write_bytes(PROGRAM + b"more")
@@ -74,7 +74,7 @@ def test_a_left_over_that_is_too_long_is_thrown_away(cache: Path, web: Web, phas
     assert download.find("probe", source) is not None
 
 
-def test_a_missing_file_is_named_with_what_the_server_says(cache: Path, web: Web, phase: Phase) -> None:
+def test_the_error_for_a_missing_file_includes_the_status(cache: Path, web: Web, phase: Phase) -> None:
     source = Download(url=f"{web.url}/absent", sha256="0" * 64)
     with pytest.raises(BundleError, match="/absent: HTTP status 404 Not Found"):
         download.fetch("probe", source, phase=phase)
@@ -82,9 +82,7 @@ def test_a_missing_file_is_named_with_what_the_server_says(cache: Path, web: Web
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_server_that_is_silent_is_left_after_the_time_limit(
-    web: Web, phase: Phase, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_does_not_answer_times_out(web: Web, phase: Phase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "TIMEOUT", httpx.Timeout(0.2))
     source = Download.model_validate(web.publish("/probe", PROGRAM))
     web.mute.add("/probe")
@@ -93,7 +91,7 @@ def test_a_server_that_is_silent_is_left_after_the_time_limit(
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_server_that_cannot_be_reached_is_asked_once_per_run(phase: Phase, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_server_gets_one_request_per_run(phase: Phase, monkeypatch: pytest.MonkeyPatch) -> None:
     first = Download(url="http://127.0.0.1:1/first", sha256="0" * 64)
     with pytest.raises(BundleError, match="refused"):
         download.fetch("first", first, phase=phase)
@@ -108,7 +106,7 @@ def test_a_server_that_cannot_be_reached_is_asked_once_per_run(phase: Phase, mon
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_program_is_taken_out_of_its_archive(web: Web, phase: Phase) -> None:
+def test_a_program_is_extracted_from_its_archive(web: Web, phase: Phase) -> None:
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w:gz") as tar:
         info = tarfile.TarInfo("./linux-amd64/probe")

@@ -65,20 +65,20 @@ def text(archive: Path, path: str) -> str:
     raise AssertionError(path)
 
 
-def test_images_on_one_base_share_its_layers(build: Callable[..., Opened]) -> None:
+def test_images_with_the_same_base_share_its_layers(build: Callable[..., Opened]) -> None:
     first = build(base="high", links={"/first": "x"})
     second = build(base="high", links={"/second": "x"})
     assert first.layers[:2] == second.layers[:2]
     assert first.layers[2] != second.layers[2]
 
 
-def test_what_lies_below_is_not_packed_again(build: Callable[..., Opened]) -> None:
+def test_packages_of_the_base_are_not_added_again(build: Callable[..., Opened]) -> None:
     low = build(base="low", packages=["probe"])
     assert "usr/bin/probe" in low.files
     assert low.layers[1]["size"] < low.layers[0]["size"]
 
 
-def test_a_system_of_its_own_has_merged_directories_accounts_and_applets(build: Callable[..., Opened]) -> None:
+def test_an_image_without_a_base_has_a_merged_usr_accounts_and_applets(build: Callable[..., Opened]) -> None:
     files = build(base="low").files
     assert {name: files[name].linkname for name in ("bin", "sbin", "lib", "lib64")} == {
         "bin": "usr/bin",
@@ -92,11 +92,11 @@ def test_a_system_of_its_own_has_merged_directories_accounts_and_applets(build: 
     assert "usr/share/man/man1/probe.1" not in files
 
 
-def test_a_program_of_a_package_goes_before_an_applet_of_that_name(build: Callable[..., Opened]) -> None:
+def test_a_program_of_a_package_replaces_the_applet_of_that_name(build: Callable[..., Opened]) -> None:
     assert build(packages=["busybox-static", "probe"], applets=True).files["usr/bin/probe"].isreg()
 
 
-def test_a_base_is_offered_for_docker_with_its_certificates_in_one_file(
+def test_a_base_is_available_for_docker_with_its_certificates_in_one_file(
     use: Callable[..., Lockfile], phase: Phase
 ) -> None:
     use(BASES)

@@ -31,7 +31,7 @@ def image(directory: Path, *entries: Entry) -> Path:
     return directory / "image.tar"
 
 
-def test_the_same_files_give_the_same_bytes_in_whatever_order_and_wherever_they_come_from(tmp_path: Path) -> None:
+def test_the_same_files_give_the_same_bytes_in_any_order_and_from_any_source(tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.write_bytes(b"program")
     first = image(tmp_path / "first", Entry("/bin/a", content=program, mode=0o755), Entry("/etc/b", content=b"b"))
@@ -40,7 +40,7 @@ def test_the_same_files_give_the_same_bytes_in_whatever_order_and_wherever_they_
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_an_image_says_how_it_is_run(tmp_path: Path, opened: Callable[[Path], Opened]) -> None:
+def test_an_image_has_its_configuration(tmp_path: Path, opened: Callable[[Path], Opened]) -> None:
     config = opened(image(tmp_path / "image", Entry("/probe", content=b"x"))).config
     assert (config["architecture"], config["os"]) == ("amd64", "linux")
     assert config["config"] == {
@@ -71,7 +71,7 @@ def test_files_keep_owner_mode_links_and_capabilities(tmp_path: Path, opened: Ca
     assert (files["opt"].isdir(), files["opt"].mode) == (True, 0o755)
 
 
-def test_a_file_below_a_link_is_refused_because_it_would_land_elsewhere(tmp_path: Path) -> None:
+def test_a_file_below_a_link_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="/etc/service/run conflicts with /etc/service"):
         image(
             tmp_path / "image",
@@ -80,7 +80,7 @@ def test_a_file_below_a_link_is_refused_because_it_would_land_elsewhere(tmp_path
         )
 
 
-def test_an_image_for_docker_has_plain_layers_and_dockers_list_of_them(
+def test_an_image_for_docker_has_uncompressed_layers_and_a_docker_manifest(
     tmp_path: Path, opened: Callable[[Path], Opened]
 ) -> None:
     blob = oci.write_layer([Entry("/probe", content=b"x")], tmp_path)
@@ -95,7 +95,7 @@ def test_an_image_for_docker_has_plain_layers_and_dockers_list_of_them(
         assert {docker["Config"], *docker["Layers"]} <= {*tar.getnames()}
 
 
-def test_what_docker_saved_becomes_an_archive_like_the_others(tmp_path: Path, opened: Callable[[Path], Opened]) -> None:
+def test_an_archive_of_docker_save_is_converted(tmp_path: Path, opened: Callable[[Path], Opened]) -> None:
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w") as layer:
         layer.addfile(tarfile.TarInfo("probe"))
@@ -122,7 +122,7 @@ def test_what_docker_saved_becomes_an_archive_like_the_others(tmp_path: Path, op
     assert (tmp_path / "first.tar").read_bytes() == (tmp_path / "second.tar").read_bytes()
 
 
-def test_what_is_no_image_archive_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_image_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no archive")
     with tarfile.open(tmp_path / "other.tar", "w") as tar:
         tar.addfile(tarfile.TarInfo("README"))

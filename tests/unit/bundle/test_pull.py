@@ -37,7 +37,7 @@ def test_an_image_is_pulled_by_its_tag_and_archived_under_its_reference(
     assert "content" in image.files
 
 
-def test_an_image_is_pulled_by_its_digest_when_its_tag_has_moved_on(
+def test_an_image_is_pulled_by_its_digest_if_its_tag_has_moved(
     registry: Registry, tmp_path: Path, phase: Phase, opened: Callable[[Path], Opened]
 ) -> None:
     digest = registry.push("moved:v1", b"first", tmp_path / "push")
@@ -59,7 +59,7 @@ def test_a_digest_that_the_registry_does_not_have_is_refused(registry: Registry,
     assert pulling.find("absent", reference, source) is None
 
 
-def test_a_registry_that_gives_other_bytes_than_the_digest_names_is_refused(
+def test_content_that_does_not_match_the_digest_is_refused(
     registry: Registry, tmp_path: Path, cache: Path, phase: Phase
 ) -> None:
     registry.push("forged:v1", b"genuine", tmp_path / "push")
@@ -75,12 +75,12 @@ def test_a_registry_that_gives_other_bytes_than_the_digest_names_is_refused(
     assert not [*(cache / "components").rglob("image.tar")]
 
 
-def test_an_image_that_takes_too_long_is_given_up(registry: Registry, tmp_path: Path, phase: Phase) -> None:
+def test_a_slow_pull_times_out(registry: Registry, tmp_path: Path, phase: Phase) -> None:
     registry.push("slow:v1", b"slow", tmp_path / "push")
     with pytest.raises(BundleError, match="timed out after"):
         pulling.fetch("slow", f"{registry.host}/slow:v1", Pull(), crane=registry.crane, phase=phase, timeout=0.001)
 
 
-def test_a_registry_that_does_not_answer_is_found_out_before_anything_is_pulled() -> None:
+def test_a_registry_that_does_not_answer_is_reported_before_the_pull() -> None:
     with pytest.raises(BundleError, match="refused"):
         pulling.reach("127.0.0.1:1/probe:v1")

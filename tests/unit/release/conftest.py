@@ -97,7 +97,7 @@ def _keys(directory: Path, name: str) -> Keys:
 
 @pytest.fixture(scope="session")
 def home() -> Iterator[Path]:
-    """A GnuPG home; its path is short, since a socket lies in it."""
+    """A GnuPG home; its path is short, because it contains a socket."""
     directory = Path(tempfile.mkdtemp(prefix="gpg-"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GNUPGHOME", str(directory))
@@ -138,12 +138,12 @@ def chart(
 
 @dataclass(frozen=True)
 class Maker:
-    """Makes small releases that have everything that a real one has."""
+    """Makes small releases with all parts of a real one."""
 
     keys: Keys
 
     def unsigned(self, directory: Path, version: str, *, note: str = "", extra: dict[str, bytes] | None = None) -> Path:
-        """The files of a release that are not signatures."""
+        """Write the files of a release without signatures."""
         directory.mkdir(parents=True)
         source = Checkout(directory, "c0ffee" * 6 + "beef", EPOCH, Version.parse(version), "https://maas.example/maas")
         archives = [chart(directory, name, version) for name in ("calico", "restaurant")]
@@ -164,7 +164,7 @@ class Maker:
         return directory
 
     def seal(self, directory: Path, version: str, digest: str | None = None) -> None:
-        """Write statement and checksums anew, as the makers of a release would."""
+        """Write the statement and the checksums again, as the maintainers would."""
         source = Checkout(directory, "c0ffee" * 6 + "beef", EPOCH, Version.parse(version), "https://maas.example/maas")
         for name in (provenance.FILE, checksums.FILE):
             (directory / name).unlink(missing_ok=True)
@@ -201,7 +201,7 @@ def maker(keys: Keys) -> Maker:
 
 @pytest.fixture(scope="session")
 def made(maker: Maker, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """A release that was made once and is copied for each test, by its version."""
+    """A release that is made once per version and copied for each test."""
     kept: dict[str, Path] = {}
 
     def copy(target: Path, version: str = "0.1.0") -> Path:
@@ -215,5 +215,5 @@ def made(maker: Maker, tmp_path_factory: pytest.TempPathFactory) -> Callable[...
 
 @pytest.fixture(autouse=True)
 def _own_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    # What verify remembers of an index goes into a directory of the test's own.
+    # verify stores what it saw of an index in the state directory.
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

@@ -1,4 +1,4 @@
-"""What goes into a release, piece by piece; the whole of it is built in tests/acceptance."""
+"""The parts of a release; tests/acceptance builds a whole one."""
 
 from __future__ import annotations
 
@@ -70,25 +70,25 @@ def test_an_image_that_is_only_an_argument_is_found() -> None:
     }
 
 
-def test_an_image_that_no_profile_starts_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_no_profile_starts_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "of_values", lambda _: ["quay.io/calico/node:v3.31.0", "quay.io/forgotten/image:v1"])
     assert [line.partition(" ")[0] for line in images.untested()] == ["quay.io/forgotten/image:v1"]
 
 
-def test_an_image_that_is_not_in_the_lock_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_is_not_in_the_lockfile_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "of_object", lambda _: {"quay.io/unknown/image:v1"})
     with pytest.raises(ReleaseError, match="not in the component lockfile") as raised:
         images.references()
     assert [line.partition(" ")[0] for line in raised.value.context] == ["quay.io/unknown/image:v1"]
 
 
-def test_a_line_has_the_digest_where_it_is_known() -> None:
+def test_a_line_has_the_digest_if_it_is_known() -> None:
     assert images.lines(["a.example/b:1", "a.example/c:2"], {"a.example/c:2": DIGEST}) == (
         f"a.example/b:1\na.example/c:2@{DIGEST}\n"
     )
 
 
-def test_the_commands_for_a_mirror_name_every_image(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_for_a_mirror_copy_every_image(capfd: pytest.CaptureFixture[str]) -> None:
     command.images("mirror.example:5000/maas/")
     said = capfd.readouterr()
     assert len(said.out.splitlines()) == len(images.references())
@@ -96,7 +96,7 @@ def test_the_commands_for_a_mirror_name_every_image(capfd: pytest.CaptureFixture
     assert "global.imageRegistry=mirror.example:5000/maas" in said.err
 
 
-def test_a_bundle_is_not_made_of_images_of_another_version(tmp_path: Path) -> None:
+def test_a_bundle_is_not_built_from_images_of_another_version(tmp_path: Path) -> None:
     listed = tmp_path / "images.txt"
     listed.write_text("quay.io/other/image:v1\n")
     with pytest.raises(UsageError, match="another version of maas") as raised:
@@ -106,7 +106,7 @@ def test_a_bundle_is_not_made_of_images_of_another_version(tmp_path: Path) -> No
 
 
 def engine_archive(path: Path, *, created: str, host: str, order: list[str]) -> None:
-    """What an engine saves, with its time, its names, and its order of files."""
+    """An archive of `docker save`, with its own times, names and order of files."""
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
         for name in order:
@@ -136,7 +136,7 @@ def engine_archive(path: Path, *, created: str, host: str, order: list[str]) -> 
             tar.addfile(info, io.BytesIO(content))
 
 
-def test_an_image_is_the_same_whenever_and_wherever_an_engine_built_it(tmp_path: Path) -> None:
+def test_the_normalized_image_does_not_depend_on_when_and_where_docker_built_it(tmp_path: Path) -> None:
     files = ["b", "a", "opt/flask-3.1.dist-info/METADATA"]
     digests = set()
     for number, order in enumerate((files, files[::-1])):
@@ -169,9 +169,7 @@ def test_a_damaged_image_archive_is_refused(tmp_path: Path) -> None:
         app_image.digest(tmp_path / "image.tar")
 
 
-def test_bills_are_valid_by_the_published_schema_and_the_same_when_written_again(
-    source: Checkout, tmp_path: Path
-) -> None:
+def test_sboms_are_valid_and_reproducible(source: Checkout, tmp_path: Path) -> None:
     artifact = tmp_path / "maas-0.1.0.tgz"
     artifact.write_bytes(b"a chart")
     lines = [f"registry.example/a/b:v1@{DIGEST}", "docker.io/library/postgres:15-bookworm"]
@@ -197,7 +195,7 @@ def test_bills_are_valid_by_the_published_schema_and_the_same_when_written_again
     assert bill["metadata"]["timestamp"].startswith("2026-09-21T14:13:20")
 
 
-def test_charts_say_what_a_catalogue_wants_to_know(tmp_path: Path) -> None:
+def test_charts_have_the_annotations_of_artifact_hub(tmp_path: Path) -> None:
     root = tmp_path / "tree"
     (root / "charts/calico/crds").mkdir(parents=True)
     content = paths.content()
@@ -222,7 +220,7 @@ def test_charts_say_what_a_catalogue_wants_to_know(tmp_path: Path) -> None:
     assert told["org.opencontainers.image.revision"] == "c0ffee"
 
 
-def test_charts_are_the_same_however_helm_orders_their_subcharts(tmp_path: Path) -> None:
+def test_charts_do_not_depend_on_the_order_of_their_subcharts(tmp_path: Path) -> None:
     names = ["maas/Chart.yaml", "maas/values.yaml", *(f"maas/charts/{name}/Chart.yaml" for name in "abcd")]
     packed = set()
     for number, order in enumerate((names, [*names[:2], *names[:1:-1]])):
@@ -244,7 +242,7 @@ OUTSIDE = {
     *("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md"),
     *("docs", "nox", "noxfile.py", "pyproject.toml", "requirements", "src", "tests"),
 }
-"""What of the repository an installed `maas` does without."""
+"""Files of the repository that an installed `maas` does not need."""
 
 
 UNUSED = ("release/", "app/tests/", "app/benchmarks/", "app/openapi.json", "app/requirements-dev.txt", "app/.gitignore")
@@ -310,7 +308,7 @@ def test_the_wheel_has_everything_that_an_installed_tool_needs(built: zipfile.Zi
                 assert f"maas/content/{file}" in names
 
 
-def test_licenses_of_images_come_from_the_lock() -> None:
+def test_licenses_of_images_come_from_the_lockfile() -> None:
     for component, item in components.load().items():
         if isinstance(item, components.Image):
             assert images.license_of(item.reference) == component.license

@@ -19,7 +19,7 @@ VERSION = Version.parse("0.2.0")
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A repository with the project's changelog and its way of writing it, and two changes."""
+    """A repository with a changelog, towncrier's configuration and two fragments."""
     root = paths.content()
     for file in ("pyproject.toml", "release/changelog.md.jinja"):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_fragments_become_a_section_above_the_older_ones_and_go(tree: Path) -> None:
+def test_fragments_are_moved_to_a_section_above_the_older_ones(tree: Path) -> None:
     changelog.write(tree, VERSION, draft=False)
     text = (tree / changelog.FILE).read_text()
     assert text.index("## [0.2.0]") < text.index("## [0.1.0]")
@@ -58,14 +58,14 @@ def test_a_draft_changes_nothing(tree: Path) -> None:
     assert len(changelog.fragments(tree)) == 2
 
 
-def test_the_notes_of_a_release_are_its_section_alone(tree: Path) -> None:
+def test_release_notes_contain_only_the_section_of_the_version(tree: Path) -> None:
     changelog.write(tree, VERSION, draft=False)
     notes = changelog.notes(tree, VERSION)
     assert notes.startswith("## [0.2.0]")
     assert "The first." not in notes
 
 
-def test_an_unknown_version_is_not_taken_for_a_longer_one(tree: Path) -> None:
+def test_an_unknown_version_does_not_match_a_longer_one(tree: Path) -> None:
     assert changelog.changes("## [0.2.0-rc.1] - 2026-01-01\n- It.\n", VERSION) is None
     with pytest.raises(ReleaseError, match=r"lists no changes in 0\.2\.0"):
         changelog.read(tree, VERSION)
@@ -79,7 +79,7 @@ def test_an_unknown_version_is_not_taken_for_a_longer_one(tree: Path) -> None:
         ("it.added.md", "One.\n\nTwo.", "write one paragraph"),
     ],
 )
-def test_a_fragment_that_breaks_the_changelog_is_named(tree: Path, name: str, text: str, fault: str) -> None:
+def test_an_invalid_fragment_is_reported(tree: Path, name: str, text: str, fault: str) -> None:
     (tree / changelog.FRAGMENTS / name).write_text(text)
     with pytest.raises(ReleaseError) as raised:
         changelog.write(tree, VERSION, draft=True)
@@ -87,9 +87,9 @@ def test_a_fragment_that_breaks_the_changelog_is_named(tree: Path, name: str, te
     assert name in str(raised.value.context)
 
 
-def test_the_fragments_of_this_repository_are_as_they_must_be() -> None:
+def test_the_fragments_of_this_repository_are_valid() -> None:
     assert changelog.faults(paths.content()) == []
 
 
-def test_kinds_are_those_that_artifact_hub_knows() -> None:
+def test_the_kinds_of_changes_are_those_of_artifact_hub() -> None:
     assert set(changelog.KINDS) == {"added", "changed", "deprecated", "removed", "fixed", "security"}

@@ -106,21 +106,19 @@ def test_only_what_is_committed_is_built(ready: Checkout) -> None:
         assert Checkout.read(tree).epoch == ready.epoch
 
 
-def test_a_directory_without_a_commit_is_no_source(tmp_path: Path) -> None:
+def test_a_directory_without_a_commit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not a checkout of the project"):
         Checkout.read(tmp_path)
 
 
-def test_a_package_that_was_installed_says_that_it_has_no_commit_to_release(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_installed_package_cannot_be_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "content", lambda: tmp_path)
     with pytest.raises(UsageError, match="is not a checkout of the project") as raised:
         checkout.current()
     assert "from a clone" in str(raised.value.hint)
 
 
-def test_a_directory_with_files_is_not_built_into(tmp_path: Path) -> None:
+def test_a_directory_that_is_not_empty_is_refused(tmp_path: Path) -> None:
     (tmp_path / "something").touch()
     with pytest.raises(ReleaseError, match="is not empty"):
         build.commit(tmp_path, yes=True)

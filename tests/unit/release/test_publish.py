@@ -28,7 +28,7 @@ def everything(root: Path) -> dict[str, bytes]:
 
 
 def whole(root: Path) -> set[str]:
-    """What a consumer sees: the versions of the index, after each of their files was found with its digest."""
+    """Return the versions of the index after verifying the digests of their files, as a client sees them."""
     if not (root / repository.FILE).exists():
         return set()
     seen = set()
@@ -46,7 +46,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "repository"
 
 
-def test_a_second_version_stands_beside_the_first_which_keeps_its_bytes(made: Made, root: Path, tmp_path: Path) -> None:
+def test_a_second_version_does_not_change_the_first(made: Made, root: Path, tmp_path: Path) -> None:
     publish.publish(made(tmp_path / "one"), str(root))
     first, before = everything(root / "0.1.0"), repository.read((root / repository.FILE).read_text())
     publish.publish(made(tmp_path / "two", "0.2.0"), str(root))
@@ -66,7 +66,7 @@ def test_publishing_again_changes_nothing(made: Made, root: Path, tmp_path: Path
     assert everything(root) == before
 
 
-def test_the_same_archives_make_the_same_index_whenever_and_in_whatever_order(made: Made, tmp_path: Path) -> None:
+def test_the_index_depends_only_on_the_archives(made: Made, tmp_path: Path) -> None:
     one, two = made(tmp_path / "one"), made(tmp_path / "two", "0.2.0")
     for name, order in (("a", (one, two)), ("b", (two, one))):
         for release in order:
@@ -75,7 +75,7 @@ def test_the_same_archives_make_the_same_index_whenever_and_in_whatever_order(ma
 
 
 @pytest.mark.parametrize("lost_index", [False, True])
-def test_a_version_never_gets_other_bytes(
+def test_a_published_version_never_changes(
     made: Made, maker: Maker, root: Path, tmp_path: Path, *, lost_index: bool
 ) -> None:
     publish.publish(made(tmp_path / "one"), str(root))
@@ -89,7 +89,7 @@ def test_a_version_never_gets_other_bytes(
     assert {**everything(root), repository.FILE: before[repository.FILE]} == before
 
 
-def test_an_index_that_lost_a_version_is_not_built_upon(made: Made, root: Path, tmp_path: Path) -> None:
+def test_an_index_that_lost_a_version_is_not_extended(made: Made, root: Path, tmp_path: Path) -> None:
     publish.publish(made(tmp_path / "one"), str(root))
     older = (root / repository.FILE).read_text()
     publish.publish(made(tmp_path / "two", "0.2.0"), str(root))
@@ -101,7 +101,7 @@ def test_an_index_that_lost_a_version_is_not_built_upon(made: Made, root: Path, 
     assert whole(root) == {"0.1.0", "0.2.0", "0.3.0"}
 
 
-def test_an_index_that_names_what_is_gone_is_not_built_upon(made: Made, root: Path, tmp_path: Path) -> None:
+def test_an_index_that_lists_a_missing_version_is_not_extended(made: Made, root: Path, tmp_path: Path) -> None:
     publish.publish(made(tmp_path / "one"), str(root))
     shutil.rmtree(root / "0.1.0")
     with pytest.raises(ReleaseError, match=r"lists 0\.1\.0, whose directory is missing"):
@@ -109,10 +109,10 @@ def test_an_index_that_names_what_is_gone_is_not_built_upon(made: Made, root: Pa
 
 
 class Interrupted(BaseException):
-    """The machine went away."""
+    """Simulates a crash."""
 
 
-def test_wherever_publishing_stops_consumers_see_whole_versions_and_the_next_run_ends_it(
+def test_an_interrupted_publication_shows_only_complete_versions_and_can_be_completed(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = made(tmp_path / "one"), made(tmp_path / "two", "0.2.0")
@@ -158,7 +158,7 @@ def test_a_damaged_or_unsigned_release_is_not_published(made: Made, maker: Maker
         publish.publish(tmp_path, str(root))
 
 
-def test_a_chart_that_leads_out_of_its_directory_is_not_published(maker: Maker, root: Path, tmp_path: Path) -> None:
+def test_a_chart_with_a_path_outside_its_directory_is_not_published(maker: Maker, root: Path, tmp_path: Path) -> None:
     release = maker.release(tmp_path / "release", extra={"../evil": b"evil"})
     with pytest.raises(VerificationError, match="has a path outside its directory"):
         publish.publish(release, str(root))
@@ -177,7 +177,7 @@ def test_helm_reads_the_index_and_artifact_hub_finds_its_file(made: Made, root: 
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in root.rglob("*") if not path.name.startswith("."))
 
 
-def test_a_directory_that_is_no_repository_is_not_served(tmp_path: Path) -> None:
+def test_a_directory_that_is_not_a_repository_is_not_served(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not a chart repository"):
         serve.server(tmp_path, 0)
 
@@ -193,7 +193,7 @@ def digest(reference: str) -> str:
     return process.run([tools.tool("crane"), "digest", reference]).stdout.strip()
 
 
-def test_a_release_goes_to_a_registry_comes_back_and_is_verified(
+def test_a_release_is_published_to_a_registry_and_verified_there(
     made: Made, keys: Keys, server: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     release, target = made(tmp_path / "one"), f"oci://{server}/whole"
@@ -210,7 +210,7 @@ def test_a_release_goes_to_a_registry_comes_back_and_is_verified(
     assert publish.conflicts(target, "0.2.0") == []
 
 
-def test_a_registry_never_gets_other_bytes_for_a_version(made: Made, maker: Maker, server: str, tmp_path: Path) -> None:
+def test_a_version_in_a_registry_never_changes(made: Made, maker: Maker, server: str, tmp_path: Path) -> None:
     target = f"oci://{server}/bytes"
     publish.publish(made(tmp_path / "one"), target)
     before = digest(f"{server}/bytes/charts/maas:0.1.0")
@@ -219,7 +219,7 @@ def test_a_registry_never_gets_other_bytes_for_a_version(made: Made, maker: Make
     assert digest(f"{server}/bytes/charts/maas:0.1.0") == before
 
 
-def test_the_umbrella_comes_last_so_that_an_interrupted_push_is_not_seen(
+def test_the_umbrella_is_pushed_last_so_an_interrupted_push_is_not_visible(
     made: Made, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release, target = made(tmp_path / "one"), f"oci://{server}/interrupted"
@@ -235,13 +235,13 @@ def test_the_umbrella_comes_last_so_that_an_interrupted_push_is_not_seen(
     monkeypatch.setattr(oci, "push_layout", stopping)
     with pytest.raises(Interrupted):
         publish.publish(release, target)
-    assert publish.conflicts(target, "0.1.0") == []  # no umbrella yet, so the version is not there
+    assert publish.conflicts(target, "0.1.0") == []  # the umbrella is not pushed yet, so the version does not exist
     left = 100
     publish.publish(release, target)
     assert digest(f"{server}/interrupted/charts/maas:0.1.0")
 
 
-def test_an_image_that_was_exchanged_in_the_registry_is_found(
+def test_an_image_that_was_replaced_in_the_registry_is_found(
     made: Made, maker: Maker, keys: Keys, server: str, tmp_path: Path
 ) -> None:
     target = f"oci://{server}/exchanged"
@@ -254,7 +254,7 @@ def test_an_image_that_was_exchanged_in_the_registry_is_found(
         verify(f"{target}/charts/maas:0.1.0", keys=keys.public, identity=None, issuer=None, version=None)
 
 
-def test_a_place_that_is_none_and_a_registry_that_is_silent_are_said() -> None:
+def test_an_invalid_address_and_an_unreachable_registry_are_reported() -> None:
     with pytest.raises(UsageError, match="is not the address of a registry"):
         oci.location("oci://registry")
     port = free_port()

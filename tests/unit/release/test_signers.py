@@ -61,7 +61,7 @@ def test_a_secret_in_the_checkout_is_refused() -> None:
 
 
 @pytest.mark.usefixtures("home")
-def test_an_openpgp_key_that_is_not_there_is_said() -> None:
+def test_a_missing_openpgp_key_is_reported() -> None:
     with pytest.raises(ReleaseError, match="GnuPG has no secret key 0123456789"):
         signers.Gpg("0123456789").ready()
 
@@ -90,7 +90,7 @@ def test_passphrases_reach_gnupg_but_not_as_arguments(
     assert not any(secret in word for word in seen)
 
 
-def test_a_signer_is_named_by_its_kind() -> None:
+def test_a_signer_is_chosen_by_its_prefix() -> None:
     assert isinstance(signers.signer("gpg:0123", passphrase=None), signers.Gpg)
     assert isinstance(signers.signer("key:~/k", passphrase=None), KeyPair)
     for text in ("gpg", "key:", "pgp:0123", "sigstore:me"):
@@ -98,8 +98,8 @@ def test_a_signer_is_named_by_its_kind() -> None:
             signers.signer(text, passphrase=None)
 
 
-def test_keyless_signing_says_what_it_lacks_where_nothing_can_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A proxy that is not there: the same as no network, without waiting for a name to be looked up.
+def test_keyless_signing_without_a_network_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    # An unreachable proxy has the same effect as no network, without waiting for DNS.
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     with pytest.raises(MaasError, match="cannot reach Sigstore") as raised:
         signers.signer("sigstore", passphrase=None).ready()

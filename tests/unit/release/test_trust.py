@@ -32,7 +32,7 @@ def test_a_valid_signature_names_its_signer(keys: Keys, file: Path, which: int) 
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_a_changed_byte_and_a_foreign_key_are_refused(keys: Keys, foreign: Keys, file: Path, which: int) -> None:
+def test_a_changed_file_and_an_untrusted_key_are_refused(keys: Keys, foreign: Keys, file: Path, which: int) -> None:
     signer: signers.Signer = (keys.gpg, keys.pair)[which]
     signer.sign(file)
     with pytest.raises(VerificationError, match="is not valid"):
@@ -42,7 +42,7 @@ def test_a_changed_byte_and_a_foreign_key_are_refused(keys: Keys, foreign: Keys,
         Trust([keys.public[which]]).verify_file(file)
 
 
-def test_what_a_revoked_key_signed_is_refused(home: Path, file: Path, tmp_path: Path) -> None:
+def test_the_signature_of_a_revoked_key_is_refused(home: Path, file: Path, tmp_path: Path) -> None:
     user = "gone <gone@example.org>"
     process.run(["gpg", "--batch", "--passphrase", "", "--quick-generate-key", user, "ed25519", "sign", "never"])
     signers.Gpg(user).sign(file)
@@ -56,7 +56,7 @@ def test_what_a_revoked_key_signed_is_refused(home: Path, file: Path, tmp_path: 
         Trust([public]).verify_file(file)
 
 
-def test_a_statement_is_signed_with_its_type(keys: Keys, file: Path) -> None:
+def test_the_signature_of_a_statement_covers_its_type(keys: Keys, file: Path) -> None:
     bundle = keys.pair.attest(file)
     Trust([keys.public[1]]).verify_file(file)
     said = json.loads(bundle.read_text())
@@ -66,7 +66,7 @@ def test_a_statement_is_signed_with_its_type(keys: Keys, file: Path) -> None:
         Trust([keys.public[1]]).verify_file(file)
 
 
-def test_a_statement_about_something_else_is_no_signature_of_the_file(keys: Keys, file: Path) -> None:
+def test_the_signature_of_another_statement_is_refused(keys: Keys, file: Path) -> None:
     keys.pair.attest(file)
     file.write_bytes(b"another statement")
     with pytest.raises(VerificationError, match="is not valid"):

@@ -34,7 +34,7 @@ def release(made: Made, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def check(keys: Keys, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Verify with the project's public key; what it printed."""
+    """Verify with the project's public key and return the output."""
 
     def run(where: Path | str, *, trusted: list[Path] | None = None, version: str | None = None) -> str:
         verify(str(where), keys=trusted or [keys.public[1]], identity=None, issuer=None, version=version)
@@ -51,11 +51,11 @@ def flip(file: Path) -> None:
 
 
 def reseal(directory: Path) -> None:
-    """What somebody without the key can do: write a list that fits the changed files."""
+    """Write checksums for the changed files, as an attacker without the key can."""
     checksums.write(directory, checksums.read(directory))
 
 
-def test_a_release_passes_every_check_and_one_table_says_so(release: Path, check: Callable[..., str]) -> None:
+def test_a_valid_release_passes_every_check(release: Path, check: Callable[..., str]) -> None:
     said = check(release)
     assert "complete and signed" in said
     for name in CHECKS:
@@ -89,16 +89,14 @@ def test_a_changed_byte_is_found(release: Path, check: Callable[..., str], name:
 
 
 @pytest.mark.parametrize("name", [CHART, IMAGE, f"{IMAGE}.cdx.json", provenance.FILE])
-def test_a_list_that_was_made_to_fit_the_change_is_found(release: Path, check: Callable[..., str], name: str) -> None:
+def test_checksums_that_were_adapted_to_a_change_are_found(release: Path, check: Callable[..., str], name: str) -> None:
     flip(release / name)
     reseal(release)
     with pytest.raises(VerificationError, match=r"signature SHA256SUMS\.sigstore\.json is not valid"):
         check(release)
 
 
-def test_a_release_that_somebody_else_signed_whole_is_found(
-    release: Path, foreign: Keys, check: Callable[..., str]
-) -> None:
+def test_a_release_signed_by_somebody_else_is_found(release: Path, foreign: Keys, check: Callable[..., str]) -> None:
     flip(release / WHEEL)
     reseal(release)
     pipeline.sign_all(release, [foreign.pair])
@@ -106,20 +104,20 @@ def test_a_release_that_somebody_else_signed_whole_is_found(
         check(release)
 
 
-def test_a_bill_that_somebody_else_signed_is_found(release: Path, foreign: Keys, check: Callable[..., str]) -> None:
+def test_an_sbom_signed_by_somebody_else_is_found(release: Path, foreign: Keys, check: Callable[..., str]) -> None:
     foreign.pair.sign(release / f"{CHART}.cdx.json")
     with pytest.raises(VerificationError, match=r"cdx\.json\.sigstore\.json is not valid"):
         check(release)
 
 
-def test_a_missing_file_and_one_too_many_are_found(release: Path, check: Callable[..., str]) -> None:
+def test_missing_and_extra_files_are_found(release: Path, check: Callable[..., str]) -> None:
     (release / WHEEL).rename(release / "other.whl")
     with pytest.raises(VerificationError) as raised:
         check(release)
     assert raised.value.context == (f"{WHEEL} is missing", "other.whl is not in SHA256SUMS")
 
 
-def test_a_link_is_no_file(release: Path, check: Callable[..., str], tmp_path: Path) -> None:
+def test_a_link_in_place_of_a_file_is_found(release: Path, check: Callable[..., str], tmp_path: Path) -> None:
     (release / WHEEL).rename(tmp_path / "elsewhere")
     (release / WHEEL).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(VerificationError, match="do not match the signed checksums"):
@@ -142,7 +140,7 @@ def test_a_statement_about_another_digest_is_found(release: Path, maker: Maker, 
 def test_the_statement_of_another_release_is_found(
     release: Path, made: Made, check: Callable[..., str], tmp_path: Path
 ) -> None:
-    # Both are signed by the project; only together they are wrong.
+    # Both are signed by the project, but they do not belong together.
     other = made(tmp_path / "other", "0.2.0")
     for name in (checksums.FILE, f"{checksums.FILE}{cosign.BUNDLE}"):
         shutil.copy(other / name, release / name)
@@ -150,7 +148,7 @@ def test_the_statement_of_another_release_is_found(
         check(release)
 
 
-def test_a_bill_of_something_else_is_found(release: Path, maker: Maker, check: Callable[..., str]) -> None:
+def test_an_sbom_of_another_file_is_found(release: Path, maker: Maker, check: Callable[..., str]) -> None:
     shutil.copy(release / f"{IMAGE}.cdx.json", release / f"{CHART}.cdx.json")
     maker.seal(release, "0.1.0")
     pipeline.sign_all(release, [maker.keys.pair])
@@ -159,17 +157,17 @@ def test_a_bill_of_something_else_is_found(release: Path, maker: Maker, check: C
 
 
 @pytest.mark.parametrize("name", ["../evil", "/etc/evil", "maas/../../evil", "other/evil", "maas\\..\\evil"])
-def test_a_chart_that_leads_out_of_its_directory_is_found(
+def test_a_chart_with_a_path_outside_its_directory_is_found(
     maker: Maker, check: Callable[..., str], tmp_path: Path, name: str
 ) -> None:
-    # The makers signed it: somebody had slipped it in before.
+    # Signed by the project, because it was added before.
     directory = tmp_path / "release"
     with pytest.raises(VerificationError, match=r"path outside its directory|more than one chart") as raised:
         check(maker.release(directory, extra={name: b"evil"}))
     assert {name, "other"} & {*raised.value.context}
 
 
-def test_an_archive_that_is_none_is_said_to_be_none(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_archive_is_found(tmp_path: Path) -> None:
     archive = tmp_path / "maas-0.1.0.tgz"
     for content in (b"", b"no archive", gzip.compress(b"no tar"), gzip.compress(b"x" * 2000)[:-5]):
         archive.write_bytes(content)
@@ -177,14 +175,14 @@ def test_an_archive_that_is_none_is_said_to_be_none(tmp_path: Path) -> None:
             repository.chart(archive)
 
 
-def test_a_name_with_a_path_in_the_list_is_no_name(release: Path) -> None:
+def test_a_name_with_a_path_in_the_checksums_is_refused(release: Path) -> None:
     for name in ("../evil", "/etc/passwd", "a/b", ".hidden", ""):
         (release / checksums.FILE).write_text(f"{'0' * 64}  {name}\n")
         with pytest.raises(VerificationError, match="is not valid"):
             checksums.read(release)
 
 
-def test_openpgp_alone_is_enough_and_looks_at_helms_provenance_too(
+def test_an_openpgp_key_also_verifies_helms_provenance(
     maker: Maker, keys: Keys, check: Callable[..., str], tmp_path: Path
 ) -> None:
     directory = maker.release(tmp_path / "release", by=[keys.gpg])
@@ -202,7 +200,7 @@ def test_an_identity_without_its_issuer_is_refused_before_anything_is_read(tmp_p
         verify(str(tmp_path), keys=[], identity="me", issuer=None, version=None)
 
 
-def test_a_place_without_a_release_is_said(check: Callable[..., str], tmp_path: Path) -> None:
+def test_a_location_without_a_release_is_reported(check: Callable[..., str], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="neither a release nor a chart repository"):
         check(tmp_path)
 
@@ -228,7 +226,7 @@ def address(published: Path) -> Iterator[str]:
         http.shutdown()
 
 
-def test_a_repository_is_verified_by_its_newest_version_or_the_named_one(
+def test_the_newest_version_of_a_repository_is_verified_unless_one_is_given(
     published: Path, address: str, check: Callable[..., str]
 ) -> None:
     assert "0.2.0 is complete" in check(published)
@@ -239,7 +237,7 @@ def test_a_repository_is_verified_by_its_newest_version_or_the_named_one(
 
 
 @pytest.mark.parametrize(("old", "new"), [("description: of maas", "description: of us"), ("0.2.0/maas", "0.1.0/maas")])
-def test_an_index_that_says_something_else_of_a_chart_is_found(
+def test_an_index_entry_that_differs_from_its_archive_is_found(
     published: Path, address: str, check: Callable[..., str], old: str, new: str
 ) -> None:
     index = published / repository.FILE
@@ -257,7 +255,7 @@ def test_an_index_with_a_changed_byte_in_a_digest_is_found(published: Path, chec
         check(published)
 
 
-def test_an_index_that_went_back_is_found_by_those_who_saw_the_newer_one(
+def test_an_index_that_was_rolled_back_is_found_by_those_who_saw_the_newer_one(
     published: Path, address: str, check: Callable[..., str], tmp_path: Path
 ) -> None:
     older = repository.text(
@@ -272,10 +270,10 @@ def test_an_index_that_went_back_is_found_by_those_who_saw_the_newer_one(
         check(address)
     assert "maas 0.2.0 is missing" in raised.value.context
     shutil.rmtree(tmp_path / "state")
-    assert "0.1.0 is complete" in check(address)  # somebody new cannot know
+    assert "0.1.0 is complete" in check(address)  # a new user cannot detect it
 
 
-def test_what_is_no_index_is_said_to_be_none(published: Path, check: Callable[..., str]) -> None:
+def test_a_file_that_is_not_an_index_is_reported(published: Path, check: Callable[..., str]) -> None:
     outside = "entries: {maas: [{version: ../../elsewhere, digest: a, urls: [b]}]}"
     for text in ("", "[]", "entries: {maas: [{}]}", "entries: 3", "\t: {", outside):
         (published / repository.FILE).write_text(text)

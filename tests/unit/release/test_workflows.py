@@ -27,14 +27,14 @@ def test_actions_are_pinned_by_digest(workflow: dict[str, Any]) -> None:
             assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", step["uses"])
 
 
-def test_nothing_is_permitted_but_what_a_job_names(workflow: dict[str, Any]) -> None:
+def test_jobs_have_only_the_permissions_that_they_list(workflow: dict[str, Any]) -> None:
     assert workflow["permissions"] == {}
     for job in workflow["jobs"].values():
         assert job["permissions"]["contents"] == "read"
 
 
-def test_workflows_call_sessions_and_hold_no_logic(workflow: dict[str, Any]) -> None:
+def test_workflows_call_sessions_and_contain_no_logic(workflow: dict[str, Any]) -> None:
     for step in steps(workflow):
         if "run" in step:
             assert "./nox -s " in step["run"] or "docker login" in step["run"]
-            assert "${{" not in step["run"]  # what a person typed reaches a shell as a variable only
+            assert "${{" not in step["run"]  # user input reaches a shell only as a variable
