@@ -303,7 +303,7 @@ def lint(session: nox.Session) -> None:
 def manifests(session: nox.Session) -> None:
     """Compare the manifests of the charts with those of another revision: `-- REVISION`."""
     develop(session)
-    session.run("python", "-m", "tests.support.manifests", *session.posargs)
+    run(session, "python", "-m", "tests.support.manifests", *session.posargs)
 
 
 @nox.session(default=False)

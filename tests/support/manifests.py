@@ -138,6 +138,9 @@ def _of(old: Any, new: Any, path: str) -> Iterator[str]:
                 yield f"{path}.{key} is new: {json.dumps(new[key])}"
             else:
                 yield from _of(old[key], new[key], f"{path}.{key}")
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, pair in enumerate(zip(old, new, strict=True)):
+            yield from _of(*pair, f"{path}[{index}]")
     elif old != new:
         parsed = _parsed(old), _parsed(new)
         if parsed[0] != parsed[1]:

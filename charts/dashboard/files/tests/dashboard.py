@@ -1,6 +1,6 @@
 """Helm test: the page is served, and a user without a token cannot read the cluster."""
 
-# ruff: noqa: INP001 - a script that travels in the chart
+# ruff: noqa: INP001 - a script of the chart
 from __future__ import annotations
 
 import os
@@ -19,20 +19,20 @@ CONTEXT = ssl._create_unverified_context()  # noqa: S323, SLF001
 
 
 def ask(path: str) -> tuple[int, str]:
-    """The status and the text of an answer."""
+    """Return the status and the body of a response."""
     try:
         with urllib.request.urlopen(f"{SCHEME}://{SERVICE}{path}", timeout=10, context=CONTEXT) as response:  # noqa: S310
             return response.status, response.read().decode(errors="replace")
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode(errors="replace")
     except urllib.error.URLError as error:
-        sys.exit(f"{SERVICE} did not answer: {error.reason}")
+        sys.exit(f"request to {SERVICE} failed: {error.reason}")
 
 
 status, page = ask("/")
 if status != 200 or "<html" not in page.lower():  # noqa: PLR2004
-    sys.exit(f"the page was answered with {status}: {page[:200]}")
+    sys.exit(f"the page has status {status}: {page[:200]}")
 status, answer = ask(GUARDED)
 if status not in (401, 403) and '"items":[{' in answer.replace(" ", ""):
-    sys.exit(f"somebody without a token was shown secrets: {status}")
+    sys.exit(f"a request without a token returned Secrets (status {status})")
 sys.stdout.write(f"{ENGINE} serves its page, and shows no secrets to somebody without a token ({status})\n")

@@ -1,10 +1,10 @@
-"""Run the application's command as soon as its database takes connections.
+"""Run the application's command once its database accepts connections.
 
-On a new cluster the pods start before the database, the cluster's DNS and even its network: without this each of them
-would fail, and be tried again after ever longer pauses.
+On a new cluster the pods start before the database, DNS and the pod network. Without this script, their containers
+would fail and restart with increasing delays.
 """
 
-# ruff: noqa: INP001 - a script that travels in the chart
+# ruff: noqa: INP001 - a script of the chart
 from __future__ import annotations
 
 import os
@@ -13,11 +13,11 @@ import sys
 import time
 from urllib.parse import urlsplit
 
-PATIENCE = 300.0
-"""Seconds after which the command is run anyway, so that its own error is seen."""
+TIMEOUT = 300.0
+"""Seconds after which the command runs anyway, so that its own error is visible."""
 
 database = urlsplit(os.environ["RESTAURANT_DATABASE_URL"])
-until = time.monotonic() + PATIENCE
+until = time.monotonic() + TIMEOUT
 while database.hostname and time.monotonic() < until:
     try:
         socket.create_connection((database.hostname, database.port or 5432), timeout=2).close()

@@ -1,17 +1,17 @@
 #!/bin/sh
-# Makes the database on the first start, and gives the application's user the Secret's password on every start, so
-# that a changed Secret takes effect with a restart. Runs before the server, on the same volume.
+# Creates the database on the first start, and sets the password of the application's user from the Secret on every
+# start, so that a changed Secret takes effect with a restart. Runs before the server, on the same volume.
 set -eu
 umask 077
 
-# One SQL command a line, as the single-user server reads them; the first that fails ends it.
+# Reads one SQL command per line and stops at the first error.
 single_user() {
     postgres --single -D "$1" -c exit_on_error=on -c log_min_error_statement=panic postgres >/dev/null
 }
 
 role() {
     password=$(sed "s/'/''/g" /run/secrets/restaurant-database/password)
-    # Not expanded by the shell: $$ is PostgreSQL's own quote.
+    # The shell must not expand $$, which is a quote of PostgreSQL.
     # shellcheck disable=SC2016
     printf 'DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '"'%s'"') THEN CREATE ROLE %s LOGIN; END IF; END $$\n' \
         "$DATABASE_USER" "$DATABASE_USER"
@@ -19,7 +19,7 @@ role() {
 }
 
 if [ ! -e "$PGDATA/PG_VERSION" ]; then
-    # Made beside its place and moved there when complete: a start that was cut short leaves nothing half-made.
+    # Created in a temporary directory and renamed when complete, so that an interrupted start can be repeated.
     rm -rf "$PGDATA.new"
     initdb --pgdata="$PGDATA.new" --username=postgres --auth-local=peer --auth-host=scram-sha-256 \
         --encoding=UTF8 --locale=C.UTF-8 --data-checksums --no-instructions
@@ -29,8 +29,8 @@ if [ ! -e "$PGDATA/PG_VERSION" ]; then
     } | single_user "$PGDATA.new"
     mv "$PGDATA.new" "$PGDATA"
 else
-    # A server that was killed leaves its lock, which names process 1: that is this shell here, and looks alive.
-    # No server can be running: the volume is this pod's, and its server starts after this script.
+    # A killed server leaves its lock file with process ID 1, which is this shell here: the server would seem to run.
+    # No server can be running: only this pod mounts the volume, and its server starts after this script.
     rm -f "$PGDATA/postmaster.pid"
     role | single_user "$PGDATA"
 fi

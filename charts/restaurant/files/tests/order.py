@@ -1,6 +1,6 @@
-"""The release's test: place an order through the Service as a guest would, and read it back."""
+"""Helm test: place an order through the Service as a guest does, and read it back."""
 
-# ruff: noqa: INP001 - a script that travels in the chart
+# ruff: noqa: INP001 - a script of the chart
 from __future__ import annotations
 
 import json
@@ -15,7 +15,7 @@ BASE = f"http://{os.environ['SERVICE']}/api/v1"
 
 
 def call(method: str, path: str, body: object = None, key: str = "") -> Any:
-    """The answer of the API to a request; a refusal ends the test with what was said."""
+    """Return the response of the API; an error ends the test with its message."""
     headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(BASE + path, data=data, headers=headers, method=method)  # noqa: S310
@@ -23,9 +23,9 @@ def call(method: str, path: str, body: object = None, key: str = "") -> Any:
         with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
             return json.load(response)
     except urllib.error.HTTPError as error:
-        sys.exit(f"{method} {path} was answered with {error.code}: {error.read().decode(errors='replace')}")
+        sys.exit(f"{method} {path} failed with status {error.code}: {error.read().decode(errors='replace')}")
     except urllib.error.URLError as error:
-        sys.exit(f"{method} {path} was not answered: {error.reason}")
+        sys.exit(f"{method} {path} failed: {error.reason}")
 
 
 menu = call("GET", "/menu")
@@ -44,7 +44,7 @@ again = call("POST", "/orders", order, key)
 read = call("GET", f"/orders/{placed['reference']}")
 
 if again["reference"] != placed["reference"]:
-    sys.exit(f"one request sent twice made two orders: {placed['reference']} and {again['reference']}")
+    sys.exit(f"a repeated request created a second order: {placed['reference']} and {again['reference']}")
 if read != placed or len(read["lines"]) != 1 or read["lines"][0]["quantity"] != line["quantity"]:
-    sys.exit(f"the order that was read is not the one that was placed:\n{placed}\n{read}")
+    sys.exit(f"the order that was read differs from the one that was placed:\n{placed}\n{read}")
 sys.stdout.write(f"order {placed['reference']} placed and read back: {line['quantity']} x {dish['name']}\n")
