@@ -56,3 +56,10 @@ def test_a_module_of_tests_imports_support_and_its_own_conftest_alone(file: Path
 @pytest.mark.parametrize("file", APP, ids=lambda file: "/".join(module(file)))
 def test_no_module_of_the_apps_tests_imports_another_test(file: Path) -> None:
     assert [name for name in imported(file) if any(part.startswith("test_") for part in name)] == []
+
+
+def test_the_directories_of_unit_tests_are_packages_of_the_tool() -> None:
+    # hosts run what is in ansible/, which is beside the package.
+    directories = {file.parent.name for file in FILES if file.parent.parent.name == "unit"}
+    packages = {file.parent.name for file in (ROOT / "src" / "maas").glob("*/__init__.py")}
+    assert directories - {"ansible"} <= packages
