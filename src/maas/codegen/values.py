@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from maas.codegen import rules
+from maas.codegen import rules, values_schema
+from maas.codegen.values_schema import REFERENCE
 from maas.errors import ChartError
 from maas.helm import render
 
@@ -26,19 +27,8 @@ SHARED_SOURCE = "schemas/values.yaml"
 Node = Mapping[str, Any]
 """A node of a source: a JSON Schema with a few additional keywords."""
 
-_OWN_WORDS = frozenset({"include", "subchart", "example", "brief", "umbrella", "link"})
-"""The keywords of the sources that JSON Schema does not have."""
-
 _TYPE_WORDS = frozenset({"$ref", "type", "enum", "const", "anyOf"})
-_REFERENCE = "#/$defs/"
 _MISSING = object()
-
-_LIBRARY: Node = {
-    "$comment": "Helm itself adds this key, for the library chart",
-    "type": "object",
-    "properties": {"global": {"$ref": f"{_REFERENCE}global"}},
-}
-"""What Helm puts below the name of the library chart, before it checks the values."""
 
 
 @dataclass(frozen=True)
@@ -129,11 +119,13 @@ def chart(directory: Path) -> Chart:
         ChartError: Its source is missing or not valid.
     """
     shared = _read(render.umbrella() / SHARED_SOURCE)
-    source = _Source(directory, shared)
-    return Chart(directory=directory, tree=source.tree(), schema=source.schema(), overrides=source.overrides())
+    source = Source(directory, shared)
+    return Chart(
+        directory=directory, tree=source.tree(), schema=values_schema.schema(source), overrides=source.overrides()
+    )
 
 
-class _Source:
+class Source:
     """The source of one chart, with the shared definitions and groups."""
 
     def __init__(self, directory: Path, shared: Node) -> None:
@@ -141,7 +133,13 @@ class _Source:
         self._shared = shared
         self._text = _read(directory / SOURCE)
         self._definitions = self._all_definitions()
-        self._root = self._root_node()
+        self.properties: dict[str, Any] = self._root_properties()
+        """The properties of the chart itself."""
+
+    @property
+    def name(self) -> str:
+        """The name of the chart."""
+        return "maas" if self._directory == render.umbrella() else self._directory.name
 
     def _all_definitions(self) -> dict[str, Any]:
         """Return the shared definitions and those of the chart."""
@@ -150,21 +148,21 @@ class _Source:
             raise self._error((), f"defines {', '.join(duplicates)}, which {SHARED_SOURCE} defines, too")
         return {**shared, **own}
 
-    def _root_node(self) -> dict[str, Any]:
-        """Return the node of the chart itself, with what every chart has and what the files of rules declare."""
+    def _root_properties(self) -> dict[str, Any]:
+        """Return the properties of the chart, with those of every chart and those that the files of rules declare."""
         own = dict(self._text.get("properties", {}))
         if "rules" in own:
             declared = rules.value_properties(self._directory)
             own["rules"] = {**own["rules"], "properties": own["rules"]["properties"] | declared}
         includes = self._text.get("include", [])
         if self._directory == render.umbrella():
-            own = {"global": {"$ref": f"{_REFERENCE}global"}, **own}
-            return self._with_includes({"include": includes, "properties": own, "type": "object"}, ())
-        root = self._with_includes({"include": ["chart", *includes], "properties": own, "type": "object"}, ())
+            own = {"global": {"$ref": f"{REFERENCE}global"}, **own}
+        else:
+            includes = ["chart", *includes]
+        found: dict[str, Any] = self.with_includes({"include": includes, "properties": own}, ())["properties"]
         # Properties of groups come last, except for those that every chart has.
-        first = self._shared["groups"]["chart"]["properties"]
-        root["properties"] = {name: root["properties"][name] for name in first} | root["properties"]
-        return root
+        first = [name for name in self._shared["groups"]["chart"]["properties"] if "chart" in includes]
+        return {name: found[name] for name in first} | found
 
     def _error(self, path: tuple[str, ...], what: str) -> ChartError:
         file = (self._directory / SOURCE).relative_to(render.umbrella())
@@ -172,28 +170,39 @@ class _Source:
             f"{file}: {'.'.join(path) or 'the root'} {what}", hint="docs/contributing/values.md describes the format"
         )
 
-    # Reading the source
+    def definition(self, reference: str, path: tuple[str, ...]) -> Node:
+        """Return the definition that a node refers to.
 
-    def _definition(self, reference: str, path: tuple[str, ...]) -> Node:
-        name = reference.removeprefix(_REFERENCE)
+        Raises:
+            ChartError: There is none.
+        """
+        name = reference.removeprefix(REFERENCE)
         if name not in self._definitions:
             raise self._error(path, f"refers to {reference}, which is not defined")
         found: Node = self._definitions[name]
         return found
 
-    def _with_includes(self, node: Node, path: tuple[str, ...]) -> dict[str, Any]:
+    def is_shared(self, name: str) -> bool:
+        """Return whether a definition is one that all charts share."""
+        return name in self._shared["$defs"]
+
+    def subchart(self, name: str) -> Source:
+        """Return the source of a subchart."""
+        return Source(render.umbrella() / "charts" / name, self._shared)
+
+    def with_includes(self, node: Node, path: tuple[str, ...]) -> dict[str, Any]:
         """Merge the properties of the groups that a node includes, and of the definition that it extends, into it."""
         result = dict(node)
         includes = result.pop("include", [])
         properties = dict(result.get("properties", {}))
         if "$ref" in result and (properties or includes):
-            base = self._with_includes(self._definition(result.pop("$ref"), path), path)
+            base = self.with_includes(self.definition(result.pop("$ref"), path), path)
             properties = _override_properties(base.get("properties", {}), properties)
             result = {**base, **result}
         for name in includes:
             if name not in self._shared["groups"]:
                 raise self._error(path, f"includes {name}, which is not a group of {SHARED_SOURCE}")
-            group = self._with_includes(self._shared["groups"][name], path)
+            group = self.with_includes(self._shared["groups"][name], path)
             properties = _add_group(properties, group["properties"])
         if properties:
             result["properties"] = properties
@@ -201,15 +210,16 @@ class _Source:
 
     def _dereferenced(self, node: Node, path: tuple[str, ...]) -> tuple[dict[str, Any], bool]:
         """Merge the definitions that a node refers to into it, and return whether it is a branch."""
-        result = self._with_includes(node, path)
+        result = self.with_includes(node, path)
         is_branch = "properties" in result and "default" not in result
         while "$ref" in result:
-            target = self._with_includes(self._definition(result.pop("$ref"), path), path)
+            target = self.with_includes(self.definition(result.pop("$ref"), path), path)
             is_branch = is_branch or ("properties" in target and "default" not in target)
             result = {**target, **result}
         return result, is_branch
 
     def overrides(self) -> dict[str, Mapping[str, Any]]:
+        """Return the defaults that the umbrella chart sets for the values of each subchart."""
         return {
             name: node.get("default", {})
             for name, node in self._text.get("properties", {}).items()
@@ -217,10 +227,16 @@ class _Source:
         }
 
     def tree(self) -> Branch:
-        children = tuple(self._parse(child, (name,), _MISSING) for name, child in self._root["properties"].items())
+        """Return all values with their meanings and defaults.
+
+        Raises:
+            ChartError: The source is not valid.
+        """
+        children = tuple(self.parse(child, (name,), _MISSING) for name, child in self.properties.items())
         return Branch((), str(self._text["description"]).strip(), children)
 
-    def _parse(self, node: Node, path: tuple[str, ...], default: Any) -> Leaf | Branch:
+    def parse(self, node: Node, path: tuple[str, ...], default: Any) -> Leaf | Branch:
+        """Return the value or group of values that a node describes; `default` overrides its default."""
         if name := node.get("subchart"):
             return self._parse_subchart(node, name, path)
         resolved, is_branch = self._dereferenced(node, path)
@@ -247,7 +263,7 @@ class _Source:
             path,
             description,
             tuple(
-                self._parse(child, (*path, key), given.get(key, _MISSING))
+                self.parse(child, (*path, key), given.get(key, _MISSING))
                 for key, child in resolved["properties"].items()
             ),
             brief=bool(resolved.get("brief")),
@@ -255,79 +271,16 @@ class _Source:
         )
 
     def _parse_subchart(self, node: Node, name: str, path: tuple[str, ...]) -> Branch:
-        inner = _Source(render.umbrella() / "charts" / name, self._shared)
+        inner = self.subchart(name)
         given = node.get("default", {})
         children = [
-            inner._parse(child, (*path, key), given.get(key, _MISSING))
-            for key, child in inner._root["properties"].items()
+            inner.parse(child, (*path, key), given.get(key, _MISSING))
+            for key, child in inner.properties.items()
             if key != "global"
         ]
-        if unknown := given.keys() - inner._root["properties"].keys():
+        if unknown := given.keys() - inner.properties.keys():
             raise self._error(path, f"has a default for {', '.join(sorted(unknown))}, which are not values of {name}")
         return Branch(path, str(node["description"]).strip(), tuple(children), subchart=True)
-
-    # Writing the JSON Schema
-
-    def schema(self) -> dict[str, Any]:
-        """Return the closed JSON Schema, with the definitions that it uses."""
-        used: dict[str, Any] = {}
-        root = self._root_schema(used, prefix="")
-        name = "maas" if self._directory == render.umbrella() else self._directory.name
-        return {
-            "$schema": "https://json-schema.org/draft/2020-12/schema",
-            "$comment": "generated by `maas generate` from values.schema.yaml; do not edit",
-            "title": f"Values of the chart {name}",
-            **root,
-            "$defs": {key: used[key] for key in sorted(used)},
-        }
-
-    def _root_schema(self, used: dict[str, Any], *, prefix: str) -> dict[str, Any]:
-        properties = self._root["properties"] | {"common": _LIBRARY}
-        return {
-            "type": "object",
-            "additionalProperties": False,
-            "properties": {name: self._node_schema(node, (name,), used, prefix) for name, node in properties.items()},
-        }
-
-    def _node_schema(self, node: Any, path: tuple[str, ...], used: dict[str, Any], prefix: str) -> Any:
-        """Return a node as plain JSON Schema: closed and without our keywords. Adds the definitions it needs to `used`."""
-        if isinstance(node, list):
-            return [self._node_schema(entry, path, used, prefix) for entry in node]
-        if not isinstance(node, Mapping):
-            return node
-        if "subchart" in node:
-            inner = _Source(render.umbrella() / "charts" / node["subchart"], self._shared)
-            inside = inner._root_schema(used, prefix=f"{node['subchart']}.")
-            return {"description": " ".join(node["description"].split()), **inside}
-        # Every release stores the umbrella's schema, so its parts for subcharts validate but do not describe.
-        dropped = _OWN_WORDS | {"description", "default"} if prefix else _OWN_WORDS
-        words = {key: value for key, value in self._with_includes(node, path).items() if key not in dropped}
-        result = {key: self._keyword(key, value, path, used, prefix) for key, value in words.items()}
-        if "properties" in result:
-            result.setdefault("type", "object")
-            result.setdefault("additionalProperties", False)
-        return result
-
-    def _keyword(self, key: str, value: Any, path: tuple[str, ...], used: dict[str, Any], prefix: str) -> Any:
-        """Return the value of a keyword in plain JSON Schema."""
-        if key == "$ref":
-            return self._reference(value, path, used, prefix)
-        if key in ("$comment", "default", "enum", "const", "required"):
-            return value
-        if key == "description":
-            return " ".join(str(value).split())
-        if key == "properties":
-            return {name: self._node_schema(child, (*path, name), used, prefix) for name, child in value.items()}
-        return self._node_schema(value, path, used, prefix)
-
-    def _reference(self, reference: str, path: tuple[str, ...], used: dict[str, Any], prefix: str) -> str:
-        name = reference.removeprefix(_REFERENCE)
-        definition = self._definition(reference, path)
-        shown = name if name in self._shared["$defs"] else f"{prefix}{name}"
-        if shown not in used:
-            used[shown] = None  # reserved before its own references are followed, because some are circular
-            used[shown] = self._node_schema(definition, path, used, prefix)
-        return f"{_REFERENCE}{shown}"
 
 
 def _override_properties(base: Node, over: Node) -> dict[str, Any]:
