@@ -111,7 +111,8 @@ def _fetch(wanted: list[tuple[Component, Binary | Image | Packages | Tool]], pol
                     sources.fetch(component, item, policy=policy, phase=phase)
             except BundleError as error:
                 phase.note("unavailable")
-                yield Unavailable(name=item.name, version=component.version, reason=_reason(error))
+                reason = "; ".join(line.strip() for line in error.context) or error.message
+                yield Unavailable(name=item.name, version=component.version, reason=reason)
 
 
 def _is_cached(component: Component, item: Binary | Image | Packages | Tool, policy: Policy) -> bool:
