@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from flask.testing import FlaskClient
 
@@ -14,3 +15,11 @@ def test_the_committed_document_is_the_served_one(client: FlaskClient) -> None:
     assert served.status_code == 200
     message = "run `restaurant openapi > openapi.json` in app/ and commit it"
     assert json.loads(COMMITTED.read_text(encoding="utf-8")) == served.get_json(), message
+
+
+def test_every_reference_of_the_document_leads_to_a_schema() -> None:
+    text = COMMITTED.read_text(encoding="utf-8")
+    schemas = json.loads(text)["components"]["schemas"]
+    references = re.findall(r'"\$ref": "([^"]+)"', text)
+    assert references
+    assert [entry for entry in references if entry.removeprefix("#/components/schemas/") not in schemas] == []

@@ -16,11 +16,13 @@ from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import select, text
+from sqlalchemy import JSON, Column, Date, Integer, Uuid, inspect, select, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from restaurant.app import create_app
 from restaurant.billing import journal
+from restaurant.billing.models import Closing, Discount, Payment, Receipt
 from restaurant.billing.split import Item, apportion, by_rate, equal_shares, owed, take
 from restaurant.cli import main
 from restaurant.database import Database
@@ -29,6 +31,7 @@ from restaurant.orders.models import Order
 from restaurant.people.models import User
 from restaurant.people.permissions import Role
 from restaurant.settings import Settings
+from restaurant.types import Moment
 from support import EGGS, SECRET, STEW, WINE, SignIn, add, billed, order_body, pay, place, post, seat, state
 
 cents = st.integers(0, 10**7)
@@ -281,9 +284,12 @@ def _without_protection(database: Database, *statements: str) -> None:
     [
         ("UPDATE journal_entry SET content = replace(content, '1000', '9000') WHERE number = 2", "entry 2 was changed"),
         ("DELETE FROM journal_entry WHERE number = 2", "entry 2 is missing"),
-        ("DELETE FROM journal_entry WHERE number = 4", "entries after 3 are missing"),
+        ("DELETE FROM journal_entry WHERE number = 4", "the last number of the series journal is not 3"),
         ("UPDATE receipt SET amount = 1 WHERE number = 1", "receipt 1 is not what the journal says"),
-        ("UPDATE closing SET total = 1", "closing 1 does not add up"),
+        ("UPDATE closing SET total = 1", "closing 1 is not what the journal says"),
+        ("DELETE FROM closing", "closing 1 is missing"),
+        ("UPDATE payment SET method = 'transfer' WHERE id = 1", "receipt 1 is not what the journal says: method"),
+        ("UPDATE orders SET paid = paid - 1", "is not paid what its payments say"),
     ],
 )
 def test_tampering_shows(
@@ -504,3 +510,73 @@ def test_a_table_is_handed_over_and_its_sales_go_to_who_serves_it(
     day = datetime.now(UTC).astimezone(ZoneInfo("Europe/Paris")).date()
     report = manager.get(f"/api/v1/reports?since={day}&until={day}").get_json()
     assert report["by_server"] == [{"label": "Manager", "count": 1, "total": 620}]
+
+
+@pytest.fixture
+def till(server: FlaskClient, manager: FlaskClient, database: Database) -> dict[str, int]:
+    """A day with everything that money is recorded in; keys of a person and of an order that had no part in it."""
+    first, second = billed(server, EGGS, STEW), billed(server, EGGS, table=2)
+    given = post(manager, f"/orders/{first}/discounts", {"percent": 10, "reason": "attente"}).get_json()["discounts"]
+    post(manager, f"/orders/{first}/discounts/{given[0]['id']}/remove", {})
+    post(manager, f"/orders/{first}/discounts", {"amount": 100, "reason": "attente"})
+    paid = pay(server, first, 2410, tip=100).get_json()["reference"]
+    pay(server, second, 620, method="cash", seat=1)
+    post(manager, f"/payments/{paid}/refunds", {"amount": 10, "tip": 10, "reason": "froid"})
+    post(manager, "/closings", None)
+    free = seat(server, 3)["reference"]
+    with database.reading() as session:
+        people = {user.role: user.id for user in session.scalars(select(User))}
+        order = session.scalars(select(Order.id).where(Order.reference == uuid.UUID(free))).one()
+    return {"host": people[Role.SERVER], "manager": people[Role.MANAGER], "free": order}
+
+
+def altered(column: Column[Any], till: dict[str, int], dialect: str) -> str:
+    """What the first row of a column's table could be changed to, as SQL."""
+    name = column.name
+    if name == "by_id":
+        return str(till["host"] if column.table.name == "discount" else till["manager"])
+    if name == "order_id":
+        return str(till["free"])
+    match column.type:
+        case Integer():
+            # Another row may have the next number, and no constraint of the table may be what refuses it.
+            return "2" if name == "payment_id" else f"coalesce({name}, 0) + {1000 if column.primary_key else -1}"
+        case Date():
+            return "'2020-01-01'"
+        case Moment():
+            return "'2020-01-01 00:00:00'" if dialect == "sqlite" else "'2020-01-01 00:00:00+00'::timestamptz"
+        case JSON():
+            return "'[1]'"
+        case Uuid():
+            return f"'{uuid.uuid4().hex}'" if dialect == "sqlite" else f"'{uuid.uuid4()}'::uuid"
+    return "'transfer'" if name == "method" else "'changed'"
+
+
+COLUMNS = [column for model in (Discount, Payment, Receipt, Closing) for column in model.__table__.columns]
+
+
+@pytest.mark.parametrize("column", COLUMNS, ids=str)
+def test_a_change_of_any_column_with_money_shows(till: dict[str, int], database: Database, column: Column[Any]) -> None:
+    with database.snapshot() as session:
+        assert journal.verify(session)[1] == []
+        dialect = session.get_bind().dialect.name
+    table, key = column.table.name, column.table.primary_key.columns[0].name
+    with database.engine.connect() as connection:
+        # As somebody could who owns the database: its own rules are switched off.
+        if dialect == "sqlite":
+            cursor = connection.connection.cursor()
+            cursor.execute("PRAGMA foreign_keys=OFF")
+            cursor.execute("PRAGMA ignore_check_constraints=ON")
+        else:
+            for constraint in inspect(connection).get_check_constraints(table):
+                connection.execute(text(f'ALTER TABLE {table} DROP CONSTRAINT "{constraint["name"]}"'))
+            connection.execute(text("SET session_replication_role = replica"))
+        value = altered(column, till, dialect)
+        changed = connection.execute(
+            text(f'UPDATE {table} SET "{column.name}" = {value} WHERE {key} = (SELECT min({key}) FROM {table})')
+        )
+        assert changed.rowcount == 1
+        with Session(connection) as session:
+            assert journal.verify(session)[1] != []
+        connection.rollback()
+        connection.invalidate()

@@ -194,7 +194,7 @@ class Evening(RuleBasedStateMachine):
     def close_day(self) -> None:
         try:
             with self.database.writing() as session:
-                billing.close_day(session, by="boss", zone=self.settings.zone)
+                billing.close_day(session, by="boss", business_day=self.settings.business_day)
         except Problem:
             pass
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -249,3 +250,62 @@ def test_problem_details_carry_the_id_of_the_request(client: FlaskClient) -> Non
     reply = client.get("/api/v1/nothing", headers={"X-Request-ID": "abc-123"})
     assert reply.headers["X-Request-ID"] == "abc-123"
     assert json.loads(reply.data)["request_id"] == "abc-123"
+
+
+@pytest.mark.parametrize("name", ["12\u202e7 elbaT", "A\u2066b", "A\ufeffb", "A\u200bb", "A\u2028b", "A\x07b"])
+def test_a_name_that_reads_as_another_one_is_refused(client: FlaskClient, name: str) -> None:
+    refused = place(client, order_body(guest=name))
+    assert (refused.status_code, refused.get_json()["errors"][0]["pointer"]) == (422, "/guest")
+
+
+def test_a_name_is_kept_in_its_composed_form(client: FlaskClient) -> None:
+    placed = place(client, order_body(guest="  Zoe\u0301   \u2764\ufe0f\u200d\U0001f525 ")).get_json()
+    assert placed["guest"] == "Zo\u00e9 \u2764\ufe0f\u200d\U0001f525"
+
+
+def test_a_body_sent_in_chunks_is_whole_or_refused(client: FlaskClient, database: Database) -> None:
+    for size, status in ((300 * 1024, 413), (10, 201)):
+        body = json.dumps(order_body(note="x" * 10)).encode() + b" " * size
+        headers = {"Idempotency-Key": f"chunks-{size}", "Transfer-Encoding": "chunked"}
+        reply = client.post(
+            "/api/v1/orders", input_stream=io.BytesIO(body), headers=headers, content_type="application/json",
+            environ_overrides={"wsgi.input_terminated": True},
+        )  # fmt: skip
+        assert reply.status_code == status, reply.text
+    assert count(database) == 1
+
+
+def test_what_is_wrong_is_said_in_the_users_language(client: FlaskClient) -> None:
+    body = {"guest": "x" * 81, "kind": "flying", "lines": [{"dish": "1", "quantity": 51}], "more": 1}
+    for language, words in (
+        (
+            "fr",
+            {
+                "Saisissez au plus 80 caractères.",
+                "Ce champ est inconnu.",
+                "La valeur doit être au plus 50.",
+                "La valeur doit être l’une des suivantes\u00a0: take_away.",
+            },
+        ),
+        ("en", {"Enter at most 80 characters.", "This field is unknown.", "The value must be at most 50."}),
+    ):
+        reply = client.post("/api/v1/orders", json=body, headers={"Idempotency-Key": "k", "Accept-Language": language})
+        said = {entry["detail"] for entry in reply.get_json()["errors"]}
+        assert words <= said
+        assert not any("Input" in text or "OrderKind" in text for text in said)
+
+
+def test_what_the_client_has_is_not_sent_again(client: FlaskClient) -> None:
+    path = f"/api/v1/orders/{place(client, order_body()).get_json()['reference']}"
+    etag = client.get(path).headers["ETag"]
+    for known in (etag, f"W/{etag}", f'"x", {etag}', "*"):
+        assert client.get(path, headers={"If-None-Match": known}).status_code == 304
+    assert client.get(path, headers={"If-None-Match": '"999"'}).status_code == 200
+
+
+def test_a_refused_form_leads_back_to_where_it_was(client: FlaskClient) -> None:
+    refused = client.post("/commandes", data={"key": "k"}, headers={"Referer": "http://localhost/?lang=fr"})
+    assert refused.status_code == 422
+    assert 'href="/?lang=fr" data-back' in refused.text
+    elsewhere = client.post("/commandes", data={"key": "k"}, headers={"Referer": "http://evil.example/x"})
+    assert "evil" not in elsewhere.text

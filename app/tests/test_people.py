@@ -19,6 +19,7 @@ from restaurant.app import create_app
 from restaurant.cli import main
 from restaurant.database import Database
 from restaurant.http.guard import Guard
+from restaurant.http.targets import local_path
 from restaurant.people import service
 from restaurant.people.permissions import GRANTED, Access, Permission, Role
 from restaurant.settings import Settings
@@ -291,3 +292,29 @@ def test_the_team_page_changes_roles_and_gives_a_new_password(app: Flask, sign_i
     shut = [admin.post(f"/equipe/{lea}/acces", data={"active": "0"}).status_code for _ in range(2)]
     assert (shut, token_of(person, password=found[1])[0]) == ([303, 303], 401)
     assert admin.post(f"/equipe/{lea}/acces", data={}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("target", "goes"),
+    [
+        ("/salle?x=1", "/salle?x=1"),
+        ("//evil.example", "/accueil"),
+        ("/\t/evil.example", "/accueil"),
+        ("/\n/evil.example", "/accueil"),
+        ("/\\evil.example", "/accueil"),
+        ("\\\\evil.example", "/accueil"),
+        ("https://evil.example/", "/accueil"),
+        ("javascript:alert(1)", "/accueil"),
+        ("/salle#x", "/salle"),
+        ("http://[", "/accueil"),
+        ("", "/accueil"),
+    ],
+)
+def test_a_return_address_is_a_path_of_this_site(one_app: Flask, target: str, goes: str) -> None:
+    with one_app.test_request_context("/"):
+        assert local_path(target, default="/accueil") == goes
+
+
+def test_a_language_is_chosen_and_leads_nowhere_else(client: FlaskClient) -> None:
+    chosen = client.post("/langue", data={"lang": "en", "back": "/\t/evil.example"})
+    assert (chosen.status_code, chosen.location) == (303, "/")

@@ -198,3 +198,20 @@ def test_the_pages_of_an_ingredient_and_of_a_recipe_work_without_scripts(manager
     two = {"ingredient-0": str(key), "quantity-0": "2", "version": read}
     assert [manager.post(recipe, data=two).status_code for _ in range(2)] == [303, 412]
     assert manager.get(f"/api/v1/dishes/{EGGS}/recipe").get_json()["items"] == [{"ingredient": key, "quantity": 2}]
+
+
+def test_what_is_sold_after_midnight_belongs_to_the_evening(sign_in: SignIn) -> None:
+    server, manager = sign_in(Role.SERVER), sign_in(Role.MANAGER)
+    # 22:30 on Saturday and 01:10 on Sunday in Paris.
+    for moment in ("2026-04-04T20:30:00+00:00", "2026-04-04T23:10:00+00:00"):
+        with time_machine.travel(moment, tick=False):
+            pay(server, billed(server, EGGS, table=1 if "20:30" in moment else 2), 620)
+    with time_machine.travel("2026-04-04T23:10:00+00:00", tick=False):
+        assert post(manager, "/closings", None).get_json()["day"] == "2026-04-04"
+    report = manager.get("/api/v1/reports?since=2026-04-04&until=2026-04-04").get_json()
+    assert report["by_day"] == [{"label": "2026-04-04", "count": 2, "total": 1240}]
+    assert [row["label"] for row in report["by_hour"]] == ["22", "01"]
+    assert manager.get("/api/v1/reports?since=2026-04-05&until=2026-04-05").get_json()["total"] == 0
+    with time_machine.travel("2026-04-05T03:30:00+00:00", tick=False):
+        pay(server, billed(server, EGGS, table=3), 620)
+        assert post(manager, "/closings", None).get_json()["day"] == "2026-04-05"

@@ -124,7 +124,7 @@ def close_day(settings: Settings) -> None:
     """Close the day (Z): add up the receipts since the last closing."""
     try:
         with Database(settings) as database, database.writing() as session:
-            closing = billing.close_day(session, by="command", zone=settings.zone)
+            closing = billing.close_day(session, by="command", business_day=settings.business_day)
     except Problem as problem:
         raise click.ClickException(problem.detail) from problem
     click.echo(

@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 
+from restaurant.http.targets import previous_page
 from restaurant.i18n import gettext as _
 
 log = structlog.get_logger()
@@ -81,7 +82,9 @@ def _answer(status: int, *, code: str, detail: str, fields: dict[str, str] | Non
         return problem_response(status, code=code, detail=detail, fields=fields)
     # The page must not query the signed-in user: the database may be what failed.
     g.setdefault("user", None)
-    page = render_template("problem.html", status=status, detail=detail, fields=fields or {})
+    # Back to the form, where what was typed can be corrected.
+    back = previous_page(default="/")
+    page = render_template("problem.html", status=status, detail=detail, fields=fields or {}, back=back)
     return Response(page, status=status, content_type="text/html; charset=utf-8")
 
 

@@ -21,6 +21,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from restaurant.business_day import BusinessDay
+
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 #: A signing key shorter than this is refused.
@@ -157,6 +159,9 @@ class Settings(BaseSettings):
     """Maximum number of guests whose bookings start within the same 15 minutes."""
     booking_stays: str = "2:90,4:105,6:120,150"
     """Minutes for which a party keeps its table, by party size."""
+    day_start: time = time(5)
+    """Time at which a business day begins: closings, reports and lists of bookings count what is before to the day
+    before."""
     closed_days: str = ""
     """Days of the week without bookings, such as `sun,mon`."""
 
@@ -296,6 +301,11 @@ class Settings(BaseSettings):
             closed=_weekdays(self.closed_days),
             stays=_stays(self.booking_stays),
         )
+
+    @property
+    def business_day(self) -> BusinessDay:
+        """The restaurant's day."""
+        return BusinessDay(zone=self.zone, start=self.day_start)
 
     @property
     def kitchen_thresholds(self) -> KitchenThresholds:

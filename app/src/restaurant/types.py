@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, TypeVar
@@ -62,13 +63,30 @@ def choice(kind: type[E]) -> Enum:
     )
 
 
+#: Format characters that some scripts and emoji need between two letters.
+_JOINERS = "\u200c\u200d"
+
+
 def _printable(text: str) -> str:
-    if any(ord(character) < 32 and character not in "\n\t" for character in text):
-        raise ValueError("control characters are not allowed")
-    return text
+    """`text` in its composed form. Raises `ValueError` for characters that hide or reorder what stands beside them."""
+    for character in text:
+        kind = unicodedata.category(character)
+        if kind in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"} and character not in f"\n\t{_JOINERS}":
+            raise ValueError("control characters are not allowed")
+    return unicodedata.normalize("NFC", text)
+
+
+def _one_line(text: str) -> str:
+    """`text` with single spaces, so that two names that look the same are the same."""
+    return " ".join(text.split())
 
 
 Key = Annotated[int, Field(ge=1, le=LARGEST)]
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80), AfterValidator(_printable)]
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=80),
+    AfterValidator(_printable),
+    AfterValidator(_one_line),
+]
 Why = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_printable)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500), AfterValidator(_printable)]

@@ -84,6 +84,8 @@
   value: {{ .kitchenWarningMinutes | quote }}
 - name: RESTAURANT_KITCHEN_LATE_MINUTES
   value: {{ .kitchenLateMinutes | quote }}
+- name: RESTAURANT_DAY_START
+  value: {{ .dayStart | quote }}
 {{- with .closedDays }}
 - name: RESTAURANT_CLOSED_DAYS
   value: {{ join "," . }}

@@ -185,4 +185,6 @@ def read_closing(session: Session, *, number: int) -> ClosingView:
 def close_day(session: Session) -> ClosingView:
     """Close the day (Z)."""
     settings: Settings = current_app.extensions["settings"]
-    return ClosingView.model_validate(service.close_day(session, by=signed_in().username, zone=settings.zone))
+    return ClosingView.model_validate(
+        service.close_day(session, by=signed_in().username, business_day=settings.business_day)
+    )

@@ -6,7 +6,6 @@ import uuid
 from collections import Counter as Tally
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, joinedload, selectinload
@@ -14,6 +13,7 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 from restaurant.billing import journal
 from restaurant.billing.models import Closing, Discount, EntryKind, Method, Payment, RateShare, Receipt
 from restaurant.billing.split import Cell, Item, apportion, by_rate, owed, take
+from restaurant.business_day import BusinessDay
 from restaurant.database import on_commit
 from restaurant.errors import Conflict, Invalid, NotFound
 from restaurant.http import idempotency
@@ -145,7 +145,7 @@ def discount(
     taken = percentage(due, percent) if percent is not None else amount or 0
     if taken > due or due == 0:
         raise Conflict(_("The discount is larger than the bill."), code="discount-too-large")
-    given = Discount(order_id=order.id, amount=taken, percent=percent, reason=reason, by_id=by.id)
+    given = Discount(order_id=order.id, amount=taken, percent=percent, reason=reason, by_id=by.id, created_at=now())
     session.add(given)
     session.flush()
     _change_due(session, order)
@@ -154,7 +154,7 @@ def discount(
         EntryKind.DISCOUNT,
         {
             "order": str(order.reference), "discount": given.id, "amount": taken, "percent": percent, "reason": reason,
-            "by": by.username,
+            "by": by.username, "at": given.created_at.isoformat(),
         },
     )  # fmt: skip
 
@@ -171,7 +171,13 @@ def remove_discount(session: Session, order: Order, key: int, *, by: User) -> No
     journal.record(
         session,
         EntryKind.DISCOUNT_REMOVAL,
-        {"order": str(order.reference), "discount": key, "amount": found.amount, "by": by.username},
+        {
+            "order": str(order.reference),
+            "discount": key,
+            "amount": found.amount,
+            "by": by.username,
+            "at": found.removed_at.isoformat(),
+        },
     )
 
 
@@ -180,23 +186,27 @@ def merge(session: Session, order: Order, target: Order, *, by: User) -> None:
 
     From then on each discount is the amount that it was: a percentage of one table is none of both.
     """
-    moved = []
+    moved, dropped, moment = [], [], now()
     for one in (order, target):
         given = _discounts(session, one)
         for entry, applied in zip(given, apply_discounts(given, one.total), strict=True):
             if applied.amount == 0:
-                entry.removed_at = now()
+                entry.removed_at = moment
+                dropped.append(entry.id)
                 continue
             entry.amount, entry.percent = applied.amount, None
             moved.append({"discount": entry.id, "amount": entry.amount})
             entry.order_id = target.id
     orders.merge(session, order, target)
-    if moved:
+    if moved or dropped:
         journal.record(
             session,
             EntryKind.MERGE,
-            {"order": str(order.reference), "into": str(target.reference), "discounts": moved, "by": by.username},
-        )
+            {
+                "order": str(order.reference), "into": str(target.reference), "discounts": moved, "dropped": dropped,
+                "by": by.username, "at": moment.isoformat(),
+            },
+        )  # fmt: skip
 
 
 def _change_due(session: Session, order: Order) -> None:
@@ -237,8 +247,9 @@ def pay(
     left = _owed(order, order.due, before)
     _known(left, seat, lines)
     payment = Payment(
-        order_id=order.id, amount=amount, tip=tip, method=method, by_id=by.id, seat=seat, line_ids=list(lines)
-    )
+        order_id=order.id, amount=amount, tip=tip, method=method, by_id=by.id, seat=seat, line_ids=list(lines),
+        created_at=now(),
+    )  # fmt: skip
     shares: Tally[int] = Tally()
     for cell, cents in take(left, amount, _purpose(payment)).items():
         shares[cell.rate] += cents
@@ -304,7 +315,7 @@ def read_receipt(session: Session, number: int) -> Receipt:
     return receipt
 
 
-def close_day(session: Session, *, by: str, zone: ZoneInfo) -> Closing:
+def close_day(session: Session, *, by: str, business_day: BusinessDay) -> Closing:
     """Close the day (Z). Raises `Conflict` when there is no receipt since the last closing.
 
     Also forgets what is kept for a while only: stored replies, the kitchen's events, and sessions that are over.
@@ -331,7 +342,7 @@ def close_day(session: Session, *, by: str, zone: ZoneInfo) -> Closing:
     moment = now()
     closing = Closing(
         number=number,
-        day=moment.astimezone(zone).date(),
+        day=business_day.of(moment),
         closed_at=moment,
         by=by,
         first_receipt=first,
@@ -388,7 +399,12 @@ def _issue(
 ) -> Receipt:  # fmt: skip
     number = journal.next_number(session, "receipt")
     receipt = Receipt(
-        number=number, payment_id=payment.id, amount=amount, tip=tip, shares=_shares(shares), issued_at=now()
+        number=number,
+        payment_id=payment.id,
+        amount=amount,
+        tip=tip,
+        shares=_shares(shares),
+        issued_at=payment.created_at if kind is EntryKind.PAYMENT else now(),
     )
     session.add(receipt)
     journal.record(
@@ -397,6 +413,8 @@ def _issue(
         {
             "receipt": number, "order": str(order.reference), "payment": str(payment.reference), "amount": amount,
             "tip": tip, "method": payment.method.value, "shares": receipt.shares, "by": by.username, "reason": reason,
+            "at": receipt.issued_at.isoformat(), "payment_id": payment.id, "order_id": order.id, "seat": payment.seat,
+            "lines": payment.line_ids,
         },
     )  # fmt: skip
     return receipt

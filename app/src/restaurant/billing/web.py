@@ -183,7 +183,7 @@ def close_day() -> Response:
     """Close the day."""
     settings: Settings = current_app.extensions["settings"]
     with _database().writing() as session:
-        service.close_day(session, by=signed_in().username, zone=settings.zone)
+        service.close_day(session, by=signed_in().username, business_day=settings.business_day)
     return redirect(url_for("closings.closings_page"), code=303)
 
 

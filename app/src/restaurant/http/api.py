@@ -17,7 +17,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from restaurant.database import Database
 from restaurant.errors import BadRequest, Invalid, Problem
-from restaurant.http import idempotency
+from restaurant.http import faults, idempotency
 from restaurant.http.guard import current_user
 from restaurant.i18n import gettext as _
 
@@ -129,7 +129,10 @@ def _view(operation: Operation) -> Callable[..., Response]:
             arguments["query"] = _read_query(operation.query)
         if operation.method == "GET":
             with database.reading() as session:
-                return _answer(operation, operation.function(session, **arguments))
+                # What the client already has, by its ETag, is not sent again (RFC 9110, 13.1.2).
+                response = _answer(operation, operation.function(session, **arguments))
+                response.make_conditional(request)
+                return response
         key = _idempotency_key() if operation.idempotent else None
         if operation.if_match:
             arguments["version"] = _if_match()
@@ -201,6 +204,5 @@ def _read_query(model: type[BaseModel]) -> BaseModel:
 
 
 def _invalid(error: ValidationError) -> Invalid:
-    problems = error.errors(include_url=False, include_input=False, include_context=False)
-    fields = {"/" + "/".join(str(part) for part in entry["loc"]): entry["msg"] for entry in problems}
+    fields = {"/" + "/".join(str(part) for part in entry["loc"]): faults.describe(entry) for entry in error.errors()}
     return Invalid(_("Some values are missing or invalid."), fields=fields)

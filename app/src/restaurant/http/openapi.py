@@ -26,6 +26,8 @@ _PATH_TYPES: dict[str, dict[str, Any]] = {
 }
 
 
+_REFERENCE = "#/components/schemas/{model}"
+
 web = Blueprint("openapi", __name__)
 
 
@@ -62,7 +64,11 @@ def document(app: Flask) -> dict[str, Any]:
         for model, mode in ((operation.reply, "serialization"), (operation.body, "validation")):
             if model is not None:
                 models[(model, "serialization" if mode == "serialization" else "validation")] = None
-    references, schemas = models_json_schema(list(models), ref_template="#/components/schemas/{model}")
+    references, schemas = models_json_schema(list(models), ref_template=_REFERENCE)
+    for _api, operation in pairs:
+        if operation.query is not None:
+            # What a query refers to, such as the states of an order, is a schema of its own too.
+            schemas["$defs"] |= operation.query.model_json_schema(ref_template=_REFERENCE).get("$defs", {})
     paths: dict[str, dict[str, Any]] = {}
     for api, operation in sorted(pairs, key=lambda pair: (pair[1].path, pair[1].method)):
         path = "/api/v1" + _PARAMETER.sub(r"{\2}", operation.path)
@@ -113,7 +119,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
         for kind, name in _PARAMETER.findall(operation.path)
     ]
     if operation.query is not None:
-        schema = operation.query.model_json_schema()
+        schema = operation.query.model_json_schema(ref_template=_REFERENCE)
         parameters += [
             {"name": name, "in": "query", "required": name in schema.get("required", ()), "schema": entry}
             for name, entry in schema["properties"].items()

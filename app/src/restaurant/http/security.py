@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, request
-from werkzeug.exceptions import BadRequest, Forbidden
+from werkzeug.exceptions import BadRequest, Forbidden, RequestEntityTooLarge
 
 _CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -39,6 +39,14 @@ def register(app: Flask, *, https: bool) -> None:
             allowed = origin is None or urlsplit(origin).netloc == request.host
         if not allowed:
             raise Forbidden
+
+    @app.before_request
+    def refuse_long_chunks() -> None:
+        # A body without a length is cut at the limit, not refused: what was read of it must not pass for the whole.
+        limit = app.config["MAX_CONTENT_LENGTH"]
+        chunked = request.content_length is None and request.environ.get("wsgi.input_terminated")
+        if chunked and len(request.get_data()) >= limit:
+            raise RequestEntityTooLarge
 
     @app.before_request
     def refuse_nul() -> None:

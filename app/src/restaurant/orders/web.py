@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response
 from restaurant.database import Database
 from restaurant.errors import Invalid
 from restaurant.http import idempotency
+from restaurant.http.targets import local_path
 from restaurant.i18n import COOKIE, LOCALES
 from restaurant.i18n import gettext as _
 from restaurant.menu import service as menu
@@ -67,8 +68,7 @@ def order_page(reference: uuid.UUID) -> str:
 def choose_language() -> Response:
     """Remember the user's language and go back."""
     chosen = request.form.get("lang", "")
-    back = request.form.get("back", "/")
-    response = redirect(back if back.startswith("/") and not back.startswith(("//", "/\\")) else "/", code=303)
+    response = redirect(local_path(request.form.get("back", "/"), default="/"), code=303)
     if chosen in LOCALES:
         response.set_cookie(COOKIE, chosen, max_age=31_536_000, samesite="Lax", httponly=True)
     return response

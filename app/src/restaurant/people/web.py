@@ -13,6 +13,7 @@ from restaurant.forms import read_form, read_switch, read_version, typed
 from restaurant.http.api import require_version
 from restaurant.http.guard import cookie_name, session_token, signed_in
 from restaurant.http.paging import WHOLE
+from restaurant.http.targets import local_path
 from restaurant.i18n import gettext as _
 from restaurant.people import service
 from restaurant.people.models import User
@@ -22,11 +23,6 @@ from restaurant.people.schemas import NewPerson, PasswordChange, PersonChange
 sessions = Blueprint("sessions", __name__)
 account = Blueprint("account", __name__, url_prefix="/compte")
 team = Blueprint("team", __name__)
-
-
-def safe_target(target: str) -> str:
-    """`target` if it is a path of this site, else the staff's first page."""
-    return target if target.startswith("/") and not target.startswith(("//", "/\\")) else "/accueil"
 
 
 @sessions.get("/connexion")
@@ -49,7 +45,7 @@ def sign_in() -> Response:
     except Problem as problem:
         page = render_template("people/sign_in.html", target=target, problem=problem.detail)
         return Response(page, status=problem.status, headers=problem.headers, mimetype="text/html")
-    return _signed_in(redirect(safe_target(target), code=303), signed)
+    return _signed_in(redirect(local_path(target, default="/accueil"), code=303), signed)
 
 
 @sessions.post("/deconnexion")

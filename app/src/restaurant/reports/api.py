@@ -65,5 +65,5 @@ class ReportView(BaseModel):
 def read_report(session: Session, *, query: Span) -> ReportView:
     """Read the figures of a span of days."""
     settings: Settings = current_app.extensions["settings"]
-    report = service.read_report(session, since=query.since, until=query.until, zone=settings.zone)
+    report = service.read_report(session, since=query.since, until=query.until, business_day=settings.business_day)
     return ReportView.model_validate(report)

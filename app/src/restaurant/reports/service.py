@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import date, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from restaurant.billing.models import Payment, Receipt
+from restaurant.business_day import BusinessDay
 from restaurant.orders.models import Order, OrderKind
 
 #: The longest span of one report.
@@ -74,10 +74,9 @@ class Report:
             yield name, getattr(self, f"by_{name}")
 
 
-def read_report(session: Session, *, since: date, until: date, zone: ZoneInfo) -> Report:
+def read_report(session: Session, *, since: date, until: date, business_day: BusinessDay) -> Report:
     """The figures of the days from `since` to `until`, both included."""
-    start = datetime.combine(since, time(), zone)
-    end = datetime.combine(until + timedelta(days=1), time(), zone)
+    start, end = business_day.begin(since), business_day.begin(until + timedelta(days=1))
     days, hours, dishes, servers, methods, rates = (_Sums() for _ in range(6))
     receipts = session.scalars(
         select(Receipt)
@@ -85,9 +84,8 @@ def read_report(session: Session, *, since: date, until: date, zone: ZoneInfo) -
         .options(joinedload(Receipt.payment).joinedload(Payment.order).joinedload(Order.server))
     ).all()
     for receipt in receipts:
-        local = receipt.issued_at.astimezone(zone)
-        days.add(f"{local:%Y-%m-%d}", receipt.amount)
-        hours.add(f"{local:%H}", receipt.amount)
+        days.add(business_day.of(receipt.issued_at).isoformat(), receipt.amount)
+        hours.add(f"{receipt.issued_at.astimezone(business_day.zone):%H}", receipt.amount)
         methods.add(receipt.payment.method.value, receipt.amount)
         server = receipt.payment.order.server
         servers.add(server.name if server is not None else "", receipt.amount)
@@ -110,7 +108,7 @@ def read_report(session: Session, *, since: date, until: date, zone: ZoneInfo) -
         covers=sum(order.covers for order in orders),
         turn_minutes=round(sum(turns) / len(turns)) if turns else 0,
         by_day=days.by_label(),
-        by_hour=hours.by_label(),
+        by_hour=sorted(hours.by_label(), key=lambda row: business_day.hours().index(int(row.label))),
         by_dish=dishes.by_total(),
         by_server=servers.by_total(),
         by_method=methods.by_total(),

@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response
 from restaurant.billing.models import Method
 from restaurant.database import Database
 from restaurant.errors import Invalid, NotFound
-from restaurant.i18n import current_locale, format_amount, format_numeric_day, format_rate, label, local
+from restaurant.i18n import current_locale, format_amount, format_numeric_day, format_rate, label
 from restaurant.i18n import gettext as _
 from restaurant.reports import service
 from restaurant.reports.api import Span
@@ -74,7 +74,8 @@ def _headings() -> dict[str, str]:
 
 
 def _span() -> Span:
-    today = local(now()).date().isoformat()
+    settings: Settings = current_app.extensions["settings"]
+    today = settings.business_day.of(now()).isoformat()
     try:
         return Span.model_validate({"since": request.args.get("du") or today, "until": request.args.get("au") or today})
     except ValidationError as error:
@@ -85,4 +86,4 @@ def _report(span: Span) -> service.Report:
     database: Database = current_app.extensions["database"]
     settings: Settings = current_app.extensions["settings"]
     with database.snapshot() as session:
-        return service.read_report(session, since=span.since, until=span.until, zone=settings.zone)
+        return service.read_report(session, since=span.since, until=span.until, business_day=settings.business_day)

@@ -77,7 +77,7 @@ def cancel_booking(session: Session, *, reference: uuid.UUID) -> BookingView:
 def list_bookings(session: Session, *, query: DayQuery) -> BookingsView:
     """List the bookings of a day."""
     settings: Settings = current_app.extensions["settings"]
-    found, following = service.list_bookings(session, query, day=query.day, zone=settings.zone)
+    found, following = service.list_bookings(session, query, day=query.day, business_day=settings.business_day)
     return BookingsView(items=[BookingView.of(booking) for booking in found], next=following)
 
 

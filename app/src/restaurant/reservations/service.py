@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from heapq import heappop, heappush
 from math import ceil
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload, selectinload
 
+from restaurant.business_day import BusinessDay
 from restaurant.database import on_commit, violated
 from restaurant.errors import Conflict, Invalid, NotFound
 from restaurant.floor.models import Condition, Table
@@ -174,14 +174,14 @@ def lock_booking(session: Session, reference: uuid.UUID) -> Booking:
 
 
 def list_bookings(
-    session: Session, page: PageQuery, *, day: date, zone: ZoneInfo
+    session: Session, page: PageQuery, *, day: date, business_day: BusinessDay
 ) -> tuple[Sequence[Booking], int | None]:
     """A page of the bookings of a day, by time, and the number of the following page."""
-    start = datetime.combine(day, time(), zone)
+    start, end = business_day.begin(day), business_day.begin(day + timedelta(days=1))
     return read_page(
         session,
         select(Booking)
-        .where(Booking.starts_at >= start, Booking.starts_at < start + timedelta(days=1))
+        .where(Booking.starts_at >= start, Booking.starts_at < end)
         .options(selectinload(Booking.places).joinedload(BookedTable.table), joinedload(Booking.order))
         .order_by(Booking.starts_at, Booking.id),
         page,

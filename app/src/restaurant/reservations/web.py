@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 from flask import Blueprint, current_app, redirect, render_template, request, url_for
 from pydantic import ValidationError
@@ -105,15 +105,15 @@ def day_page() -> str:
     """The bookings of a day and the waiting list."""
     settings: Settings = current_app.extensions["settings"]
     moment = now()
-    today = local(moment).date()
+    today = settings.business_day.of(moment)
     try:
         day = date.fromisoformat(request.args.get("jour") or today.isoformat())
         neighbours = (day - timedelta(days=1), day + timedelta(days=1))
-        datetime.combine(neighbours[1], datetime.min.time(), settings.zone).timestamp()
+        settings.business_day.begin(neighbours[1]).timestamp()
     except (ValueError, OverflowError) as error:
         raise NotFound(_("This day does not exist.")) from error
     with _database().reading() as session:
-        bookings, _next = service.list_bookings(session, WHOLE, day=day, zone=settings.zone)
+        bookings, _next = service.list_bookings(session, WHOLE, day=day, business_day=settings.business_day)
         waiting, _next = service.waiting_list(session, WHOLE)
         expected = {
             covers: service.expected_wait(session, covers=covers, at=moment, opening=settings.opening)

@@ -1,0 +1,9 @@
+// The browser's own way back keeps what was typed into the form; the link is for browsers without scripts.
+const link = document.querySelector("[data-back]");
+
+if (link && history.length > 1 && link.getAttribute("href") !== "/") {
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    history.back();
+  });
+}
