@@ -13,7 +13,7 @@ from maas.errors import UsageError
     ("seconds", "text"),
     [(0.04, "0.0 s"), (3.21, "3.2 s"), (9.96, "10.0 s"), (48.4, "48 s"), (59.4, "59 s"), (125, "2 min 05 s")],
 )
-def test_durations_read_as_a_person_says_them(seconds: float, text: str) -> None:
+def test_durations_are_readable(seconds: float, text: str) -> None:
     assert console.elapsed(seconds) == text
 
 
@@ -42,7 +42,7 @@ def test_text_in_brackets_is_text() -> None:
     assert "[red]x" in done.stderr
 
 
-def test_without_a_terminal_a_question_is_an_error_that_names_the_option() -> None:
+def test_without_a_terminal_a_confirmation_is_an_error_that_names_the_option() -> None:
     assert console.confirm("Continue?", assume_yes=True)
     with pytest.raises(UsageError) as caught:
         console.confirm("Continue?", assume_yes=False)

@@ -17,12 +17,12 @@ def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
 
 
-def test_output_and_status_come_back() -> None:
+def test_output_and_status_are_returned() -> None:
     done = process.run(python("import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)"), check=False)
     assert (done.returncode, done.stdout, done.stderr) == (3, "out\n", "err\n")
 
 
-def test_a_failure_shows_the_command_and_the_end_of_its_complaint() -> None:
+def test_an_error_has_the_command_and_the_end_of_its_output() -> None:
     with pytest.raises(ProcessError) as caught:
         process.run(python("import sys; [print(i, file=sys.stderr) for i in range(99)]; sys.exit(7)"))
     assert caught.value.returncode == 7
@@ -30,7 +30,7 @@ def test_a_failure_shows_the_command_and_the_end_of_its_complaint() -> None:
     assert len(caught.value.context) < 20, "a screen, not the whole log"
 
 
-def test_secrets_are_hidden_in_results_logs_and_failures(tmp_path: Path) -> None:
+def test_secrets_are_hidden_in_results_logs_and_errors(tmp_path: Path) -> None:
     secret, log = "hunter2", tmp_path / "log"
     code = "import sys; print(sys.argv[1]); print(sys.argv[1], file=sys.stderr); sys.exit(int(sys.argv[2]))"
     done = process.run([*python(code), secret, "0"], secrets=[secret], log=log)

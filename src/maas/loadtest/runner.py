@@ -88,7 +88,7 @@ def scale(cluster: Cluster, *, namespace: str = "restaurant", name: str = "resta
         name: The name of its Deployment.
         since: When the load began, on the monotonic clock.
     """
-    from kubernetes import client  # noqa: PLC0415 - see maas.cluster.client
+    from kubernetes import client
 
     # By its target: KEDA chooses the names of the autoscalers that it creates.
     found = client.AutoscalingV2Api(cluster.client).list_namespaced_horizontal_pod_autoscaler(namespace).items
@@ -218,7 +218,7 @@ def _generator(
     cluster: Cluster, image: str, arguments: list[str], node: str | None, seconds: float, *, password: str
 ) -> Iterator[str]:
     """Run the load generator in a temporary namespace; yields the name of its pod once it runs."""
-    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - see maas.cluster.client
+    from kubernetes.client.exceptions import ApiException
 
     def terminating() -> list[str]:
         try:
@@ -326,7 +326,7 @@ def image(cluster: Cluster, *, namespace: str = "restaurant", name: str = "resta
     Raises:
         ClusterError: The restaurant is not installed.
     """
-    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - see maas.cluster.client
+    from kubernetes.client.exceptions import ApiException
 
     try:
         deployment = cluster.apps.read_namespaced_deployment(name, namespace)

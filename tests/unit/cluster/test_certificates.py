@@ -25,7 +25,7 @@ kubernetes_certificate_not_after_seconds{name="pki/ca",kind="ca"} 1000
 
 
 class Hub:
-    """The host of a hub, as far as commands by ssh go."""
+    """A control-plane host that answers SSH commands."""
 
     def __init__(self) -> None:
         self.commands: list[str] = []
@@ -70,7 +70,7 @@ def test_of_each_kind_the_certificate_that_expires_first_is_returned() -> None:
 
 
 @pytest.mark.usefixtures("state")
-def test_a_hub_that_does_not_answer_leaves_the_certificates_that_are_known_here(hub: Hub) -> None:
+def test_without_the_control_plane_host_the_local_certificates_are_returned(hub: Hub) -> None:
     hub.status = 255
     assert len(certificates.expiring("shop")) == 2
 

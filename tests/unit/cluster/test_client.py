@@ -40,7 +40,7 @@ def pod(reason: str) -> dict[str, Any]:
 
 
 class World:
-    """What the API server answers."""
+    """The responses of an API server."""
 
     def __init__(self) -> None:
         self.nodes = [node("master"), node("node1")]
@@ -92,7 +92,7 @@ def test_nodes_say_why_they_are_not_ready(monkeypatch: pytest.MonkeyPatch) -> No
         (daemon_set(wanted=0, ready=0), False),
     ],
 )
-def test_a_daemon_set_is_settled_when_its_present_pods_are_ready(
+def test_a_daemon_set_is_settled_when_the_pods_of_its_current_revision_are_ready(
     workload: dict[str, Any], settled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World()

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from maas import files, paths
+from maas import paths
 from maas.cluster import credentials, tunnel
 from maas.cluster.credentials import Grant
 from maas.commands import credentials as command
@@ -49,13 +49,3 @@ def test_the_error_for_an_unknown_cluster_lists_the_known_ones(monkeypatch: pyte
         tunnel.state_dir("shopp")
     assert caught.value.code == "ClusterNotFound"
     assert "shop " in str(caught.value.hint)
-
-
-def test_a_private_file_is_private_and_replaces_the_old_one_whole(tmp_path: Path) -> None:
-    file = tmp_path / "kubeconfig"
-    file.write_text("old")
-    file.chmod(0o644)
-    files.write_private(file, b"new")
-    assert file.read_text() == "new"
-    assert file.stat().st_mode & 0o777 == 0o600
-    assert list(tmp_path.iterdir()) == [file]
