@@ -9,7 +9,7 @@ from maas.cluster import kubeconfig
 if TYPE_CHECKING:
     from pathlib import Path
 
-TOKEN = "eyJ"
+ISSUED = "eyJ"
 ADMIN = """\
 apiVersion: v1
 kind: Config
@@ -39,10 +39,10 @@ def test_the_kubeconfig_of_a_tunnel_has_its_local_port_and_the_name_in_the_serve
 def test_the_kubeconfig_of_a_token_has_nothing_of_the_administrator_but_server_and_ca(tmp_path: Path) -> None:
     admin, file = tmp_path / "admin", tmp_path / "viewer"
     admin.write_text(ADMIN)
-    kubeconfig.write(file, kubeconfig.with_token(admin, token=TOKEN, cluster="shop", user="maas-viewer"))
+    kubeconfig.write(file, kubeconfig.with_token(admin, token=ISSUED, cluster="shop", user="maas-viewer"))
     config = YAML(typ="safe").load(file)
     assert config["clusters"][0]["cluster"] == YAML(typ="safe").load(ADMIN)["clusters"][0]["cluster"]
-    assert config["users"] == [{"name": "maas-viewer", "user": {"token": TOKEN}}]
+    assert config["users"] == [{"name": "maas-viewer", "user": {"token": ISSUED}}]
     assert (config["current-context"], config["contexts"][0]["context"]["user"]) == ("shop", "maas-viewer")
     assert "S0VZ" not in file.read_text()
     assert file.stat().st_mode & 0o777 == 0o600
