@@ -128,7 +128,7 @@ class Table(_Strict):
 
 
 def load() -> Table:
-    """The components and flows of the umbrella and its subcharts.
+    """Return the components and flows of the umbrella and its subcharts.
 
     Raises:
         ChartError: A file has an unknown key, or flows of a component that does not exist.
@@ -147,7 +147,7 @@ def load() -> Table:
 
 
 def value_paths(chart: Path) -> set[str]:
-    """The paths of the values of a chart that its tables refer to."""
+    """Return the paths of the values of a chart that its tables refer to."""
     paths = {path for item in _components(chart) for path in (item.image, item.values) if path not in (None, ".")}
     for flow in _flows(chart):
         paths |= {flow.when.path} if flow.when else set()
@@ -188,7 +188,7 @@ def _named(file: Path) -> str:
 
 
 def document(table: Table, namespaces: Mapping[str, str]) -> str:
-    """The text of docs/policies.md.
+    """Return the text of docs/policies.md.
 
     Args:
         table: The components and flows.

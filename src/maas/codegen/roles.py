@@ -41,7 +41,7 @@ class Permission:
 
 
 def permissions() -> dict[str, frozenset[Permission]]:
-    """The permissions of each role, including those of the roles before it."""
+    """Return the permissions of each role, including those of the roles before it."""
     found: dict[str, frozenset[Permission]] = {}
     before: frozenset[Permission] = frozenset()
     for role in ROLES:
@@ -57,7 +57,7 @@ def permissions() -> dict[str, frozenset[Permission]]:
 
 
 def document() -> str:
-    """The text of docs/roles.md."""
+    """Return the text of docs/roles.md."""
     granted = permissions()
     lines = ["| API group | resource | viewer | operator, in addition | admin, in addition |", "|---|---|---|---|---|"]
     for group, resource in sorted({(item.group, item.resource) for item in granted["admin"]}):

@@ -1,4 +1,4 @@
-"""What people read of the charts' values: values.yaml with its comments, and tables of every value."""
+"""Writes values.yaml with its comments, and the tables of values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _END = f"<!-- {_NOTICE}: end -->"
 
 
 def values_yaml(chart: Chart) -> str:
-    """The text of a chart's values.yaml."""
+    """Return the text of a chart's values.yaml."""
     lines = [*_comment(chart.tree.description, 0), f"# {_NOTICE[0].upper()}{_NOTICE[1:]}.", ""]
     for index, child in enumerate(chart.tree.children):
         if isinstance(child, Leaf) and child.umbrella:
@@ -40,7 +40,7 @@ def values_yaml(chart: Chart) -> str:
 
 
 def readme(chart: Chart, current: str | None) -> str:
-    """The text of a subchart's README.md: what people wrote around the table stays as it is."""
+    """Return the text of a subchart's README.md. The hand-written text around the table is kept."""
     if current is None or _BEGIN not in current:
         current = f"# {chart.name}\n\n## Values\n\n{_BEGIN}\n{_END}\n"
     before, _, rest = current.partition(_BEGIN)
@@ -49,7 +49,7 @@ def readme(chart: Chart, current: str | None) -> str:
 
 
 def reference(charts: Sequence[Chart]) -> str:
-    """The text of docs/values.md: every value of the umbrella, those of its subcharts under their names."""
+    """Return the text of docs/values.md: all values of the umbrella chart, with those of its subcharts."""
     umbrella = next(chart for chart in charts if chart.name == "maas")
     parts = [
         "# Values",
@@ -65,8 +65,8 @@ def reference(charts: Sequence[Chart]) -> str:
 
 
 def table(rows: Iterable[Leaf]) -> str:
-    """A Markdown table of values."""
-    lines = ["| value | meaning | default |", "|---|---|---|"]
+    """Return a Markdown table of values."""
+    lines = ["| value | description | default |", "|---|---|---|"]
     for leaf in rows:
         meaning = re.sub(r"\s*\n\s*", "<br>", leaf.description) if "\n  " in leaf.description else leaf.description
         meaning = f"{meaning} [More]({leaf.link})" if leaf.link else meaning
@@ -82,7 +82,7 @@ def _rows(tree: Branch) -> Iterator[Leaf]:
 
 
 def _written(node: Leaf | Branch, indent: int, given: Mapping[str, Any] | None) -> list[str]:
-    """The lines of a value or of a group of them; of a subchart's only those that the umbrella gives."""
+    """Return the lines of a value or group; of a subchart, only the values that the umbrella chart sets."""
     pad = " " * indent
     if isinstance(node, Leaf):
         example = [] if node.example is None else _example(node, indent)
@@ -128,19 +128,19 @@ def _example(leaf: Leaf, indent: int) -> list[str]:
 
 
 def _value(key: str, value: Any, indent: int) -> list[str]:
-    # Collections of scalars stay on one line; a value that is itself a scalar would take its key along.
+    # Collections of scalars stay on one line; for a scalar, that style would put braces around its key.
     style = None if isinstance(value, list | dict) else False
     text = yaml.dump({key: value}, Dumper=_Dumper, sort_keys=False, width=_WIDTH - indent, default_flow_style=style)
     return textwrap.indent(text.rstrip("\n"), " " * indent).splitlines()
 
 
 class _Dumper(yaml.SafeDumper):
-    """YAML as people write it: lists indented under their key, double quotes where quotes are needed."""
+    """Dumps YAML in the usual style: lists indented below their key, double quotes only if necessary."""
 
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002 - the base's
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002 - the signature of the base class
         super().increase_indent(flow, indentless=False)
 
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the base class asks for it
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the signature of the base class
         return True
 
 

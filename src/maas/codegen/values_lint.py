@@ -29,9 +29,9 @@ _ACTION = re.compile(r"\{\{(?!-? ?/\*).*?\}\}", re.DOTALL)
 
 
 def unused(chart: Chart) -> Iterator[str]:
-    """The paths of values that neither a template nor a table of the chart uses, without the exceptions."""
+    """Yield the paths of values that neither a template nor a table of the chart uses, without the exceptions."""
     actions = _actions(chart.directory) + _actions(render.library())
-    roots, keys = _roots(actions) | _table(chart), _keys(actions)
+    roots, keys = _roots(actions) | _in_tables(chart), _keys(actions)
     excepted = exceptions(chart.directory)
     for leaf in _leaves(chart.tree):
         path = ".".join(leaf.path)
@@ -40,17 +40,17 @@ def unused(chart: Chart) -> Iterator[str]:
 
 
 def unknown(chart: Chart) -> Iterator[str]:
-    """The paths that templates or tables of the chart use and that are not values."""
+    """Yield the paths that templates or tables of the chart use and that are not values."""
     nodes = {()} | {leaf.path[:length] for leaf in chart.tree.leaves() for length in range(1, len(leaf.path) + 1)}
     leaves = {leaf.path for leaf in chart.tree.leaves()}
-    for path in sorted(_roots(_actions(chart.directory)) | _table(chart)):
+    for path in sorted(_roots(_actions(chart.directory)) | _in_tables(chart)):
         inside = any(path[:length] in leaves for length in range(1, len(path)))
         if path not in nodes and not inside:
             yield ".".join(path)
 
 
 def exceptions(directory: Path) -> dict[str, str]:
-    """The excepted paths of a chart with their reasons."""
+    """Return the exceptions of a chart: by path, the reason."""
     file = directory / EXCEPTIONS
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     pairs = (line.partition("#") for line in lines if line.strip() and not line.startswith("#"))
@@ -58,7 +58,7 @@ def exceptions(directory: Path) -> dict[str, str]:
 
 
 def _is_used(path: tuple[str, ...], roots: set[tuple[str, ...]], keys: set[str]) -> bool:
-    """Whether templates ask for a value, or for what holds it and, somewhere, for each further key."""
+    """Return whether templates use a value, or use a map around it and, anywhere, each further key."""
     return any(
         path == root[: len(path)] or (path[: len(root)] == root and all(key in keys for key in path[len(root) :]))
         for root in roots
@@ -66,12 +66,12 @@ def _is_used(path: tuple[str, ...], roots: set[tuple[str, ...]], keys: set[str])
 
 
 def _actions(directory: Path) -> list[str]:
-    """The text between double braces in a chart's templates."""
+    """Return the text of all actions, between double braces, in a chart's templates."""
     files = sorted(file for file in (directory / "templates").rglob("*") if file.is_file())
     return [action for file in files for action in _ACTION.findall(file.read_text(encoding="utf-8"))]
 
 
-def _table(chart: Chart) -> set[tuple[str, ...]]:
+def _in_tables(chart: Chart) -> set[tuple[str, ...]]:
     return {tuple(path.split(".")) for path in flows.value_paths(chart.directory)}
 
 
@@ -85,7 +85,7 @@ def _keys(actions: list[str]) -> set[str]:
 
 
 def _leaves(tree: Branch) -> Iterator[Leaf]:
-    """The chart's own values; a subchart's are looked for in the subchart."""
+    """Yield the values of the chart itself; those of a subchart are checked with the subchart."""
     for child in tree.children:
         if isinstance(child, Leaf):
             if not child.umbrella:

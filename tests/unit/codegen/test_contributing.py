@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from typing import TYPE_CHECKING
 
+import pytest
 import yaml
 
 from maas import paths
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 ROOT = paths.content()
+PAGES = sorted((ROOT / "docs" / "contributing").glob("*.md"))
 
 
 def test_pre_commit_and_requirements_pin_the_same_ruff() -> None:
@@ -41,3 +47,17 @@ def test_codeowners_names_existing_directories() -> None:
     lines = (ROOT / ".github" / "CODEOWNERS").read_text(encoding="utf-8").splitlines()
     names = [line.split()[0] for line in lines if line and not line.startswith("#")]
     assert [name for name in names if name != "*" and not (ROOT / name.strip("/")).is_dir()] == []
+
+
+@pytest.mark.parametrize("page", [ROOT / "CONTRIBUTING.md", *PAGES], ids=lambda page: page.name)
+def test_paths_that_a_page_names_exist(page: Path) -> None:
+    """A walk that leads to a file of yesterday is worse than none. Names in capitals are placeholders."""
+    text = page.read_text(encoding="utf-8")
+    named = [
+        name
+        for name in re.findall(r"`([\w.-]+(?:/[\w.-]+)+/?)`", text)
+        if not re.search(r"(?<![A-Za-z])[A-Z]+(?![a-z])", name)
+    ]
+    directories = [ROOT, ROOT / "src" / "maas", ROOT / "charts" / "kube-prometheus"]
+    unknown = [name for name in named if not any((directory / name).exists() for directory in directories)]
+    assert unknown == []
