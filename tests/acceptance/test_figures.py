@@ -38,15 +38,15 @@ def timed(*arguments: str) -> tuple[str, float]:
     return labs.maas(*arguments).stderr, time.monotonic() - began
 
 
-def phases(said: str) -> dict[str, float]:
+def phases(transcript: str) -> dict[str, float]:
     found = {}
-    for line in said.splitlines():
+    for line in transcript.splitlines():
         if match := _PHASE.match(line.strip()):
             found[match["title"]] = int(match["minutes"] or 0) * 60 + float(match["seconds"])
     for title, pattern in (("hosts to verified cluster", _WHOLE), ("hosts to everything Ready", _READY)):
-        told = pattern.search(said)
-        assert told is not None
-        found[title] = int(told["minutes"] or 0) * 60 + float(told["seconds"])
+        match = pattern.search(transcript)
+        assert match is not None
+        found[title] = int(match["minutes"] or 0) * 60 + float(match["seconds"])
     return found
 
 
@@ -75,8 +75,8 @@ class Memory:
         self._thread.start()
 
     def _used(self) -> int:
-        told = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-        return (int(told["MemTotal"].split()[0]) - int(told["MemAvailable"].split()[0])) * 1024
+        meminfo = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        return (int(meminfo["MemTotal"].split()[0]) - int(meminfo["MemAvailable"].split()[0])) * 1024
 
     def _watch(self) -> None:
         while not self._ended.wait(1):
@@ -95,15 +95,15 @@ def test_up_a_second_up_and_down_three_times() -> None:
     memory = 0
     for _ in range(RUNS):
         watch = Memory()
-        said, seconds = timed("up", "--name", NAME, "--yes")
+        transcript, seconds = timed("up", "--name", NAME, "--yes")
         first["command to summary"].append(seconds)
-        for title, value in phases(said).items():
+        for title, value in phases(transcript).items():
             first[title].append(value)
         memory = max(memory, watch.end())
-        said, seconds = timed("up", "--name", NAME, "--yes")
-        assert "0 changed tasks on the hosts" in said
+        transcript, seconds = timed("up", "--name", NAME, "--yes")
+        assert "0 changed tasks on the hosts" in transcript
         second["command to summary"].append(seconds)
-        for title, value in phases(said).items():
+        for title, value in phases(transcript).items():
             second[title].append(value)
         _, seconds = timed("down", "--name", NAME)
         first["down"].append(seconds)

@@ -56,8 +56,8 @@ def test_a_revoked_node_is_disconnected_at_once_and_the_others_are_not(cluster: 
 def test_bootstrap_continues_without_a_worker_that_is_down() -> None:
     lab_power.kill(NAME, "node2")
     inventory = str(paths.state(NAME) / "hosts.yaml")
-    said = maas("bootstrap", "--inventory", inventory, "--yes", status=1).stderr
-    assert "--without node2" in said
+    transcript = maas("bootstrap", "--inventory", inventory, "--yes", status=1).stderr
+    assert "--without node2" in transcript
     # Also if the volume of the database is on it.
     assert "Ready  2 of 2 nodes" in maas("bootstrap", "--inventory", inventory, "--without", "node2", "--yes").stderr
 

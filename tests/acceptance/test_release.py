@@ -113,10 +113,10 @@ class World:
         published = [word for target in targets for word in ("--publish", str(target))]
         try:
             with self.timed(f"release {version}"):
-                said = self.maas("release", version, *signers, *published, "--yes")
+                transcript = self.maas("release", version, *signers, *published, "--yes")
         finally:
             tested.unlink()
-        print(said)
+        print(transcript)
         self.git("tag", f"v{version}")
         return self.tree / "dist" / version
 
@@ -185,10 +185,10 @@ def test_a_release_takes_less_than_three_minutes_and_verifying_it_less_than_twen
     }
     for place, where in places.items():
         with world.timed(f"verify {place}"):
-            said = world.maas("verify", where)  # with the keys that are part of the tool
-        assert "release 0.2.0 is complete and signed" in said
+            transcript = world.maas("verify", where)  # with the keys that are part of the tool
+        assert "release 0.2.0 is complete and signed" in transcript
         assert world.seconds[f"verify {place}"][1] < VERIFY_LIMIT
-    print(said)
+    print(transcript)
 
 
 def test_verify_fails_with_the_next_step(world: World, tmp_path: Path) -> None:
@@ -196,10 +196,10 @@ def test_verify_fails_with_the_next_step(world: World, tmp_path: Path) -> None:
     shutil.copytree(world.tree / "dist" / "0.1.0", release)
     chart = release / "maas-0.1.0.tgz"
     chart.write_bytes(chart.read_bytes() + b"\0")
-    said = world.maas("verify", str(release), status=1)
-    assert "maas-0.1.0.tgz was changed" in said
-    assert "hint: do not use it" in said
-    assert "Traceback" not in said
+    transcript = world.maas("verify", str(release), status=1)
+    assert "maas-0.1.0.tgz was changed" in transcript
+    assert "hint: do not use it" in transcript
+    assert "Traceback" not in transcript
 
 
 def test_the_same_bytes_come_from_another_folder_time_zone_locale_umask_cache_and_clock(
@@ -281,9 +281,9 @@ def test_helm_finds_pulls_and_verifies_both_versions_in_the_repository(
             assert "Chart Hash Verified" in world.helm(major, *words)
             archive = tmp_path / f"{chart}-{version}.tgz"
             assert archive.read_bytes() == (world.repository / version / archive.name).read_bytes()
-    told = yaml.safe_load(world.helm(major, "show", "chart", "maas/maas"))["annotations"]
-    assert yaml.safe_load(told["artifacthub.io/changes"])[0]["description"] == "What 0.2.0 changes."
-    assert yaml.safe_load(told["artifacthub.io/signKey"])["fingerprint"] == world.fingerprint
+    annotations = yaml.safe_load(world.helm(major, "show", "chart", "maas/maas"))["annotations"]
+    assert yaml.safe_load(annotations["artifacthub.io/changes"])[0]["description"] == "What 0.2.0 changes."
+    assert yaml.safe_load(annotations["artifacthub.io/signKey"])["fingerprint"] == world.fingerprint
 
 
 @pytest.mark.parametrize("major", HELMS)
@@ -462,7 +462,7 @@ def test_cosign_accepts_what_the_key_pair_signed(world: World) -> None:
 
 
 def test_a_version_is_released_only_once(world: World) -> None:
-    said = world.maas(
+    transcript = world.maas(
         "release", "0.2.0", "--sign", f"gpg:{world.fingerprint}", "--publish", str(world.repository), status=1
     )
     for wanted in (
@@ -471,8 +471,8 @@ def test_a_version_is_released_only_once(world: World) -> None:
         "already has 0.2.0",
         "the tests have not passed",
     ):
-        assert wanted in said
-    assert re.search(r"cannot release 0\.2\.0: \d preconditions are not met", said)
+        assert wanted in transcript
+    assert re.search(r"cannot release 0\.2\.0: \d preconditions are not met", transcript)
 
 
 def test_no_secret_is_in_the_tree_or_in_what_was_released(world: World) -> None:

@@ -83,10 +83,10 @@ def account(cluster: Cluster, name: str, directory: Path) -> Path:
 class Answers(BaseHTTPRequestHandler):
     """A Prometheus that returns one number for every query, and records the queries."""
 
-    asked: ClassVar[list[str]] = []
+    queries: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
-        self.asked.append(parse_qs(urlsplit(self.path).query).get("query", [""])[0])
+        self.queries.append(parse_qs(urlsplit(self.path).query).get("query", [""])[0])
         data = {"resultType": "vector", "result": [{"metric": {}, "value": [time.time(), "1.5"]}]}
         body = json.dumps({"status": "success", "data": data}).encode()
         self.send_response(200)
@@ -116,14 +116,14 @@ class Operator:
             (mounted / name).write_bytes(base64.b64decode(content))
         if self._process is None or self._process.poll() is not None:
             (container,) = containers(one(of_profile("production"), "Deployment", "keda-operator"))
-            told = {name: value for name, value in environment(container).items() if isinstance(value, str)}
+            variables = {name: value for name, value in environment(container).items() if isinstance(value, str)}
             own = {"POD_NAMESPACE": "monitoring", "KEDA_CLUSTER_OBJECT_NAMESPACE": "monitoring"}
             words = [*container["args"], f"--cert-dir={mounted}", f"--kubeconfig={self._kubeconfig}"]
             words += [f"--{what}-bind-address=127.0.0.1:0" for what in ("metrics", "health-probe")]
             words += [f"--metrics-service-bind-address=127.0.0.1:{self.port}"]
             with self.log.open("ab") as log:
                 self._process = subprocess.Popen(
-                    [self._program, *words], env={**os.environ, **told, **own}, stdout=log, stderr=log
+                    [self._program, *words], env={**os.environ, **variables, **own}, stdout=log, stderr=log
                 )
 
     def wait(self, what: str, wanted: Any, *, seconds: float = 120) -> None:
@@ -160,8 +160,8 @@ def operated(directory: Path, program: Path) -> Iterator[tuple[Cluster, Operator
         # Nothing provisions volumes here.
         keepers = ("restaurant.database.postgresql", "kube-prometheus.prometheus")
         volumes = [word for path in keepers for word in ("--set", f"{path}.storage.className=none")]
-        asked = f"restaurant.autoscaling.saturation.prometheus=http://127.0.0.1:{prometheus.server_port}"
-        helm(cluster, "4", "install", RELEASE, render.umbrella(), *options, *volumes, "--set", asked)
+        address = f"restaurant.autoscaling.saturation.prometheus=http://127.0.0.1:{prometheus.server_port}"
+        helm(cluster, "4", "install", RELEASE, render.umbrella(), *options, *volumes, "--set", address)
         operator = Operator(cluster, program, directory)
         try:
             yield cluster, operator
@@ -181,7 +181,7 @@ def test_the_operator_works_with_its_rights_and_leaves_nothing(tmp_path: Path, p
         assert {metric.type for metric in scaler.spec.metrics} == {"External", "Resource"}
         assert scaler.spec.scale_target_ref.name == "restaurant"
         assert float(served(cluster, operator, tmp_path)) == 1.5
-        assert any("restaurant_http_saturation_ratio" in query for query in Answers.asked)
+        assert any("restaurant_http_saturation_ratio" in query for query in Answers.queries)
         assert "orbidden" not in operator.log.read_text(encoding="utf-8")
         # While KEDA runs, as it does until Helm deletes it: without it, the finalizers of its objects would stay.
         helm(cluster, "4", "uninstall", RELEASE, "--namespace", NAMESPACE, "--timeout", "60s")
@@ -200,13 +200,13 @@ def served(cluster: Cluster, operator: Operator, directory: Path) -> str:
     words += [f"--metrics-service-address=127.0.0.1:{operator.port}"]
     words += ["--metrics-service-grpc-authority=keda-operator.monitoring.svc"]
     words += [f"--{who}-kubeconfig={kubeconfig}" for who in ("lister", "authentication", "authorization")]
-    told = {"KUBECONFIG": str(kubeconfig), "POD_NAMESPACE": "monitoring", "WATCH_NAMESPACE": ""}
+    variables = {"KUBECONFIG": str(kubeconfig), "POD_NAMESPACE": "monitoring", "WATCH_NAMESPACE": ""}
     admin = json.loads(cluster.kubeconfig.read_text(encoding="utf-8"))["users"][0]["user"]["token"]
     url = f"https://127.0.0.1:{port}/apis/external.metrics.k8s.io/v1beta1/namespaces/restaurant/s1-prometheus"
     chosen, headers = {"labelSelector": "scaledobject.keda.sh/name=restaurant"}, {"Authorization": f"Bearer {admin}"}
     authority = ssl.create_default_context(cafile=operator.mounted / "ca.crt")
     with (directory / "adapter.log").open("wb") as log:
-        process = subprocess.Popen([program, *words], env={**os.environ, **told}, stdout=log, stderr=log)
+        process = subprocess.Popen([program, *words], env={**os.environ, **variables}, stdout=log, stderr=log)
     answers: list[httpx.Response] = []
 
     def answered() -> bool:

@@ -44,13 +44,13 @@ def test_a_kubeconfig_works_for_ten_minutes_and_no_longer(tmp_path: Path) -> Non
             return done.stderr if done.returncode else ""
 
         print()
-        while not (said := refusal()):
+        while not (error := refusal()):
             lived = time.time() - began
             assert lived < LASTING + LENIENCY + 15, "it still works"
             time.sleep(60 if lived < LASTING - 70 else 5)
         lived = time.time() - began
         print(
-            f"the kubeconfig worked for {lived - 5:.0f} s at least and was refused after {lived:.0f} s: {said.strip()}"
+            f"the kubeconfig worked for {lived - 5:.0f} s at least and was refused after {lived:.0f} s: {error.strip()}"
         )
         assert lived >= LASTING
-        assert "Unauthorized" in said or "must be logged in" in said
+        assert "Unauthorized" in error or "must be logged in" in error

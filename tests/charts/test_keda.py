@@ -88,17 +88,17 @@ def test_it_scales_by_cpu_as_before_and_by_the_share_of_busy_threads() -> None:
 
 
 def test_it_queries_a_metric_of_the_application_at_the_address_of_prometheus() -> None:
-    told = scaled_objects()[0]["spec"]["triggers"][1]["metadata"]
-    (metric,) = re.findall(r"restaurant_[a-z_]+", told["query"])
+    trigger = scaled_objects()[0]["spec"]["triggers"][1]["metadata"]
+    (metric,) = re.findall(r"restaurant_[a-z_]+", trigger["query"])
     assert f'"{metric}"' in (render.umbrella() / "app" / "src" / "restaurant" / "metrics.py").read_text(
         encoding="utf-8"
     )
-    assert 'namespace="restaurant"' in told["query"]
+    assert 'namespace="restaurant"' in trigger["query"]
     service = one(of_profile(WITH_IT), "Service", "prometheus")
     port = service["spec"]["ports"][0]["port"]
-    assert told["serverAddress"] == f"http://prometheus.{service['metadata']['namespace']}:{port}"
+    assert trigger["serverAddress"] == f"http://prometheus.{service['metadata']['namespace']}:{port}"
     # No sample does not mean no guests: the pods stay.
-    assert told["ignoreNullValues"] == "false"
+    assert trigger["ignoreNullValues"] == "false"
 
 
 def test_the_scaled_object_is_deleted_before_keda() -> None:

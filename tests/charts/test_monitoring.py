@@ -96,10 +96,10 @@ def test_the_operator_reads_single_secrets_and_lists_its_own_namespace_alone() -
 
 
 def test_kube_state_metrics_can_read_what_it_exports_and_no_secret() -> None:
-    told = arguments(one(of_profile("default"), "Deployment", "kube-state-metrics"))["resources"].split(",")
+    exported = arguments(one(of_profile("default"), "Deployment", "kube-state-metrics"))["resources"].split(",")
     rules = one(of_profile("default"), "ClusterRole", "maas-kube-state-metrics")["rules"]
-    assert sorted(told) == sorted(name for rule in rules for name in rule["resources"])
-    assert not {"secrets", "configmaps"} & {*told}
+    assert sorted(exported) == sorted(name for rule in rules for name in rule["resources"])
+    assert not {"secrets", "configmaps"} & {*exported}
     assert {verb for rule in rules for verb in rule["verbs"]} == {"list", "watch"}
 
 
@@ -114,8 +114,8 @@ def test_node_exporter_mounts_the_host_read_only() -> None:
 
 
 def test_systemd_is_queried_over_the_hosts_bus_if_enabled(rendered: Rendered) -> None:
-    asked = {"nodeExporter__systemd__enabled": "true", "nodeExporter__systemd__units": json.dumps("kubelet.*")}
-    (container,) = containers(one(rendered("kube-prometheus", **asked), "DaemonSet", "node-exporter"))
+    enabled = {"nodeExporter__systemd__enabled": "true", "nodeExporter__systemd__units": json.dumps("kubelet.*")}
+    (container,) = containers(one(rendered("kube-prometheus", **enabled), "DaemonSet", "node-exporter"))
     assert "--collector.systemd.unit-include=kubelet.*" in container["args"]
     # Without it the number of restarts is not exported, and NodeSystemdServiceCrashlooping never fires.
     assert "--collector.systemd.enable-restarts-metrics" in container["args"]
@@ -127,19 +127,19 @@ def test_systemd_is_queried_over_the_hosts_bus_if_enabled(rendered: Rendered) ->
 
 def test_every_target_of_a_pod_has_the_label_of_its_node(rendered: Rendered) -> None:
     # By that label the alert of a lost node inhibits those of its pods.
-    asked = {"serviceMonitor__enabled": "true", "database__postgresql__metrics__enabled": "true"}
-    objects = of_profile("default") + rendered("restaurant", **asked)
+    enabled = {"serviceMonitor__enabled": "true", "database__postgresql__metrics__enabled": "true"}
+    objects = of_profile("default") + rendered("restaurant", **enabled)
     objects += rendered("dashboard", headlamp__serviceMonitor__enabled="true")
     monitors = [entry for entry in objects if entry["kind"] == "ServiceMonitor"]
     names = {monitor["metadata"]["name"] for monitor in monitors}
     assert names >= {"prometheus", "maas-restaurant", "maas-restaurant-database", "headlamp"}
     for monitor in monitors:
         for endpoint in monitor["spec"]["endpoints"]:
-            told = [rule for rule in endpoint["relabelings"] if rule.get("targetLabel") == "node"]
+            relabelings = [rule for rule in endpoint["relabelings"] if rule.get("targetLabel") == "node"]
             # The metrics of kube-state-metrics are about objects, which are not on its own node.
             about_objects = (monitor["metadata"]["name"], endpoint["port"]) == ("kube-state-metrics", "http")
             wanted = [{"sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "node"}]
-            assert told == ([] if about_objects else wanted), monitor["metadata"]["name"]
+            assert relabelings == ([] if about_objects else wanted), monitor["metadata"]["name"]
 
 
 @pytest.mark.parametrize(
@@ -162,8 +162,8 @@ def test_images_that_the_operator_starts_come_from_the_mirror_too() -> None:
     found = [one(objects, kind, "maas")["spec"]["image"] for kind in ("Prometheus", "Alertmanager")]
     found.append(arguments(one(objects, "Deployment", "prometheus-operator"))["prometheus-config-reloader"])
     assert all(image.startswith("mirror.example.org:5000/") for image in found)
-    told = set(lint.images_of(list(objects)))
-    assert told >= set(found)
+    images = set(lint.images_of(list(objects)))
+    assert images >= set(found)
 
 
 def test_remote_write_and_labels_reach_prometheus() -> None:
@@ -192,8 +192,8 @@ def test_alerts_are_routed_to_their_receivers(tmp_path: Path, labels: dict[str, 
     file = tmp_path / "alertmanager.yaml"
     file.write_text(yaml.safe_dump(alertmanager(of_profile("airgap"))), encoding="utf-8")
     matching = [f"{name}={value}" for name, value in labels.items()]
-    told = process.run([tools.tool("amtool"), "config", "routes", "test", f"--config.file={file}", *matching]).stdout
-    assert told.strip().split(",") == receivers
+    output = process.run([tools.tool("amtool"), "config", "routes", "test", f"--config.file={file}", *matching]).stdout
+    assert output.strip().split(",") == receivers
 
 
 def test_a_lost_node_inhibits_the_alerts_of_its_pods() -> None:
@@ -282,8 +282,8 @@ def test_a_component_with_a_certificate_is_scraped_by_https_and_its_certificate_
         assert {port["appProtocol"] for port in ports} == {"https"}
     (endpoint,) = one(objects, "PodMonitor", "node-exporter")["spec"]["podMetricsEndpoints"]
     verified(endpoint, "node-exporter", "node-exporter")
-    (told,) = one(objects, "Prometheus", "maas")["spec"]["alerting"]["alertmanagers"]
-    verified(told, "alertmanager", "monitoring")
+    (endpoint_of_alertmanager,) = one(objects, "Prometheus", "maas")["spec"]["alerting"]["alertmanagers"]
+    verified(endpoint_of_alertmanager, "alertmanager", "monitoring")
     for kind, name in (("Prometheus", "prometheus"), ("Alertmanager", "alertmanager")):
         spec = one(objects, kind, "maas")["spec"]
         secret = f"{name}-certificate"
@@ -305,8 +305,8 @@ def test_grafana_verifies_the_certificates_of_its_data_sources() -> None:
 
 
 def test_keda_trusts_the_ca_of_prometheus(rendered: Rendered) -> None:
-    asked = {"keda__enabled": "true", "prometheus__tls__existingSecret": json.dumps("certificate")}
-    workload = one(rendered("kube-prometheus", **asked), "Deployment", "keda-operator")
+    enabled = {"keda__enabled": "true", "prometheus__tls__existingSecret": json.dumps("certificate")}
+    workload = one(rendered("kube-prometheus", **enabled), "Deployment", "keda-operator")
     (container,) = containers(workload)
     assert "/custom/ca" in {mount["mountPath"] for mount in container["volumeMounts"]}
     secrets = [volume["secret"] for volume in pod_spec(workload)["volumes"]]
@@ -392,9 +392,9 @@ def test_bad_input_is_refused_with_the_value_and_the_fix(settings: dict[str, Any
     pairs = tuple((path, json.dumps(value)) for path, value in settings.items())
     with pytest.raises(ChartError) as refused:
         render.render_uncached(Request(CHART, settings=pairs))
-    said = "\n".join(refused.value.context)
+    message = "\n".join(refused.value.context)
     for word in words:
-        assert word in said
+        assert word in message
 
 
 @pytest.fixture
@@ -420,23 +420,23 @@ def refusal(cluster: FakeCluster, setting: str = f"alertmanager.receivers={json.
 
 def test_a_receivers_secret_must_be_in_the_cluster(cluster: FakeCluster) -> None:
     # Otherwise Alertmanager's pod would wait for it forever.
-    said = refusal(cluster)
-    assert "The receiver hook needs the Secret hook, which does not exist in the namespace maas" in said
-    assert "kubectl -n maas create secret generic hook --from-file=url=FILE" in said
+    message = refusal(cluster)
+    assert "The receiver hook needs the Secret hook, which does not exist in the namespace maas" in message
+    assert "kubectl -n maas create secret generic hook --from-file=url=FILE" in message
 
 
 def test_a_receiver_in_a_first_installation_is_refused_with_the_second_step(cluster: FakeCluster) -> None:
     cluster.objects.pop()
-    said = refusal(cluster)
-    assert "the namespace maas, which only the first installation creates" in said
-    assert "upgrade with it" in said
+    message = refusal(cluster)
+    assert "the namespace maas, which only the first installation creates" in message
+    assert "upgrade with it" in message
 
 
 def test_a_receivers_secret_must_have_its_key(cluster: FakeCluster) -> None:
     cluster.objects.append(make("v1/Secret", "hook", namespace="maas", data={"address": "eA=="}))
-    said = refusal(cluster)
-    assert "needs the key url in the Secret hook" in said
-    assert "has these keys: address." in said
+    message = refusal(cluster)
+    assert "needs the key url in the Secret hook" in message
+    assert "has these keys: address." in message
 
 
 def test_a_receiver_with_its_secret_is_accepted(cluster: FakeCluster) -> None:
@@ -447,11 +447,11 @@ def test_a_receiver_with_its_secret_is_accepted(cluster: FakeCluster) -> None:
 @pytest.mark.parametrize("component", ["prometheus", "alertmanager", "nodeExporter", "kubeStateMetrics"])
 def test_a_certificate_must_be_in_the_cluster_with_its_ca(cluster: FakeCluster, component: str) -> None:
     setting = f"{component}.tls.existingSecret={json.dumps('own')}"
-    said = refusal(cluster, setting)
-    assert f"the Secret own, which does not exist in the namespace maas ({component}.tls.existingSecret)" in said
+    message = refusal(cluster, setting)
+    assert f"the Secret own, which does not exist in the namespace maas ({component}.tls.existingSecret)" in message
     cluster.objects.append(make("v1/Secret", "own", namespace="maas", data={"tls.crt": "eA==", "tls.key": "eA=="}))
-    said = refusal(cluster, setting)
-    assert "needs the key ca.crt in the Secret own" in said
-    assert "has these keys: tls.crt, tls.key." in said
+    message = refusal(cluster, setting)
+    assert "needs the key ca.crt in the Secret own" in message
+    assert "has these keys: tls.crt, tls.key." in message
     cluster.objects[-1]["data"]["ca.crt"] = "eA=="
     assert refusal(cluster, setting) == ""

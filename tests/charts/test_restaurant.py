@@ -114,22 +114,22 @@ def test_every_variable_is_one_that_the_application_reads(name: str) -> None:
 
 
 def test_the_registration_and_the_times_for_bookings_can_be_set(rendered: Rendered) -> None:
-    said = {
+    given = {
         "registration": '"SIRET 1"',
         "bookingTimes": '"18:30-21:00"',
         "closedDays": '["sun", "mon"]',
         "bookingStays": '"4:60,75"',
     }
-    objects = rendered("restaurant", **{f"settings.{name}": value for name, value in said.items()})
+    objects = rendered("restaurant", **{f"settings.{name}": value for name, value in given.items()})
     _migrate, serve = containers(one(objects, "Deployment", "maas-restaurant"))
-    told = environment(serve)
+    variables = environment(serve)
     wanted = {
         "REGISTRATION": "SIRET 1",
         "BOOKING_TIMES": "18:30-21:00",
         "CLOSED_DAYS": "sun,mon",
         "BOOKING_STAYS": "4:60,75",
     }
-    assert {f"RESTAURANT_{name}": value for name, value in wanted.items()}.items() <= told.items()
+    assert {f"RESTAURANT_{name}": value for name, value in wanted.items()}.items() <= variables.items()
 
 
 @pytest.mark.parametrize("name", WITH_IT)
@@ -222,14 +222,14 @@ def test_restricted_ingress_still_allows_the_releases_own_test() -> None:
 
 
 def test_the_releases_own_test_uses_the_service(rendered: Rendered) -> None:
-    def asked(objects: tuple[Object, ...]) -> str:
+    def service(objects: tuple[Object, ...]) -> str:
         pods = [entry for entry in objects if entry["kind"] == "Pod"]
         (own,) = (pod for pod in pods if pod["metadata"]["labels"]["app.kubernetes.io/name"] == "restaurant-test")
         (container,) = containers(own)
         return str(environment(container)["SERVICE"])
 
-    assert asked(of_profile("default")) == "restaurant.restaurant:80"
-    assert asked(rendered("restaurant", service__port="8000")) == "maas-restaurant.maas:8000"
+    assert service(of_profile("default")) == "restaurant.restaurant:80"
+    assert service(rendered("restaurant", service__port="8000")) == "maas-restaurant.maas:8000"
 
 
 def test_metrics_can_be_scraped_from_the_monitoring_namespace_only() -> None:

@@ -118,20 +118,20 @@ def everything(client: Client) -> set[Permission]:
 
 def test_each_role_has_the_documented_rights_and_no_others(released: Cluster) -> None:
     admin = Client(released, safe_load(released.kubeconfig.read_text(encoding="utf-8"))["users"][0]["user"]["token"])
-    asked = everything(admin)
-    assert len(asked) > 800
+    permissions = everything(admin)
+    assert len(permissions) > 800
     released.core.create_namespaced_service_account("maas", {"metadata": {"name": "nobody"}})
     request = {"spec": {"expirationSeconds": 600}}
     answer = released.core.create_namespaced_service_account_token("nobody", "maas", request)
     nobody = Client(released, answer.status.token)
-    everybodys = {permission for permission in asked if nobody.may(permission)}
+    everybodys = {permission for permission in permissions if nobody.may(permission)}
     # Every account can query its own rights, and the CAs that the cluster trusts.
     assert {item.resource for item in everybodys} <= EVERYBODYS
     for role, written in roles.permissions().items():
         client = Client(released, credentials.issue(released, Grant(role), seconds=600).value)
-        may = {permission for permission in asked if client.may(permission)} - everybodys
+        may = {permission for permission in permissions if client.may(permission)} - everybodys
         assert sorted(may - written) == [], f"{role} has rights that are not documented"
-        assert sorted(written & asked - may) == [], f"{role} does not have rights that are documented"
+        assert sorted(written & permissions - may) == [], f"{role} does not have rights that are documented"
         assert not may & BEYOND
 
 

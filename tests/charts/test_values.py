@@ -64,10 +64,10 @@ def test_every_value_has_a_description_and_its_default_in_values_yaml(chart: Pat
 def test_the_umbrellas_defaults_override_those_of_its_subcharts() -> None:
     for chart in values.charts():
         for name, given in chart.overrides.items():
-            told = flattened(given)
+            overridden = flattened(given)
             for leaf in chart.tree.leaves():
-                if leaf.path[0] == name and leaf.path[1:] in told:
-                    assert told[leaf.path[1:]] == leaf.default == written(values_of(chart.directory), leaf)
+                if leaf.path[0] == name and leaf.path[1:] in overridden:
+                    assert overridden[leaf.path[1:]] == leaf.default == written(values_of(chart.directory), leaf)
 
 
 def flattened(given: Mapping[str, Any], above: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:

@@ -177,7 +177,7 @@ def test_each_host_has_an_identity_a_key_and_a_network_of_its_own(one: LabState,
 
 def test_a_host_has_what_containers_and_a_vpn_need(one: LabState) -> None:
     for host in one.hosts:
-        status, said = on(
+        status, text = on(
             host,
             "sh",
             "-euc",
@@ -188,7 +188,7 @@ def test_a_host_has_what_containers_and_a_vpn_need(one: LabState) -> None:
             "mount -t overlay -o lowerdir=/var/lib/l,upperdir=/var/lib/u,workdir=/var/lib/w none /var/lib/m;"
             "umount /var/lib/m; findmnt -no PROPAGATION / | grep -q shared",
         )
-        assert (status, said) == (0, "")
+        assert (status, text) == (0, "")
 
 
 def test_a_host_has_only_name_servers_that_its_pods_can_reach(one: LabState) -> None:
@@ -199,9 +199,9 @@ def test_a_host_has_only_name_servers_that_its_pods_can_reach(one: LabState) -> 
 
 def test_the_bundle_is_mounted_read_only(one: LabState) -> None:
     assert on(one.hosts[1], "cat", "/mnt/bundle/manifest.json") == (0, "{}")
-    status, said = on(one.hosts[1], "touch", "/mnt/bundle/other")
+    status, text = on(one.hosts[1], "touch", "/mnt/bundle/other")
     assert status != 0
-    assert "Read-only file system" in said
+    assert "Read-only file system" in text
 
 
 def test_ssh_logs_in_with_the_labs_key_and_the_pinned_host_key(one: LabState, tmp_path: Path) -> None:
