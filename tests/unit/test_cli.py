@@ -17,9 +17,10 @@ import pytest
 from maas import cli, console, paths
 from maas.cluster import credentials, doctor, status, tunnel
 from maas.cluster.certificates import Certificate
-from maas.cluster.client import Cluster, Node, Workload
+from maas.cluster.client import Cluster
 from maas.cluster.credentials import Token
 from maas.cluster.doctor import Finding
+from maas.cluster.objects import Node, Workload
 from maas.cluster.status import Status
 from maas.errors import MaasError
 

@@ -8,110 +8,24 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from maas import paths
+from maas.cluster.objects import FailingPulls, Node, Workload, not_ready, parse_node, parse_workload
 from maas.errors import ClusterError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
     from pathlib import Path
 
     from maas.console import Phase
 
 _WORKLOADS = ("deployment", "daemon_set", "stateful_set")
-_PULL_FAILED = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"}
-_PULL_TIMEOUT = 60.0
-"""Seconds until a failing image pull is an error; an image may still be on its way to the node."""
-
 _RETRY = 0.5
 """Seconds between two polls, also while the API server does not answer (it restarts, a tunnel reconnects)."""
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class Workload:
-    """A Deployment, DaemonSet or StatefulSet.
-
-    Attributes:
-        kind: `Deployment`, `DaemonSet` or `StatefulSet`.
-        namespace: Its namespace.
-        name: Its name.
-        ready: Number of pods of the current revision that are Ready.
-        wanted: Desired number of pods.
-    """
-
-    kind: str
-    namespace: str
-    name: str
-    ready: int
-    wanted: int
-
-    @property
-    def settled(self) -> bool:
-        """Whether every desired pod of the current revision is Ready."""
-        return self.ready >= self.wanted
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name} {self.ready}/{self.wanted}"
-
-
-@dataclass(frozen=True)
-class Node:
-    """A node as the API server reports it.
-
-    Attributes:
-        name: Its name.
-        address: Its InternalIP.
-        ready: Whether its Ready condition is true.
-        reason: The message of the Ready condition where it is not.
-        control_plane: Whether it has the control-plane label.
-        version: The kubelet's version.
-    """
-
-    name: str
-    address: str
-    ready: bool
-    reason: str
-    control_plane: bool
-    version: str
-
-
-def _node(item: dict[str, Any]) -> Node:
-    status = item["status"]
-    condition = next((c for c in status.get("conditions", ()) if c["type"] == "Ready"), None)
-    ready = condition is not None and condition["status"] == "True"
-    return Node(
-        name=item["metadata"]["name"],
-        address=next((a["address"] for a in status.get("addresses", ()) if a["type"] == "InternalIP"), ""),
-        ready=ready,
-        reason="" if ready else (condition.get("message", "") if condition else "no status yet"),
-        control_plane="node-role.kubernetes.io/control-plane" in item["metadata"].get("labels", {}),
-        version=status["nodeInfo"]["kubeletVersion"],
-    )
-
-
-def _behind(present: list[Node], count: int) -> list[str]:
-    """Return the nodes that are not Ready, and how many have not joined."""
-    behind = [f"node {node.name}: {node.reason}" for node in present if not node.ready]
-    return behind + ([f"{count - len(present)} nodes have not joined"] if len(present) < count else [])
-
-
-def _workload(kind: str, item: dict[str, Any], *, absent: int = 0) -> Workload:
-    metadata, status = item["metadata"], item.get("status", {})
-    seen = status.get("observedGeneration", 0) >= metadata["generation"]
-    if kind == "daemon_set":
-        wanted = status.get("desiredNumberScheduled", 0) - absent
-        # Zero desired pods means that the controller has not counted nodes yet: a running cluster has at least one.
-        ready, wanted = min(status.get("numberReady", 0), status.get("updatedNumberScheduled", 0)), max(wanted, 1)
-    else:
-        wanted = item["spec"].get("replicas", 1)
-        ready = min(status.get("readyReplicas", 0), status.get("updatedReplicas", 0))
-    name = "".join(word.capitalize() for word in kind.split("_"))
-    return Workload(name, metadata["namespace"], metadata["name"], ready if seen else 0, wanted)
 
 
 def listed(call: Callable[..., Any], *arguments: str, **options: Any) -> list[dict[str, Any]]:
@@ -121,43 +35,6 @@ def listed(call: Callable[..., Any], *arguments: str, **options: Any) -> list[di
     """
     items: list[dict[str, Any]] = json.loads(call(*arguments, _preload_content=False, **options).data)["items"]
     return items
-
-
-@dataclass
-class _FailingPulls:
-    """The images whose pulls fail, and since when (seconds, monotonic)."""
-
-    since: dict[str, float] = field(default_factory=dict)
-
-    def check(self, pods: Iterable[dict[str, Any]]) -> None:
-        """Raise an error for images whose pulls have failed for a minute.
-
-        Raises:
-            ClusterError: Its context lists the images and pods.
-        """
-        now = time.monotonic()
-        overdue = [
-            f"{image}, for {pod}"
-            for image, pod in _failing_pulls(pods)
-            if now - self.since.setdefault(image, now) > _PULL_TIMEOUT
-        ]
-        if overdue:
-            raise ClusterError(
-                "image pull failed: not in the bundle and not available from the registry",
-                context=overdue,
-                hint="build the bundle on a machine that reaches the registry, or disable the component in the values",
-                command=paths.command("bundle", "--list"),
-                code="ImagePullFailed",
-            )
-
-
-def _failing_pulls(pods: Iterable[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Yield the image and pod of every container whose image pull fails."""
-    for pod in pods:
-        for kind in ("initContainerStatuses", "containerStatuses"):
-            for container in pod["status"].get(kind, ()):
-                if container["state"].get("waiting", {}).get("reason") in _PULL_FAILED:
-                    yield container["image"], f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
 
 
 @dataclass(frozen=True)
@@ -247,14 +124,14 @@ class Cluster:
 
     def nodes(self) -> list[Node]:
         """Return all nodes, except those that are known to be down, by name."""
-        found = (_node(item) for item in listed(self.core.list_node))
+        found = (parse_node(item) for item in listed(self.core.list_node))
         return sorted((node for node in found if node.name not in self.absent), key=lambda node: node.name)
 
     def workloads(self, namespaces: Iterable[str] | None = None) -> list[Workload]:
         """Return the Deployments, DaemonSets and StatefulSets of some namespaces, or of all."""
         wanted = None if namespaces is None else set(namespaces)
         found = [
-            _workload(kind, item, absent=len(self.absent))
+            parse_workload(kind, item, absent=len(self.absent))
             for kind in _WORKLOADS
             for item in listed(getattr(self.apps, f"list_{kind}_for_all_namespaces"))
             if wanted is None or item["metadata"]["namespace"] in wanted
@@ -275,7 +152,7 @@ class Cluster:
         Raises:
             ClusterError: Not everything became Ready in time, or an image pull fails; its context lists what is missing.
         """
-        pulls = _FailingPulls()
+        pulls = FailingPulls()
 
         def observe() -> tuple[list[str], list[str]]:
             present = self.nodes()
@@ -287,7 +164,7 @@ class Cluster:
                 f"{sum(n.ready for n in present)} of {nodes} nodes, "
                 f"{sum(w.settled for w in workloads)} of {len(workloads)} workloads"
             )
-            missing = _behind(present, nodes) + [str(item) for item in workloads if not item.settled]
+            missing = not_ready(present, nodes) + [str(item) for item in workloads if not item.settled]
             if missing:
                 pulls.check(listed(self.core.list_pod_for_all_namespaces))
             return waiting, missing
@@ -320,7 +197,7 @@ class Cluster:
         def missing() -> list[str]:
             present = self.nodes()
             step.note(f"{sum(node.ready for node in present)} of {count}")
-            return _behind(present, count)
+            return not_ready(present, count)
 
         self.wait(missing, what="all nodes to be Ready", timeout=timeout)
 

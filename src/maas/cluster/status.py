@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from maas.cluster.certificates import Certificate
-    from maas.cluster.client import Cluster, Node, Workload
+    from maas.cluster.client import Cluster
+    from maas.cluster.objects import Node, Workload
 
 _RESTAURANT = ("restaurant", "restaurant")
 """Namespace and name of the application's Service."""

@@ -10,7 +10,8 @@ from maas.cluster import status as cluster_status
 from maas.errors import ClusterError
 
 if TYPE_CHECKING:
-    from maas.cluster.client import Cluster, Node
+    from maas.cluster.client import Cluster
+    from maas.cluster.objects import Node
     from maas.cluster.status import Status
 
 
