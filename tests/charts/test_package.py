@@ -12,12 +12,15 @@ import pytest
 import yaml
 from tests.support.charts import HELMS, PROFILES, copied_umbrella, without_secrets
 
-from maas import process
+from maas import __version__, process
 from maas.codegen import lint, outputs
 from maas.errors import ChartError
 from maas.helm import NAMESPACE, RELEASE, render
 from maas.helm.client import Helm
 from maas.helm.render import Request
+from maas.release import charts
+from maas.release.checkout import Checkout
+from maas.release.version import Version
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,6 +119,22 @@ def test_a_built_subchart_does_not_change_the_umbrella(helm: Major, tmp_path: Pa
     values = (PROFILES["airgap"],)
     text = render.render_uncached(Request(umbrella, values=values, helm=helm))
     assert render.parse(text) == list(render.objects(Request(render.umbrella(), values=values, helm=helm)))
+
+
+def test_each_archive_of_a_release_has_the_library_once_and_installs(tmp_path: Path) -> None:
+    root = copied_umbrella(tmp_path)
+    (root / "CHANGELOG.md").write_text(f"## [{__version__}] - 2026-01-01\n### Added\n- Charts.\n", encoding="utf-8")
+    checkout = Checkout(root, "c0ffee", 1_790_000_000, Version.parse(__version__), "https://maas.example/maas")
+    target = tmp_path / "archives"
+    target.mkdir()
+    archives = charts.package(checkout, target, listed=[])
+    assert {archive.name.rpartition("-")[0] for archive in archives} == set(charts.names(root))
+    for archive in archives:
+        with tarfile.open(archive) as opened:
+            names = opened.getnames()
+        assert len([name for name in names if name.endswith("/charts/common/Chart.yaml")]) == 1
+        assert not [name for name in names if name.endswith(("values.schema.yaml", "values.exceptions"))]
+        assert render.parse(render.render_uncached(Request(archive)))
 
 
 def test_the_lock_belongs_to_the_chart() -> None:
