@@ -79,7 +79,8 @@ def house(sign_in: SignIn, database: Database) -> House:
     add(client, order, STEW, hold=True)
     ready = add(client, order, TATIN)["lines"][-1]["id"]
     post(client, f"/kitchen/lines/{ready}/move", {"status": "ready"})
-    add(client, other, EGGS)
+    voided = add(client, other, EGGS, STEW)["lines"][1]["id"]
+    post(client, f"/orders/{other}/lines/{voided}/void", {"reason": "erreur"})
     add(client, billed, EGGS)
     add(client, presented, EGGS)
     add(client, paid, EGGS)
@@ -94,7 +95,7 @@ def house(sign_in: SignIn, database: Database) -> House:
     wait = {"guest": "Bo", "covers": 2, "quoted_minutes": 10}
     new = {"username": "lea", "name": "Léa", "role": "server", "password": "une phrase assez longue"}
     names = {
-        "reference": order, "other": other, "billed": billed, "presented": presented, "paid": paid, "discount": given["discounts"][0]["id"], "line": line, "ready": ready, "payment": payment,
+        "reference": order, "other": other, "billed": billed, "presented": presented, "paid": paid, "voided": voided, "discount": given["discounts"][0]["id"], "line": line, "ready": ready, "payment": payment,
         "booking": post(client, "/bookings", booking).get_json()["reference"], "slot": slots[1],
         "entry": post(client, "/waiting-list", wait).get_json()["id"],
         "ingredient": post(client, "/ingredients", {"name": "Sel", "unit": "gram", "quantity": 9}).get_json()["id"],
@@ -112,6 +113,7 @@ FORMS: dict[str, Values] = {
     "cash.pay": {"key": "k", "amount": "1,00", "tip": "0", "method": "card"},
     "cash.give_discount": {"key": "k", "amount": "1", "reason": "geste"},
     "cash.reopen": {},
+    "kitchen.acknowledge_void": {},
     "cash.finish": {},
     "cash.remove_discount": {},
     "cash.refund": {"key": "k", "amount": "0,50", "reason": "geste"},
@@ -182,6 +184,7 @@ ELSEWHERE = {
     "bookings.move": {"reference": "booking"},
     "booking.cancel": {"reference": "booking"},
     "service.serve": {"line": "ready"},
+    "kitchen.acknowledge_void": {"line": "voided"},
     "cash.finish": {"reference": "paid"},
     "cash.remove_discount": {"reference": "presented"},
 }
@@ -335,6 +338,7 @@ BODIES: dict[str, dict[str, Any]] = {
 OTHERS = {
     "POST /orders/<uuid:reference>/discounts/<key:discount>/remove": {"reference": "presented"},
     "POST /orders/<uuid:reference>/finish": {"reference": "paid"},
+    "POST /kitchen/lines/<key:line>/acknowledge": {"line": "voided"},
     "POST /orders/<uuid:reference>/payments": {"reference": "billed"},
     "POST /bookings/<uuid:reference>/move": {"reference": "booking"},
     "POST /bookings/<uuid:reference>/cancel": {"reference": "booking"},

@@ -421,3 +421,30 @@ def test_the_pages_of_the_plan_work_without_scripts(manager: FlaskClient) -> Non
     assert "Caveau" in manager.get("/salle/plan").text
     assert manager.post(address, data={"version": "2", "remove": "1"}).status_code == 303
     assert "Caveau" not in manager.get("/salle/plan").text
+
+
+def test_a_void_is_shown_to_the_kitchen_until_it_is_seen(
+    server: FlaskClient, manager: FlaskClient, cook: FlaskClient
+) -> None:
+    order = seat(server)["reference"]
+    held = add(server, order, TATIN, hold=True)["lines"][0]["id"]
+    eggs, stew = (line["id"] for line in add(server, order, EGGS, STEW)["lines"][1:])
+    post(cook, f"/kitchen/lines/{stew}/move", {"status": "preparing"})
+    for line in (held, eggs, stew):
+        assert post(manager, f"/orders/{order}/lines/{line}/void", {"reason": "erreur"}).status_code == 200
+
+    def shown(station: str) -> list[tuple[int, str]]:
+        tickets = cook.get(f"/api/v1/kitchen/tickets?station={station}").get_json()["tickets"]
+        return [(line["id"], line["status"]) for ticket in tickets for line in ticket["lines"]]
+
+    assert shown("hot") == [(stew, "voided")]
+    assert cook.get("/api/v1/kitchen/tickets").get_json()["all_day"] == []
+    page = cook.get("/cuisine").text
+    assert page.count("Supprimée") == 2
+    assert cook.post(f"/cuisine/lignes/{stew}/vu", data={"station": "hot"}).location == "/cuisine?station=hot"
+    assert shown("hot") == []
+    assert post(cook, f"/kitchen/lines/{eggs}/acknowledge", None).status_code == 200
+    assert "Rien à préparer" in cook.get("/cuisine").text
+    kept = add(server, order, EGGS)["lines"][-1]["id"]
+    assert post(cook, f"/kitchen/lines/{kept}/acknowledge", None).status_code == 409
+    assert server.post(f"/cuisine/lignes/{eggs}/vu").status_code == 403

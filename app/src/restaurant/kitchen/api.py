@@ -83,3 +83,9 @@ def read_tickets(session: Session, *, query: BoardQuery) -> BoardView:
 def move_kitchen_line(session: Session, *, line: int, body: LineMove) -> OrderView:
     """Move a line on, or back again (recall)."""
     return OrderView.of(service.move_line(session, line, body.status))
+
+
+@api.operation("POST", "/kitchen/lines/<key:line>/acknowledge", reply=OrderView, refusals=(HTTPStatus.CONFLICT,))
+def acknowledge_void(session: Session, *, line: int) -> OrderView:
+    """Acknowledge a voided line, which takes it off the board."""
+    return OrderView.of(service.acknowledge_void(session, line))

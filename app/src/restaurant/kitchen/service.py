@@ -1,4 +1,4 @@
-"""What the kitchen has to do: tickets by station, and how many of each dish are wanted in all."""
+"""What the kitchen has to do: tickets by station with the voids it has not seen, and the all-day count."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
-from restaurant.errors import NotFound
+from restaurant.errors import Conflict, NotFound
 from restaurant.i18n import gettext as _
+from restaurant.kitchen import outbox
 from restaurant.menu.models import Station
 from restaurant.orders import service as orders
 from restaurant.orders.models import LineStatus, Order, OrderLine
 from restaurant.settings import KitchenThresholds
+from restaurant.types import now
 
 TO_COOK = (LineStatus.FIRED, LineStatus.PREPARING)
 SHOWN = (*TO_COOK, LineStatus.READY)
@@ -51,7 +53,10 @@ class Board:
 
 def read_board(session: Session, *, station: Station | None, at: datetime, thresholds: KitchenThresholds) -> Board:
     """The board of one station, or of all, at the instant `at`."""
-    wanted = [OrderLine.status.in_(SHOWN)] + ([OrderLine.station == station] if station is not None else [])
+    voided = and_(OrderLine.status == LineStatus.VOIDED, OrderLine.void_acknowledged_at.is_(None))
+    wanted = [or_(OrderLine.status.in_(SHOWN), voided)]
+    if station is not None:
+        wanted.append(OrderLine.station == station)
     lines = session.scalars(
         select(OrderLine)
         .join(OrderLine.order)
@@ -77,6 +82,21 @@ def move_line(session: Session, key: int, status: LineStatus) -> Order:
         raise NotFound(_("This line does not exist."))
     order = orders.lock_order(session, line.order.reference)
     orders.move_line(session, order, orders.find_line(order, key), status)
+    return order
+
+
+def acknowledge_void(session: Session, key: int) -> Order:
+    """Take a voided line off the board, once the kitchen has seen it. Raises `NotFound`, or `Conflict` for another."""
+    line = session.get(OrderLine, key, options=[joinedload(OrderLine.order)])
+    if line is None:
+        raise NotFound(_("This line does not exist."))
+    order = orders.lock_order(session, line.order.reference)
+    found = orders.find_line(order, key)
+    if found.status is not LineStatus.VOIDED:
+        raise Conflict(_("This line is not voided."), code="wrong-step")
+    if found.void_acknowledged_at is None:
+        found.void_acknowledged_at = now()
+        outbox.record(session, order.id)
     return order
 
 

@@ -64,6 +64,15 @@ def move_line(line: int) -> Response:
     return redirect(url_for("kitchen.board_page", station=request.form.get("station") or None), code=303)
 
 
+@kitchen.post("/cuisine/lignes/<key:line>/vu")
+def acknowledge_void(line: int) -> Response:
+    """Take a voided line off the board, and show the board again."""
+    database: Database = current_app.extensions["database"]
+    with database.writing() as session:
+        service.acknowledge_void(session, line)
+    return redirect(url_for("kitchen.board_page", station=request.form.get("station") or None), code=303)
+
+
 @kitchen.get("/cuisine/flux")
 def stream() -> Response:
     """Server-sent events: `change` whenever the board may have changed."""

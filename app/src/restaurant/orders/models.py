@@ -133,6 +133,7 @@ class OrderLine(Base):
     ready_at: Mapped[datetime | None] = mapped_column(Moment)
     served_at: Mapped[datetime | None] = mapped_column(Moment)
     void_reason: Mapped[str | None] = mapped_column(String(200))
+    void_acknowledged_at: Mapped[datetime | None] = mapped_column(Moment)
     voided_by_id: Mapped[int | None] = mapped_column(ForeignKey("staff.id"))
 
     order: Mapped[Order] = relationship(back_populates="lines")

@@ -326,6 +326,9 @@ def _void(session: Session, order: Order, line: OrderLine, voided: OrderLine, *,
     if line is not voided:
         line.quantity -= voided.quantity
     sent = voided.status is not LineStatus.HELD
+    if voided.status in {LineStatus.HELD, LineStatus.SERVED}:
+        # It is not in the kitchen, which has nothing to stop.
+        voided.void_acknowledged_at = now()
     voided.status = LineStatus.VOIDED
     voided.void_reason = reason or None
     voided.voided_by_id = by.id
