@@ -50,7 +50,7 @@ def locked(path: Path) -> Iterator[None]:
 def environment(session: nox.Session, *requirements: str) -> None:
     """Run the session's programs in the virtual environment of some requirement files, created if needed."""
     files = [Path(name) for name in requirements]
-    content = [sys.version, sys.executable, *(file.read_text(encoding="utf-8") for file in files)]
+    content = [sys.version, sys.base_prefix, *(file.read_text(encoding="utf-8") for file in files)]
     digest = hashlib.sha256("\0".join(content).encode()).hexdigest()[:16]
     home = CACHE / "environments" / f"{'-'.join(file.stem for file in files)}-{digest}"
     ready = home / "ready"
