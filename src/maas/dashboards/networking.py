@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from maas.dashboards.model import NAMESPACE, PREFIX, Dashboard, Variable
 from maas.dashboards.panels import ANY_IS_BAD, Column, Link, Panel, Query, Row, Steps, lines, number, table
-
-_OWNER = "namespace_workload_pod:kube_pod_owner:relabel"
+from maas.dashboards.resource_panels import IN_NAMESPACE, OWNER, by_workload
 
 _DIRECTIONS = {"receive": "in", "transmit": "out"}
 
@@ -152,7 +151,6 @@ CLUSTER = Dashboard(
     ),
 )
 
-_IN_NAMESPACE = ', namespace="$namespace"'
 
 NAMESPACE_PODS = Dashboard(
     folder="network",
@@ -162,24 +160,17 @@ NAMESPACE_PODS = Dashboard(
     variables=(NAMESPACE,),
     content=(
         Row("Now"),
-        *_totals(_IN_NAMESPACE),
+        *_totals(IN_NAMESPACE),
         _table(
             "Pods",
             "Traffic of each pod.",
             {"pod": "Pod"},
-            where=_IN_NAMESPACE,
+            where=IN_NAMESPACE,
             links={"Pod": Link(f"{PREFIX}network-pod", {"namespace": "$namespace", "pod": "Pod"})},
         ),
-        *_over_time("pod", _IN_NAMESPACE),
+        *_over_time("pod", IN_NAMESPACE),
     ),
 )
-
-
-def _owned(where: str = "") -> str:
-    return (
-        " * on (cluster, namespace, pod) group_left (workload, workload_type) "
-        f'max by (cluster, namespace, pod, workload, workload_type) ({_OWNER}{{cluster=~"$cluster"{_IN_NAMESPACE}{where}}})'
-    )
 
 
 NAMESPACE_WORKLOADS = Dashboard(
@@ -190,16 +181,16 @@ NAMESPACE_WORKLOADS = Dashboard(
     variables=(NAMESPACE,),
     content=(
         Row("Now"),
-        *_totals(_IN_NAMESPACE, _owned()),
+        *_totals(IN_NAMESPACE, by_workload("")),
         _table(
             "Workloads",
             "Traffic of the pods of each workload.",
             {"workload": "Workload", "workload_type": "Type"},
-            where=_IN_NAMESPACE,
+            where=IN_NAMESPACE,
             links={"Workload": Link(f"{PREFIX}network-workload", {"namespace": "$namespace", "workload": "Workload"})},
-            joined=_owned(),
+            joined=by_workload(""),
         ),
-        *_over_time("workload", _IN_NAMESPACE, _owned()),
+        *_over_time("workload", IN_NAMESPACE, by_workload("")),
     ),
 )
 
@@ -215,21 +206,21 @@ WORKLOAD = Dashboard(
         Variable(
             "workload",
             "Workload",
-            f'label_values({_OWNER}{{cluster=~"$cluster", namespace="$namespace"}}, workload)',
+            f'label_values({OWNER}{{cluster=~"$cluster", namespace="$namespace"}}, workload)',
         ),
     ),
     content=(
         Row("Now"),
-        *_totals(_IN_NAMESPACE, _owned(_OF_WORKLOAD)),
+        *_totals(IN_NAMESPACE, by_workload(_OF_WORKLOAD)),
         _table(
             "Pods",
             "Traffic of each pod of the workload.",
             {"pod": "Pod"},
-            where=_IN_NAMESPACE,
+            where=IN_NAMESPACE,
             links={"Pod": Link(f"{PREFIX}network-pod", {"namespace": "$namespace", "pod": "Pod"})},
-            joined=_owned(_OF_WORKLOAD),
+            joined=by_workload(_OF_WORKLOAD),
         ),
-        *_over_time("pod", _IN_NAMESPACE, _owned(_OF_WORKLOAD)),
+        *_over_time("pod", IN_NAMESPACE, by_workload(_OF_WORKLOAD)),
     ),
 )
 

@@ -12,7 +12,8 @@ from maas.dashboards import (
     networking,
     nodes,
     platform,
-    resources,
+    resources_cluster,
+    resources_namespace,
     restaurant,
     tunnels,
 )
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 DASHBOARDS = (
     *control_plane.DASHBOARDS,
     *kubelet.DASHBOARDS,
-    *resources.DASHBOARDS,
+    *resources_cluster.DASHBOARDS,
+    *resources_namespace.DASHBOARDS,
     *nodes.DASHBOARDS,
     *networking.DASHBOARDS,
     *tunnels.DASHBOARDS,
