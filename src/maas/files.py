@@ -115,12 +115,21 @@ def lock(path: Path, *, command: str, on_wait: Callable[[str], None] | None = No
                 ) from None
             on_wait(f"waiting for another run: {holder}")
             fcntl.flock(file, fcntl.LOCK_EX)
-        user, host = getpass.getuser(), socket.gethostname()
-        _write(file, Owner(user=user, host=host, pid=os.getpid(), command=command, since=datetime.now(UTC)))
+        _write(
+            file,
+            Owner(user=_user(), host=socket.gethostname(), pid=os.getpid(), command=command, since=datetime.now(UTC)),
+        )
         try:
             yield
         finally:
             _write(file, None)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # the user ID has no name, as in some containers
+        return f"user {os.getuid()}"
 
 
 def _sync(path: Path) -> None:

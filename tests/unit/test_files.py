@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import subprocess
 import sys
 import threading
@@ -107,6 +109,16 @@ def test_a_process_that_was_killed_holds_nothing(tmp_path: Path) -> None:
     assert files.Owner.model_validate_json(path.read_text()).command == "bootstrap of shop"
     with files.lock(path, command="bootstrap of shop"):
         pass
+
+
+def test_a_user_without_a_name_can_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> str:
+        raise KeyError
+
+    monkeypatch.setattr(getpass, "getuser", unknown)
+    with files.lock(tmp_path / "lock", command="bootstrap of shop"):
+        owner = files.Owner.model_validate_json((tmp_path / "lock").read_text())
+    assert owner.user == f"user {os.getuid()}"
 
 
 def test_a_lock_file_with_unreadable_content_still_refuses(tmp_path: Path) -> None:
