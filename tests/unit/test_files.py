@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,6 @@ from maas.errors import LockError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 def test_a_write_that_fails_leaves_the_old_content_and_nothing_else(tmp_path: Path) -> None:
@@ -109,6 +109,12 @@ def test_a_process_that_was_killed_holds_nothing(tmp_path: Path) -> None:
     assert files.Owner.model_validate_json(path.read_text()).command == "bootstrap of shop"
     with files.lock(path, command="bootstrap of shop"):
         pass
+
+
+def test_no_other_module_has_locks_of_its_own() -> None:
+    package = Path(files.__file__).parent
+    users = {file.name for file in package.rglob("*.py") if "fcntl" in file.read_text(encoding="utf-8")}
+    assert users == {"files.py"}
 
 
 def test_a_user_without_a_name_can_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

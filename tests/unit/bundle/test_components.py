@@ -14,6 +14,7 @@ from maas import components, paths, process
 from maas.bundle import restaurant_image, tools
 from maas.components import Image, Packages
 from maas.errors import MaasError
+from maas.helm import render
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,6 +118,20 @@ def test_a_condition_of_an_image_is_a_value_of_the_chart_that_is_off_by_default(
             for key in path.split("."):
                 found = found[key]
             assert found is False, item.when
+
+
+def test_no_module_repeats_the_kubernetes_version() -> None:
+    version = components.kubernetes_version()
+    minor = re.compile(rf"\b{re.escape(version.rpartition('.')[0])}\b")
+    package = paths.content() / "src" / "maas"
+    assert [str(file) for file in package.rglob("*.py") if minor.search(file.read_text(encoding="utf-8"))] == []
+
+
+def test_the_charts_support_every_minor_version_up_to_the_installed_one() -> None:
+    assert render.KUBERNETES[-1] == components.kubernetes_version()
+    minors = [int(version.split(".")[1]) for version in render.KUBERNETES]
+    assert minors == list(range(minors[0], minors[-1] + 1))
+    assert f">=1.{minors[0]}." in (paths.content() / "Chart.yaml").read_text()
 
 
 def test_every_build_module_belongs_to_a_component() -> None:
