@@ -331,9 +331,9 @@ def test_down_removes_one_lab_and_keeps_the_other(one: LabState, beside: LabStat
     kept = volumes()
     removed = lab.down(BESIDE)
     for host in beside.hosts:
-        assert f"container {host.container} with its volumes" in removed
-        assert f"network {host.container}" in removed
-    assert f"state directory {beside.directory}" in removed
+        assert f"removed container {host.container} with its volumes" in removed
+        assert f"removed network {host.container}" in removed
+    assert f"removed state directory {beside.directory}" in removed
     assert not beside.directory.exists()
     assert len(kept - volumes()) == len(beside.hosts)
     assert [host.system for host in lab.status(one.name).hosts] == ["running", "running"]

@@ -47,6 +47,6 @@ def down(name: str | None) -> None:
         with console.phase(f"Removing {one}") as step:
             tunnel.close(paths.states() / one)
             removed = lab.down(one)
-            step.note(f"{len(removed)} resources")
+            step.note(f"{len(removed)} changes")
         for what in removed:
-            console.line(f"  removed {what}")
+            console.line(f"  {what}")

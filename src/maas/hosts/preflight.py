@@ -154,7 +154,7 @@ class _Check:
         if facts.cgroup_version == 1:
             yield self._warning(
                 "it uses cgroup v1",
-                "the kubelet is configured to accept it (failCgroupV1: false); for cgroup v2, boot with "
+                "the kubelet is configured with failCgroupV1: false; for cgroup v2, boot with "
                 "systemd.unified_cgroup_hierarchy=1",
             )
 

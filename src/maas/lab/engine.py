@@ -375,7 +375,7 @@ def release(client: DockerClient) -> list[str]:
     else:
         process.run(["systemctl", "stop", "docker.socket", "docker.service"])
     done = [
-        "the Docker engine, which `up` started",
+        "stopped the Docker engine, which `up` started",
         *host_state.restore(host_state.Snapshot.load(_SNAPSHOT.read_text(encoding="utf-8"))),
     ]
     _SNAPSHOT.unlink()

@@ -159,17 +159,17 @@ def restore(before: Snapshot) -> list[str]:
     done: list[str] = []
     if "docker0" in now.links and "docker0" not in before.links:
         process.run(["ip", "link", "delete", "docker0"])
-        done.append("network interface docker0")
+        done.append("removed network interface docker0")
     for name, after in now.rules.items():
         script = cleanup_script(before.rules.get(name, ""), after)
         if script:
             process.run([f"{name}-restore", "--noflush"], input=script)
-            done.append(f"firewall rules of Docker ({name})")
+            done.append(f"removed firewall rules of Docker ({name})")
         _drop_tables(name, before.rules.get(name, ""))
     for name, value in before.sysctls.items():
         if now.sysctls.get(name) != value:
             write_sysctl(name, value)
-            done.append(f"{name.replace('/', '.')} restored to {value}")
+            done.append(f"restored {name.replace('/', '.')} to {value}")
     return done
 
 
@@ -206,4 +206,4 @@ def restore_sysctls() -> list[str]:
     for name, value in changed.items():
         write_sysctl(name, value)
     _SYSCTLS.unlink()
-    return [f"{name.replace('/', '.')} restored to {value}" for name, value in changed.items()]
+    return [f"restored {name.replace('/', '.')} to {value}" for name, value in changed.items()]

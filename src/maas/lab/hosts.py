@@ -369,7 +369,7 @@ def down(name: str) -> list[str]:
     With the last lab, stop a Docker engine that `up` started, unless it has other containers or networks.
 
     Returns:
-        What was removed, one line each.
+        What was removed, restored and stopped, one line each.
 
     Raises:
         LabError: There is no such lab.
@@ -379,16 +379,16 @@ def down(name: str) -> list[str]:
         containers = _containers(client, name)
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda container: container.remove(v=True, force=True), containers))
-        removed += [f"container {container.name} with its volumes" for container in containers]
+        removed += [f"removed container {container.name} with its volumes" for container in containers]
         for network in client.networks.list(filters={"label": f"{docker_host.LABEL}={name}"}):
             network.remove()
-            removed.append(f"network {network.name}")
+            removed.append(f"removed network {network.name}")
         if count := isolation.unblock(name):
-            removed.append(f"{count} firewall rules between its networks")
+            removed.append(f"removed {count} firewall rules between its networks")
         directory = paths.states() / name
         if _is_lab(directory):
             shutil.rmtree(directory)
-            removed.append(f"state directory {directory}")
+            removed.append(f"removed state directory {directory}")
         if not _labs(client):
             removed += host_state.restore_sysctls()
             removed += engine.release(client)
