@@ -58,12 +58,18 @@ def test_wrong_credentials_do_not_say_which_part_is_wrong(client: FlaskClient, l
     assert wrong["status"] == 401
 
 
-def test_guessing_is_slowed_down_for_a_name_even_when_tried_at_once(app: Flask, lea: int) -> None:
+@pytest.mark.parametrize("addresses", [1, 12])
+def test_guessing_is_slowed_down_for_a_name_even_when_tried_at_once(
+    app: Flask, lea: int, addresses: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if addresses > 1:
+        monkeypatch.setitem(service._FREE_FAILURES, "user", 4)
+
     def guess(number: int) -> int:
         client = app.test_client()
-        address = {"REMOTE_ADDR": f"10.0.0.{number}"}
+        address = {"REMOTE_ADDR": "127.0.0.1" if addresses == 1 else f"10.0.0.{number}"}
         body = {"username": "lea", "password": "wrong"}
-        return client.post("/api/v1/sessions", json=body, environ_base=address).status_code
+        return client.post("/api/v1/sessions", json=body, environ_overrides=address).status_code
 
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(guess, range(12)))
@@ -318,3 +324,24 @@ def test_a_return_address_is_a_path_of_this_site(one_app: Flask, target: str, go
 def test_a_language_is_chosen_and_leads_nowhere_else(client: FlaskClient) -> None:
     chosen = client.post("/langue", data={"lang": "en", "back": "/\t/evil.example"})
     assert (chosen.status_code, chosen.location) == (303, "/")
+
+
+def test_a_stranger_who_fails_with_a_name_does_not_lock_its_owner_out(
+    app: Flask, lea: int, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def attempt(password: str, address: str) -> int:
+        body = {"username": "lea", "password": password}
+        from_there = {"REMOTE_ADDR": address}
+        return app.test_client().post("/api/v1/sessions", json=body, environ_overrides=from_there).status_code
+
+    assert [attempt("wrong", "203.0.113.9") for _ in range(6)] == [401] * 5 + [429]
+    assert attempt(PASSWORD, "203.0.113.9") == 429
+    assert attempt(PASSWORD, "198.51.100.7") == 201
+    # Many addresses together do block a name, but not on a device of the house.
+    monkeypatch.setitem(service._FREE_FAILURES, "user", 2)
+    assert [attempt("wrong", f"203.0.113.{number}") for number in range(20, 24)] == [401, 401, 401, 429]
+    assert attempt(PASSWORD, "198.51.100.8") == 429
+    body = {"username": "lea", "password": PASSWORD, "permission": "refund"}
+    approved = sign_in(Role.SERVER).post("/api/v1/approvals", json=body)
+    # Her password is accepted; she may not refund.
+    assert (approved.status_code, approved.get_json()["type"]) == (403, "urn:restaurant:problem:approval-needed")

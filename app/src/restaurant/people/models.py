@@ -47,7 +47,7 @@ class LoginSession(Base):
 
 
 class LoginAttempts(Base):
-    """Failed attempts for one user name or one address since the last success."""
+    """Failed attempts for a user name, an address or both together since the last success."""
 
     __tablename__ = "login_attempts"
 

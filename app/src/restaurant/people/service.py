@@ -1,9 +1,10 @@
 """Signing in and out, and the list of people.
 
 The protection against guessing (ASVS 6.3.1) counts in the database, so it holds however many pods there are: an
-attempt is counted before the password is looked at, for the user name and for the address. From the fifth failure
-of a name on (the sixty-first of an address), each one
-blocks for twice as long as the one before, up to fifteen minutes.
+attempt is counted before the password is looked at: for the user name from this address, for the address, and for the
+user name from anywhere. From the fifth failure of the first on (the 61st of an address, the 101st of a name), each one
+blocks for twice as long as the one before, up to fifteen minutes. So a stranger who fails with somebody's name blocks
+nobody but themselves; what many addresses fail with a name never blocks a device on which somebody is signed in.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ ABSOLUTE = timedelta(days=7)
 APPROVAL = timedelta(minutes=2)
 _SEEN_STEP = timedelta(minutes=5)
 #: Failures before blocking begins. Behind an untrusted proxy all of a restaurant's devices share one address.
-_FREE_FAILURES = {"user": 4, "address": 60}
+_FREE_FAILURES = {"pair": 4, "address": 60, "user": 100}
 _BLOCK = timedelta(seconds=15)
 _LONGEST_BLOCK = timedelta(minutes=15)
 
@@ -96,7 +97,7 @@ def sign_in(database: Database, *, username: str, password: str, address: str) -
 
 def change_own_password(database: Database, user: User, *, current: str, new: str, address: str) -> SignedIn:
     """Give oneself a new password, which ends all one's sessions and opens another. Raises as `sign_in` does."""
-    check_password(database, username=user.username, password=current, address=address)
+    check_password(database, username=user.username, password=current, address=address, known_device=True)
     with database.writing() as session:
         changed = change_person(session, read_person(session, user.id), password=new)
         return _open_session(session, changed)
@@ -108,12 +109,19 @@ def _open_session(session: Session, user: User) -> SignedIn:
     return SignedIn(token=token, user=user)
 
 
-def check_password(database: Database, *, username: str, password: str, address: str) -> User:
-    """The active person with this name and password; counts the attempt. Raises as `sign_in` does."""
+def check_password(
+    database: Database, *, username: str, password: str, address: str, known_device: bool = False
+) -> User:
+    """The active person with this name and password; counts the attempt. Raises as `sign_in` does.
+
+    On a `known_device`, one on which somebody is signed in, failures from elsewhere do not block.
+    """
     username = username.strip().lower()
     if not username.isprintable():
         raise Unauthenticated(_("The user name or the password is wrong."), code="wrong-credentials")
-    subjects = (f"user:{username[:100]}", f"address:{address[:100]}")
+    subjects = [f"pair:{username[:40]}@{address[:70]}", f"address:{address[:100]}"]
+    if not known_device:
+        subjects.append(f"user:{username[:100]}")
     blocked = None
     with database.writing() as session:
         for subject in subjects:
@@ -179,7 +187,7 @@ def give_approval(database: Database, *, permission: Permission, username: str, 
 
     Raises `Refused` when that person may not do it either, and what `check_password` raises.
     """
-    approver = check_password(database, username=username, password=password, address=address)
+    approver = check_password(database, username=username, password=password, address=address, known_device=True)
     if not approver.may(permission):
         raise _needs_approval()
     token = secrets.token_urlsafe(24)
