@@ -26,7 +26,7 @@ from restaurant.people.permissions import Role
 from restaurant.settings import Settings
 from support import make_settings
 
-# What whoever runs the tests has set for a service of their own is not for the ones started here.
+# Settings of the developer's own service must not reach the services that tests start.
 for _name in [name for name in os.environ if name.startswith("RESTAURANT_")]:
     del os.environ[_name]
 

@@ -176,7 +176,7 @@ FORMS: dict[str, Values] = {
     "stock.write_recipe": {"version": "1", "ingredient-0": "{ingredient}", "quantity-0": "3"},
 }  # fmt: skip
 
-#: What stands in a form's path where it is not the house's first one of its kind.
+#: Values in a form's path that are not the first of their kind.
 ELSEWHERE = {
     "cash.pay": {"reference": "billed"},
     "cash.present": {"reference": "other"},
@@ -198,7 +198,7 @@ OPTIONAL = {
     "service.void": {"quantity"},
     "plan.add_table": {"shape", "seats_min", "width", "height"},
 }
-#: Forms that do something anew each time they are sent, and what they do it to is no document of the house.
+#: Forms that act again each time they are sent, and that change no document.
 AGAIN = {"team.give_password", "sessions.sign_in", "account.change_password"}
 REFUSED = {400, 401, 403, 404, 405, 409, 412, 413, 415, 422, 428}
 
@@ -230,7 +230,7 @@ def wrong_forms(endpoint: str, right: Values) -> Iterator[tuple[str, Values]]:
 
 
 def one_message(reply: TestResponse, *, api: bool) -> str | None:
-    """What is wrong with how a refusal is told, None if it is told as it should be."""
+    """What is wrong with the form of a refusal, None if nothing is."""
     if reply.status_code not in REFUSED:
         return f"answered {reply.status_code}"
     if api:
@@ -334,7 +334,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH /people/<key:person>": {"name": "Léa B.", "role": "host", "active": True},
 }
 
-#: What stands in an operation's path where it is not the house's first one of its kind.
+#: Values in an operation's path that are not the first of their kind.
 OTHERS = {
     "POST /orders/<uuid:reference>/discounts/<key:discount>/remove": {"reference": "presented"},
     "POST /orders/<uuid:reference>/finish": {"reference": "paid"},

@@ -369,7 +369,7 @@ def test_a_void_after_a_discount_never_leaves_less_than_nothing(server: FlaskCli
     assert (bill(server, order)["total"], bill(server, order)["due"]) == (620, 0)
     assert server.get(f"/caisse/{order}?by=seat").status_code == 200
     add(server, order, STEW)
-    # What was given holds again for what is ordered afterwards.
+    # The discount applies in full again to later orders.
     assert bill(server, order)["due"] == 2510 - 1500
     assert post(manager, f"/orders/{order}/lines/{eggs}/void", {"reason": "froid"}).status_code == 200
     assert post(server, f"/orders/{order}/bill", None).get_json()["due"] == 390

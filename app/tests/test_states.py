@@ -157,7 +157,7 @@ class Walk:
         return found
 
     def filled(self, form: Form, *, most: int, discounts: bool) -> Iterator[dict[str, str]]:
-        """The ways in which a form is filled in here; none for one that does not matter to the order's state."""
+        """The values to send with a form; none for a form that does not change the order's state."""
         kept = {name: value for name, value in form.fields.items() if name != "key"}
         if "manager" in form.fields:
             # The manager's own page has this form without asking for another one's password.

@@ -1,4 +1,4 @@
-"""The restaurant's day: an evening that goes on after midnight is one day."""
+"""The business day: sales after midnight belong to the evening before."""
 
 from __future__ import annotations
 

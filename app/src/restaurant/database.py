@@ -271,7 +271,7 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -
 
 
 def _check_rested(engine: Engine) -> None:
-    """Ping a connection that was idle for a while; SQLAlchemy's own pre-ping does so at every checkout."""
+    """Ping a connection that was idle; SQLAlchemy's own pre-ping does so at every checkout."""
 
     @event.listens_for(engine, "checkin")
     def rest(_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:

@@ -63,7 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(404, {"status": "not found"})
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class names it so
-        """Say nothing: probes come every few seconds."""
+        """Log nothing: probes arrive every few seconds."""
 
     def _answer(self, status: int, body: dict[str, str]) -> None:
         self._send(status, "application/json", json.dumps(body).encode())

@@ -68,7 +68,7 @@ _JOINERS = "\u200c\u200d"
 
 
 def _printable(text: str) -> str:
-    """`text` in its composed form. Raises `ValueError` for characters that hide or reorder what stands beside them."""
+    """`text` in its composed form. Raises `ValueError` for characters that hide or reorder other characters."""
     for character in text:
         kind = unicodedata.category(character)
         if kind in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"} and character not in f"\n\t{_JOINERS}":

@@ -80,7 +80,7 @@ def divide(bill: service.Bill, query: SplitQuery) -> list[ShareView]:
 
 @bills.operation("POST", "/orders/<uuid:reference>/bill", reply=BillView, refusals=_CONFLICT)
 def present_bill(session: Session, *, reference: uuid.UUID) -> BillView:
-    """Present the bill: what is due is fixed and nothing can be ordered any more."""
+    """Present the bill: fixes the amount due, after which nothing can be ordered."""
     order = orders.lock_order(session, reference)
     service.present(session, order)
     return BillView.of(service.read_bill(session, order))

@@ -121,7 +121,7 @@ def _compare_receipts(session: Session, recorded: Sequence[Recorded]) -> Iterato
     payments = {found.id: found for found in session.scalars(select(Payment).options(joinedload(Payment.order)))}
     names: dict[int, str] = dict(session.execute(select(User.id, User.username)).all())
     said = {entry.content["receipt"]: entry for entry in recorded if entry.kind in _PAID}
-    yield from (f"receipt {number} is in no entry" for number in sorted(receipts.keys() - said.keys()))
+    yield from (f"receipt {number} has no journal entry" for number in sorted(receipts.keys() - said.keys()))
     kept: dict[int, list[Receipt]] = {}
     for number, entry in sorted(said.items()):
         receipt = receipts.get(number)
@@ -206,7 +206,7 @@ def _compare_closings(session: Session, recorded: Sequence[Recorded]) -> Iterato
     amounts: dict[int, int] = dict(session.execute(select(Receipt.number, Receipt.amount)).all())
     said = {entry.content["number"]: entry.content for entry in recorded if entry.kind is EntryKind.CLOSING}
     rows = {row.number: row for row in session.scalars(select(Closing))}
-    yield from (f"closing {number} is in no entry" for number in sorted(rows.keys() - said.keys()))
+    yield from (f"closing {number} has no journal entry" for number in sorted(rows.keys() - said.keys()))
     perpetual = 0
     for number, content in sorted(said.items()):
         row = rows.get(number)

@@ -107,7 +107,7 @@ def percentage(total: int, percent: int) -> int:
 
 
 def present(session: Session, order: Order) -> None:
-    """Fix what is due; nothing can be ordered any more. Raises `Conflict` when lines are held or it is settled.
+    """Fix the amount due, after which nothing can be ordered. Raises `Conflict` when lines are held or it is settled.
 
     An order nothing is due for is closed at once, without a receipt.
     """
@@ -184,7 +184,7 @@ def remove_discount(session: Session, order: Order, key: int, *, by: User) -> No
 def merge(session: Session, order: Order, target: Order, *, by: User) -> None:
     """Move all lines of `order` to `target`, with its discounts, and end `order`. Both must be locked (`lock_pair`).
 
-    From then on each discount is the amount that it was: a percentage of one table is none of both.
+    Each discount becomes a fixed amount: a percentage of one table must not apply to both.
     """
     moved, dropped, moment = [], [], now()
     for one in (order, target):
@@ -318,7 +318,7 @@ def read_receipt(session: Session, number: int) -> Receipt:
 def close_day(session: Session, *, by: str, business_day: BusinessDay) -> Closing:
     """Close the day (Z). Raises `Conflict` when there is no receipt since the last closing.
 
-    Also forgets what is kept for a while only: stored replies, the kitchen's events, and sessions that are over.
+    Also deletes expired data: stored replies, the kitchen's events, and sessions.
     """
     number = journal.next_number(session, "closing")
     before = session.get(Closing, number - 1)

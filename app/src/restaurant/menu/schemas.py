@@ -137,7 +137,7 @@ class CategoryEntry(BaseModel):
 
 
 class OptionEntry(BaseModel):
-    """An option to write; with the `id` of one that is there, that one is changed and keeps its id."""
+    """An option to write. With the `id` of an existing option, that option is changed and keeps its id."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -196,7 +196,7 @@ class NewDish(BaseModel):
 class DishChange(BaseModel):
     """What to change of a dish; what is absent stays, and allergens and option groups are replaced as a whole.
 
-    null takes away an English text or the window of availability, and changes nothing else. `archived` hides a dish.
+    null removes an English text or the window of availability, and changes nothing else. `archived` hides a dish.
     """
 
     model_config = ConfigDict(extra="forbid")

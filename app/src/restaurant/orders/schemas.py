@@ -144,7 +144,7 @@ class LineMove(BaseModel):
 
 
 class Reason(BaseModel):
-    """Why something is taken back, with a manager's confirmation where one is needed."""
+    """The reason of a void or cancellation, with a manager's approval where one is needed."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -153,7 +153,7 @@ class Reason(BaseModel):
 
 
 class Voiding(Reason):
-    """How many portions of a line are taken back, all without a quantity."""
+    """How many portions of a line to void; without a quantity, all."""
 
     quantity: Annotated[int, Field(ge=1, le=50)] | None = None
 

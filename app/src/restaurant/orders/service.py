@@ -223,10 +223,10 @@ def add_lines(
 ) -> list[OrderLine]:  # fmt: skip
     """Add lines, sent to the kitchen at once or held until their course is fired. Raises as `place_order` does.
 
-    An order that nobody serves yet, because the host seated its guests, becomes the order of `by`.
+    An order without a server, because the host seated its guests, is assigned to `by`.
     """
     _unsettled(order)
-    if by is not None and by.may(Permission.TAKE_ORDERS) and not _served_by_somebody(order):
+    if by is not None and by.may(Permission.TAKE_ORDERS) and not _has_server(order):
         order.server = session.get_one(User, by.id)
     menu = read_menu(session)
     added = [OrderLine(**line) for line in _lines(menu, placements, kind=order.kind, at=at, zone=zone)]
@@ -360,7 +360,7 @@ def _serve(lines: Iterable[OrderLine]) -> None:
         line.status, line.ready_at, line.served_at = LineStatus.SERVED, line.ready_at or moment, moment
 
 
-def _served_by_somebody(order: Order) -> bool:
+def _has_server(order: Order) -> bool:
     return order.server is not None and order.server.may(Permission.TAKE_ORDERS)
 
 

@@ -3,8 +3,8 @@
 The protection against guessing (ASVS 6.3.1) counts in the database, so it holds however many pods there are: an
 attempt is counted before the password is looked at: for the user name from this address, for the address, and for the
 user name from anywhere. From the fifth failure of the first on (the 61st of an address, the 101st of a name), each one
-blocks for twice as long as the one before, up to fifteen minutes. So a stranger who fails with somebody's name blocks
-nobody but themselves; what many addresses fail with a name never blocks a device on which somebody is signed in.
+blocks for twice as long as the one before, up to fifteen minutes. So a stranger who fails with a person's name blocks
+only their own address, and failures from many addresses never block a device on which someone is signed in.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _LONGEST_BLOCK = timedelta(minutes=15)
 
 
 class Unauthenticated(Problem):
-    """Nobody is signed in, or not any more."""
+    """No one is signed in, or the session has expired."""
 
     status = HTTPStatus.UNAUTHORIZED
     code = "unauthenticated"
@@ -114,7 +114,7 @@ def check_password(
 ) -> User:
     """The active person with this name and password; counts the attempt. Raises as `sign_in` does.
 
-    On a `known_device`, one on which somebody is signed in, failures from elsewhere do not block.
+    On a `known_device`, on which someone is signed in, failures from other addresses do not block.
     """
     username = username.strip().lower()
     if not username.isprintable():
@@ -270,7 +270,7 @@ def change_person(
     active: bool | None = None,
     password: str | None = None,
 ) -> User:
-    """Change what is given. A new password, role or deactivation ends the person's sessions.
+    """Change the given values. A new password, role or deactivation ends the person's sessions.
 
     Raises `Conflict` rather than leave no active administrator.
     """

@@ -271,7 +271,7 @@ def waiting_list(session: Session, page: PageQuery) -> tuple[Sequence[WaitEntry]
 
 
 def expected_wait(session: Session, *, covers: int, at: datetime, opening: Opening) -> int | None:
-    """Minutes until a table for `covers` is expected to be free, None when none can be foreseen.
+    """Minutes until a table for `covers` is expected to be free, None when it cannot be predicted.
 
     A table is free when its guests have stayed as long as a party of their size does, and is not if a booking takes it
     before this party could have eaten. Parties that wait already and want a table of the same kind come first.

@@ -37,7 +37,7 @@ class IngredientsView(PageView):
 
 
 class NewIngredient(BaseModel):
-    """An ingredient, with what is there of it and when that is too little."""
+    """An ingredient, with its quantity in stock and its low-stock threshold."""
 
     model_config = ConfigDict(extra="forbid")
 

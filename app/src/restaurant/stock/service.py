@@ -70,7 +70,7 @@ def list_ingredients(session: Session, page: PageQuery) -> tuple[Sequence[Ingred
 
 
 def add_ingredient(session: Session, *, name: str, unit: Unit, quantity: int, low_at: int, by: User) -> Ingredient:
-    """Add an ingredient with what is there of it. Raises `Conflict` when the name is taken."""
+    """Add an ingredient with its quantity in stock. Raises `Conflict` when the name is taken."""
     ingredient = Ingredient(name=name, unit=unit, quantity=quantity, low_at=low_at)
     session.add(ingredient)
     _flush_name(session)
@@ -91,7 +91,7 @@ def read_ingredient(session: Session, key: int) -> Ingredient:
 def change_ingredient(
     session: Session, ingredient: Ingredient, *, name: str | None = None, low_at: int | None = None
 ) -> Ingredient:
-    """Change what is given. Raises `Conflict` when the name is taken."""
+    """Change the given values. Raises `Conflict` when the name is taken."""
     if name is not None:
         ingredient.name = name
     if low_at is not None:
