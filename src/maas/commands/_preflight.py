@@ -98,9 +98,10 @@ def run(inventory: Inventory, state: Path, *, without: Sequence[str] = ()) -> Pr
         PreflightError: A preflight check failed, or a host cannot be left out.
     """
     absent = facts_of_absent(inventory, state, without)
+    optional = {host.name for host in inventory.workers} & _saved_facts(state).keys()
     present = inventory.model_copy(update={"hosts": tuple(host for host in inventory.hosts if host.name not in absent)})
     with console.phase("Host keys") as step:
-        keys = known_hosts.scan(present, known_hosts=state / ansible.KNOWN_HOSTS)
+        keys = known_hosts.scan(present, known_hosts=state / ansible.KNOWN_HOSTS, optional=optional)
         step.note(f"{len(keys)} hosts, {sum(one.new for one in keys)} new")
     for one in keys:
         if one.new:
@@ -108,7 +109,7 @@ def run(inventory: Inventory, state: Path, *, without: Sequence[str] = ()) -> Pr
     with console.phase("Preflight") as step, tempfile.TemporaryDirectory(prefix="maas-") as scratch:
         trusted = Path(scratch) / ansible.KNOWN_HOSTS
         known_hosts.pin(present, keys, known_hosts=trusted)
-        facts = host_facts.gather(present, known_hosts=trusted)
+        facts = host_facts.gather(present, known_hosts=trusted, optional=optional)
         problems = preflight.check(present, facts)
         errors = [problem for problem in problems if problem.severity == "error"]
         warnings = [problem for problem in problems if problem.severity == "warning"]
@@ -141,7 +142,7 @@ def facts_of_absent(inventory: Inventory, state: Path, names: Sequence[str]) -> 
     Raises:
         PreflightError: A host cannot be left out.
     """
-    saved = json.loads((state / _FACTS).read_text(encoding="utf-8")) if names and (state / _FACTS).exists() else {}
+    saved = _saved_facts(state) if names else {}
     workers = {host.name for host in inventory.workers}
     wrong = [f"{name} is not a worker of the inventory" for name in names if name not in workers]
     wrong += [f"{name} has no facts from an earlier run" for name in names if name in workers and name not in saved]
@@ -152,3 +153,10 @@ def facts_of_absent(inventory: Inventory, state: Path, names: Sequence[str]) -> 
             hint="remove a worker that never was part of the cluster from the inventory instead",
         )
     return {name: host_facts.HostFacts.model_validate(saved[name]) for name in names}
+
+
+def _saved_facts(state: Path) -> dict[str, Any]:
+    """Return the facts of the last run by host."""
+    file = state / _FACTS
+    saved: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return saved

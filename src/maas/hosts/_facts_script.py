@@ -302,7 +302,9 @@ def path_to_hub(endpoint: str) -> dict[str, Any]:
     """Return address, round-trip time and path MTU of the hub; values that cannot be measured are None."""
     path: dict[str, Any] = {"address": None, "rtt_ms": None, "path_mtu": None}
     try:
-        family, _, _, _, address = socket.getaddrinfo(endpoint, 0, type=socket.SOCK_DGRAM)[0]
+        found = socket.getaddrinfo(endpoint, 0, type=socket.SOCK_DGRAM)
+        # The VPN uses IPv4. An IPv6 address is reported only where there is no other, for preflight.
+        family, _, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
         path["address"] = address[0]
         echo = Echo(family, address)
     except OSError:

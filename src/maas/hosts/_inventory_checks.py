@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -16,14 +17,28 @@ if TYPE_CHECKING:
 
 # kube-controller-manager assigns a /24 of the pod network to each node, at most 2^16 of them.
 _PODS_PER_NODE_PREFIX = 24
-_PODS_SHORTEST_PREFIX = 8
+# What OpenVPN's directive `server` accepts for a tun device with topology subnet.
+_VPN_PREFIXES = range(16, 30)
+# RFC 1918, and the addresses of RFC 6598 for networks between carriers and customers.
+_PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 # kube-apiserver accepts at most 2^20 service addresses; a platform with monitoring needs some dozens.
 _SERVICES_PREFIXES = range(12, 27)
 _VXLAN_PORT = 4789  # Calico's UDP port on every host
 _DNS_LABEL = 63
 _DNS_NAME = 253
-# Ansible uses these names itself.
-_RESERVED_NAMES = frozenset({"all", "localhost", "ungrouped"})
+# Names that Ansible defines, and groups of the inventory that Ansible receives (ansible_inventory.py).
+_RESERVED_NAMES = frozenset({"all", "localhost", "127.0.0.1", "ungrouped", "control_plane", "workers"})
+_KUBELET_LABELS = frozenset(
+    {
+        *(f"{prefix}kubernetes.io/{name}" for prefix in ("", "beta.") for name in ("arch", "os")),
+        "kubernetes.io/hostname",
+        "beta.kubernetes.io/instance-type",
+        "node.kubernetes.io/windows-build",
+    }
+)
+_KUBEADM_LABELS = frozenset({"node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"})
+# kubeadm sets it on control planes only; on a worker it is a user's choice.
+_EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 
 
 def key_path(value: str, directory: Path) -> Path:
@@ -82,6 +97,7 @@ class SemanticChecks:
         self._check_addresses()
         self._check_hubs()
         self._check_keys()
+        self._check_labels()
         self._check_networks()
 
     def _text(self, mapping: Any, key: str) -> str | None:
@@ -134,7 +150,11 @@ class SemanticChecks:
     def _reachable(self, place: Place, text: str) -> IPv4Address | IPv6Address | str | None:
         """Return the parsed address, or add a problem and return None if nothing can connect to it."""
         address = _address(text)
-        if address is None:
+        bracketed = re.fullmatch(r"\[([^]]*)\](:[0-9]+)?", text)
+        if address is None and bracketed:
+            port = " and set the port with the key port" if bracketed[2] else ""
+            self._add(place, f'"{text}" is not an address; write it without brackets{port}')
+        elif address is None:
             port = " (set the port with the key port)" if text.count(":") == 1 else ""
             self._add(place, f'"{text}" is neither a host name nor an IP address{port}')
         elif not isinstance(address, str) and (address.is_unspecified or address.is_multicast):
@@ -161,6 +181,11 @@ class SemanticChecks:
         if text is None:
             return
         place = (*place, "endpoint")
+        if isinstance(_address(re.sub(r"^\[(.*)\](:[0-9]+)?$", r"\1", text)), IPv6Address):
+            self._add(
+                place, f"{text} is an IPv6 address, but the VPN uses IPv4; write an IPv4 address, or a name with one"
+            )
+            return
         endpoint = self._reachable(place, text)
         if endpoint is None or not used:
             return
@@ -191,6 +216,17 @@ class SemanticChecks:
             if problem:
                 self._add(("hosts", index, "key"), problem)
 
+    def _check_labels(self) -> None:
+        for index, host in self._hosts:
+            labels = host.get("labels")
+            for name in labels if isinstance(labels, dict) else ():
+                place: Place = ("hosts", index, "labels", name)
+                plane = host.get("role") == "control-plane"
+                if name in _KUBELET_LABELS:
+                    self._add(place, "the kubelet sets this label on every node; remove it", key=True)
+                elif name in _KUBEADM_LABELS or (plane and name == _EXCLUDE_LABEL):
+                    self._add(place, "kubeadm sets this label on the control plane; remove it", key=True)
+
     def _networks(self) -> Iterator[tuple[str, IPv4Network]]:
         given = self._data.get("networks", {})
         if not isinstance(given, dict):
@@ -204,10 +240,10 @@ class SemanticChecks:
         networks = dict(self._networks())
         for name, network in networks.items():
             place: Place = ("networks", name)
-            if network.is_loopback or network.is_multicast or network.is_link_local or network.is_unspecified:
-                self._add(place, f"{network} is not a private network")
-            problem = self._size_problem(name, network)
-            if problem:
+            if not any(network.subnet_of(private) for private in _PRIVATE):
+                *others, last = map(str, _PRIVATE)
+                self._add(place, f"{network} is not a private network; use a part of {', '.join(others)} or {last}")
+            elif problem := self._size_problem(name, network):
                 self._add(place, problem)
         given = self._data.get("networks", {})
         for (first, one), (second, other) in combinations(networks.items(), 2):
@@ -220,13 +256,15 @@ class SemanticChecks:
 
     def _size_problem(self, name: str, network: IPv4Network) -> str | None:
         hosts = len(self._hosts)
+        if name == "vpn" and network.prefixlen not in _VPN_PREFIXES:
+            small = network.prefixlen > _VPN_PREFIXES[0]
+            limit = f"at least a /{_VPN_PREFIXES[-1]}" if small else f"at most a /{_VPN_PREFIXES[0]}"
+            return f"{network} is too {'small' if small else 'large'} for OpenVPN, {limit}"
         if name == "vpn" and network.num_addresses - 2 < hosts:
             return f"{network} is too small for {hosts} hosts"
-        if name == "pods":
-            if network.prefixlen > _PODS_PER_NODE_PREFIX or 1 << (_PODS_PER_NODE_PREFIX - network.prefixlen) < hosts:
-                return f"{network} is too small: each of the {hosts} hosts needs a /{_PODS_PER_NODE_PREFIX}"
-            if network.prefixlen < _PODS_SHORTEST_PREFIX:
-                return f"{network} is too large, at most a /{_PODS_SHORTEST_PREFIX}"
+        spare = _PODS_PER_NODE_PREFIX - network.prefixlen
+        if name == "pods" and (spare < 0 or 1 << spare < hosts):
+            return f"{network} is too small: each of the {hosts} hosts needs a /{_PODS_PER_NODE_PREFIX}"
         if name == "services" and network.prefixlen not in _SERVICES_PREFIXES:
             small = network.prefixlen > _SERVICES_PREFIXES[0]
             limit = f"at least a /{_SERVICES_PREFIXES[-1]}" if small else f"at most a /{_SERVICES_PREFIXES[0]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,23 @@ Place = tuple[str | int, ...]
 
 _MAX_DEPTH = 20
 _SCALARS: dict[tuple[type, ...], type] = {(bool, ScalarBoolean): bool, (int,): int, (float,): float}
+# The parser's messages, by a regular expression, and what to do about them.
+_EXPLANATIONS = {
+    r"but found another document": "the file contains more than one YAML document; keep one, without lines `---` and `...`",
+    r'found duplicate key "(.*?)"(?: with value.*)?': "the key {0} occurs twice in the same mapping; keep one of them",
+    r"found character '\\t' that.*": "YAML does not allow tabs for indentation; use spaces",
+    r"found character '(.)' that.*": "a value cannot start with {0}; write it in quotes",
+    r"mapping values are not allowed here": "the colon is not allowed here; check the indentation and the line before, "
+    "and write text that contains a colon in quotes",
+    r"could not find expected ':'": "the line before is neither `key: value` nor an item of a list",
+    r"found undefined alias '(.*)'": "the alias *{0} has no anchor &{0} before it",
+    r"expected '?,'? or '(.)', but got .*": "a comma or the closing {0} is missing",
+    r"expected <block end>, but found .*": "the indentation does not match that of the lines before",
+    r"found unexpected end of stream": "the closing quote is missing",
+    r"found unknown escape character '(.)'": "the escape \\{0} does not exist; use single quotes for text with backslashes",
+    r"expected the node content, but found '(.*)'": "a value is expected here, not {0}",
+    r"expected a mapping or list of mappings for merging.*": "only a mapping can be merged with <<; write <<: *NAME",
+}
 # ruamel.yaml raises these itself for some malformed directives, tags and escapes.
 _PARSER_ERRORS = (YAMLError, ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -33,16 +51,22 @@ class Document:
         file: The name of the file in messages.
         data: The content as dict, list and scalars; None if the file is not YAML.
         problems: The problems found so far. The checks of the content add theirs.
+        text: The content as text; empty if it cannot be read.
     """
 
     file: str
     data: Any = None
     problems: list[FileProblem] = field(default_factory=list)
+    text: str = ""
     _loaded: Any = None
+    _seen: set[tuple[int, int, str]] = field(default_factory=set)
 
     def add(self, place: Place, message: str, *, key: bool = False) -> None:
         """Record a problem of a value or of its key; if there is no such value, at the nearest one around it."""
         line, column = self._position(place, key=key)
+        if (line, column, message) in self._seen:
+            return  # a value that several places share by an alias or a merge key
+        self._seen.add((line, column, message))
         shown = describe(place)
         self._add(line, column, f"{shown}: {message}" if shown else message)
 
@@ -51,10 +75,10 @@ class Document:
         content = b""
         try:
             content = path.read_bytes()
-            text = content.decode("utf-8-sig")
+            self.text = content.decode("utf-8-sig")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a reused anchor is valid YAML
-                self._loaded = YAML().load(text)
+                self._loaded = YAML().load(self.text)
             self.data = self._plain(self._loaded, ())
         except OSError as error:
             self._add(0, 0, f"cannot read the file: {error.strerror}")
@@ -64,11 +88,16 @@ class Document:
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             what = str(error.problem or error.context or "syntax error").splitlines()[0]
-            self._add(mark.line if mark else 0, mark.column if mark else 0, f"invalid YAML: {what}")
+            self._add(mark.line if mark else 0, mark.column if mark else 0, f"invalid YAML: {_explained(what)}")
         except RecursionError:
             self._add(0, 0, "invalid inventory: nested too deeply")
         except _PARSER_ERRORS as error:
             self._add(0, 0, f"invalid YAML: {str(error) or type(error).__name__}".splitlines()[0])
+
+    def anchored(self, place: Place) -> bool:
+        """Whether the value at the top of the file has an anchor."""
+        value = self._loaded[place[0]]
+        return getattr(getattr(value, "anchor", None), "value", None) is not None
 
     def _add(self, line: int, column: int, message: str) -> None:
         self.problems.append(FileProblem(self.file, line + 1, column + 1, message))
@@ -77,6 +106,7 @@ class Document:
         """Return line and column, counted from 0."""
         node, found = self._loaded, (0, 0)
         for depth, part in enumerate(place, start=1):
+            node = _defining(node, part)
             positions = getattr(node, "lc", None)
             if positions is None or part not in (positions.data or ()):
                 break
@@ -110,6 +140,23 @@ class Document:
             if isinstance(node, kinds):
                 return plain(node)
         return None if node is None else str(node)
+
+
+def _defining(node: Any, key: str | int) -> Any:
+    """Return the mapping that contains a key itself: the node, or one that is merged into it with <<."""
+    if isinstance(node, CommentedMap) and key in node and key not in (node.lc.data or ()):
+        for source in getattr(node, "merge", None) or ():
+            if key in source:
+                return _defining(source, key)
+    return node
+
+
+def _explained(problem: str) -> str:
+    """Return a parser's message as what to do, or unchanged if it is not known."""
+    for pattern, text in _EXPLANATIONS.items():
+        if found := re.fullmatch(pattern, problem):
+            return text.format(*found.groups())
+    return problem
 
 
 def describe(place: Place) -> str:

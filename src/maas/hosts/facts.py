@@ -17,6 +17,7 @@ from maas.errors import PreflightError, ProcessTimeoutError
 from maas.hosts import _facts_script, ssh
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from maas.hosts.inventory import Host, Inventory
@@ -152,12 +153,13 @@ class HostFacts(_Model):
         return "systemd" if self.systemd and self.cgroup_version == 2 else "cgroupfs"  # noqa: PLR2004 - cgroup v2
 
 
-def gather(inventory: Inventory, *, known_hosts: Path) -> dict[str, HostFacts]:
+def gather(inventory: Inventory, *, known_hosts: Path, optional: Collection[str] = ()) -> dict[str, HostFacts]:
     """Gather the facts of all hosts in parallel, in one SSH session each. Makes no changes, not even here.
 
     Args:
         inventory: The hosts.
         known_hosts: The host keys to trust.
+        optional: Names of the hosts that `--without` can leave out, for the hint.
 
     Returns:
         The facts of each host by its name, in the order of the inventory.
@@ -177,8 +179,8 @@ def gather(inventory: Inventory, *, known_hosts: Path) -> dict[str, HostFacts]:
         raise PreflightError(
             f"cannot gather the facts of {', '.join(failed)}",
             context=[f"{name}: {reason}" for name, reason in failed.items()],
-            hint="each host needs an SSH server that accepts the user and the key in the inventory, and python3. To continue "
-            f"while a worker is down: --without {host.name}",
+            hint="each host needs an SSH server that accepts the user and the key in the inventory, and python3"
+            + ssh.without_hint(list(failed), optional=optional),
             command=shlex.join(["ssh", "-p", str(host.port), f"{host.user}@{host.address}", "true"]),
             code="FactsUnavailable",
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
@@ -25,7 +26,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError, core_schema
 
 from maas.components import Model
-from maas.errors import InventoryError
+from maas.errors import FileProblem, InventoryError
 from maas.hosts._inventory_checks import SemanticChecks, key_path
 from maas.hosts._located_yaml import Document
 
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from maas.hosts._located_yaml import Place
 
 _MAX_SHOWN = 63
+# Of Ansible's inventories: a section or a variable in an INI file, and the keys of a group in a YAML file.
+_INI = re.compile(r"^\[[\w.:-]+\]\s*([#;].*)?$|\bansible_\w+\s*=", re.MULTILINE)
+_GROUP_KEYS = {"hosts", "children", "vars"}
 
 
 class _Expected:
@@ -110,7 +114,15 @@ _NodeName = Annotated[
     Field(max_length=63, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"),
     _Expected("a node name (lower-case letters, digits, '-' and '.', at most 63 characters)"),
 ]
-_User = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$"), _Expected("a user name")]
+# useradd, LDAP and Active Directory accept more than adduser: anna.meier, anna@example.org, EXAMPLE\\anna, host$.
+# ssh rejects shell metacharacters and a backslash at the end.
+_User = Annotated[
+    str,
+    Field(max_length=256, pattern=r"^[0-9]*[^\W\d]([\w.@\\+-]*[\w.@+-])?\$?$"),
+    _Expected(
+        "a user name (letters, digits and any of . _ - + @ \\ with at least one letter, starts with none of . - + @ \\)"
+    ),
+]
 _KeyFile = Annotated[Path, AfterValidator(_beside_file), _Expected("the path of a private SSH key")]
 _Fingerprint = Annotated[
     str,
@@ -233,6 +245,8 @@ def load(path: Path) -> Inventory:
     """
     document = Document(str(path))
     document.read(path)
+    if other := _other_format(document):
+        raise InventoryError(str(path), [FileProblem(str(path), 1, 1, other)])
     directory = path.absolute().parent
     read: InventoryFile | None = None
     if document.data is not None:
@@ -251,6 +265,22 @@ def load(path: Path) -> Inventory:
     return Inventory(file=path.absolute(), **dict(read))
 
 
+def _other_format(document: Document) -> str | None:
+    """Return what a file of another kind looks like, and what to write instead; None for an inventory."""
+    data = document.data
+    ansible = False
+    if not isinstance(data, dict):
+        ansible = _INI.search(document.text) is not None
+    elif not data.keys() & {"cluster", "hub", "networks"}:
+        groups = [value for value in data.values() if isinstance(value, dict) and value]
+        ansible = not data.keys().isdisjoint({"all", "_meta"}) or any(group.keys() <= _GROUP_KEYS for group in groups)
+        if "apiVersion" in data:
+            return "this looks like a Kubernetes object; write the keys cluster, hub and hosts (docs/inventory.md)"
+    if ansible:
+        return "this looks like an Ansible inventory; write the keys cluster, hub and hosts (docs/inventory.md)"
+    return None
+
+
 def _empty(value: object, place: Place) -> Iterator[Place]:
     """Yield the places of keys without a value."""
     match value:
@@ -267,22 +297,26 @@ def _empty(value: object, place: Place) -> Iterator[Place]:
 def _report(document: Document, error: ErrorDetails) -> None:
     """Add a problem for an error of the models."""
     place, value, kind = error["loc"], error["input"], error["type"]
+    if kind == "too_short" and value:
+        return  # pydantic does not count the items that are not valid, which are reported themselves
     if place[-1:] == ("[key]",):
         document.add(place[:-1], f"this is not {error['msg']}", key=True)
     elif kind == "missing":
         document.add(place[:-1], f"the key {place[-1]} is missing")
     elif kind == "extra_forbidden":
-        document.add(place, f"unknown key{_suggestion(str(place[-1]), _known_keys(place[:-1]))}", key=True)
+        if len(place) == 1 and document.anchored(place):
+            message = "unknown key; write the anchor at the first host that has these values"
+        else:
+            message = f"unknown key{_suggestion(str(place[-1]), _known_keys(place[:-1]))}"
+        document.add(place, message, key=True)
     elif value is not None:
         document.add(place, _explain(error))
 
 
 def _explain(error: ErrorDetails) -> str:
     value, kind, context = error["input"], error["type"], error.get("ctx", {})
-    if kind == "message":
-        return error["msg"]
-    if kind == "too_short":
-        return "the list is empty"
+    if kind in {"message", "too_short"}:
+        return error["msg"] if kind == "message" else "the list is empty"
     if kind == "literal_error":
         return f"{_shown(value)} is not a role{_suggestion(str(value), list(get_args(Role)))}"
     if kind == "model_type":
@@ -292,9 +326,14 @@ def _explain(error: ErrorDetails) -> str:
         expected = {"dict_type": "a mapping", "tuple_type": "a list"}.get(kind, error["msg"])
     if isinstance(value, dict | list):
         return f"expected {expected}, not a {'mapping' if isinstance(value, dict) else 'list'}"
-    if kind == "text" and not isinstance(value, str):
-        return f"{_shown(value)} is not text; write it in quotes (expected {expected})"
-    return f"{_shown(value)} is not {expected}"
+    if error["loc"][-1:] == ("port",) and isinstance(value, str) and _is_port(value):
+        return f"{_shown(value)} is text; write it without quotes: {int(value)}"
+    quotes = "text; write it in quotes (expected {})" if kind == "text" and not isinstance(value, str) else "{}"
+    return f"{_shown(value)} is not {quotes.format(expected)}"
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.strip().isdecimal() and len(text.strip()) <= 5 and 1 <= int(text) <= 65535  # noqa: PLR2004
 
 
 def _shown(value: object) -> str:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 from maas import process
 from maas.errors import HostKeyError, ProcessTimeoutError
 from maas.files import write_private
+from maas.hosts import ssh
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
     from maas.hosts.inventory import Host, Inventory
@@ -70,11 +71,16 @@ def pattern(host: Host) -> str:
     return host.address if host.port == _SSH_PORT else f"[{host.address}]:{host.port}"
 
 
-def scan(inventory: Inventory, *, known_hosts: Path) -> tuple[Trusted, ...]:
+def scan(inventory: Inventory, *, known_hosts: Path, optional: Collection[str] = ()) -> tuple[Trusted, ...]:
     """Scan the keys of all hosts in parallel and compare them with the pinned and the given ones. Writes nothing.
 
     A fingerprint in the inventory decides: it must be among the host's keys, and it replaces an earlier pin.
     Without one, the host must still offer the pinned key. Of a new host, the preferred key is trusted.
+
+    Args:
+        inventory: The hosts.
+        known_hosts: The pinned keys.
+        optional: Names of the hosts that `--without` can leave out, for the hint.
 
     Returns:
         The key to trust of each host, in the order of the inventory.
@@ -90,8 +96,8 @@ def scan(inventory: Inventory, *, known_hosts: Path) -> tuple[Trusted, ...]:
         raise HostKeyError(
             f"no SSH server answers on {', '.join(host.name for host in silent)}",
             context=[f"{host.name}: {host.address} port {host.port}" for host in silent],
-            hint="check that address and port in the inventory are right, that the host is up, and that no firewall blocks "
-            f"SSH. To continue while a worker is down: --without {silent[0].name}",
+            hint="check that address and port in the inventory are right, that the host is up, and that no firewall blocks SSH"
+            + ssh.without_hint([host.name for host in silent], optional=optional),
             command=f"ssh-keyscan -p {silent[0].port} {shlex.quote(silent[0].address)}",
             code="HostUnreachable",
         )

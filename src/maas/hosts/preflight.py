@@ -184,6 +184,11 @@ class _Check:
                 f"it cannot resolve the name of the hub, {hub.endpoint}",
                 "use the hub's address, or fix DNS on this host",
             )
+        elif path is not None and ":" in (path.address or ""):
+            yield self._error(
+                f"the name of the hub, {hub.endpoint}, has only the IPv6 address {path.address}, but the VPN uses IPv4",
+                "add an A record to the name, or set hub.endpoint to an IPv4 address",
+            )
         elif path is not None and any(str(own.address.ip) == path.address for own in facts.addresses):
             yield self._error(
                 f"the hub's endpoint {hub.endpoint} is an address of this host",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from maas import paths
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
 _OPTIONS = {
@@ -46,6 +47,17 @@ def options(*, known_hosts: Path, control_path: Path | None = None, key: Path | 
         chosen["IdentitiesOnly"] = "yes"
     words = [word for name, value in chosen.items() for word in ("-o", f"{name}={value}")]
     return words if key is None else [*words, "-i", str(key)]
+
+
+def without_hint(failed: Sequence[str], *, optional: Collection[str]) -> str:
+    """Return how to continue without the hosts that failed, as a further sentence of a hint.
+
+    It is empty if `--without` would not be accepted for one of them: for the control plane, and for a new worker.
+    """
+    if not set(failed) <= set(optional):
+        return ""
+    one = "this worker is" if len(failed) == 1 else "these workers are"
+    return f". To continue while {one} down: {' '.join(f'--without {name}' for name in failed)}"
 
 
 def control_path(cluster: str) -> Path:

@@ -96,3 +96,13 @@ def test_a_path_that_carries_nothing_has_no_mtu() -> None:
 
 def test_a_name_that_does_not_resolve_has_no_address() -> None:
     assert _facts_script.path_to_hub("hub.invalid") == {"address": None, "rtt_ms": None, "path_mtu": None}
+
+
+@pytest.mark.parametrize(("addresses", "used"), [(["::1", "127.0.0.1"], "127.0.0.1"), (["::1"], "::1")])
+def test_the_hub_is_reached_over_ipv4_where_its_name_has_such_an_address(
+    monkeypatch: pytest.MonkeyPatch, addresses: list[str], used: str
+) -> None:
+    families = {True: socket.AF_INET6, False: socket.AF_INET}
+    found = [(families[":" in one], socket.SOCK_DGRAM, 17, "", (one, 0)) for one in addresses]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    assert _facts_script.path_to_hub("vpn.example.org")["address"] == used

@@ -148,11 +148,10 @@ def test_all_problems_are_reported_at_once_in_the_order_of_the_file(tmp_path: Pa
     [
         ("{pods: 10.90.0.0/16}", "networks.pods: 10.90.0.0/16 overlaps networks.vpn 10.90.0.0/24 (its default)"),
         ("{vpn: 10.1.0.0/24, services: 10.0.0.0/12}", "networks.services: 10.0.0.0/12 overlaps networks.vpn"),
-        ("{vpn: 10.1.0.0/30}", "networks.vpn: 10.1.0.0/30 is too small for 3 hosts"),
+        ("{vpn: 10.1.0.0/30}", "networks.vpn: 10.1.0.0/30 is too small for OpenVPN, at least a /29"),
         ("{pods: 10.1.0.0/23}", "networks.pods: 10.1.0.0/23 is too small: each of the 3 hosts needs a /24"),
-        ("{pods: 96.0.0.0/7}", "networks.pods: 96.0.0.0/7 is too large, at most a /8"),
         ("{services: 10.1.0.0/28}", "networks.services: 10.1.0.0/28 is too small, at least a /26"),
-        ("{services: 96.0.0.0/8}", "networks.services: 96.0.0.0/8 is too large, at most a /12"),
+        ("{services: 10.0.0.0/8}", "networks.services: 10.0.0.0/8 is too large, at most a /12"),
         (
             "{vpn: 10.1.0.7/24}",
             "networks.vpn: 10.1.0.7/24 is an address inside the network 10.1.0.0/24; write 10.1.0.0/24",
@@ -161,7 +160,7 @@ def test_all_problems_are_reported_at_once_in_the_order_of_the_file(tmp_path: Pa
         ("{vpn: 10.1.0.0/33}", 'networks.vpn: "10.1.0.0/33" is not an IPv4 network'),
         ("{vpn: 10.1.0.0}", 'networks.vpn: "10.1.0.0" is not an IPv4 network'),
         ("{vpn: 224.1.0.0/24}", "networks.vpn: 224.1.0.0/24 is not a private network"),
-        ("{pods: 203.0.112.0/20}", "hosts[0].address: 203.0.113.10 is in networks.pods 203.0.112.0/20"),
+        ("{pods: 203.0.112.0/20}", "networks.pods: 203.0.112.0/20 is not a private network"),
     ],
 )
 def test_networks_that_cannot_work_are_refused(tmp_path: Path, networks: str, expected: str) -> None:
@@ -276,9 +275,9 @@ def test_a_bundle_on_a_host_is_named_by_an_absolute_path(tmp_path: Path, path: s
         ("", "1:1: the file is empty"),
         ("# nothing\n", "1:1: the file is empty"),
         ("hosts: [\n", "invalid YAML"),
-        ("a: 1\n---\nb: 2\n", "2:1: invalid YAML: but found another document"),
+        ("a: 1\n---\nb: 2\n", "2:1: invalid YAML: the file contains more than one YAML document"),
         ("- a\n", "1:1: expected a mapping with the keys cluster, hub, networks and hosts, not a list"),
-        ("cluster: shop\ncluster: shop\n", '2:1: invalid YAML: found duplicate key "cluster"'),
+        ("cluster: shop\ncluster: shop\n", "2:1: invalid YAML: the key cluster occurs twice in the same mapping"),
         ("cluster: &c [*c]\n", "expected a cluster name"),
         ('cluster: "shop\\n"\n', "1:10: cluster: the text contains a line break or another control character"),
         ("cluster: !secret shop\n", "1:10: cluster: the tag !secret is not supported"),
@@ -298,9 +297,9 @@ def test_yaml_that_is_not_an_inventory_is_reported_with_its_position(tmp_path: P
     ("line", "expected"),
     [
         ("port: abc", '"abc" is not a port number'),
-        ('port: "22"', '"22" is not a port number'),
+        ('port: "22"', '"22" is text; write it without quotes: 22'),
         ("port: true", "true is not a port number"),
-        ("user: 7", "7 is not text; write it in quotes (expected a user name)"),
+        ("user: 7", "7 is not text; write it in quotes (expected a user name"),
         ("key: null", "there is no value here"),
         ("hub: 10.0.0.1", '"10.0.0.1" is not a mapping with the keys endpoint and port'),
         ("labels: {zone: 2026-01-01}", None),

@@ -8,6 +8,7 @@ import pytest
 
 from maas import process
 from maas.errors import HostKeyError
+from maas.hosts import ssh
 from maas.hosts.inventory import Host, Hub, Inventory
 from maas.hosts.known_hosts import HostKey, Trusted, pin, scan
 
@@ -147,3 +148,31 @@ def test_hosts_that_do_not_answer_are_all_named(network: Network) -> None:
         accept(inventory(), network.known_hosts)
     assert caught.value.code == "HostUnreachable"
     assert caught.value.context == ("master: 10.0.0.1 port 22", "node1: 10.0.0.1 port 2222")
+
+
+CHECK = "check that address and port in the inventory are right, that the host is up, and that no firewall blocks SSH"
+
+
+@pytest.mark.parametrize(
+    ("shown", "optional", "hint"),
+    [
+        ({"master": [ED]}, {"node1"}, f"{CHECK}. To continue while this worker is down: --without node1"),
+        ({"master": [ED]}, set(), CHECK),  # a new worker cannot be left out
+        ({"node1": [ED]}, {"node1"}, CHECK),  # nor can the control plane
+        ({}, {"node1"}, CHECK),
+    ],
+)
+def test_the_hint_is_a_command_that_works(
+    network: Network, shown: dict[str, list[HostKey]], optional: set[str], hint: str
+) -> None:
+    network.shows(**shown)
+    with pytest.raises(HostKeyError) as caught:
+        scan(inventory(), known_hosts=network.known_hosts, optional=optional)
+    assert caught.value.hint == hint
+
+
+def test_the_hint_names_every_worker_that_is_down() -> None:
+    assert ssh.without_hint(["node1", "node2"], optional={"node1", "node2", "node3"}) == (
+        ". To continue while these workers are down: --without node1 --without node2"
+    )
+    assert not ssh.without_hint(["node1", "node4"], optional={"node1"})

@@ -103,6 +103,14 @@ def test_a_hub_name_that_a_worker_cannot_resolve_is_an_error(inventory_of: Inven
     ]
 
 
+def test_a_hub_name_with_ipv6_addresses_only_is_an_error(inventory_of: Inventories, facts_of: Facts) -> None:
+    way = {"address": "2001:db8::10", "rtt_ms": None, "path_mtu": None}
+    facts = {"master": facts_of(), "node1": facts_of(to_hub=way)}
+    assert found(inventory_of("node1"), facts, "error") == [
+        "node1: the name of the hub, vpn.example.org, has only the IPv6 address 2001:db8::10, but the VPN uses IPv4"
+    ]
+
+
 def test_a_hub_name_that_leads_a_worker_to_itself_is_an_error(inventory_of: Inventories, facts_of: Facts) -> None:
     facts = {
         "master": facts_of(),
