@@ -187,7 +187,7 @@ def test_discounts_need_a_manager_and_lower_every_rate(server: FlaskClient, mana
     assert server.delete(f"/api/v1/orders/{order}/bill").status_code == 409
 
 
-def test_a_bill_can_be_taken_back_until_something_is_paid(server: FlaskClient) -> None:
+def test_a_bill_can_be_reopened_until_something_is_paid(server: FlaskClient) -> None:
     order = billed(server)
     assert server.delete(f"/api/v1/orders/{order}/bill").get_json()["status"] == "sent"
     add(server, order, EGGS)
@@ -243,7 +243,7 @@ def test_receipts_of_many_tables_paid_at_once_have_no_gap(
         assert journal.verify(session) == (6, [])
 
 
-def test_the_day_is_closed_once_and_the_total_goes_on(server: FlaskClient, manager: FlaskClient) -> None:
+def test_the_day_is_closed_once_and_the_grand_total_continues(server: FlaskClient, manager: FlaskClient) -> None:
     assert post(manager, "/closings", None).status_code == 409
     pay(server, billed(server), 3200, tip=300)
     pay(server, billed(server, EGGS, table=2), 620, method="cash")

@@ -72,7 +72,7 @@ def test_many_guests_who_want_the_last_table_at_once_get_it_once(app: Flask, dat
         assert len(session.scalars(select(BookedTable)).all()) == 1
 
 
-def test_the_database_itself_refuses_an_overlap_and_allows_neighbours(client: FlaskClient, database: Database) -> None:
+def test_the_database_itself_refuses_an_overlap_and_allows_neighbors(client: FlaskClient, database: Database) -> None:
     only_table(database, 1)
     first = book(client, "19:00")
     assert first.status_code == 201

@@ -378,7 +378,7 @@ def test_guests_are_not_seated_at_a_table_that_is_pushed_away_meanwhile(sign_in:
         assert sorted(pool.map(act, (0, 1))) in ([200, 409], [201, 409])
 
 
-def test_rooms_and_tables_are_added_changed_and_taken_away(manager: FlaskClient, server: FlaskClient) -> None:
+def test_rooms_and_tables_are_added_changed_and_removed(manager: FlaskClient, server: FlaskClient) -> None:
     assert post(server, "/rooms", {"name": "Véranda"}).status_code == 403
     added = post(manager, "/rooms", {"name": "Véranda"})
     room, match = added.get_json()["id"], {"If-Match": added.headers["ETag"]}

@@ -113,7 +113,7 @@ def test_an_edit_of_a_dish_that_changed_meanwhile_is_refused(manager: FlaskClien
     assert patch(manager, dish, price=2).status_code == 412
 
 
-def test_headings_are_added_moved_renamed_and_taken_away_when_empty(manager: FlaskClient, client: FlaskClient) -> None:
+def test_headings_are_added_moved_renamed_and_removed_when_empty(manager: FlaskClient, client: FlaskClient) -> None:
     added = manager.post("/api/v1/categories", json={"name": "Fromages", "name_en": "Cheese"}).get_json()
     assert manager.post("/api/v1/categories", json={"name": "Fromages"}).status_code == 409
 

@@ -155,7 +155,7 @@ def test_a_database_that_is_away_is_a_readable_503(tmp_path: Path) -> None:
     settings = make_settings(f"postgresql://nobody@/nothing?host={tmp_path}")
     app = create_app(settings)
     client = app.test_client()
-    client.set_cookie("session", "whoever")
+    client.set_cookie("session", "somebody")
     page = client.get("/")
     assert page.status_code == 503
     assert page.headers["Retry-After"] == "5"

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 PAGE = "docs/contributing/terminology.md"
 """The page with the table of terms."""
 
-PENDING = "docs/contributing/terminology-pending.txt"
-"""Files and directories that still have findings. The list may only get shorter."""
-
 _SUFFIXES = {
     *(
         ".cfg",
@@ -47,9 +44,7 @@ _SUFFIXES = {
 }
 _WITHOUT_SUFFIX = {"Dockerfile", "nox", ".helmignore"}
 
-_EXCLUDED = re.compile(
-    rf"{re.escape(PENDING)}|(app/)?requirements.*|charts/[^/]+/files/dashboards/.*|app/src/restaurant/locales/.*"
-)
+_EXCLUDED = re.compile(r"(app/)?requirements.*|charts/[^/]+/files/dashboards/.*|app/src/restaurant/locales/.*")
 """Lists of packages, generated files that cannot have a comment, and texts in other languages."""
 
 _GENERATED = re.compile(r"[Gg]enerated by `", re.ASCII)
@@ -170,19 +165,6 @@ def texts(*below: str) -> list[str]:
         and (file.endswith(tuple(_SUFFIXES)) or file.rpartition("/")[2] in _WITHOUT_SUFFIX)
         and (not below or any(_covers(path, file) for path in below))
     ]
-
-
-def pending() -> list[str]:
-    """Return the files and directories that may still have findings."""
-    lines = (paths.content() / PENDING).read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
-
-
-def split(found: Sequence[Finding], entries: Sequence[str]) -> tuple[list[Finding], list[str]]:
-    """Return the findings outside of the pending files, and the pending entries without findings."""
-    covering = {finding: [entry for entry in entries if _covers(entry, finding.file)] for finding in found}
-    used = {entry for covered in covering.values() for entry in covered}
-    return [finding for finding in found if not covering[finding]], [entry for entry in entries if entry not in used]
 
 
 def _covers(entry: str, file: str) -> bool:

@@ -6,7 +6,7 @@ import pytest
 
 from maas import paths
 from maas.codegen import terminology
-from maas.codegen.terminology import Finding, Terms, read_terms, split
+from maas.codegen.terminology import Terms, read_terms
 from maas.errors import ChartError
 
 if TYPE_CHECKING:
@@ -89,11 +89,6 @@ def test_findings_name_file_and_line_and_include_spelling(monkeypatch: pytest.Mo
         'a.md:2: "zork": use again',
         'b.py:1: "beha' + 'voir": use behavior',
     ]
-
-
-def test_a_pending_file_may_have_findings_until_it_has_none() -> None:
-    here, there = Finding("src/a.py", 1, "zork", "again"), Finding("docs/b.md", 2, "zork", "again")
-    assert split([here, there], ["src", "docs/c.md"]) == ([there], ["docs/c.md"])
 
 
 def test_texts_are_those_that_people_write() -> None:

@@ -52,7 +52,7 @@ class Room(Base):
 
 
 class Table(Base):
-    """A table on its room's plan: position and size are in centimetres."""
+    """A table on its room's plan: position and size are in centimeters."""
 
     __tablename__ = "dining_table"
     __table_args__ = (

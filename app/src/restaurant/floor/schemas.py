@@ -18,7 +18,7 @@ Size = Annotated[int, Field(ge=40, le=1000)]
 
 
 class TableView(BaseModel):
-    """A table, with what it is doing and the open order it has. Positions and sizes are in centimetres."""
+    """A table, with what it is doing and the open order it has. Positions and sizes are in centimeters."""
 
     id: int
     room_id: int

@@ -1,4 +1,4 @@
-"""Authorisation: a blueprint is registered with its rules, and an endpoint without a rule is denied to everyone."""
+"""Authorization: a blueprint is registered with its rules, and an endpoint without a rule is denied to everyone."""
 
 from __future__ import annotations
 

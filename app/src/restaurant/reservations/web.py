@@ -108,8 +108,8 @@ def day_page() -> str:
     today = settings.business_day.of(moment)
     try:
         day = date.fromisoformat(request.args.get("jour") or today.isoformat())
-        neighbours = (day - timedelta(days=1), day + timedelta(days=1))
-        settings.business_day.begin(neighbours[1]).timestamp()
+        neighbors = (day - timedelta(days=1), day + timedelta(days=1))
+        settings.business_day.begin(neighbors[1]).timestamp()
     except (ValueError, OverflowError) as error:
         raise NotFound(_("This day does not exist.")) from error
     with _database().reading() as session:
@@ -120,7 +120,7 @@ def day_page() -> str:
             for covers in (2, 4, 6)
         }
     return render_template(
-        "reservations/day.html", day=day, neighbours=neighbours, bookings=bookings, waiting=waiting,
+        "reservations/day.html", day=day, neighbors=neighbors, bookings=bookings, waiting=waiting,
         BookingStatus=BookingStatus, now=moment, expected=expected, key=uuid.uuid4().hex,
     )  # fmt: skip
 

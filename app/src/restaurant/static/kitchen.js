@@ -69,6 +69,6 @@ board.addEventListener("submit", async (event) => {
   look();
 });
 
-// Minutes grow and colours change even when nothing is ordered.
+// Minutes grow and colors change even when nothing is ordered.
 setInterval(look, 30000);
 listen();

@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # Not in a batch: SQLite would make the table anew, and its triggers would be gone.
+    # Not in a batch: SQLite would re-create the table, and its triggers would be gone.
     op.add_column("category", sa.Column("version", sa.Integer(), server_default="1", nullable=False))
 
 
