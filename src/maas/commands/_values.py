@@ -2,23 +2,107 @@
 
 from __future__ import annotations
 
+import difflib
+import json
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jsonschema import validators
+from jsonschema.exceptions import best_match
+
+from maas.bundle import tools
 from maas.codegen import rules
-from maas.helm import values_files
+from maas.errors import ChartError
+from maas.helm import render, values_files
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from jsonschema.exceptions import ValidationError
+
+_HINT = "nothing was changed; correct the values, then run the same command again"
 
 
 def load(files: Sequence[Path]) -> dict[str, Any]:
-    """Read and merge values files, and check the alerting rules in them.
+    """Read and merge values files, and check them against the chart's schema, and the alerting rules in them.
 
     Raises:
         UsageError: A file cannot be read, or is not a YAML mapping.
-        ChartError: A rule cannot be evaluated.
+        ChartError: The schema rejects the values, or a rule cannot be evaluated.
     """
     values = values_files.read(files)
+    if problems := _problems(values):
+        raise ChartError("the chart's schema rejects the values", context=problems, hint=_HINT, code="InvalidValues")
     rules.refuse_broken(values)
     return values
+
+
+def refuse_early(values: Mapping[str, Any]) -> bool:
+    """Render the chart with values if Helm is in the cache. Returns whether it was; downloads and builds nothing.
+
+    Raises:
+        ChartError: The chart rejects the values.
+    """
+    if values and tools.cached("helm") is None:
+        return False
+    refuse_unrenderable(values)
+    return True
+
+
+def refuse_unrenderable(values: Mapping[str, Any]) -> None:
+    """Render the chart with values as `bootstrap` installs it. Without values, it is known to render.
+
+    Raises:
+        ChartError: The chart rejects the values.
+    """
+    if not values:
+        return
+    with tempfile.TemporaryDirectory(prefix="maas-") as scratch:
+        file = Path(scratch) / "values.json"
+        file.write_text(json.dumps(values_files.merge({"calico": {"enabled": True}}, values)), encoding="utf-8")
+        try:
+            render.render_uncached(render.Request(render.umbrella(), values=(file,)))
+        except ChartError as error:
+            raise ChartError(
+                "the chart rejects the values", context=error.context, hint=_HINT, code="InvalidValues"
+            ) from error
+
+
+def _problems(values: Mapping[str, Any]) -> list[str]:
+    """Return every problem that the schema finds in values, merged over the defaults as Helm does."""
+    if not values:
+        return []
+    root = render.umbrella()
+    schema = json.loads((root / "values.schema.json").read_text(encoding="utf-8"))
+    defaults = {chart.name: values_files.read([chart / "values.yaml"]) for chart in render.subcharts()}
+    merged = _without_null(values_files.merge(defaults, values_files.read([root / "values.yaml"]), values))
+    errors = validators.validator_for(schema)(schema).iter_errors(merged)
+    return sorted({line for error in errors for line in _lines(best_match([error]))})
+
+
+def _lines(error: ValidationError) -> Iterator[str]:
+    """Return a problem, or one for each key that the schema does not know."""
+    place = ".".join(str(part) for part in error.absolute_path)
+    prefix = f"{place}: " if place else ""
+    if error.validator != "additionalProperties" or error.validator_value is not False:
+        # Of alternatives, such as a number or null, each has its own reason.
+        yield prefix + " or ".join(dict.fromkeys(one.message for one in error.context or [error]))
+        return
+    schema: Any = error.schema
+    instance: Any = error.instance
+    known = list(schema.get("properties", {}))
+    for key in instance:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            suggestion = f", did you mean {close[0]}?" if close else f" (known: {', '.join(known)})"
+            yield f"{place}.{key}: unknown key{suggestion}".removeprefix(".")
+
+
+def _without_null(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values without the defaults that null removes."""
+    return {
+        key: _without_null(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if value is not None
+    }

@@ -43,6 +43,9 @@ def bootstrap(
     """
     chart_values = _values.load(values)
     hosts = inventory.load(file)
+    rendered = _values.refuse_early(chart_values)
+    if dry_run and not rendered:
+        console.warn("the chart was not rendered with the values: Helm is not in the cache; bootstrap renders it first")
     state = paths.state_path(hosts.cluster) if dry_run else paths.state(hosts.cluster)
     with nullcontext() if dry_run else lock.hold(state, command=f"bootstrap of {hosts.cluster}"):
         result = _preflight.run(hosts, state, without=without)
@@ -57,4 +60,6 @@ def bootstrap(
             console.line("nothing was changed")
             return
         components = bundle.prepare(directory, source=source, yes=yes, values=chart_values)
+        if not rendered:
+            _values.refuse_unrenderable(chart_values)
         _apply.apply(result, components, chart_values, since=time.monotonic())

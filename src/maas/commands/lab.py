@@ -24,6 +24,7 @@ def up(name: str, *, directory: Path | None, source: Policy, values: Sequence[Pa
         MaasError: A stage failed.
     """
     chart_values = _values.load(values)
+    rendered = _values.refuse_early(chart_values)
     if dry_run:
         for sentence in lab.plan_engine().sentences() or ["use the Docker engine that is running"]:
             console.line(f"  {sentence}")
@@ -33,6 +34,8 @@ def up(name: str, *, directory: Path | None, source: Policy, values: Sequence[Pa
         return
     lab.prepare(assume_yes=yes)
     components = bundle.prepare(directory, source=source, yes=yes, values=chart_values)
+    if not rendered:
+        _values.refuse_unrenderable(chart_values)
     created = lab.up(name, bundle=components.directory, assume_yes=yes)
     booted = time.monotonic()
     with lock.hold(created.directory, command=f"up of the lab {name}"):

@@ -10,6 +10,7 @@ from tests.support.hosts import facts_of
 from maas import console, paths
 from maas.commands import bootstrap as bootstrap_command
 from maas.commands import reset as reset_command
+from maas.errors import MaasError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,3 +103,25 @@ def test_a_run_that_was_not_confirmed_pins_no_key_and_stores_no_facts(
     monkeypatch.setattr(console, "confirm", lambda *_, **__: False)
     command(inventory, dry_run=False)
     assert {path.name for path in paths.state("shop").iterdir()} == {"lock.json"}
+
+
+@pytest.mark.parametrize("program", ["ssh-keyscan", "ssh"])
+def test_the_hint_for_a_worker_that_is_down_is_an_option_that_works(inventory: Path, program: str) -> None:
+    real = inventory.parent / "bin" / program
+    text = real.read_text().removeprefix("#!/bin/sh\n")
+    real.write_text(f'#!/bin/sh\ncase "$*" in *203.0.113.11*) exit 1;; esac\n{text}')
+
+    def run(without: list[str]) -> None:
+        bootstrap_command.bootstrap(
+            inventory, directory=None, source="auto", values=[], without=without, dry_run=True, yes=False
+        )
+
+    with pytest.raises(MaasError) as new:
+        run([])
+    assert "--without" not in (new.value.hint or "")
+    facts = facts_of().model_dump(mode="json")
+    (paths.state("shop") / "facts.json").write_text(json.dumps({"master": facts, "node1": facts}))
+    with pytest.raises(MaasError) as known:
+        run([])
+    assert (known.value.hint or "").endswith(". To continue while this worker is down: --without node1")
+    run(["node1"])
