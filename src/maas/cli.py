@@ -55,6 +55,10 @@ BundleDirectory = Annotated[
 PassphraseFile = Annotated[
     Path | None, typer.Option(help="File with the passphrase of the signing key, readable only by you.")
 ]
+Release = Annotated[
+    str | None,
+    typer.Option(help="Name of the Helm release. Default: the one in the cluster, whatever its name and namespace."),
+]
 Values = Annotated[
     list[Path] | None, typer.Option("--values", "-f", help="Values file for the chart. Can be repeated.")
 ]
@@ -163,13 +167,16 @@ def doctor(
     kubeconfig: Annotated[Path | None, typer.Option(help="An administrator's kubeconfig of any cluster.")] = None,
     name: Name = "lab",
     values: Annotated[list[Path] | None, typer.Option(help="Values file of the installation. Can be repeated.")] = None,
+    release: Release = None,
+    namespace: Annotated[str | None, typer.Option(help="Namespace of a release that is not installed yet.")] = None,
     output: Output = "text",
 ) -> None:
     """Check an existing cluster for conflicts before installing MaaS. Makes no changes."""
     from maas.cluster import tunnel
     from maas.commands import doctor as command
 
-    command.doctor(kubeconfig or tunnel.connect(name).kubeconfig, values=values or [])
+    admin = kubeconfig or tunnel.connect(name).kubeconfig
+    command.doctor(admin, values=values or [], release=release, namespace=namespace)
 
 
 credentials_app = typer.Typer(invoke_without_command=True)
@@ -190,6 +197,7 @@ def credentials(
     ttl: Annotated[str, typer.Option(help="Lifetime, such as 30m or 8h.")] = "8h",
     kubeconfig: Annotated[Path | None, typer.Option(help="Write a kubeconfig to this file (mode 0600).")] = None,
     token: Annotated[bool, typer.Option("--token", help="Print the token.")] = False,
+    release: Release = None,
     output: Output = "text",
 ) -> None:
     """Create a kubeconfig or a short-lived token. Prints no secret unless asked to."""
@@ -198,7 +206,7 @@ def credentials(
 
     if context.invoked_subcommand is None:
         grant = Grant(role, namespace)
-        command.credentials(name, grant, ttl=ttl, kubeconfig=kubeconfig, token=token, admin=admin)
+        command.credentials(name, grant, ttl=ttl, kubeconfig=kubeconfig, token=token, admin=admin, release=release)
 
 
 @credentials_app.command("revoke")
@@ -208,13 +216,14 @@ def revoke_credentials(
     admin: Admin = None,
     role: Annotated[str | None, typer.Option(help="Revoke only the tokens of this role.")] = None,
     namespace: Namespace = None,
+    release: Release = None,
     output: Output = "text",
 ) -> None:
     """Revoke all tokens of a role, or all tokens if no role is given."""
     from maas.cluster.credentials import Grant
     from maas.commands import credentials as command
 
-    command.revoke(name, None if role is None else Grant(role, namespace), admin=admin)
+    command.revoke(name, None if role is None else Grant(role, namespace), admin=admin, release=release)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

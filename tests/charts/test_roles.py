@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import http
 import json
 import ssl
@@ -236,8 +235,6 @@ def test_a_binding_to_another_role_is_replaced(released: Cluster) -> None:
 
 
 def test_without_the_roles_of_a_release_no_credentials_are_issued(released: Cluster) -> None:
-    with contextlib.ExitStack() as undone:
-        undone.enter_context(pytest.MonkeyPatch.context()).setattr(credentials, "RELEASE", "other")
-        with pytest.raises(ClusterError, match="other-viewer") as refused:
-            credentials.issue(released, Grant("viewer"), seconds=600)
+    with pytest.raises(ClusterError, match="other-viewer") as refused:
+        credentials.issue(released, Grant("viewer"), seconds=600, release="other")
     assert "dashboard.enabled" in str(refused.value.hint)

@@ -207,7 +207,11 @@ def test_credentials_in_json(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     own = tmp_path / "config"
-    own.write_text("clusters: [{cluster: {server: https://127.0.0.1:1}}]\n")
+    own.write_text(
+        "clusters: [{name: shop, cluster: {server: https://127.0.0.1:1}}]\n"
+        "contexts: [{name: shop, context: {cluster: shop}}]\n"
+        "current-context: shop\n"
+    )
     monkeypatch.setattr(tunnel, "connect", lambda _: Cluster(own))
     monkeypatch.setattr(credentials, "issue", lambda *_, **__: Token("eyJ.secret.token", NOON))
     assert run("credentials", "--token", "--role", "operator", "-o", "json", monkeypatch=monkeypatch) == 0

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from maas.cluster import access, kubeconfig
 from maas.cluster.objects import FailingPulls, Node, Workload, not_ready, parse_node, parse_workload
 from maas.errors import ClusterError
 
@@ -51,15 +52,18 @@ class Cluster:
 
     @cached_property
     def client(self) -> Any:
-        """The API client; one connection pool for everything."""
-        from kubernetes import config  # a quarter of a second that most commands do not need
+        """The API client; one connection pool for everything.
 
-        return config.new_client_from_config(config_file=str(self.kubeconfig))
+        Raises:
+            UsageError: The kubeconfig is missing or not valid.
+            ClusterError: Its exec plugin failed.
+        """
+        return access.connect(kubeconfig.select(self.kubeconfig))
 
     @cached_property
     def core(self) -> Any:
         """The core/v1 API."""
-        from kubernetes import client
+        from kubernetes import client  # a quarter of a second that most commands do not need
 
         return client.CoreV1Api(self.client)
 

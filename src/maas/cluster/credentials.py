@@ -7,8 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from maas.cluster import access, releases
+from maas.cluster.releases import Release
 from maas.errors import ClusterError, UsageError
-from maas.helm import NAMESPACE, RELEASE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,10 +61,9 @@ class Grant:
         if self.role not in ROLES:
             raise UsageError(f'no role "{self.role}"', hint=f"choose one of {', '.join(ROLES)}")
 
-    @property
-    def account(self) -> str:
-        """The name of its service account; there is one per role and namespace."""
-        return f"maas-{self.role}" + (f"-{self.namespace}" if self.namespace else "")
+    def account(self, release: str) -> str:
+        """Return the name of its service account; there is one per release, role and namespace."""
+        return f"{release}-{self.role}" + (f"-{self.namespace}" if self.namespace else "")
 
     def __str__(self) -> str:
         return f"the role {self.role} in {self.namespace or 'the whole cluster'}"
@@ -82,57 +82,76 @@ class Token:
     expires: datetime
 
 
-def issue(cluster: Cluster, grant: Grant, *, seconds: int) -> Token:
+def issue(cluster: Cluster, grant: Grant, *, seconds: int, release: str | None = None) -> Token:
     """Request a token of a grant's service account, which is created when it is missing.
 
     Args:
         cluster: The cluster.
         grant: What the token allows.
         seconds: Its lifetime.
+        release: Name of the release whose roles are granted; by default the only one in the cluster.
 
     Raises:
-        ClusterError: The release's cluster roles are missing.
+        UsageError: The administrator's kubeconfig is missing or not valid.
+        ClusterError: The release's cluster roles are missing, or the API server cannot be used.
     """
+    with access.explained(cluster):
+        return _issue(cluster, grant, seconds=seconds, release=releases.find(cluster, release) or _missing(release))
+
+
+def _missing(release: str | None) -> Release:
+    """Return the release to look for where none was found, so that the error names its ClusterRole."""
+    return Release() if release is None else Release(release)
+
+
+def _issue(cluster: Cluster, grant: Grant, *, seconds: int, release: Release) -> Token:
     from kubernetes import client
 
     roles = client.RbacAuthorizationV1Api(cluster.client)
-    role = f"{RELEASE}-{grant.role}"
+    role = f"{release.name}-{grant.role}"
     if role not in {item.metadata.name for item in roles.list_cluster_role().items}:
         raise ClusterError(
             f'the cluster has no ClusterRole "{role}"',
             hint="it is part of the release: set dashboard.enabled and dashboard.roles.create to true",
             code="RoleNotFound",
         )
-    metadata = {"name": grant.account, "labels": {"app.kubernetes.io/managed-by": _MANAGER}}
+    account, home = grant.account(release.name), release.namespace
+    metadata = {"name": account, "labels": {"app.kubernetes.io/managed-by": _MANAGER}}
     binding = {
         "metadata": metadata,
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
-        "subjects": [{"kind": "ServiceAccount", "name": grant.account, "namespace": NAMESPACE}],
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": home}],
     }
-    _create(lambda: cluster.core.create_namespaced_service_account(NAMESPACE, {"metadata": metadata}))
+    _create(lambda: cluster.core.create_namespaced_service_account(home, {"metadata": metadata}))
     if grant.namespace is None:
         _bind(
-            role,
+            binding,
             create=lambda: roles.create_cluster_role_binding(binding),
-            read=lambda: roles.read_cluster_role_binding(grant.account),
-            delete=lambda: roles.delete_cluster_role_binding(grant.account),
+            read=lambda: roles.read_cluster_role_binding(account),
+            delete=lambda: roles.delete_cluster_role_binding(account),
         )
     else:
         where = grant.namespace
         _bind(
-            role,
+            binding,
             create=lambda: roles.create_namespaced_role_binding(where, binding),
-            read=lambda: roles.read_namespaced_role_binding(grant.account, where),
-            delete=lambda: roles.delete_namespaced_role_binding(grant.account, where),
+            read=lambda: roles.read_namespaced_role_binding(account, where),
+            delete=lambda: roles.delete_namespaced_role_binding(account, where),
         )
     request = {"spec": {"expirationSeconds": seconds}}
-    status = cluster.core.create_namespaced_service_account_token(grant.account, NAMESPACE, request).status
+    status = cluster.core.create_namespaced_service_account_token(account, home, request).status
     return Token(status.token, status.expiration_timestamp)
 
 
-def _bind(role: str, *, create: Callable[[], Any], read: Callable[[], Any], delete: Callable[[], Any]) -> None:
-    """Create a binding; one to another role, as an older release had, is replaced, because roleRef is immutable."""
-    if not _create(create) and read().role_ref.name != role:
+def _bind(
+    wanted: dict[str, Any], *, create: Callable[[], Any], read: Callable[[], Any], delete: Callable[[], Any]
+) -> None:
+    """Create a binding; a different one, as an older release had, is replaced, because roleRef is immutable."""
+    if _create(create):
+        return
+    found = read()
+    homes = [subject.namespace for subject in found.subjects or ()]
+    if (found.role_ref.name, homes) != (wanted["roleRef"]["name"], [wanted["subjects"][0]["namespace"]]):
         delete()
         create()
 
@@ -150,26 +169,39 @@ def _create(create: Callable[[], Any]) -> bool:
     return True
 
 
-def revoke(cluster: Cluster, grant: Grant | None) -> list[str]:
+def revoke(cluster: Cluster, grant: Grant | None, *, release: str | None = None) -> list[str]:
     """Revoke every token of a grant, or all tokens, by deleting their service accounts and bindings.
 
     A token is invalid without its account: the API server looks it up at each request.
 
+    Args:
+        cluster: The cluster.
+        grant: The grant; None for all.
+        release: Name of the release of the grant; by default the only one in the cluster.
+
     Returns:
         The names of the deleted service accounts.
     """
+    with access.explained(cluster):
+        return _revoke(cluster, grant, release=release)
+
+
+def _revoke(cluster: Cluster, grant: Grant | None, *, release: str | None) -> list[str]:
     from kubernetes import client
 
     roles = client.RbacAuthorizationV1Api(cluster.client)
+    wanted = None if grant is None else grant.account(release or (releases.find(cluster) or Release()).name)
+    prefix = tuple(f"{release}-{role}" for role in ROLES) if release else ""
 
     def matching(found: Any) -> list[Any]:
-        return [item for item in found.items if grant is None or item.metadata.name == grant.account]
+        names = [(item, item.metadata.name) for item in found.items]
+        return [item for item, name in names if (name.startswith(prefix) if wanted is None else name == wanted)]
 
     for item in matching(roles.list_cluster_role_binding(label_selector=_MANAGED)):
         roles.delete_cluster_role_binding(item.metadata.name)
     for item in matching(roles.list_role_binding_for_all_namespaces(label_selector=_MANAGED)):
         roles.delete_namespaced_role_binding(item.metadata.name, item.metadata.namespace)
-    accounts = matching(cluster.core.list_namespaced_service_account(NAMESPACE, label_selector=_MANAGED))
+    accounts = matching(cluster.core.list_service_account_for_all_namespaces(label_selector=_MANAGED))
     for item in accounts:
-        cluster.core.delete_namespaced_service_account(item.metadata.name, NAMESPACE)
+        cluster.core.delete_namespaced_service_account(item.metadata.name, item.metadata.namespace)
     return [str(item.metadata.name) for item in accounts]

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import yaml
 
 from maas import components, process
 from maas.bundle import tools
-from maas.errors import ChartError, ClusterError, ProcessError
-from maas.helm import NAMESPACE, RELEASE, render
+from maas.cluster import access, releases
+from maas.cluster.releases import Release
+from maas.errors import ChartError, ProcessError
+from maas.helm import render
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -68,30 +70,38 @@ class Finding:
     advice: str = ""
 
 
-def check(cluster: Cluster, *, values: Sequence[Path] = ()) -> list[Finding]:
+def check(
+    cluster: Cluster, *, values: Sequence[Path] = (), release: str | None = None, namespace: str | None = None
+) -> list[Finding]:
     """Run every check and return the findings.
 
+    Args:
+        cluster: The cluster.
+        values: Values files of the installation.
+        release: Name of the release; by default the one in the cluster, or else the tool's own.
+        namespace: Its namespace, for a release that is not installed yet.
+
     Raises:
-        ClusterError: The cluster does not answer.
+        UsageError: The kubeconfig is missing or not valid.
+        ClusterError: The API server cannot be reached, is not one, or rejects the credentials.
     """
-    checks: tuple[Callable[[Cluster], Iterator[Finding]], ...] = (
+    checks: tuple[Callable[[Cluster, Release], Iterator[Finding]], ...] = (
         kubernetes,
         network,
         metrics_api,
         monitoring,
         namespaces,
     )
-    try:
-        found = [finding for run in checks for finding in run(cluster)]
+    with access.explained(cluster):
+        own = None if namespace is not None and release is not None else releases.find(cluster, release)
+        if own is None or namespace is not None:
+            own = Release(release or (own or Release()).name, namespace or Release().namespace)
+        found = [finding for run in checks for finding in run(cluster, own)]
         found.append(storage(cluster, values))
-    except OSError as error:
-        raise ClusterError(
-            f"the cluster of {cluster.kubeconfig} does not answer", context=[str(error)], code="ClusterUnreachable"
-        ) from error
-    return [*found, chart(cluster, values)]
+    return [*found, chart(cluster, values, own)]
 
 
-def kubernetes(cluster: Cluster) -> Iterator[Finding]:
+def kubernetes(cluster: Cluster, _: Release) -> Iterator[Finding]:
     """Check the version of the API server."""
     from kubernetes import client
 
@@ -104,7 +114,7 @@ def kubernetes(cluster: Cluster) -> Iterator[Finding]:
         yield Finding("Kubernetes", "ok", version.git_version)
 
 
-def network(cluster: Cluster) -> Iterator[Finding]:
+def network(cluster: Cluster, release: Release) -> Iterator[Finding]:
     """Check the pod network, of which a cluster has one."""
     known = _known_networks()
     sets = cluster.apps.list_daemon_set_for_all_namespaces().items
@@ -112,7 +122,7 @@ def network(cluster: Cluster) -> Iterator[Finding]:
         (entry["name"], f"DaemonSet {item.metadata.namespace}/{item.metadata.name}")
         for item in sets
         for entry in known["daemonSets"]
-        if re.fullmatch(entry["daemonSet"], item.metadata.name) and not _ours(item.metadata)
+        if re.fullmatch(entry["daemonSet"], item.metadata.name) and not release.owns(item.metadata)
     ]
     nodes = cluster.core.list_node().items
     found += [
@@ -126,13 +136,13 @@ def network(cluster: Cluster) -> Iterator[Finding]:
         weak = name in _WITHOUT_POLICIES
         advice = "it does not enforce NetworkPolicies" if weak else ""
         yield Finding("pod network", "note" if weak else "ok", f"{name}: {evidence}", advice)
-    elif any(_ours(item.metadata) and item.metadata.name == "calico-node" for item in sets):
+    elif any(release.owns(item.metadata) and item.metadata.name == "calico-node" for item in sets):
         yield Finding("pod network", "ok", "Calico, part of this release")
     else:
         yield Finding("pod network", "note", "no known network found", "calico.enabled: true if there is none")
 
 
-def metrics_api(cluster: Cluster) -> Iterator[Finding]:
+def metrics_api(cluster: Cluster, release: Release) -> Iterator[Finding]:
     """Check what serves the metrics API, of which a cluster has one."""
     from kubernetes import client
 
@@ -140,7 +150,7 @@ def metrics_api(cluster: Cluster) -> Iterator[Finding]:
     found = next((item for item in services if item.metadata.name == "v1beta1.metrics.k8s.io"), None)
     if found is None:
         yield Finding("metrics API", "ok", "not served", "kube-prometheus installs metrics-server")
-    elif _ours(found.metadata):
+    elif release.owns(found.metadata):
         yield Finding("metrics API", "ok", "metrics-server, part of this release")
     else:
         service = found.spec.service
@@ -150,7 +160,7 @@ def metrics_api(cluster: Cluster) -> Iterator[Finding]:
         )
 
 
-def monitoring(cluster: Cluster) -> Iterator[Finding]:
+def monitoring(cluster: Cluster, release: Release) -> Iterator[Finding]:
     """Check the CRDs of prometheus-operator, and operators that are installed already."""
     from kubernetes import client
 
@@ -159,7 +169,7 @@ def monitoring(cluster: Cluster) -> Iterator[Finding]:
         f"{item.metadata.namespace}/{item.metadata.name}"
         for item in cluster.apps.list_deployment_for_all_namespaces().items
         if (item.metadata.labels or {}).get("app.kubernetes.io/name", "").endswith("prometheus-operator")
-        and not _ours(item.metadata)
+        and not release.owns(item.metadata)
     ]
     if foreign:
         advice = "kube-prometheus.prometheusOperator.enabled: false, as in ci/existing-monitoring-values.yaml"
@@ -218,7 +228,7 @@ def _without_class(values: Sequence[Path]) -> list[str]:
     return sorted(found)
 
 
-def namespaces(cluster: Cluster) -> Iterator[Finding]:
+def namespaces(cluster: Cluster, release: Release) -> Iterator[Finding]:
     """Check the namespaces of the components: what they belong to, and which Pod Security level they enforce."""
     present = {item.metadata.name: item.metadata for item in cluster.core.list_namespace().items}
     for name, level in _namespaces():
@@ -229,7 +239,8 @@ def namespaces(cluster: Cluster) -> Iterator[Finding]:
         if _RESTRICTIONS.index(enforced) > _RESTRICTIONS.index(level):
             advice = f"kubectl label namespace {name} pod-security.kubernetes.io/enforce={level} --overwrite"
             yield Finding(f"namespace {name}", "failed", f"enforces {enforced}, but needs {level}", advice)
-        elif not _ours(metadata):
+        # Helm creates no release's own namespace: it exists before the release.
+        elif name != release.namespace and not release.owns(metadata):
             yield Finding(
                 f"namespace {name}", "failed", "exists and is not part of this release", "namespaces.create: false"
             )
@@ -237,9 +248,17 @@ def namespaces(cluster: Cluster) -> Iterator[Finding]:
             yield Finding(f"namespace {name}", "ok", f"part of this release, enforces {enforced}")
 
 
-def chart(cluster: Cluster, values: Sequence[Path]) -> Finding:
+def chart(cluster: Cluster, values: Sequence[Path], release: Release | None = None) -> Finding:
     """Render the charts against the cluster, without installing anything."""
-    words: list[str | Path] = [tools.tool("helm"), "template", RELEASE, render.umbrella(), "--namespace", NAMESPACE]
+    own = release or Release()
+    words: list[str | Path] = [
+        tools.tool("helm"),
+        "template",
+        own.name,
+        render.umbrella(),
+        "--namespace",
+        own.namespace,
+    ]
     words += ["--dry-run=server", "--kubeconfig", cluster.kubeconfig]
     words += [word for file in values for word in ("--values", file)]
     try:
@@ -250,12 +269,6 @@ def chart(cluster: Cluster, values: Sequence[Path]) -> Finding:
             lines = [line for line in lines if not line.startswith(_HELM_LINES)] or lines
             return Finding("chart", "failed", lines[0], "\n".join(lines[1:]))
     return Finding("chart", "ok", "can be installed on this cluster")
-
-
-def _ours(metadata: Any) -> bool:
-    annotations = metadata.annotations or {}
-    owner = (annotations.get("meta.helm.sh/release-name"), annotations.get("meta.helm.sh/release-namespace"))
-    return owner == (RELEASE, NAMESPACE)
 
 
 def _number(version: str) -> tuple[int, ...]:

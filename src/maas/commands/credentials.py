@@ -10,6 +10,7 @@ from maas.cluster import kubeconfig as kubeconfigs
 from maas.cluster import tunnel
 from maas.cluster.client import Cluster
 from maas.errors import UsageError
+from maas.helm import RELEASE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
 
 
 def credentials(
-    name: str, grant: Grant, *, ttl: str, kubeconfig: Path | None, token: bool, admin: Path | None = None
+    name: str,
+    grant: Grant,
+    *,
+    ttl: str,
+    kubeconfig: Path | None,
+    token: bool,
+    admin: Path | None = None,
+    release: str | None = None,
 ) -> None:
     """Give access to a cluster in the requested form; without a form, show the forms that there are.
 
@@ -28,7 +36,8 @@ def credentials(
         ttl: The lifetime, such as `8h`.
         kubeconfig: The file to write, which must not exist.
         token: Print the token.
-        admin: An administrator's kubeconfig of any other cluster with the release, instead of a name.
+        admin: An administrator's kubeconfig of any other cluster with a release, instead of a name.
+        release: Name of the release; by default the only one in the cluster.
 
     Raises:
         UsageError: The lifetime is invalid, both forms are requested, or the file exists.
@@ -45,9 +54,11 @@ def credentials(
         _offer(name, admin)
         return
     cluster = connect(name, admin)
-    issued = access.issue(cluster, grant, seconds=seconds)
+    issued = access.issue(cluster, grant, seconds=seconds, release=release)
     if kubeconfig is not None:
-        content = kubeconfigs.with_token(cluster.kubeconfig, token=issued.value, cluster=name, user=grant.account)
+        content = kubeconfigs.with_token(
+            cluster.kubeconfig, token=issued.value, cluster=name, user=grant.account(RELEASE)
+        )
         kubeconfigs.write(kubeconfig, content)
     if console.json_requested():
         form = {"token": issued.value} if kubeconfig is None else {"kubeconfig": str(kubeconfig)}
@@ -59,9 +70,9 @@ def credentials(
         console.line(f"{kubeconfig} grants {grant} for {ttl}; it contains a secret and only you can read it")
 
 
-def revoke(name: str, grant: Grant | None, *, admin: Path | None) -> None:
+def revoke(name: str, grant: Grant | None, *, admin: Path | None, release: str | None = None) -> None:
     """Revoke every token of a grant, or all tokens."""
-    removed = access.revoke(connect(name, admin), grant)
+    removed = access.revoke(connect(name, admin), grant, release=release)
     if console.json_requested():
         console.document({"revoked": removed})
     else:
@@ -77,7 +88,7 @@ def connect(name: str, admin: Path | None) -> Cluster:
     if admin is None:
         return tunnel.connect(name)
     if not admin.is_file():
-        raise UsageError(f"no such file: {admin}", code="FileNotFound")
+        raise UsageError(f"no such file: {admin}", hint="check the path of the kubeconfig", code="FileNotFound")
     return Cluster(admin)
 
 

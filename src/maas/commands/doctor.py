@@ -15,20 +15,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def doctor(kubeconfig: Path, *, values: Sequence[Path] = ()) -> None:
+def doctor(
+    kubeconfig: Path, *, values: Sequence[Path] = (), release: str | None = None, namespace: str | None = None
+) -> None:
     """Show everything in a cluster that conflicts with an installation, or that an installation adapts to.
 
     Args:
         kubeconfig: An administrator's kubeconfig.
         values: Values files of the installation.
+        release: Name of the release; by default the one in the cluster, or else `maas`.
+        namespace: Namespace of a release that is not installed yet.
 
     Raises:
-        UsageError: A file is missing.
-        ClusterError: The cluster does not answer, or a check failed.
+        UsageError: A file is missing, or the kubeconfig is not valid.
+        ClusterError: The API server cannot be used, or a check failed.
     """
     if missing := [str(file) for file in (kubeconfig, *values) if not file.is_file()]:
         raise UsageError("no such file", context=missing, code="FileNotFound")
-    findings = checks.check(Cluster(kubeconfig), values=values)
+    findings = checks.check(Cluster(kubeconfig), values=values, release=release, namespace=namespace)
     if console.json_requested():
         console.document({"kubeconfig": str(kubeconfig), "findings": [asdict(item) for item in findings]})
     else:
