@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
 from maas.errors import FileProblem
@@ -33,6 +34,9 @@ _EXPLANATIONS = {
     r"could not find expected ':'": "the line before is neither `key: value` nor an item of a list",
     r"found undefined alias '(.*)'": "the alias *{0} has no anchor &{0} before it",
     r"expected '?,'? or '(.)', but got .*": "a comma or the closing {0} is missing",
+    r"expected <block end>, but found '<scalar>'": "there is text after the end of a value; write the whole value in quotes",
+    r"expected '<document start>', but found .*": "there is text after the end of the content; check brackets and indentation",
+    r"expected chomping or indentation indicators, but found .*": "text after | or > starts on the next line",
     r"expected <block end>, but found .*": "the indentation does not match that of the lines before",
     r"found unexpected end of stream": "the closing quote is missing",
     r"found unknown escape character '(.)'": "the escape \\{0} does not exist; use single quotes for text with backslashes",
@@ -89,6 +93,14 @@ class Document:
             mark = error.problem_mark or error.context_mark
             what = str(error.problem or error.context or "syntax error").splitlines()[0]
             self._add(mark.line if mark else 0, mark.column if mark else 0, f"invalid YAML: {_explained(what)}")
+        except ReaderError as error:
+            before = self.text[: error.position]
+            column = len(before) - before.rfind("\n") - 1
+            self._add(
+                before.count("\n"),
+                column,
+                f"invalid YAML: the control character #x{error.character:02x} is not allowed",
+            )
         except RecursionError:
             self._add(0, 0, "invalid inventory: nested too deeply")
         except _PARSER_ERRORS as error:

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from maas.hosts._located_yaml import Place
 
 _MAX_SHOWN = 63
-# Of Ansible's inventories: a section or a variable in an INI file, and the keys of a group in a YAML file.
-_INI = re.compile(r"^\[[\w.:-]+\]\s*([#;].*)?$|\bansible_\w+\s*=", re.MULTILINE)
+# Of Ansible's inventories: a section in an INI file or a variable, and the keys of a group in a YAML file.
+_INI = re.compile(r"^\[[\w.:-]+\]\s*([#;].*)?$|\bansible_\w+\s*[=:]", re.MULTILINE)
 _GROUP_KEYS = {"hosts", "children", "vars"}
 
 
@@ -273,7 +273,11 @@ def _other_format(document: Document) -> str | None:
         ansible = _INI.search(document.text) is not None
     elif not data.keys() & {"cluster", "hub", "networks"}:
         groups = [value for value in data.values() if isinstance(value, dict) and value]
-        ansible = not data.keys().isdisjoint({"all", "_meta"}) or any(group.keys() <= _GROUP_KEYS for group in groups)
+        ansible = (
+            "ansible_" in document.text
+            or not data.keys().isdisjoint({"all", "_meta"})
+            or any(group.keys() <= _GROUP_KEYS for group in groups)
+        )
         if "apiVersion" in data:
             return "this looks like a Kubernetes object; write the keys cluster, hub and hosts (docs/inventory.md)"
     if ansible:
@@ -306,6 +310,8 @@ def _report(document: Document, error: ErrorDetails) -> None:
     elif kind == "extra_forbidden":
         if len(place) == 1 and document.anchored(place):
             message = "unknown key; write the anchor at the first host that has these values"
+        elif ":" in str(place[-1]):
+            message = "unknown key; write a space after the colon"
         else:
             message = f"unknown key{_suggestion(str(place[-1]), _known_keys(place[:-1]))}"
         document.add(place, message, key=True)

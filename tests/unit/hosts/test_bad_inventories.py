@@ -224,7 +224,26 @@ WHOLE: list[tuple[str, list[str]]] = [
         "apiVersion: v1\nkind: Config\nclusters: []\n",
         ["1:1: this looks like a Kubernetes object; write the keys cluster, hub and hosts (docs/inventory.md)"],
     ),
+    ("workers:\n  node1:\n    ansible_host: 203.0.113.10\n", [ANSIBLE]),
     # Syntax errors
+    (
+        "cluster: shop\nhub:{endpoint: x}\n",
+        [
+            "1:1: the key hosts is missing",
+            "1:1: the key hub is missing",
+            "2:1: hub:{endpoint: unknown key; write a space after the colon",
+        ],
+    ),
+    (
+        "cluster: 'my' shop\n",
+        ["1:15: invalid YAML: there is text after the end of a value; write the whole value in quotes"],
+    ),
+    (
+        "{cluster: shop}}\n",
+        ["1:16: invalid YAML: there is text after the end of the content; check brackets and indentation"],
+    ),
+    ("cluster: >shop\n", ["1:11: invalid YAML: text after | or > starts on the next line"]),
+    ("cluster: shop\nhub: \x07\n", ["2:6: invalid YAML: the control character #x07 is not allowed"]),
     (
         "cluster: shop\nhub:\n\tendpoint: x\n",
         ["3:1: invalid YAML: YAML does not allow tabs for indentation; use spaces"],
