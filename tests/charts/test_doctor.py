@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maas.cluster import doctor
+from maas.cluster.releases import Release
 from maas.commands import doctor as command
 from maas.errors import ClusterError, UsageError
 
@@ -43,6 +44,7 @@ def test_values_of_the_installation_are_checked(api: Cluster, tmp_path: Path) ->
     text = f"restaurant: {{database: {{postgresql: {fast}}}}}\nkube-prometheus: {{prometheus: {fast}}}\n"
     values.write_text(text, encoding="utf-8")
     assert doctor.chart(api, [values]).state == "ok"
+    assert doctor.chart(api, [values], Release("shop", "platform")).state == "ok"
     assert doctor.storage(api, [values]).state == "ok"
 
 

@@ -238,3 +238,23 @@ def test_without_the_roles_of_a_release_no_credentials_are_issued(released: Clus
     with pytest.raises(ClusterError, match="other-viewer") as refused:
         credentials.issue(released, Grant("viewer"), seconds=600, release="other")
     assert "dashboard.enabled" in str(refused.value.hint)
+
+
+def test_a_token_is_of_the_release_with_any_name_and_namespace(
+    released: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    target = tmp_path_factory.mktemp("charts") / "dashboard"
+    chart = render.copy_with_libraries(render.umbrella() / "charts" / "dashboard", target)
+    helm(
+        released, "4", "install", "shop", chart, "--namespace", "platform", "--create-namespace", "--set", "engine=none"
+    )
+    try:
+        with pytest.raises(ClusterError) as several:
+            credentials.issue(released, Grant("viewer"), seconds=600)
+        assert several.value.context == ("maas in namespace maas", "shop in namespace platform")
+        client = Client(released, credentials.issue(released, Grant("viewer"), seconds=600, release="shop").value)
+        assert client.may(Permission("", "pods", "list"))
+        assert not client.may(Permission("", "secrets", "get"))
+        assert credentials.revoke(released, None, release="shop") == ["shop-viewer"]
+    finally:
+        helm(released, "4", "uninstall", "shop", "--namespace", "platform")

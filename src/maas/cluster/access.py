@@ -85,7 +85,7 @@ def _with_plugin(selection: Selection) -> dict[str, Any]:
 
     user = dict(selection.user)
     plugin = user.pop("exec", None)
-    if plugin is None or user.get("token") or user.get("tokenFile"):
+    if plugin is None or user.get("token"):
         return user
     try:
         nodes = ConfigNode("exec", plugin), ConfigNode("cluster", selection.cluster)
@@ -176,7 +176,7 @@ def explain(error: Exception, *, file: str, server: str, proxy: str | None) -> M
         return _explain_response(cause, file=file, server=server)
     if isinstance(cause, exceptions.ProxyError):
         return ClusterError(
-            f"the proxy {_without_password(proxy)} does not connect to {server}: {_line(cause)}",
+            f"the proxy {_without_password(proxy)} does not connect to {server}: {_line(cause.original_error)}",
             hint="correct proxy-url in the kubeconfig or HTTPS_PROXY, or add the server to NO_PROXY",
             code="ProxyFailed",
         )

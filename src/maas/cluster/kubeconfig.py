@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,10 @@ _FILES = {
 }
 """The keys that name a file, with the key that contains the same as data and has precedence."""
 
-_PROXIES = ("http", "https", "socks5", "socks5h")
+_SCHEMES = ("http", "https")
+_HOST = r"[^\s.]{1,63}(\.[^\s.]{1,63})*\.?|[0-9a-fA-F]*:[0-9a-fA-F:.]+(%\w+)?"
+"""The labels of a name or an IPv4 address, or an IPv6 address."""
+
 _EXEC = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
 
 
@@ -183,24 +187,18 @@ def _entry(file: Path, entries: dict[str, dict[str, Any]], what: str, name: obje
 
 
 def _check_server(file: Path, cluster: dict[str, Any]) -> None:
-    for key, schemes in (("server", ("http", "https")), ("proxy-url", _PROXIES)):
+    for key, example in (("server", "https://HOST:6443"), ("proxy-url", "http://HOST:3128")):
         value = cluster.get(key)
-        if value is None and key == "proxy-url":
+        if not value and key == "proxy-url":
             continue
         try:
             url = urlsplit(str(value or ""))
-            good = url.scheme in schemes and bool(url.hostname) and url.port != 0
+            good = url.scheme in _SCHEMES and bool(re.fullmatch(_HOST, url.hostname or "")) and url.port != 0
         except ValueError:
             good = False
         if not good:
-            shown = f'{key} "{value}" is not a URL' if value else f"the cluster has no {key}"
-            raise invalid(
-                file,
-                shown,
-                hint=f"write it like {schemes[0]}s://HOST:PORT"
-                if key == "server"
-                else "write it like http://HOST:PORT",
-            )
+            shown = f'{key} "{value}" is not an HTTP URL' if value else f"the cluster has no {key}"
+            raise invalid(file, shown, hint=f"write it like {example}")
 
 
 def _with_files(file: Path, what: str, entry: dict[str, Any]) -> dict[str, Any]:
@@ -218,15 +216,19 @@ def _with_files(file: Path, what: str, entry: dict[str, Any]) -> dict[str, Any]:
             continue
         path = (file.parent / str(result[key])).absolute()
         try:
-            path.read_bytes()
-        except OSError as error:
+            content = path.read_bytes()
+        except (OSError, ValueError) as error:
             raise invalid(
                 file,
-                f"{key} {path}: {error.strerror}",
+                f"{key} {path}: {getattr(error, 'strerror', None) or error}",
                 hint="copy that file there, or get a kubeconfig that contains its data",
                 command=f"kubectl config view --raw --flatten --kubeconfig {file}",
             ) from error
         result[key] = str(path)
+        if key == "tokenFile":
+            # The client would send the newline at the end of the file too.
+            result[data] = content.decode("ascii", errors="replace").strip()
+            del result[key]
     return result
 
 
@@ -242,8 +244,19 @@ def _check_user(file: Path, user: dict[str, Any]) -> None:
     if has[0] != has[1]:
         missing = "client-key" if has[0] else "client-certificate"
         raise invalid(file, f"the user has no {missing}", hint="a client certificate needs its key: add both")
+    token = str(user.get("token") or "")
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise invalid(file, "the user's token has characters that no token has", hint="get a new token")
+    provider = user.get("auth-provider")
+    if provider and (not isinstance(provider, dict) or provider.get("name") != "oidc"):
+        name = provider.get("name") if isinstance(provider, dict) else provider
+        raise invalid(
+            file,
+            f"the auth-provider {name} is not supported",
+            hint="get a kubeconfig with an exec plugin, as kubectl needs since version 1.26",
+        )
     plugin = user.get("exec")
-    if plugin is None or user.get("token") or user.get("tokenFile"):
+    if plugin is None or user.get("token"):
         return
     command = plugin.get("command") if isinstance(plugin, dict) else None
     if not command or not isinstance(command, str):

@@ -372,14 +372,18 @@ def test_a_missing_file_and_a_directory(tmp_path: Path) -> None:
     assert failure(tmp_path).message == f"invalid kubeconfig {tmp_path}: cannot be read: Is a directory"
 
 
-@pytest.mark.parametrize("server", ["10.90.0.1:6443", "ftp://10.90.0.1", "https://", "https://x:port", "https://[::1"])
+@pytest.mark.parametrize(
+    "server",
+    ["10.90.0.1:6443", "ftp://10.90.0.1", "https://", "https://x:port", "https://[::1", "https://a b", "https://a..b"],
+)
 def test_a_server_that_is_no_url(server: str, tmp_path: Path) -> None:
-    assert failure(config(tmp_path, server)).message.endswith(f'server "{server}" is not a URL')
+    assert failure(config(tmp_path, server)).message.endswith(f'server "{server}" is not an HTTP URL')
 
 
-def test_a_proxy_that_is_no_url(tmp_path: Path) -> None:
-    file = config(tmp_path, "https://10.90.0.1:6443", cluster={"proxy-url": "proxy:3128"})
-    assert failure(file).message.endswith('proxy-url "proxy:3128" is not a URL')
+@pytest.mark.parametrize("proxy", ["proxy:3128", "socks5://127.0.0.1:1080"])
+def test_a_proxy_that_is_no_url_or_not_of_http(proxy: str, tmp_path: Path) -> None:
+    file = config(tmp_path, "https://10.90.0.1:6443", cluster={"proxy-url": proxy})
+    assert failure(file).message.endswith(f'proxy-url "{proxy}" is not an HTTP URL')
 
 
 @pytest.mark.parametrize("key", ["certificate-authority", "client-certificate", "client-key", "tokenFile"])
@@ -409,6 +413,30 @@ def test_certificates_that_are_damaged_or_have_no_key(tmp_path: Path) -> None:
         error = failure(config(tmp_path, url, cluster=cluster, user=user))
         assert error.code == "InvalidKubeconfig"
         assert error.message.endswith(text)
+
+
+@pytest.mark.parametrize("token", ["a\nb", "a b", "\u20ac"])
+def test_a_token_that_no_header_can_contain(token: str, tmp_path: Path) -> None:
+    error = failure(config(tmp_path, "https://10.90.0.1:6443", user={"token": token}))
+    assert error.message.endswith("the user's token has characters that no token has")
+
+
+@pytest.mark.parametrize("provider", [{"name": "gcp"}, {"name": "azure", "config": {"access-token": "x"}}, ["gcp"], {}])
+def test_an_auth_provider_of_former_times(provider: object, tmp_path: Path) -> None:
+    error = failure(config(tmp_path, f"https://127.0.0.1:{closed_port()}", user={"auth-provider": provider}))
+    assert error.code == ("InvalidKubeconfig" if provider else "ClusterUnreachable")
+
+
+def test_a_token_file_with_a_newline_is_used(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("fresh\n")
+
+    def answer(_: str, authorization: str | None) -> Answer:
+        return VERSION if authorization == "Bearer fresh" else status(401, "Unauthorized", "Unauthorized")
+
+    with serve(answer) as port:
+        file = config(tmp_path, f"http://127.0.0.1:{port}", user={"tokenFile": "token"})
+        with access.explained(Cluster(file)):
+            pass
 
 
 # Exec plugins

@@ -36,6 +36,23 @@ def test_the_kubeconfig_of_a_tunnel_has_its_local_port_and_the_name_in_the_serve
     assert config["users"] == YAML(typ="safe").load(ADMIN)["users"]
 
 
+def test_the_kubeconfig_of_a_token_is_for_the_cluster_of_the_current_context(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("CA")
+    admin = tmp_path / "admin"
+    admin.write_text(
+        ADMIN.replace(
+            "clusters:\n", "clusters:\n  - {name: first, cluster: {server: 'https://10.0.0.1:6443'}}\n"
+        ).replace("certificate-authority-data: Q0E=", "certificate-authority: ca.pem")
+    )
+    config = YAML(typ="safe").load(
+        kubeconfig.with_token(admin, token=ISSUED, cluster="shop", user="maas-viewer").decode()
+    )
+    # Q0E= is "CA" in base64: the file of the CA stays on this machine.
+    assert config["clusters"] == [
+        {"name": "shop", "cluster": {"server": "https://10.90.0.1:6443", "certificate-authority-data": "Q0E="}}
+    ]
+
+
 def test_the_kubeconfig_of_a_token_has_nothing_of_the_administrator_but_server_and_ca(tmp_path: Path) -> None:
     admin, file = tmp_path / "admin", tmp_path / "viewer"
     admin.write_text(ADMIN)
