@@ -97,12 +97,11 @@ def _with_plugin(selection: Selection) -> dict[str, Any]:
     except Exception as error:
         # What a program prints is not predictable: any failure here is one of the plugin.
         reason = f"it returned no {error}" if isinstance(error, KeyError) else _line(error).removeprefix("exec: ")
-        command = " ".join([plugin["command"], *map(str, plugin.get("args") or ())])
         raise ClusterError(
             f"the exec plugin of {selection.file} failed: {reason}",
-            context=[command],
+            context=[f"plugin: {plugin['command']}"],  # its arguments may contain a secret
             hint="run the plugin yourself and fix what it reports; most need a login first",
-            command=command,
+            command=f"kubectl --kubeconfig {selection.file} version",
             code="CredentialPluginFailed",
         ) from error
 
@@ -137,7 +136,9 @@ def explained(cluster: Cluster) -> Iterator[None]:
         _probe(cluster)
         yield
     except (ApiException, HTTPError, OSError) as error:
-        raise explain(error, file=str(cluster.kubeconfig), server=own.host, proxy=own.proxy) from error
+        raise explain(
+            error, file=str(cluster.kubeconfig), server=_without_password(own.host), proxy=own.proxy
+        ) from error
 
 
 def _probe(cluster: Cluster) -> None:
@@ -304,5 +305,5 @@ def _line(error: object) -> str:
     )[:200]
 
 
-def _without_password(proxy: str | None) -> str:
-    return re.sub(r"//[^@/]*@", "//", proxy or "")
+def _without_password(url: str | None) -> str:
+    return re.sub(r"//[^@/]*@", "//", url or "")

@@ -127,6 +127,12 @@ def test_a_closed_port(scheme: str, tmp_path: Path) -> None:
     assert (error.code, error.message) == ("ClusterUnreachable", f"{server} does not answer: Connection refused")
 
 
+def test_a_password_in_the_server_is_not_shown(tmp_path: Path) -> None:
+    port = closed_port()
+    error = failure(config(tmp_path, f"https://anna:hidden@127.0.0.1:{port}"))
+    assert error.message == f"https://127.0.0.1:{port} does not answer: Connection refused"
+
+
 def test_an_unknown_host_name(tmp_path: Path) -> None:
     error = failure(config(tmp_path, "https://shop.invalid:6443"))
     assert error.code == "ClusterUnreachable"
@@ -475,9 +481,12 @@ def test_an_exec_plugin_that_is_missing(command: str, tmp_path: Path) -> None:
     ],
 )
 def test_an_exec_plugin_that_fails(script: str, text: str, tmp_path: Path) -> None:
-    error = failure(config(tmp_path, "https://10.90.0.1:6443", user=plugin("sh", "-c", script)))
+    error = failure(
+        config(tmp_path, "https://10.90.0.1:6443", user=plugin("sh", "-c", script, "--client-secret=hidden"))
+    )
     assert isinstance(error, ClusterError)
     assert error.code == "CredentialPluginFailed"
+    assert "hidden" not in str(error.data())
     assert text in error.message
 
 
