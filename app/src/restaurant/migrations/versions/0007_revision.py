@@ -10,8 +10,8 @@ down_revision = "0006"
 branch_labels = None
 depends_on = None
 
-# What the menu consists of. A later migration that re-creates one of these (SQLite's way to alter a table) has to create
-# its triggers again.
+# What the menu consists of. A later migration that re-creates one of these (SQLite's way to alter a table) has to
+# create its triggers again.
 _TABLES = ("category", "dish", "dish_allergen", "option_group", "option", "recipe_line")
 _COUNT = "INSERT INTO revision (name, number) VALUES ('menu', 1) ON CONFLICT (name) DO UPDATE SET number = {number} + 1"
 
