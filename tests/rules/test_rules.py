@@ -12,7 +12,7 @@ from tests.support.rule_tests import ALONE, CHART, FILES, HERE, RUNBOOKS, cases,
 
 from maas.codegen import rules
 from maas.errors import ChartError
-from maas.helm import render
+from maas.helm import alerting_rules, render
 from maas.helm.render import Request
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def test_rules_behave_as_their_tests_say(file: Path, tmp_path: Path) -> None:
 
 
 def test_promtool_accepts_the_rules() -> None:
-    assert list(rules.broken({name: {"groups": found} for name, found in groups().items()})) == []
+    assert list(alerting_rules.broken({name: {"groups": found} for name, found in groups().items()})) == []
 
 
 def test_every_file_of_rules_has_tests() -> None:
@@ -240,7 +240,7 @@ def test_rules_of_the_user_are_added() -> None:
 def test_an_invalid_expression_of_the_user_is_rejected_by_name() -> None:
     own = yaml.safe_load(OWN % '{"alert": "ShopClosed", "expr": "sum(by"}')
     with pytest.raises(ChartError) as refused:
-        rules.refuse_broken({"kube-prometheus": {"rules": {"additional": own}}})
+        alerting_rules.refuse_broken({"kube-prometheus": {"rules": {"additional": own}}})
     (complaint,) = refused.value.context
     assert complaint.startswith("shop: ")
     assert "ShopClosed" in complaint
@@ -249,7 +249,7 @@ def test_an_invalid_expression_of_the_user_is_rejected_by_name() -> None:
 
 @pytest.mark.parametrize("values", [{}, {"kube-prometheus": None}, {"kube-prometheus": {"rules": {"additional": [1]}}}])
 def test_values_without_valid_rules_of_the_user_are_left_to_the_schema(values: dict[str, Any]) -> None:
-    rules.refuse_broken(values)
+    alerting_rules.refuse_broken(values)
 
 
 @pytest.mark.parametrize(

@@ -7,20 +7,17 @@ that the file declares and that users change with `rules.thresholds.name`. The c
 from __future__ import annotations
 
 import re
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from maas import process
-from maas.bundle import tools
 from maas.errors import ChartError
 from maas.helm import render
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
 Unit = Literal["count", "number", "percent", "ratio", "bytes", "duration", "regex"]
 
@@ -217,59 +214,3 @@ def rendered(objects: Iterable[Mapping[str, Any]]) -> dict[str, list[dict[str, A
     return {
         entry["metadata"]["name"]: entry["spec"]["groups"] for entry in objects if entry["kind"] == "PrometheusRule"
     }
-
-
-def broken(files: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the name and the errors of each invalid file of rules, as promtool reports them.
-
-    Args:
-        files: The contents of the files (maps with `groups`), by name.
-
-    Raises:
-        BundleError: promtool is not available.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        paths = {name: Path(scratch) / f"{number}.yaml" for number, name in enumerate(files)}
-        for name, path in paths.items():
-            path.write_text(yaml.safe_dump(files[name]), encoding="utf-8")
-        if not paths or not _errors(*paths.values()):
-            return
-        for name, path in paths.items():
-            if said := _errors(path):
-                yield name, "; ".join(said).replace(f"{path}: ", "")
-
-
-def refuse_broken(values: Mapping[str, Any]) -> None:
-    """Reject invalid rules in the user's values, if promtool is locally available.
-
-    Otherwise the operator rejects them in the cluster, and the alert PrometheusOperatorRejectedResources fires.
-
-    Args:
-        values: The values of the umbrella chart.
-
-    Raises:
-        ChartError: promtool reports errors.
-    """
-    found: Any = values
-    for key in ("kube-prometheus", "rules", "additional"):
-        found = found.get(key) if isinstance(found, dict) else None
-    # The schema rejects other types.
-    if not isinstance(found, dict) or not found or tools.cached("promtool") is None:
-        return
-    if faults := [f"{name}: {complaint}" for name, complaint in broken(found)]:
-        raise ChartError(
-            "the values contain rules that cannot be evaluated",
-            context=faults,
-            hint="correct the expressions in kube-prometheus.rules.additional",
-        )
-
-
-def _errors(*files: Path) -> list[str]:
-    argv: list[str | Path] = [tools.tool("promtool"), "check", "rules", "--lint=all", "--lint-fatal", *files]
-    done = process.run(argv, check=False, timeout=60)
-    if done.returncode == 0:
-        return []
-    said = [line.strip() for line in (done.stderr + done.stdout).splitlines()]
-    return [line for line in said if line and not line.startswith(("Checking ", "FAILED", "SUCCESS"))] or [
-        "promtool rejects it"
-    ]

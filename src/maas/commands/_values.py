@@ -12,9 +12,8 @@ from jsonschema import validators
 from jsonschema.exceptions import best_match
 
 from maas.bundle import tools
-from maas.codegen import rules
 from maas.errors import ChartError
-from maas.helm import render, values_files
+from maas.helm import alerting_rules, render, values_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +33,7 @@ def load(files: Sequence[Path]) -> dict[str, Any]:
     values = values_files.read(files)
     if problems := _problems(values):
         raise ChartError("the chart's schema rejects the values", context=problems, hint=_HINT, code="InvalidValues")
-    rules.refuse_broken(values)
+    alerting_rules.refuse_broken(values)
     return values
 
 
