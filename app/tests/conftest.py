@@ -20,7 +20,7 @@ from restaurant.app import connect, create_app
 from restaurant.database import Database
 from restaurant.floor.service import seed_floor
 from restaurant.menu.service import seed_menu
-from restaurant.people import service as people
+from restaurant.people import attempts
 from restaurant.people.models import LoginSession, User
 from restaurant.people.permissions import Role
 from restaurant.settings import Settings
@@ -34,10 +34,10 @@ for _name in [name for name in os.environ if name.startswith("RESTAURANT_")]:
 @pytest.fixture(scope="session", autouse=True)
 def real_hasher() -> Iterator[PasswordHasher]:
     """What passwords are really hashed with: tests have hundreds of people, so they get a cheap hash instead."""
-    real = people.HASHER
+    real = attempts.HASHER
     cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(people, "HASHER", cheap)
+        patch.setattr(attempts, "HASHER", cheap)
         yield real
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import http.client
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,6 +19,7 @@ from typing import Any
 
 from flask.testing import FlaskClient
 
+from restaurant.billing.signing import new_key
 from restaurant.people.permissions import Role
 from restaurant.settings import Settings
 
@@ -27,8 +31,16 @@ SECRET = "a key for tests, which is long enough to be taken"
 EGGS, SNAILS, STEW, TATIN, WINE = 2, 4, 7, 14, 20
 
 
+_FILES = tempfile.mkdtemp(prefix="restaurant-tests-")
+atexit.register(shutil.rmtree, _FILES, ignore_errors=True)
+JOURNAL_KEY = Path(_FILES) / "journal-key.pem"
+JOURNAL_KEY.write_text(new_key())
+
+
 def make_settings(url: str, **values: object) -> Settings:
-    return Settings.model_validate({"database_url": url, "secret_key": SECRET, "database_pool_size": 10, **values})
+    given = {"database_url": url, "secret_key": SECRET, "database_pool_size": 10, "journal_key_file": JOURNAL_KEY,
+             "address": "1 rue du Four, 75006 Paris", "registration": "SIRET 732 829 320 00074"}  # fmt: skip
+    return Settings.model_validate({**given, **values})
 
 
 def free_port() -> int:
@@ -56,6 +68,7 @@ def serving(settings: Settings, log: Path, **environment: str) -> Iterator[tuple
         **os.environ,
         "RESTAURANT_DATABASE_URL": settings.database_url,
         "RESTAURANT_SECRET_KEY": SECRET,
+        "RESTAURANT_JOURNAL_KEY_FILE": str(JOURNAL_KEY),
         "RESTAURANT_LISTEN": f"127.0.0.1:{port}",
         "RESTAURANT_PROBES_LISTEN": f"127.0.0.1:{probes}",
         **environment,

@@ -28,7 +28,7 @@ from support import add, post, seat
 
 SignIn = Callable[[Role], FlaskClient]
 Values = dict[str, str]
-EGGS, STEW, TATIN = 2, 7, 14
+EGGS, STEW, TATIN, WINE = 2, 7, 14, 20
 NOBODY = "00000000-0000-0000-0000-000000000000"
 HUGE = "x" * 5000
 #: Attempts to sign in are counted and replies are kept: that is not what a request asks for.
@@ -74,9 +74,10 @@ class House:
 @pytest.fixture
 def house(sign_in: SignIn, database: Database) -> House:
     client = sign_in(Role.ADMIN)
-    order, other, billed, presented, paid = (seat(client, table)["reference"] for table in (1, 2, 3, 7, 8))
+    order, other, billed, presented, paid, invoiced = (seat(client, table)["reference"] for table in (1, 2, 3, 7, 8, 9))
     line = add(client, order, EGGS)["lines"][0]["id"]
-    add(client, order, STEW, hold=True)
+    held = add(client, order, STEW, hold=True)["lines"][-1]["id"]
+    add(client, order, WINE)
     ready = add(client, order, TATIN)["lines"][-1]["id"]
     post(client, f"/kitchen/lines/{ready}/move", {"status": "ready"})
     voided = add(client, other, EGGS, STEW)["lines"][1]["id"]
@@ -84,10 +85,14 @@ def house(sign_in: SignIn, database: Database) -> House:
     add(client, billed, EGGS)
     add(client, presented, EGGS)
     add(client, paid, EGGS)
-    for reference in (billed, presented, paid):
+    add(client, invoiced, EGGS)
+    for reference in (billed, presented, paid, invoiced):
         post(client, f"/orders/{reference}/bill", None)
     given = post(client, f"/orders/{presented}/discounts", {"amount": 10, "reason": "geste"}).get_json()
+    assert post(client, "/till/sessions", {"count": {"2000": 5}}).status_code == 201
     post(client, f"/orders/{paid}/payments", {"amount": 620, "method": "cash"})
+    post(client, f"/orders/{invoiced}/payments", {"amount": 620, "method": "cash"})
+    assert post(client, f"/orders/{invoiced}/invoices", {"customer": "Durand", "address": "Lyon"}).status_code == 201
     payment = post(client, f"/orders/{billed}/payments", {"amount": 100, "method": "cash"}).get_json()["reference"]
     start = datetime.now(UTC).replace(microsecond=0) + timedelta(days=2)
     slots = client.get(f"/api/v1/availability?day={start.date()}&covers=2").get_json()["slots"]
@@ -95,7 +100,7 @@ def house(sign_in: SignIn, database: Database) -> House:
     wait = {"guest": "Bo", "covers": 2, "quoted_minutes": 10}
     new = {"username": "lea", "name": "Léa", "role": "server", "password": "une phrase assez longue"}
     names = {
-        "reference": order, "other": other, "billed": billed, "presented": presented, "paid": paid, "voided": voided, "discount": given["discounts"][0]["id"], "line": line, "ready": ready, "payment": payment,
+        "reference": order, "other": other, "billed": billed, "presented": presented, "paid": paid, "voided": voided, "discount": given["discounts"][0]["id"], "line": line, "held": held, "ready": ready, "payment": payment,
         "booking": post(client, "/bookings", booking).get_json()["reference"], "slot": slots[1],
         "entry": post(client, "/waiting-list", wait).get_json()["id"],
         "ingredient": post(client, "/ingredients", {"name": "Sel", "unit": "gram", "quantity": 9}).get_json()["id"],
@@ -113,8 +118,17 @@ FORMS: dict[str, Values] = {
     "cash.pay": {"key": "k", "amount": "1,00", "tip": "0", "method": "card"},
     "cash.give_discount": {"key": "k", "amount": "1", "reason": "geste"},
     "cash.reopen": {},
+    "cash.print_receipt": {"key": "k"},
     "kitchen.acknowledge_void": {},
+    "kitchen.acknowledge_notices": {},
+    "kitchen.finish_ticket": {"key": "k", "lines": "{line}"},
     "cash.finish": {},
+    "invoices.issue": {"key": "k", "customer": "Durand", "address": "Lyon", "siret": "73282932000074"},
+    "invoices.print_invoice": {"key": "k"},
+    "invoices.credit": {"key": "k", "reason": "adresse fausse"},
+    "till.open_till": {"key": "k", "n2000": "3"},
+    "till.move_cash": {"key": "k", "kind": "expense", "amount": "5", "reason": "pain"},
+    "till.close_till": {"key": "k", "n2000": "3", "note": ""},
     "cash.remove_discount": {},
     "cash.refund": {"key": "k", "amount": "0,50", "reason": "geste"},
     "card.change_dish": {
@@ -142,6 +156,11 @@ FORMS: dict[str, Values] = {
     "team.change_person": {"version": "1", "name": "Léa B.", "role": "host"},
     "team.set_access": {"active": "0"},
     "team.give_password": {},
+    "team.give_badge": {},
+    "team.withdraw_badge": {},
+    "team.withdraw_pin": {},
+    "account.set_pin": {"current": "none at all", "pin": "2580"},
+    "account.change_person_here": {"username": "nobody", "secret": "badge-none"},
     "orders.choose_language": {"lang": "en", "back": "/"},
     "bookings.move": {"status": "cancelled"},
     "bookings.join_waiting_list": {"key": "k", "guest": "Cy", "contact": "", "covers": "2", "quoted_minutes": "10"},
@@ -167,6 +186,10 @@ FORMS: dict[str, Values] = {
     "service.add_lines": {"key": "k", "quantity-2": "1", "seat": ""},
     "service.void": {"key": "k", "reason": "erreur", "quantity": "1"},
     "service.serve_ready": {},
+    "service.repeat_round": {"key": "k"},
+    "service.repeat_line": {"key": "k"},
+    "service.change_course": {"course": "dessert"},
+    "service.move_lines": {"key": "k", "into": "{other}", "lines": "{line}"},
     "service.assign": {"server": "{person}"},
     "service.serve": {},
     "service.transfer": {"table": "4"},
@@ -184,8 +207,10 @@ ELSEWHERE = {
     "bookings.move": {"reference": "booking"},
     "booking.cancel": {"reference": "booking"},
     "service.serve": {"line": "ready"},
+    "service.change_course": {"line": "held"},
     "kitchen.acknowledge_void": {"line": "voided"},
     "cash.finish": {"reference": "paid"},
+    "invoices.issue": {"reference": "paid"},
     "cash.remove_discount": {"reference": "presented"},
 }
 #: Fields that may be empty, in general and in some forms.
@@ -196,10 +221,17 @@ OPTIONAL = {
     "booking.book": set(),
     "stock.add_ingredient": {"quantity", "low_at"},
     "service.void": {"quantity"},
+    "service.change_course": set(),
+    "service.move_lines": set(),
+    "invoices.issue": {"siret"},
+    "till.open_till": {"n2000"},
+    "till.close_till": {"n2000", "note"},
+    "account.set_pin": {"pin"},
     "plan.add_table": {"shape", "seats_min", "width", "height"},
 }
 #: Forms that act again each time they are sent, and that change no document.
-AGAIN = {"team.give_password", "sessions.sign_in", "account.change_password"}
+AGAIN = {"team.give_password", "team.give_badge", "sessions.sign_in", "account.change_password", "account.set_pin",
+         "account.change_person_here"}  # fmt: skip
 REFUSED = {400, 401, 403, 404, 405, 409, 412, 413, 415, 422, 428}
 
 
@@ -225,7 +257,8 @@ def wrong_forms(endpoint: str, right: Values) -> Iterator[tuple[str, Values]]:
         ):
             for number in ("-1", "1e3", "99999999999", "²"):
                 yield f"{name} {number}", right | {name: number}
-        if name in {"status", "method", "station", "course", "shape", "unit", "role", "condition", "starts_at"}:
+        if name in {"status", "method", "station", "course", "shape", "unit", "role", "condition", "starts_at",
+                    "kind"}:  # fmt: skip
             yield f"{name} unknown", right | {name: "something"}
 
 
@@ -284,6 +317,8 @@ def test_a_form_sent_twice_acts_once(app: Flask, house: House, endpoint: str) ->
     here = House(house.client, house.database, house.names | names)
     page = here.path(forms(app)[endpoint])
     form = {key: str(value) for key, value in here.filled(with_seen(here, FORMS[endpoint])).items()}
+    if endpoint == "till.open_till":
+        post(house.client, "/till/closing", {"count": {}})
     first = house.client.post(page, data=form)
     assert first.status_code in {200, 303}, first.text
     after = house.state()
@@ -305,6 +340,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /orders/<uuid:reference>/lines/<key:line>/move": {"status": "preparing"},
     "POST /orders/<uuid:reference>/lines/<key:line>/void": {"reason": "erreur", "quantity": 1},
     "PUT /orders/<uuid:reference>/server": {"server": "{person}"},
+    "PUT /orders/<uuid:reference>/lines/<key:line>/course": {"course": "dessert"},
+    "POST /orders/<uuid:reference>/lines/transfer": {"lines": ["{line}"], "into": "{other}"},
     "POST /orders/<uuid:reference>/discounts/<key:discount>/remove": {},
     "POST /orders/<uuid:reference>/transfer": {"table": 5},
     "POST /orders/<uuid:reference>/merge": {"into": "{other}"},
@@ -321,6 +358,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /waiting-list/<key:entry>/move": {"status": "left"},
     "POST /orders/<uuid:reference>/discounts": {"amount": 100, "reason": "geste"},
     "POST /orders/<uuid:reference>/payments": {"amount": 100, "tip": 0, "method": "card"},
+    "POST /orders/<uuid:reference>/invoices": {"customer": "Durand", "address": "Lyon", "siret": "73282932000074"},
+    "POST /invoices/<key:number>/credit-notes": {"reason": "adresse fausse"},
+    "POST /till/sessions": {"count": {"2000": 3}},
+    "POST /till/movements": {"kind": "expense", "amount": 500, "reason": "pain"},
+    "POST /till/closing": {"count": {"2000": 3}, "note": ""},
     "POST /payments/<uuid:payment>/refunds": {"amount": 50, "reason": "geste"},
     "POST /ingredients": {"name": "Poivre", "unit": "gram", "quantity": 1, "low_at": 0},
     "POST /ingredients/<key:ingredient>/movements": {"reason": "delivered", "quantity": 5},
@@ -328,6 +370,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "PUT /dishes/<key:dish>/recipe": {"items": [{"ingredient": "{ingredient}", "quantity": 3}]},
     "POST /kitchen/lines/<key:line>/move": {"status": "ready"},
     "POST /sessions": {"username": "lea", "password": "une phrase assez longue"},
+    "PUT /account/pin": {"current": "none at all", "pin": "2580"},
+    "POST /account/change": {"username": "nobody", "password": "badge-none"},
     "PUT /account/password": {"current": "none at all", "new": "une autre phrase longue"},
     "POST /approvals": {"username": "lea", "password": "une phrase assez longue", "permission": "refund"},
     "POST /people": {"username": "sam", "name": "Sam", "role": "kitchen", "password": "une phrase assez longue"},
@@ -338,7 +382,9 @@ BODIES: dict[str, dict[str, Any]] = {
 OTHERS = {
     "POST /orders/<uuid:reference>/discounts/<key:discount>/remove": {"reference": "presented"},
     "POST /orders/<uuid:reference>/finish": {"reference": "paid"},
+    "POST /orders/<uuid:reference>/invoices": {"reference": "paid"},
     "POST /kitchen/lines/<key:line>/acknowledge": {"line": "voided"},
+    "PUT /orders/<uuid:reference>/lines/<key:line>/course": {"line": "held"},
     "POST /orders/<uuid:reference>/payments": {"reference": "billed"},
     "POST /bookings/<uuid:reference>/move": {"reference": "booking"},
     "POST /bookings/<uuid:reference>/cancel": {"reference": "booking"},

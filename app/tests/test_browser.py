@@ -6,6 +6,7 @@ Run with `pytest -m browser`; needs Debian's chromium. Pictures of every screen 
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from restaurant.database import Database
 from restaurant.people import service as people
@@ -40,6 +41,7 @@ def browser() -> Iterator[Browser]:
         raise RuntimeError("these tests need a browser: apt-get install chromium")
     quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
     with sync_playwright() as playwright:
+        expect.set_options(timeout=15_000)
         running = playwright.chromium.launch(executable_path=chromium, args=[*quiet, "--disable-sync"])
         yield running
         running.close()
@@ -137,24 +139,29 @@ def test_a_dinner_from_the_door_to_three_receipts(visit: Open) -> None:
     look(server, "floor-phone")
     server.locator("a.table", has_text="7").first.click()
     expect(server.get_by_text("Allergies : lait")).to_be_visible()
-    for dish in ("Escargots de Bourgogne, les six", "Bœuf bourguignon", "Crème brûlée"):
+    for category, dish in (("Entrées", "Escargots de Bourgogne, les six"), ("Plats", "Bœuf bourguignon")):
+        server.get_by_role("link", name=category, exact=True).click()
         server.get_by_role("button", name=f"Un de plus : {dish}").click()
-    server.get_by_role("button", name="Ajouter").click()
+    server.get_by_role("searchbox", name="Trouver un plat").fill("creme")
+    server.get_by_role("button", name="Un de plus : Crème brûlée").click()
+    look(server, "picking-phone")
+    server.get_by_role("button", name="Envoyer").click()
     expect(server.get_by_text("Contient : lait").first).to_be_visible()
     look(server, "service-phone")
+    assert server.evaluate("document.documentElement.scrollHeight") <= 2 * PHONE["height"]
 
     ticket = kitchen.locator(".kitchen-ticket", has=kitchen.get_by_role("heading", name="Table 7"))
     expect(ticket).to_contain_text("Allergies : lait", timeout=15_000)
     look(kitchen, "kitchen-tablet")
-    for _line in range(3):
-        ticket.get_by_role("button", name="Commencer").first.click()
-        ticket.get_by_role("button", name="Prêt !").first.click()
-        expect(ticket.get_by_role("button", name="Prêt !")).to_have_count(0)
+    ticket.get_by_role("button", name="Commencer").first.click()
+    ticket.get_by_role("button", name="Prêt !").first.click()
+    expect(ticket.get_by_role("button", name="Prêt !")).to_have_count(0)
+    ticket.get_by_role("button", name="Tout est prêt").click()
+    expect(ticket.get_by_role("button", name="Rappeler")).to_have_count(3)
 
     server.reload()
-    for _line in range(3):
-        server.get_by_role("button", name="Servie").first.click()
-    expect(server.get_by_text("Servie").first).to_be_visible()
+    server.get_by_role("button", name="Tout est servi").click()
+    expect(server.locator(".line-served")).to_have_count(3)
 
     cashier = visit(Role.CASHIER, DESKTOP)
     cashier.goto("/caisse")
@@ -241,3 +248,137 @@ def test_every_page_of_the_house_is_accessible(visit: Open) -> None:
     form.get_by_label("Places max.").fill("3")
     form.get_by_role("button", name="Enregistrer").click()
     expect(page.locator("g.table").first).to_contain_text("1–3")
+
+
+def test_no_common_act_of_a_server_takes_more_than_three_taps(visit: Open) -> None:
+    page = visit(Role.SERVER, PHONE)
+    most = 3
+
+    def do(*taps: Locator, text: str = "") -> None:
+        assert len(taps) <= most
+        for position, tap in enumerate(taps):
+            tap.click()
+            if text and position == 0:  # the page focuses the note in an event that comes after the tap
+                expect(page.locator("[name^=note-]:focus")).to_have_count(1)
+                page.keyboard.type(text)
+
+    def lines(count: int) -> None:
+        expect(page.locator(".order tr[class^='line-']")).to_have_count(count)
+
+    def button(name: str) -> Locator:
+        return page.get_by_role("button", name=name)
+
+    def link(name: str) -> Locator:
+        return page.get_by_role("link", name=name, exact=True)
+
+    for table in ("11", "10"):
+        page.goto("/salle")
+        do(page.locator("a.table", has_text=table).first, button("Installer les convives"))
+        page.wait_for_url("**/service/*")
+    send = button("Envoyer")
+    do(link("Boissons"), page.locator("[data-place='20'] .more-one"), send)
+    lines(1)
+    do(link("Plats"), page.locator("[data-place='6']").get_by_label("À point"), send)
+    lines(2)
+    expect(page.get_by_text("À point, Frites maison")).to_be_visible()
+    do(link("Plats"), page.locator("[data-place='7'] summary"), send, text="sans sel")
+    lines(3)
+    expect(page.locator(".order").get_by_text("sans sel")).to_be_visible()
+    do(button("Même tournée"))
+    lines(4)
+    for category in ("Entrées", "Plats", "Desserts", "Boissons"):
+        link(category).click()
+        look(page, f"four-lines-{category}-phone")
+        assert page.evaluate("document.documentElement.scrollHeight") <= 2 * PHONE["height"], category
+    do(page.locator(".order summary", has_text="sans sel"), button("Encore un").locator("visible=true"))
+    lines(5)
+    do(link("Desserts"), page.locator("[data-place='13'] .more-one"), button("En attente"))
+    lines(6)
+    do(link("Entrées"), page.locator("[data-place='2'] .more-one"), button("En attente"))
+    lines(7)
+    do(button("Tout envoyer"))
+    expect(page.locator(".line-fired")).to_have_count(7)
+    do(page.get_by_text("Déplacer des lignes"), page.locator("[name=lines]").first, button("Vers la table 11"))
+    lines(6)
+    # Two portions of one dish with options of their own.
+    link("Plats").click()
+    page.locator("[data-place='6']").get_by_label("Bien cuit").click()
+    page.locator("[data-place='6'] summary").click()
+    page.locator("[data-place='6']").get_by_role("button", name="Un autre, différent").click()
+    page.locator("[data-place^='6.']:not([data-place$='.f'])").get_by_label("Saignant").click()
+    send.click()
+    lines(8)
+    sizes = page.evaluate(
+        "[...performance.getEntriesByType('resource'), ...performance.getEntriesByType('navigation')]"
+        ".filter((entry) => !entry.name.endsWith('/pouls')).map((entry) => entry.decodedBodySize)"
+    )
+    assert sum(sizes) <= 100_000
+
+
+def test_what_is_tapped_without_a_connection_is_sent_once_when_it_is_back(browser: Browser, house: str) -> None:
+    def person(role: Role, size: dict[str, int]) -> Page:
+        page = browser.new_context(viewport=size, locale="fr-FR", base_url=house).new_page()
+        page.goto("/connexion")
+        page.get_by_label("Identifiant").fill(role.value)
+        page.get_by_label("Mot de passe").fill(PASSWORD)
+        page.get_by_role("button", name="Se connecter").click()
+        page.wait_for_url("**/accueil")
+        return page
+
+    server, kitchen = person(Role.SERVER, PHONE), person(Role.KITCHEN, TABLET)
+    server.goto("/salle/tables/13")
+    server.get_by_role("button", name="Installer les convives").click()
+    server.wait_for_url("**/service/*")
+    order = server.url.rpartition("/")[2]
+    server.get_by_role("link", name="Plats", exact=True).click()
+    server.get_by_role("button", name="Un de plus : Bœuf bourguignon").first.click()
+    server.get_by_role("button", name="Envoyer").click()
+    expect(server.locator(".line-fired")).to_have_count(1)
+    server.evaluate("navigator.serviceWorker.ready.then(() => true)")
+    kitchen.goto("/cuisine")
+    ticket = kitchen.locator(".kitchen-ticket", has=kitchen.get_by_role("heading", name="Table T1"))
+    expect(ticket).to_be_visible()
+    server.reload()
+    kitchen.reload()
+
+    lost = time.monotonic()
+    for page in (server, kitchen):
+        page.context.set_offline(True)
+    for page in (server, kitchen):
+        expect(page.locator("#network")).to_contain_text("Pas de connexion. État à", timeout=5000)
+    assert time.monotonic() - lost < 5
+    expect(kitchen.locator(".live")).to_have_text("Connexion perdue")
+    # Two rounds of dishes, and all of a ticket.
+    for category, dish in (("Desserts", "Tarte Tatin"), ("Entrées", "Terrine de campagne")):
+        server.get_by_role("link", name=category, exact=True).click()
+        server.get_by_role("button", name=f"Un de plus : {dish}").last.click()
+        server.get_by_role("button", name="Envoyer").click()
+        expect(server.locator("#network li", has_text=f"1 × {dish}")).to_be_visible()
+    look_offline(server, "offline-phone")
+    ticket.get_by_role("button", name="Tout est prêt").click()
+    expect(kitchen.locator("#network li")).to_have_text("Tout est prêt")
+    # The page opens again without a connection, and still knows what waits.
+    server.reload()
+    expect(server.get_by_role("heading", name="Table T1")).to_be_visible()
+    expect(server.locator("#network li")).to_have_count(2)
+    server.goto("/reservations")
+    expect(server.get_by_role("heading", name="Pas de connexion")).to_be_visible()
+
+    kitchen.context.set_offline(False)
+    expect(kitchen.locator("#network")).to_be_hidden()
+    server.context.set_offline(False)
+    # The page sends what waits, and then shows what came of it.
+    server.goto(f"/service/{order}")
+    expect(server.locator("#network")).to_be_hidden()
+    expect(server.locator("tr.line-fired")).to_have_count(2)
+    expect(server.locator("tr.line-ready")).to_have_count(1)
+    for dish in ("Bœuf bourguignon", "Tarte Tatin", "Terrine de campagne"):
+        expect(server.locator(".order tbody tr", has_text=dish)).to_have_count(1)
+    for page in (server, kitchen):
+        page.context.close()
+
+
+def look_offline(page: Page, name: str) -> None:
+    """Keep a picture of a page that has no connection."""
+    PICTURES.mkdir(exist_ok=True)
+    page.screenshot(path=PICTURES / f"{name}.png")

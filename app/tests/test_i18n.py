@@ -18,7 +18,7 @@ from flask.testing import FlaskClient
 
 import restaurant
 from restaurant import i18n
-from restaurant.billing.models import Method
+from restaurant.billing.models import Method, Movement
 from restaurant.errors import Invalid
 from restaurant.floor.models import Condition, Shape, TableState
 from restaurant.forms import LABELS, parse_cents
@@ -39,6 +39,7 @@ LABELLED: list[type[Labelled]] = [
     Course,
     LineStatus,
     Method,
+    Movement,
     MovementReason,
     OrderStatus,
     Role,

@@ -16,8 +16,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
-from restaurant.billing import journal
 from restaurant.billing import service as billing
+from restaurant.billing import verification
 from restaurant.billing.api import divide
 from restaurant.billing.models import Method, Payment, Receipt
 from restaurant.billing.schemas import SplitQuery
@@ -126,7 +126,7 @@ class Evening(RuleBasedStateMachine):
 
     @rule(order=seated)
     def present(self, order: Any) -> None:
-        self.act(order, billing.present)
+        self.act(order, lambda s, o: billing.present(s, o, by=self.boss))
 
     @rule(order=seated)
     def reopen(self, order: Any) -> None:
@@ -201,7 +201,7 @@ class Evening(RuleBasedStateMachine):
     @invariant()
     def books_are_right(self) -> None:
         with self.database.snapshot() as session:
-            _count, faults = journal.verify(session)
+            _count, faults = verification.verify(session)
             assert faults == []
             every = session.scalars(select(Order).options(selectinload(Order.lines))).all()
             payments = session.scalars(select(Payment)).all()

@@ -20,7 +20,7 @@ from restaurant.cli import main
 from restaurant.database import Database
 from restaurant.http.guard import Guard
 from restaurant.http.targets import local_path
-from restaurant.people import service
+from restaurant.people import attempts, service
 from restaurant.people.permissions import GRANTED, Access, Permission, Role
 from restaurant.settings import Settings
 
@@ -63,7 +63,7 @@ def test_guessing_is_slowed_down_for_a_name_even_when_tried_at_once(
     app: Flask, lea: int, addresses: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if addresses > 1:
-        monkeypatch.setitem(service._FREE_FAILURES, "user", 4)
+        monkeypatch.setitem(attempts.FREE_FAILURES, "user", 4)
 
     def guess(number: int) -> int:
         client = app.test_client()
@@ -226,7 +226,7 @@ def test_an_approval_is_used_once_and_only_for_what_it_was_given(database: Datab
     with database.reading() as session:
         server = service.read_person(session, lea)
     token = service.give_approval(
-        database, permission=Permission.VOID_LINES, username="max", password=PASSWORD, address="x"
+        database, permission=Permission.VOID_LINES, username="max", password=PASSWORD, address="x", actor=server
     )
 
     def answer(permission: Permission, approval: str | None) -> str:
@@ -240,7 +240,8 @@ def test_an_approval_is_used_once_and_only_for_what_it_was_given(database: Datab
     with pytest.raises(service.Refused):
         answer(Permission.VOID_LINES, token)
     with pytest.raises(service.Refused):
-        service.give_approval(database, permission=Permission.REFUND, username="lea", password=PASSWORD, address="x")
+        service.give_approval(database, permission=Permission.REFUND, username="lea", password=PASSWORD, address="x",
+                              actor=server)  # fmt: skip
 
 
 def test_the_first_administrator_gets_a_random_password_shown_once(
@@ -338,7 +339,7 @@ def test_a_stranger_who_fails_with_a_name_does_not_lock_its_owner_out(
     assert attempt(PASSWORD, "203.0.113.9") == 429
     assert attempt(PASSWORD, "198.51.100.7") == 201
     # Many addresses together do block a name, but not on a device of the house.
-    monkeypatch.setitem(service._FREE_FAILURES, "user", 2)
+    monkeypatch.setitem(attempts.FREE_FAILURES, "user", 2)
     assert [attempt("wrong", f"203.0.113.{number}") for number in range(20, 24)] == [401, 401, 401, 429]
     assert attempt(PASSWORD, "198.51.100.8") == 429
     body = {"username": "lea", "password": PASSWORD, "permission": "refund"}

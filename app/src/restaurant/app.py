@@ -9,6 +9,8 @@ from werkzeug.routing import IntegerConverter, Map
 
 from restaurant import errors, home, i18n, logs, metrics
 from restaurant.billing import api as billing_api
+from restaurant.billing.invoice_web import invoice_pages
+from restaurant.billing.till_web import till_pages
 from restaurant.billing.web import cash_desk, closing_pages
 from restaurant.database import Database
 from restaurant.fault_injection import FaultSwitch
@@ -16,6 +18,7 @@ from restaurant.floor import api as floor_api
 from restaurant.floor.web import floor, plan
 from restaurant.http import assets, openapi, security
 from restaurant.http.guard import Guard
+from restaurant.http.network import network
 from restaurant.kitchen.api import api as kitchen_api
 from restaurant.kitchen.outbox import Hub
 from restaurant.kitchen.web import kitchen
@@ -102,7 +105,7 @@ def connect(app: Flask, settings: Settings, switch: FaultSwitch | None = None) -
     app.extensions.update(
         settings=settings,
         database=database,
-        lifecycle=Lifecycle(database, switch),
+        lifecycle=Lifecycle(database, switch, threads=settings.threads),
         hub=Hub(database, capacity=settings.stream_capacity),
     )
     return database
@@ -111,12 +114,15 @@ def connect(app: Flask, settings: Settings, switch: FaultSwitch | None = None) -
 def register_blueprints(app: Flask) -> None:
     """Every part of the service with who may read from it and who may write."""
     guard = Guard(app)
+    guard.register(network, read=Access.PUBLIC, write=Access.PUBLIC)
     guard.register(floor, read=Permission.SEE_FLOOR, write=Permission.SEAT)
     guard.register(plan, read=Permission.EDIT_FLOOR, write=Permission.EDIT_FLOOR)
     guard.register(service_pages, read=Permission.SEE_FLOOR, write=Permission.TAKE_ORDERS)
     guard.register(booking_web.guests, read=Access.PUBLIC, write=Access.PUBLIC)
     guard.register(booking_web.desk, read=Permission.BOOK, write=Permission.BOOK)
     guard.register(cash_desk, read=Permission.CASH, write=Permission.CASH)
+    guard.register(invoice_pages, read=Permission.CASH, write=Permission.CASH)
+    guard.register(till_pages, read=Permission.CASH, write=Permission.CASH)
     guard.register(closing_pages, read=Permission.CLOSE_DAY, write=Permission.CLOSE_DAY)
     guard.register(stock_pages, read=Permission.MANAGE_STOCK, write=Permission.MANAGE_STOCK)
     guard.register(report_pages, read=Permission.SEE_REPORTS, write=Permission.SEE_REPORTS)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import secrets
 import sys
+import zipfile
 from collections.abc import Callable
 from datetime import datetime
 from functools import wraps
-from typing import Concatenate, ParamSpec
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 import click
 from sqlalchemy import select
@@ -16,8 +18,10 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from restaurant import __version__, logs
-from restaurant.billing import journal
+from restaurant.billing import accounting, journal, verification
 from restaurant.billing import service as billing
+from restaurant.billing.anchors import Anchor, read_anchor
+from restaurant.billing.signing import public_pem, read_public_keys
 from restaurant.database import Database
 from restaurant.errors import Problem
 from restaurant.floor.service import seed_floor
@@ -29,6 +33,10 @@ from restaurant.people.permissions import Role
 from restaurant.settings import Settings, SettingsError
 
 P = ParamSpec("P")
+T = TypeVar("T")
+
+#: The journal in an export.
+_JOURNAL = "journal.jsonl"
 
 
 @click.group()
@@ -62,8 +70,7 @@ def serve(settings: Settings) -> None:
     from restaurant.server import Server
 
     if settings.sqlite_file() is not None:
-        with Database(settings) as database:
-            database.migrate()
+        _migrate(settings)
     # gunicorn reads sys.argv unless it is empty.
     sys.argv[1:] = []
     Server(settings).run()
@@ -73,8 +80,14 @@ def serve(settings: Settings) -> None:
 @_with_settings
 def migrate(settings: Settings) -> None:
     """Bring the database schema to this version. Safe to run from many pods at once."""
+    _migrate(settings)
+
+
+def _migrate(settings: Settings) -> None:
     with Database(settings) as database:
         database.migrate()
+        with database.writing() as session:
+            journal.introduce_key(session)
 
 
 @main.command()
@@ -125,44 +138,155 @@ def close_day(settings: Settings) -> None:
     try:
         with Database(settings) as database, database.writing() as session:
             closing = billing.close_day(session, by="command", business_day=settings.business_day)
+            kept = read_anchor(session, closing.number)
     except Problem as problem:
         raise click.ClickException(problem.detail) from problem
     click.echo(
         f"closing {closing.number} of {closing.day}: receipts {closing.first_receipt} to {closing.last_receipt}, "
-        f"{format_euros(closing.total, locale='en')}"
+        f"{format_euros(closing.total, locale='en')}\n{kept}"
     )
 
 
 @main.command("verify-journal")
+@click.option(
+    "--export",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Verify this export alone, without a database.",
+)
+@click.option(
+    "--public-key",
+    "public_keys",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="PEM file with a public key that must have signed; repeatable. By default the configured key.",
+)
+@click.option(
+    "--anchor",
+    "anchors",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Anchor of a closing, to which the journal must lead; repeatable.",
+)
+def verify_journal(export: Path | None, public_keys: tuple[Path, ...], anchors: tuple[Path, ...]) -> None:
+    """Verify the journal, and everything with money against it. Exits with 1 and lists what is wrong."""
+    trusted = [key for file in public_keys for key in _read_file(file, read_public_keys)]
+    kept = [_read_file(file, Anchor.read) for file in anchors]
+    if export is not None:
+        _report(*verification.verify_export(_read_export(export), trusted=trusted, anchors=kept))
+    else:
+        _verify_database(trusted, kept)
+
+
 @_with_settings
-def verify_journal(settings: Settings) -> None:
-    """Verify the journal's chain, the receipts and the closings. Exits with 1 and lists what is wrong."""
+def _verify_database(settings: Settings, trusted: list[str], anchors: list[Anchor]) -> None:
+    signer = settings.signer()
+    if signer is not None and not trusted:
+        trusted = [signer.public_key]
     with Database(settings) as database, database.snapshot() as session:
-        count, faults = journal.verify(session)
+        chain, faults = verification.verify_database(session, trusted=trusted, anchors=anchors)
+    _report(chain, faults)
+
+
+def _report(chain: verification.Chain, faults: list[str]) -> None:
     if faults:
         raise click.ClickException("\n".join(faults))
-    click.echo(f"{count} entries verified")
+    signed = f", {chain.signed} of them signed, the last with key {chain.key}" if chain.signed else ", none signed"
+    click.echo(f"{len(chain.hashes)} entries verified{signed}")
+
+
+def _read_export(file: Path) -> list[journal.Entry]:
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            try:
+                text = archive.read(_JOURNAL).decode()
+            except (KeyError, ValueError, zipfile.BadZipFile) as error:
+                raise click.ClickException(f"{file}: not an export of the journal") from error
+    else:
+        text = _read_file(file, str)
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            found.append(journal.Entry.read(line))
+        except (ValueError, TypeError) as error:
+            raise click.ClickException(f"{file}, line {number}: not an entry of the journal") from error
+    return found
+
+
+def _read_file(file: Path, read: Callable[[str], T]) -> T:
+    try:
+        return read(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"cannot read {file}: {error}") from error
 
 
 @main.command()
 @click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="First day, in the restaurant's time zone.")
 @click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="Day after the last one.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="ZIP file to write, with the public keys.",
+)
 @_with_settings
-def export(settings: Settings, since: datetime | None, until: datetime | None) -> None:
+def export(settings: Settings, since: datetime | None, until: datetime | None, output: Path | None) -> None:
     """Print the journal, one JSON object per line, for the archive or the tax office."""
     start, end = (day.replace(tzinfo=settings.zone) if day is not None else None for day in (since, until))
     with Database(settings) as database, database.snapshot() as session:
-        for entry in journal.entries(session, since=start, until=end):
-            click.echo(
-                json.dumps(
-                    {
-                        "number": entry.number,
-                        "kind": entry.kind.value,
-                        "recorded_at": entry.recorded_at.isoformat(),
-                        "content": json.loads(entry.content),
-                        "previous_hash": entry.previous_hash,
-                        "hash": entry.hash,
-                    },
-                    ensure_ascii=False,
-                )
-            )
+        entries = journal.entries(session, since=start, until=end)
+        if output is None:
+            for entry in entries:
+                click.echo(entry.line())
+            return
+        keys = journal.public_keys(session)
+        with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("public-keys.pem", "".join(map(public_pem, keys)))
+            with archive.open(_JOURNAL, "w", force_zip64=True) as file:
+                for entry in entries:
+                    file.write(f"{entry.line()}\n".encode())
+
+
+@main.command()
+@click.argument("closing", type=click.IntRange(min=1), required=False)
+@_with_settings
+def anchor(settings: Settings, closing: int | None) -> None:
+    """Print the anchor of a closing, by default of the last one, to keep elsewhere: it shows if entries are cut off."""
+    with Database(settings) as database, database.reading() as session:
+        number = closing or billing.last_closing(session)
+        found = read_anchor(session, number)
+    if found is None:
+        raise click.ClickException(f"closing {number} does not exist" if number else "no day was closed yet")
+    click.echo(str(found), nl=False)
+
+
+@main.command("public-key")
+@_with_settings
+def public_key(settings: Settings) -> None:
+    """Print the public key that verifies the journal, as PEM."""
+    signer = settings.signer()
+    if signer is None:
+        raise click.ClickException("set RESTAURANT_JOURNAL_KEY_FILE: there is no key")
+    click.echo(public_pem(signer.public_key), nl=False)
+
+
+@main.command()
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), required=True, help="First business day.")
+@click.option("--until", type=click.DateTime(["%Y-%m-%d"]), required=True, help="Last business day.")
+@click.option(
+    "--directory",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    default=".",
+    show_default=True,
+    help="Where to write the file.",
+)
+@_with_settings
+def fec(settings: Settings, since: datetime, until: datetime, directory: Path) -> None:
+    """Write the accounting entries of the closings of a period (FEC) to a file with the name that the law gives."""
+    if not settings.siren:
+        raise click.ClickException("set RESTAURANT_SIREN: the name of the file begins with it")
+    if since > until:
+        raise click.ClickException("--until is before --since")
+    with Database(settings) as database, database.reading() as session:
+        closings = accounting.read_closings(session, since=since.date(), until=until.date())
+    file = directory / accounting.fec_name(settings.siren, until.date())
+    file.write_text(accounting.fec(closings, settings.business_day), encoding="ascii", newline="")
+    click.echo(f"{len(closings)} closings written to {file}")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 #: The schema this code was written for. Known without Alembic, which a pod that only serves never loads.
-HEAD = "0011"
+HEAD = "0023"
 
 #: Any constant, the same in every pod: the key of PostgreSQL's advisory lock around migrations.
 MIGRATION_LOCK = 7_240_318
@@ -93,6 +93,8 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self.sqlite_file = settings.sqlite_file()
+        #: What PINs are hashed with, so that a copy of the database alone does not tell them.
+        self.signing_keys = settings.signing_keys
         self._turns = _Turns(threading.Lock())
         self.engine = _make_engine(settings, self._turns)
         # PostgreSQL's READ COMMITTED gives each statement a view of its own anyway; so reading needs no transaction,
@@ -100,7 +102,9 @@ class Database:
         apart, whole = ({}, {}) if self.sqlite_file is not None else (_AUTOCOMMIT, _REPEATABLE_READ)
         self._reading = sessionmaker(self.engine.execution_options(**apart), expire_on_commit=False)
         self._snapshot = sessionmaker(self.engine.execution_options(**whole), expire_on_commit=False)
-        self._writing = sessionmaker(self.engine.execution_options(immediate=True), expire_on_commit=False)
+        self._writing = sessionmaker(
+            self.engine.execution_options(immediate=True), expire_on_commit=False, info={"signer": settings.signer()}
+        )
 
     def __enter__(self) -> Self:
         return self

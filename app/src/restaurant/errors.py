@@ -18,6 +18,8 @@ from restaurant.i18n import gettext as _
 
 log = structlog.get_logger()
 
+PROBLEM = "application/problem+json"
+
 
 class Problem(Exception):  # noqa: N818  # the name RFC 9457 gives it
     """A refusal a person can act on. `code` is stable for programs, `detail` is for people."""
@@ -59,8 +61,13 @@ class Conflict(Problem):
 
 
 def wants_problem_json() -> bool:
-    """Whether this request is one of the API."""
-    return request.path.startswith("/api/")
+    """Whether this request is one of the API, or a page's script sent a form."""
+    return request.path.startswith("/api/") or sent_by_script()
+
+
+def sent_by_script() -> bool:
+    """Whether a page's script sent this form: it shows a refusal where the form is."""
+    return request.headers.get("Accept") == PROBLEM
 
 
 def problem_response(status: int, *, code: str, detail: str, fields: dict[str, str] | None = None) -> Response:
@@ -74,7 +81,7 @@ def problem_response(status: int, *, code: str, detail: str, fields: dict[str, s
     }
     if fields:
         body["errors"] = [{"pointer": pointer, "detail": text} for pointer, text in fields.items()]
-    return Response(json.dumps(body), status=status, content_type="application/problem+json")
+    return Response(json.dumps(body), status=status, content_type=PROBLEM)
 
 
 def _answer(status: int, *, code: str, detail: str, fields: dict[str, str] | None = None) -> Response:
@@ -89,7 +96,15 @@ def _answer(status: int, *, code: str, detail: str, fields: dict[str, str] | Non
 
 
 def register(app: Flask) -> None:
-    """Answer refusals and failures of `app`."""
+    """Answer refusals and failures of `app`, and tell scripts where a form leads instead of leading them there."""
+
+    @app.after_request
+    def name_target(response: Response) -> Response:
+        if response.status_code == HTTPStatus.SEE_OTHER and sent_by_script():
+            response.status_code = HTTPStatus.NO_CONTENT
+            response.set_data(b"")
+            del response.headers["Content-Type"]
+        return response
 
     @app.errorhandler(Problem)
     def refused(error: Problem) -> Response:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -20,15 +19,20 @@ from restaurant.i18n import parse_amount
 
 M = TypeVar("M", bound=BaseModel)
 
+#: Fields that do not say what a form is to do.
+_NOT_CONTENT = frozenset({"key", "manager", "password"})
+
 
 #: What pages call the fields of forms, as messages to translate.
 LABELS = {
-    "amount": "Amount", "category": "Category", "contact": "Telephone or e-mail", "course": "Course",
-    "covers": "Guests", "description": "Description", "guest": "Name", "height": "Depth, cm",
+    "address": "Address", "amount": "Amount", "category": "Category", "contact": "Telephone or e-mail",
+    "course": "Course", "covers": "Guests", "customer": "Customer", "description": "Description",
+    "guest": "Name", "height": "Depth, cm",
     "low_at": "Low-stock threshold", "method": "Payment method", "name": "Name", "name_en": "Name in English",
     "new": "New password", "parts": "Number of parts", "percent": "Percentage", "price": "Price",
     "quantity": "Quantity", "reason": "Reason", "role": "Role", "room": "Room", "seats_max": "Seats, maximum",
-    "seats_min": "Seats, minimum", "shape": "Shape", "starts_at": "Time", "station": "Station", "tip": "Tip",
+    "seats_min": "Seats, minimum", "shape": "Shape",
+    "siret": "SIRET", "starts_at": "Time", "station": "Station", "tendered": "Given in cash", "tip": "Tip",
     "unit": "Unit", "username": "User name", "width": "Width, cm",
 }  # fmt: skip
 
@@ -56,13 +60,20 @@ def _fault(entry: ErrorDetails) -> str:
     return _("{field}: invalid value.", field=label) if label else _("Some values are missing or invalid.")
 
 
-def first_time(session: Session, *, scope: str, content: BaseModel) -> bool:
+def first_time(session: Session, *, scope: str | None = None, content: BaseModel | None = None) -> bool:
     """Whether this form is sent for the first time: each page carries a key of its own, which is claimed here.
 
-    Raises `KeyReused` when the key comes with other values.
+    A form without a key, which no page of the application sends, is never taken for a repetition. Raises `KeyReused`
+    when the key comes with other values: those of `content`, or else of the whole form.
     """
-    key = request.form.get("key", "")[:100] or uuid.uuid4().hex
-    claimed = idempotency.claim(session, scope=scope, key=key, content=content.model_dump_json().encode())
+    key = request.form.get("key", "")[:100]
+    if not key:
+        return True
+    if content is not None:
+        values = content.model_dump_json()
+    else:
+        values = repr(sorted(entry for entry in request.form.items(multi=True) if entry[0] not in _NOT_CONTENT))
+    claimed = idempotency.claim(session, scope=scope or f"web:{request.path}", key=key, content=values.encode())
     if claimed.replay is None:
         idempotency.keep(session, claimed, status=303, body="")
     return claimed.replay is None

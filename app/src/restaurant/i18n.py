@@ -26,7 +26,7 @@ from babel.numbers import (
 )
 from flask import Flask, current_app, g, has_request_context, request
 
-from restaurant.types import Labelled
+from restaurant.types import Labelled, now
 
 #: The formats of each language. A French house counts the hours to 24 and writes the day first, so its English is
 #: British.
@@ -165,7 +165,7 @@ def format_rate(rate: int) -> str:
 def register(app: Flask) -> None:
     """Give templates ``_`` and the formats."""
     app.jinja_env.globals.update(
-        _=gettext, ngettext=ngettext, pgettext=pgettext, locale=current_locale, locales=LOCALES
+        _=gettext, ngettext=ngettext, pgettext=pgettext, locale=current_locale, locales=LOCALES, moment=now
     )
     app.jinja_env.filters.update(
         euros=euros,

@@ -11,11 +11,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from restaurant.database import Database
 from restaurant.fault_injection import FaultSwitch
+from restaurant.metrics import BUSY
 
 log = structlog.get_logger()
 
 #: Seconds for which the database's answer is cached.
 READY_FRESH = 2.0
+#: Seconds without an answer, while all threads are busy, after which a process is no longer ready. A loaded process
+#: answers all the time; readiness must not fail for load alone, or all pods would fail together.
+STUCK_SECONDS = 5.0
 
 
 @dataclass
@@ -24,6 +28,8 @@ class Lifecycle:
 
     database: Database
     switch: FaultSwitch | None = None
+    threads: int = 0
+    """How many requests can be answered at the same time; 0 if there is no limit."""
     draining: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _checked_at: float = float("-inf")
@@ -42,6 +48,8 @@ class Lifecycle:
             return "draining"
         if self.switch is not None and self.switch.faults.unready:
             return "fault: unready"
+        if self.threads and BUSY.now() >= self.threads and BUSY.unchanged() >= STUCK_SECONDS:
+            return f"saturated: no request of {self.threads} threads has ended for {STUCK_SECONDS:.0f} s"
         with self._lock:
             if time.monotonic() - self._checked_at >= READY_FRESH:
                 self._problem = self._check()

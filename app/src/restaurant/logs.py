@@ -89,5 +89,6 @@ def register(app: Flask) -> None:
             "milliseconds": round((time.perf_counter() - g.started) * 1000, 1),
             "client": request.remote_addr,
         }
-        log.info("request", **fields)
+        # Every screen asks every two seconds whether the service is within reach.
+        log.log(logging.DEBUG if request.endpoint == "network.pulse" else logging.INFO, "request", **fields)
         return response

@@ -55,13 +55,14 @@ class Busy:
         self._lock = threading.Lock()
         self._count = 0
         self._mean = 0.0
-        self._at = time.monotonic()
+        self._at = self._changed_at = time.monotonic()
 
     def add(self, change: int) -> None:
         """Count a request that begins (1) or ends (-1)."""
         with self._lock:
             self._settle()
             self._count += change
+            self._changed_at = self._at
 
     def now(self) -> int:
         """Requests being answered."""
@@ -72,6 +73,10 @@ class Busy:
         with self._lock:
             self._settle()
             return self._mean
+
+    def unchanged(self) -> float:
+        """Seconds since a request began or ended."""
+        return time.monotonic() - self._changed_at
 
     def _settle(self) -> None:
         at = time.monotonic()

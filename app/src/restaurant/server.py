@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import signal
 import socket
+import struct
 from types import FrameType
 from typing import Any
 
@@ -31,6 +32,10 @@ log = structlog.get_logger()
 
 #: Seconds after which a new connection without a request is accepted all the same.
 _SILENT_SECONDS = 60
+#: Seconds for which a thread waits for a client that neither takes nor sends anything.
+_STALLED_SECONDS = 10
+#: Bytes of a page that a thread can hand over without waiting for its client.
+_LARGEST_PAGE = 192 * 1024
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no type information
@@ -45,7 +50,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no type inf
         settings = self.settings
         options = {
             "bind": [settings.listen],
-            "worker_class": "gthread",
+            "worker_class": "restaurant.http.worker.Worker",
             "workers": 1,
             "threads": settings.threads,
             "keepalive": settings.keepalive_seconds,
@@ -55,7 +60,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no type inf
             "worker_tmp_dir": "/dev/shm",  # noqa: S108
             "control_socket_disable": True,
             "logger_class": logs.GunicornLogger,
-            "when_ready": _take_only_requests,
+            "when_ready": _prepare_listeners,
             "post_worker_init": _worker_started,
         }
         for name, value in options.items():
@@ -66,14 +71,16 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no type inf
         return create_app(self.settings)
 
 
-def _take_only_requests(arbiter: Any) -> None:
-    """Let the kernel hold a new connection until it has data.
+def _prepare_listeners(arbiter: Any) -> None:
+    """Give every connection, which inherits these, room for a whole page, and a limit to how long it holds a thread.
 
-    gunicorn assigns a thread to each new connection, and browsers open some in advance: eight of them would use all
-    threads of a pod for five seconds.
+    The kernel holds a new connection until it has data: browsers open some in advance.
     """
     for listener in arbiter.LISTENERS:
         listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _SILENT_SECONDS)
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _LARGEST_PAGE)
+        for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+            listener.sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", _STALLED_SECONDS, 0))
 
 
 def _worker_started(worker: Any) -> None:

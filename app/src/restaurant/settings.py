@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import time, timedelta
 from itertools import pairwise
@@ -21,6 +22,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from restaurant.billing.signing import Signer, new_key
+from restaurant.billing.siret import is_siren
 from restaurant.business_day import BusinessDay
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -136,6 +139,11 @@ class Settings(BaseSettings):
     secret_key_fallbacks_file: Path | None = None
     """Retired signing keys, one per line: cookies signed with them stay valid."""
 
+    journal_key_file: Path | None = None
+    """Ed25519 private key in PEM format that signs the journal. With SQLite, one is made beside the database."""
+    journal_previous_key_file: Path | None = None
+    """The key that `journal_key_file` replaces: it endorses the new key in the journal."""
+
     listen: str = "0.0.0.0:8080"
     probes_listen: str = "0.0.0.0:9797"
     threads: int = Field(default=8, ge=2, le=256)
@@ -177,6 +185,8 @@ class Settings(BaseSettings):
     """Address printed on receipts, like `registration`."""
     registration: str = Field(default="", max_length=120)
     """Registration numbers that tax law requires on a receipt, such as SIRET and VAT."""
+    siren: str = ""
+    """SIREN of the company, nine digits: the name of the FEC begins with it."""
     timezone: str = "Europe/Paris"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "text"] = "json"
@@ -190,6 +200,8 @@ class Settings(BaseSettings):
     """Allow fault injection on the probe port."""
 
     _signing_keys: tuple[str, ...] = PrivateAttr(default=())
+    _journal_key: str | None = PrivateAttr(default=None)
+    _journal_previous_key: str | None = PrivateAttr(default=None)
 
     @field_validator("database_url")
     @classmethod
@@ -201,6 +213,14 @@ class Settings(BaseSettings):
         if backend not in {"sqlite", "postgresql"}:
             raise ValueError(f"{backend} is not supported; use sqlite or postgresql")
         return value
+
+    @field_validator("siren")
+    @classmethod
+    def _real_siren(cls, value: str) -> str:
+        bare = "".join(value.split())
+        if bare and not is_siren(bare):
+            raise ValueError(f"{value} is not a SIREN: nine digits, the last of which is a check digit")
+        return bare
 
     @field_validator("timezone")
     @classmethod
@@ -273,6 +293,20 @@ class Settings(BaseSettings):
         self._signing_keys = tuple(keys)
         return self
 
+    @model_validator(mode="after")
+    def _have_journal_key(self) -> Self:
+        if self.journal_key_file is not None:
+            self._journal_key = _read_secret(self.journal_key_file).get_secret_value()
+        elif (file := self.sqlite_file()) is not None:
+            self._journal_key = _kept_key(file.with_name(file.name + ".journal-key"), new_key)
+        if self.journal_previous_key_file is not None:
+            self._journal_previous_key = _read_secret(self.journal_previous_key_file).get_secret_value()
+        try:
+            self.signer()
+        except ValueError as error:
+            raise ValueError(f"the key of the journal is {error}") from error
+        return self
+
     @classmethod
     def load(cls) -> Settings:
         """Read the environment. Raises `SettingsError` with one line per problem."""
@@ -290,6 +324,11 @@ class Settings(BaseSettings):
     def signing_keys(self) -> tuple[str, ...]:
         """The current signing key first, then the retired ones."""
         return self._signing_keys
+
+    def signer(self) -> Signer | None:
+        """What signs the journal, None without a key."""
+        previous = Signer(self._journal_previous_key) if self._journal_previous_key is not None else None
+        return Signer(self._journal_key, previous) if self._journal_key is not None else None
 
     @property
     def opening(self) -> Opening:
@@ -346,14 +385,14 @@ class Settings(BaseSettings):
         return url
 
 
-def _kept_key(path: Path) -> str:
-    """The single-user key beside the SQLite file, made on first use and readable by its owner alone."""
+def _kept_key(path: Path, make: Callable[[], str] = lambda: secrets.token_urlsafe(48)) -> str:
+    """A single-user key beside the SQLite file, made on first use and readable by its owner alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return path.read_text(encoding="utf-8").strip()
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        key = secrets.token_urlsafe(48)
+        key = make()
         file.write(key)
     return key

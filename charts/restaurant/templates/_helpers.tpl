@@ -1,10 +1,12 @@
+{{- /* The name of the objects. A release's name can have dots, which the name of a Service cannot. */ -}}
 {{- define "restaurant.fullname" -}}
+{{- $release := .Release.Name | replace "." "-" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride -}}
-{{- else if contains .Chart.Name .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else if contains .Chart.Name $release -}}
+{{- $release | trunc 50 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" -}}
+{{- printf "%s-%s" $release .Chart.Name | trunc 50 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
@@ -15,6 +17,10 @@
 {{- /* Names of the Secrets: the user's or the chart's own. */ -}}
 {{- define "restaurant.keySecret" -}}
 {{- .Values.secretKey.existingSecret | default (printf "%s-key" (include "restaurant.fullname" .)) -}}
+{{- end -}}
+{{- /* Key of that Secret with the private key of the journal; empty if there is none. */ -}}
+{{- define "restaurant.journalKey" -}}
+{{- .Values.journalKey | default (ternary "" "journal-key" (ne .Values.secretKey.existingSecret "")) -}}
 {{- end -}}
 {{- define "restaurant.databaseSecret" -}}
 {{- .Values.database.existingSecret | default (include "restaurant.databaseName" .) -}}
@@ -40,7 +46,8 @@
   {{- if eq .type "postgresql" }}
   value: postgresql://{{ .user }}@{{ include "restaurant.databaseName" $ }}:5432/{{ .name }}
   {{- else if eq .type "external" }}
-  value: postgresql://{{ .user }}@{{ .external.host }}:{{ .external.port }}/{{ .name }}?sslmode={{ .external.sslMode }}
+  {{- $host := ternary (printf "[%s]" .external.host) .external.host (contains ":" .external.host) }}
+  value: {{ printf "postgresql://%s@%s:%d/%s?sslmode=%s" .user $host (int .external.port) .name .external.sslMode | quote }}
   {{- else }}
   value: sqlite:////var/lib/restaurant/restaurant.sqlite3
   {{- end }}
@@ -53,13 +60,17 @@
 {{- end }}
 - name: RESTAURANT_SECRET_KEY_FILE
   value: /run/secrets/restaurant/secret-key
+{{- if include "restaurant.journalKey" . }}
+- name: RESTAURANT_JOURNAL_KEY_FILE
+  value: /run/secrets/restaurant/journal-key
+{{- end }}
 {{- with .Values.settings }}
 - name: RESTAURANT_NAME
   value: {{ .name | quote }}
 - name: RESTAURANT_TIMEZONE
   value: {{ .timezone | quote }}
 - name: RESTAURANT_LOG_LEVEL
-  value: {{ .logLevel }}
+  value: {{ .logLevel | quote }}
 - name: RESTAURANT_THREADS
   value: {{ .threads | quote }}
 {{- if .maxStreams }}
@@ -72,6 +83,10 @@
 {{- end }}
 {{- with .registration }}
 - name: RESTAURANT_REGISTRATION
+  value: {{ . | quote }}
+{{- end }}
+{{- with .siren }}
+- name: RESTAURANT_SIREN
   value: {{ . | quote }}
 {{- end }}
 - name: RESTAURANT_BOOKING_TIMES
@@ -88,7 +103,7 @@
   value: {{ .dayStart | quote }}
 {{- with .closedDays }}
 - name: RESTAURANT_CLOSED_DAYS
-  value: {{ join "," . }}
+  value: {{ join "," . | quote }}
 {{- end }}
 - name: RESTAURANT_CANCELLATION_MINUTES
   value: {{ .cancellationMinutes | quote }}
@@ -134,15 +149,19 @@
     defaultMode: 0440
     sources:
       - secret:
-          name: {{ include "restaurant.keySecret" . }}
+          name: {{ include "restaurant.keySecret" . | quote }}
           items:
-            - key: {{ .Values.secretKey.key }}
+            - key: {{ .Values.secretKey.key | quote }}
               path: secret-key
+            {{- with include "restaurant.journalKey" . }}
+            - key: {{ . | quote }}
+              path: journal-key
+            {{- end }}
       {{- if ne .Values.database.type "sqlite" }}
       - secret:
-          name: {{ include "restaurant.databaseSecret" . }}
+          name: {{ include "restaurant.databaseSecret" . | quote }}
           items:
-            - key: {{ .Values.database.passwordKey }}
+            - key: {{ .Values.database.passwordKey | quote }}
               path: database-password
       {{- end }}
 {{- if eq .Values.database.type "sqlite" }}

@@ -23,7 +23,7 @@
   ""
   "    helm show crds CHART | kubectl apply --server-side --force-conflicts -f -"
   ""
-  "    kube-prometheus.keda.enabled: true"
+  (printf "    %skube-prometheus.keda.enabled: true" (trimSuffix "restaurant." $prefix))
   ""
   "or scale on CPU only:"
   ""
@@ -126,14 +126,15 @@
 
 {{- define "restaurant.validateStorage" -}}
 {{- $volumes := list -}}
-{{- $path := printf "database.%s.storage.className" .Values.database.type -}}
+{{- $path := printf "database.%s.storage" .Values.database.type -}}
 {{- with .Values.database -}}
 {{- if eq .type "postgresql" -}}
-{{- $claim := dict "className" .postgresql.storage.className "statefulSet" (include "restaurant.databaseName" $) -}}
-{{- $volumes = append $volumes (merge $claim (dict "path" $path "of" "the database")) -}}
+{{- $set := include "restaurant.databaseName" $ -}}
+{{- $claims := dict "statefulSet" $set "claims" (list (printf "data-%s-0" $set)) -}}
+{{- $volumes = append $volumes (merge $claims (dict "storage" .postgresql.storage "path" $path "of" "the database")) -}}
 {{- else if eq .type "sqlite" -}}
-{{- $claim := dict "className" .sqlite.storage.className "claim" (printf "%s-data" (include "restaurant.fullname" $)) -}}
-{{- $volumes = append $volumes (merge $claim (dict "path" $path "of" "the database")) -}}
+{{- $claim := printf "%s-data" (include "restaurant.fullname" $) -}}
+{{- $volumes = append $volumes (dict "claim" $claim "storage" .sqlite.storage "path" $path "of" "the database") -}}
 {{- end -}}
 {{- end -}}
 {{- include "maas.storage.validate" (dict "context" . "volumes" $volumes) -}}

@@ -6,16 +6,33 @@ import uuid
 from datetime import date, datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from restaurant.billing.models import Method
+from restaurant.billing.models import Method, Movement
 from restaurant.billing.service import Bill
+from restaurant.billing.siret import is_siret
 from restaurant.http.paging import PageView
 from restaurant.orders.models import OrderStatus
-from restaurant.types import LARGEST, Key, Why
+from restaurant.types import LARGEST, Key, Name, Text, Why
 
 Cents = Annotated[int, Field(ge=1, le=LARGEST)]
 Approval = Annotated[str, Field(max_length=100)]
+
+
+def _siret(text: str) -> str:
+    bare = "".join(text.split())
+    if not is_siret(bare):
+        raise ValueError("is not a SIRET")
+    return bare
+
+
+#: 14 digits, with or without spaces, whose check digits are right.
+Siret = Annotated[str, Field(max_length=20), AfterValidator(_siret)]
+#: Pieces of a denomination of the euro, by its value in cents.
+Count = dict[
+    Literal["50000", "20000", "10000", "5000", "2000", "1000", "500", "200", "100", "50", "20", "10", "5", "2", "1"],
+    Annotated[int, Field(ge=0, le=9999)],
+]
 
 
 class RateShareView(BaseModel):
@@ -40,7 +57,7 @@ class DiscountView(BaseModel):
 
 
 class ReceiptView(BaseModel):
-    """The proof of a payment; negative for a refund."""
+    """The proof of a payment; negative for a refund. `copies` were printed, all but the first as duplicates."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -48,6 +65,7 @@ class ReceiptView(BaseModel):
     amount: int
     tip: int
     shares: list[RateShareView]
+    copies: int
     issued_at: datetime
 
 
@@ -62,6 +80,8 @@ class PaymentView(BaseModel):
     tip: int
     refunded: int
     tip_refunded: int
+    tendered: int | None
+    change: int | None
     seat: int | None
     line_ids: list[int]
     created_at: datetime
@@ -146,13 +166,14 @@ class NewDiscount(BaseModel):
 
 
 class NewPayment(BaseModel):
-    """A payment; the tip comes on top of the amount."""
+    """A payment; the tip comes on top of the amount. What was `tendered` in cash tells the change."""
 
     model_config = ConfigDict(extra="forbid")
 
     amount: Cents
     tip: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     method: Method
+    tendered: Cents | None = None
     seat: Annotated[int, Field(ge=1, le=60)] | None = None
     lines: Annotated[list[Key], Field(max_length=60)] = []
 
@@ -161,6 +182,10 @@ class NewPayment(BaseModel):
         if self.seat is not None and self.lines:
             raise ValueError("a payment is for a seat or for lines, not for both")
         return self
+
+
+class Nothing(BaseModel):
+    """A form without values of its own."""
 
 
 class Removal(BaseModel):
@@ -207,7 +232,210 @@ class ClosingView(BaseModel):
     by_rate: list[RateShareView]
 
 
+class AccountingQuery(BaseModel):
+    """The first and the last day of an export for the accountant, and its form."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: date
+    until: date
+    form: Literal["fec", "csv", "invoices"]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.since > self.until:
+            raise ValueError("until is before since")
+        return self
+
+
+class TakingsView(BaseModel):
+    """What the receipts since the last closing add up to (X)."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    count: int
+    first_receipt: int | None
+    last_receipt: int | None
+    total: int
+    tips: int
+    by_method: dict[str, int]
+    tips_by_method: dict[str, int]
+    by_rate: list[RateShareView]
+
+
+class PeriodView(BaseModel):
+    """The closing of a month (`2026-11`) or a year (`2026`)."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    number: int
+    period: str
+    closed_at: datetime
+    by: str
+    first_closing: int
+    last_closing: int
+    total: int
+    tips: int
+    perpetual_total: int
+    by_method: dict[str, int]
+    tips_by_method: dict[str, int]
+    by_rate: list[RateShareView]
+
+
+class PeriodsView(BaseModel):
+    """The closings of months and years, newest first."""
+
+    items: list[PeriodView]
+
+
+class AnchorView(BaseModel):
+    """The signed entry of a closing in the journal, to keep elsewhere: it shows if entries are cut off."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    closing: int
+    day: date
+    perpetual_total: int
+    entry: int
+    hash: str
+    key: str
+    signature: str
+
+
 class ClosingsView(PageView):
     """A page of the closings, newest first."""
 
     items: list[ClosingView]
+
+
+class NewInvoice(BaseModel):
+    """The customer of an invoice; a company in France has a SIRET."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    customer: Name
+    address: Annotated[Text, StringConstraints(min_length=1, max_length=300)]
+    siret: Siret | None = None
+
+
+class NewCreditNote(BaseModel):
+    """Why an invoice is cancelled, with where needed a manager's approval."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Why
+    approval: Approval | None = None
+
+
+class InvoiceLineView(BaseModel):
+    """A line of an invoice, with tax."""
+
+    name: str
+    quantity: int
+    unit_price: int
+    rate: int
+
+
+class InvoiceView(BaseModel):
+    """An invoice; with `corrects` a credit note, whose amounts are negative. All but the first copy are duplicates."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    number: int
+    corrects: int | None
+    reason: str | None
+    seller: str
+    customer: str
+    address: str
+    siret: str | None
+    lines: list[InvoiceLineView]
+    discount: int
+    refunded: int
+    total: int
+    shares: list[RateShareView]
+    by_method: dict[str, int]
+    served_on: date
+    issued_at: datetime
+    copies: int
+
+
+class InvoicesView(PageView):
+    """A page of the invoices and credit notes, newest first."""
+
+    items: list[InvoiceView]
+
+
+class OrderInvoicesView(BaseModel):
+    """The invoices and credit notes of an order."""
+
+    items: list[InvoiceView]
+
+
+class NewTill(BaseModel):
+    """What is in the drawer when the till opens."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    count: Count
+
+
+class TillClosing(BaseModel):
+    """What is in the drawer when the till closes, and a note about a difference."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    count: Count
+    note: Annotated[Text, StringConstraints(max_length=200)] = ""
+
+
+class NewCashMovement(BaseModel):
+    """Cash put into the drawer (`deposit`) or taken out of it, and why."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Movement
+    amount: Cents
+    reason: Why
+
+
+class CashMovementView(BaseModel):
+    """Cash put into the drawer or taken out of it."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    kind: Movement
+    amount: int
+    reason: str
+    by: str
+    created_at: datetime
+
+
+class TillView(BaseModel):
+    """A till session: what was counted and expected when it opened and closed. What is not known yet is null."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    number: int
+    opened_at: datetime
+    opened_by: str
+    opening_count: dict[str, int]
+    opening_total: int
+    opening_expected: int | None
+    opening_difference: int | None
+    closed_at: datetime | None
+    closed_by: str | None
+    closing_count: dict[str, int] | None
+    closing_total: int | None
+    closing_expected: int | None
+    difference: int | None
+    by_method: dict[str, int] | None
+    tips_by_method: dict[str, int] | None
+    note: str | None
+    movements: list[CashMovementView]
+
+
+class TillsView(PageView):
+    """A page of the till sessions, newest first."""
+
+    items: list[TillView]

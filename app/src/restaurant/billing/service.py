@@ -5,12 +5,14 @@ from __future__ import annotations
 import uuid
 from collections import Counter as Tally
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+import structlog
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, joinedload, selectinload
 
-from restaurant.billing import journal
+from restaurant.billing import invoices, journal, periods
+from restaurant.billing.anchors import Anchor, read_anchor
 from restaurant.billing.models import Closing, Discount, EntryKind, Method, Payment, RateShare, Receipt
 from restaurant.billing.split import Cell, Item, apportion, by_rate, owed, take
 from restaurant.business_day import BusinessDay
@@ -27,7 +29,9 @@ from restaurant.orders.models import LineStatus, Order, OrderStatus
 from restaurant.orders.state_machine import SETTLED
 from restaurant.people import service as people
 from restaurant.people.models import User
-from restaurant.types import now
+from restaurant.types import LARGEST, now
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def percentage(total: int, percent: int) -> int:
     return min(total, max(1, (total * percent + 50) // 100))
 
 
-def present(session: Session, order: Order) -> None:
+def present(session: Session, order: Order, *, by: User) -> None:
     """Fix the amount due, after which nothing can be ordered. Raises `Conflict` when lines are held or it is settled.
 
     An order nothing is due for is closed at once, without a receipt.
@@ -118,19 +122,29 @@ def present(session: Session, order: Order) -> None:
         raise Conflict(_("Some lines have not been sent yet: send or void them first."), code="lines-held")
     order.billed_at = now()
     order.due = bill.due
-    session.flush()
     if order.due == 0:
-        order.paid_at = now()
+        order.paid_at = order.billed_at
     orders.refresh(session, order)
+    journal.record(
+        session,
+        EntryKind.PRESENTATION,
+        {
+            "order": str(order.reference), "total": bill.total, "due": order.due, "by": by.username,
+            "at": order.billed_at.isoformat(),
+        },
+        [order, *order.lines],
+    )  # fmt: skip
 
 
 def reopen(session: Session, order: Order, *, by: User) -> None:
     """Reopen the order of a presented bill. Raises `Conflict` once something is paid."""
     if order.status is not OrderStatus.BILLED or order.paid:
         raise _settled()
-    journal.record(session, EntryKind.REOPENING, {"order": str(order.reference), "due": order.due, "by": by.username})
+    due = order.due
     order.billed_at, order.due = None, 0
     orders.refresh(session, order)
+    content = {"order": str(order.reference), "due": due, "by": by.username, "at": now().isoformat()}
+    journal.record(session, EntryKind.REOPENING, content, [order])
 
 
 def discount(
@@ -156,6 +170,7 @@ def discount(
             "order": str(order.reference), "discount": given.id, "amount": taken, "percent": percent, "reason": reason,
             "by": by.username, "at": given.created_at.isoformat(),
         },
+        [given, order],
     )  # fmt: skip
 
 
@@ -178,6 +193,7 @@ def remove_discount(session: Session, order: Order, key: int, *, by: User) -> No
             "by": by.username,
             "at": found.removed_at.isoformat(),
         },
+        [found, order],
     )
 
 
@@ -187,8 +203,11 @@ def merge(session: Session, order: Order, target: Order, *, by: User) -> None:
     Each discount becomes a fixed amount: a percentage of one table must not apply to both.
     """
     moved, dropped, moment = [], [], now()
+    changed: list[Discount] = []
+    lines = [line.id for line in order.lines]
     for one in (order, target):
         given = _discounts(session, one)
+        changed += given
         for entry, applied in zip(given, apply_discounts(given, one.total), strict=True):
             if applied.amount == 0:
                 entry.removed_at = moment
@@ -198,15 +217,15 @@ def merge(session: Session, order: Order, target: Order, *, by: User) -> None:
             moved.append({"discount": entry.id, "amount": entry.amount})
             entry.order_id = target.id
     orders.merge(session, order, target)
-    if moved or dropped:
-        journal.record(
-            session,
-            EntryKind.MERGE,
-            {
-                "order": str(order.reference), "into": str(target.reference), "discounts": moved, "dropped": dropped,
-                "by": by.username, "at": moment.isoformat(),
-            },
-        )  # fmt: skip
+    journal.record(
+        session,
+        EntryKind.MERGE,
+        {
+            "order": str(order.reference), "into": str(target.reference), "lines": lines, "discounts": moved,
+            "dropped": dropped, "by": by.username, "at": moment.isoformat(),
+        },
+        [*changed, order],
+    )  # fmt: skip
 
 
 def _change_due(session: Session, order: Order) -> None:
@@ -224,13 +243,17 @@ def _undiscountable(order: Order) -> None:
 
 def pay(
     session: Session, order: Order, *, amount: int, tip: int, method: Method, by: User, seat: int | None = None,
-    lines: Sequence[int] = (),
+    lines: Sequence[int] = (), tendered: int | None = None,
 ) -> Payment:  # fmt: skip
     """Take a payment and issue its receipt; the last cent settles the order.
 
     The payment is for a `seat`, for some `lines`, or for any part of the bill. Raises `Conflict` when the bill was not
-    presented or the amount is more than what is left, and `Invalid` for a seat or lines that the order does not have.
+    presented or the amount is more than what is left, and `Invalid` for a seat or lines that the order does not have,
+    or when less than the payment was `tendered` in cash.
     """
+    if tendered is not None and (method is not Method.CASH or not amount + tip <= tendered <= LARGEST):
+        detail = _("Less than the payment was given.") if method is Method.CASH else _("Only cash is tendered.")
+        raise Invalid(detail, fields={"/tendered": detail})
     if order.status is not OrderStatus.BILLED:
         raise Conflict(_("Present the bill first."), code="not-billed")
     # The database refuses what is too much, whatever was read before.
@@ -248,24 +271,29 @@ def pay(
     _known(left, seat, lines)
     payment = Payment(
         order_id=order.id, amount=amount, tip=tip, method=method, by_id=by.id, seat=seat, line_ids=list(lines),
-        created_at=now(),
+        tendered=tendered, created_at=now(),
     )  # fmt: skip
     shares: Tally[int] = Tally()
     for cell, cents in take(left, amount, _purpose(payment)).items():
         shares[cell.rate] += cents
     session.add(payment)
     session.flush()
-    _issue(session, payment, order, EntryKind.PAYMENT, amount=amount, tip=tip, shares=dict(shares), by=by)
     session.refresh(order, ["paid", "due"])
     if taken == order.due:
-        order.paid_at = now()
+        order.paid_at = payment.created_at
         orders.refresh(session, order)
+    _issue(session, payment, order, EntryKind.PAYMENT, amount=amount, tip=tip, shares=dict(shares), by=by)
     on_commit(session, lambda: count_payment(method=method.value, value=amount))
     return payment
 
 
 def refund(session: Session, payment: Payment, *, amount: int, tip: int = 0, reason: str, by: User) -> Receipt:
-    """Refund an amount, a tip or both, with a receipt of its own. Raises `Conflict` when it is more than was paid."""
+    """Refund an amount, a tip or both, with a receipt of its own, and a credit note if there is an invoice.
+
+    Raises `Conflict` when it is more than was paid.
+    """
+    # Nobody issues an invoice meanwhile.
+    session.execute(select(Order.id).where(Order.id == payment.order_id).with_for_update())
     kept = session.execute(
         update(Payment)
         .where(
@@ -286,9 +314,12 @@ def refund(session: Session, payment: Payment, *, amount: int, tip: int = 0, rea
     shares = {rate: -total for rate, total in apportion(weights, amount).items()}
     session.refresh(payment)
     order = payment.order
-    return _issue(
+    receipt = _issue(
         session, payment, order, EntryKind.REFUND, amount=-amount, tip=-tip, shares=shares, by=by, reason=reason
     )
+    if amount:
+        invoices.credit_refund(session, order, receipt, reason=reason, by=by)
+    return receipt
 
 
 def read_payment(session: Session, reference: uuid.UUID) -> Payment:
@@ -315,12 +346,23 @@ def read_receipt(session: Session, number: int) -> Receipt:
     return receipt
 
 
+def print_receipt(session: Session, number: int, *, by: User) -> int:
+    """Count a copy of a receipt, and return which it is: all but the first are duplicates. Raises `NotFound`."""
+    receipt = session.get(Receipt, number, with_for_update=True)
+    if receipt is None:
+        raise NotFound(_("This receipt does not exist."))
+    return journal.record_copy(session, receipt, by=by.username)
+
+
 def close_day(session: Session, *, by: str, business_day: BusinessDay) -> Closing:
     """Close the day (Z). Raises `Conflict` when there is no receipt since the last closing.
+
+    Closes the months and years that are over before.
 
     Also deletes expired data: stored replies, the kitchen's events, and sessions.
     """
     number = journal.next_number(session, "closing")
+    periods.close_periods(session, by=by, today=business_day.of(now()))
     before = session.get(Closing, number - 1)
     first = before.last_receipt + 1 if before is not None else 1
     receipts = session.scalars(
@@ -328,17 +370,7 @@ def close_day(session: Session, *, by: str, business_day: BusinessDay) -> Closin
     ).all()
     if not receipts:
         raise Conflict(_("There is nothing to close: no receipt since the last closing."), code="nothing-to-close")
-    by_method: Tally[str] = Tally()
-    tips: Tally[str] = Tally()
-    totals: Tally[int] = Tally()
-    taxes: Tally[int] = Tally()
-    for receipt in receipts:
-        by_method[receipt.payment.method.value] += receipt.amount
-        tips[receipt.payment.method.value] += receipt.tip
-        for share in receipt.shares:
-            totals[share["rate"]] += share["total"]
-            taxes[share["rate"]] += share["tax"]
-    total = sum(receipt.amount for receipt in receipts)
+    sums = add_up(receipts)
     moment = now()
     closing = Closing(
         number=number,
@@ -347,24 +379,28 @@ def close_day(session: Session, *, by: str, business_day: BusinessDay) -> Closin
         by=by,
         first_receipt=first,
         last_receipt=receipts[-1].number,
-        total=total,
-        tips=sum(receipt.tip for receipt in receipts),
-        perpetual_total=total + (before.perpetual_total if before is not None else 0),
-        by_method=dict(sorted(by_method.items())),
-        tips_by_method={method: cents for method, cents in sorted(tips.items()) if cents},
-        by_rate=[RateShare(rate=rate, total=totals[rate], tax=taxes[rate]) for rate in sorted(totals)],
+        total=sums.total,
+        tips=sums.tips,
+        perpetual_total=sums.total + (before.perpetual_total if before is not None else 0),
+        by_method=sums.by_method,
+        tips_by_method=sums.tips_by_method,
+        by_rate=sums.by_rate,
     )
     session.add(closing)
     journal.record(
         session,
         EntryKind.CLOSING,
         {
-            "number": number, "day": closing.day.isoformat(), "first_receipt": first, "by": by, "total": total,
+            "number": number, "day": closing.day.isoformat(), "first_receipt": first, "by": by, "total": sums.total,
             "last_receipt": closing.last_receipt, "perpetual_total": closing.perpetual_total,
             "by_rate": closing.by_rate, "by_method": closing.by_method, "tips": closing.tips,
             "tips_by_method": closing.tips_by_method, "closed_at": moment.isoformat(),
         },
+        [closing],
     )  # fmt: skip
+    anchor = read_anchor(session, number)
+    # Logs are collected elsewhere, so the anchor is there too.
+    on_commit(session, lambda: log.info("day closed", anchor=asdict(anchor) if anchor is not None else None))
     idempotency.purge(session)
     outbox.purge(session)
     people.purge(session)
@@ -384,13 +420,62 @@ def read_closing(session: Session, number: int) -> Closing:
     return closing
 
 
-def to_close(session: Session) -> tuple[int, int]:
-    """How many receipts wait for the next closing, and what they add up to."""
+def last_closing(session: Session) -> int:
+    """The number of the last closing, 0 without one."""
+    return session.scalar(select(func.max(Closing.number))) or 0
+
+
+def read_closing_anchor(session: Session, number: int) -> Anchor:
+    """The anchor of a closing. Raises `NotFound`."""
+    found = read_anchor(session, number)
+    if found is None:
+        raise NotFound(_("This closing does not exist."))
+    return found
+
+
+def to_close(session: Session) -> Sums:
+    """What the receipts since the last closing add up to: the figures of the day so far (X)."""
     last = session.scalar(select(func.max(Closing.last_receipt))) or 0
-    row = session.execute(
-        select(func.count(), func.coalesce(func.sum(Receipt.amount), 0)).where(Receipt.number > last)
-    ).one()
-    return int(row[0]), int(row[1])
+    waiting = select(Receipt).where(Receipt.number > last).options(joinedload(Receipt.payment))
+    return add_up(session.scalars(waiting.order_by(Receipt.number)).all())
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What receipts add up to, in cents."""
+
+    count: int
+    first_receipt: int | None
+    last_receipt: int | None
+    total: int
+    tips: int
+    by_method: dict[str, int]
+    tips_by_method: dict[str, int]
+    by_rate: list[RateShare]
+
+
+def add_up(receipts: Sequence[Receipt]) -> Sums:
+    """The sums of some receipts, with their payments."""
+    by_method: Tally[str] = Tally()
+    tips: Tally[str] = Tally()
+    totals: Tally[int] = Tally()
+    taxes: Tally[int] = Tally()
+    for receipt in receipts:
+        by_method[receipt.payment.method.value] += receipt.amount
+        tips[receipt.payment.method.value] += receipt.tip
+        for share in receipt.shares:
+            totals[share["rate"]] += share["total"]
+            taxes[share["rate"]] += share["tax"]
+    return Sums(
+        count=len(receipts),
+        first_receipt=receipts[0].number if receipts else None,
+        last_receipt=receipts[-1].number if receipts else None,
+        total=sum(receipt.amount for receipt in receipts),
+        tips=sum(receipt.tip for receipt in receipts),
+        by_method=dict(sorted(by_method.items())),
+        tips_by_method={method: cents for method, cents in sorted(tips.items()) if cents},
+        by_rate=[RateShare(rate=rate, total=totals[rate], tax=taxes[rate]) for rate in sorted(totals)],
+    )
 
 
 def _issue(
@@ -416,6 +501,7 @@ def _issue(
             "at": receipt.issued_at.isoformat(), "payment_id": payment.id, "order_id": order.id, "seat": payment.seat,
             "lines": payment.line_ids,
         },
+        [receipt, payment, order] if kind is EntryKind.PAYMENT else [receipt, payment],
     )  # fmt: skip
     return receipt
 

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
+from datetime import date, timedelta
 from typing import Any
 
 from flask import Blueprint, current_app, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from restaurant.billing import service
+from restaurant.billing import accounting, invoices, periods, service
 from restaurant.billing.api import divide
 from restaurant.billing.models import Method
-from restaurant.billing.schemas import NewDiscount, NewPayment, NewRefund, ShareView, SplitQuery
+from restaurant.billing.schemas import (
+    AccountingQuery,
+    NewDiscount,
+    NewPayment,
+    NewRefund,
+    Nothing,
+    ShareView,
+    SplitQuery,
+)
 from restaurant.database import Database
+from restaurant.errors import Conflict
 from restaurant.forms import first_time, parse_cents, read_form
 from restaurant.http.guard import signed_in
 from restaurant.http.paging import PageQuery
+from restaurant.i18n import gettext as _
 from restaurant.orders import service as orders
+from restaurant.people import service as people
 from restaurant.people.permissions import Permission
 from restaurant.people.service import answer_for, give_approval
 from restaurant.settings import Settings
+from restaurant.types import now
 
 cash_desk = Blueprint("cash", __name__, url_prefix="/caisse")
 closing_pages = Blueprint("closings", __name__, url_prefix="/clotures")
@@ -48,6 +62,8 @@ def bill_page(reference: uuid.UUID) -> str:
             "billing/bill.html",
             bill=bill,
             order=bill.order,
+            invoices=invoices.read_invoices(session, bill.order),
+            approvers=[] if signed_in().may(Permission.REFUND) else people.list_approvers(session),
             shares=shares,
             methods=list(Method),
             key=uuid.uuid4().hex,
@@ -60,7 +76,7 @@ def bill_page(reference: uuid.UUID) -> str:
 def present(reference: uuid.UUID) -> Response:
     """Present the bill."""
     with _database().writing() as session:
-        service.present(session, orders.lock_order(session, reference))
+        service.present(session, orders.lock_order(session, reference), by=signed_in())
     return _back(reference)
 
 
@@ -78,7 +94,8 @@ def pay(reference: uuid.UUID) -> Response:
     form = request.form
     wanted = {
         "amount": parse_cents(form.get("amount", "")), "tip": parse_cents(form.get("tip") or "0"),
-        "method": form.get("method", ""), "seat": form.get("seat") or None, "lines": form.getlist("lines"),
+        "method": form.get("method", ""), "tendered": _tendered(form),
+        "seat": form.get("seat") or None, "lines": form.getlist("lines"),
     }  # fmt: skip
     payment = read_form(NewPayment, wanted)
     by, parts = form.get("by", ""), form.get("parts", "")
@@ -87,13 +104,19 @@ def pay(reference: uuid.UUID) -> Response:
             order = orders.lock_order(session, reference)
             service.pay(
                 session, order, amount=payment.amount, tip=payment.tip, method=payment.method, by=signed_in(),
-                seat=payment.seat, lines=payment.lines,
+                seat=payment.seat, lines=payment.lines, tendered=payment.tendered,
             )  # fmt: skip
     if by == "equal" and parts.isdecimal() and 2 < int(parts[:3]) <= 60:
         return redirect(url_for("cash.bill_page", reference=reference, by="equal", parts=int(parts) - 1), code=303)
     if by == "seat":
         return redirect(url_for("cash.bill_page", reference=reference, by="seat"), code=303)
-    return _back(reference)
+    return redirect(url_for("cash.bill_page", reference=reference, encaisse=1), code=303)
+
+
+def _tendered(form: Mapping[str, str]) -> int | None:
+    """What was tendered in cash; the field does not count for other methods."""
+    given = form.get("tendered", "").strip()
+    return parse_cents(given) if given and form.get("method") == Method.CASH else None
 
 
 @cash_desk.post("/<uuid:reference>/fin")
@@ -114,11 +137,11 @@ def give_discount(reference: uuid.UUID) -> Response:
     else:
         wanted["amount"] = parse_cents(form.get("amount", ""))
     given = read_form(NewDiscount, wanted)
-    approval = _approval(Permission.DISCOUNT)
+    approved = approval(Permission.DISCOUNT)
     with _database().writing() as session:
         if first_time(session, scope=f"web:discount:{reference}", content=given):
             order = orders.lock_order(session, reference)
-            by = answer_for(session, actor=signed_in(), permission=Permission.DISCOUNT, approval=approval)
+            by = answer_for(session, actor=signed_in(), permission=Permission.DISCOUNT, approval=approved)
             service.discount(session, order, amount=given.amount, percent=given.percent, reason=given.reason, by=by)
     return _back(reference)
 
@@ -126,10 +149,10 @@ def give_discount(reference: uuid.UUID) -> Response:
 @cash_desk.post("/<uuid:reference>/remises/<key:discount>/retrait")
 def remove_discount(reference: uuid.UUID, discount: int) -> Response:
     """Remove a discount, approved by a manager."""
-    approval = _approval(Permission.DISCOUNT)
+    approved = approval(Permission.DISCOUNT)
     with _database().writing() as session:
         order = orders.lock_order(session, reference)
-        by = answer_for(session, actor=signed_in(), permission=Permission.DISCOUNT, approval=approval)
+        by = answer_for(session, actor=signed_in(), permission=Permission.DISCOUNT, approval=approved)
         service.remove_discount(session, order, discount, by=by)
     return _back(reference)
 
@@ -141,11 +164,11 @@ def refund(payment: uuid.UUID) -> Response:
     wanted = {"amount": parse_cents(form.get("amount") or "0"), "tip": parse_cents(form.get("tip") or "0"),
               "reason": form.get("reason", "")}  # fmt: skip
     asked = read_form(NewRefund, wanted)
-    approval = _approval(Permission.REFUND)
+    approved = approval(Permission.REFUND)
     with _database().writing() as session:
         found = service.read_payment(session, payment)
         if first_time(session, scope=f"web:refund:{payment}", content=asked):
-            by = answer_for(session, actor=signed_in(), permission=Permission.REFUND, approval=approval)
+            by = answer_for(session, actor=signed_in(), permission=Permission.REFUND, approval=approved)
             service.refund(session, found, amount=asked.amount, tip=asked.tip, reason=asked.reason, by=by)
         reference = found.order.reference
     return _back(reference)
@@ -153,10 +176,24 @@ def refund(payment: uuid.UUID) -> Response:
 
 @cash_desk.get("/tickets/<key:number>")
 def receipt_page(number: int) -> str:
-    """A receipt to print."""
+    """A receipt, or with `impression` one of its copies to print."""
     with _database().reading() as session:
         receipt = service.read_receipt(session, number)
-        return render_template("billing/receipt.html", receipt=receipt, order=receipt.payment.order)
+        return render_template(
+            "billing/receipt.html", receipt=receipt, order=receipt.payment.order, key=uuid.uuid4().hex,
+            copy=asked_copy(receipt.copies),
+        )  # fmt: skip
+
+
+@cash_desk.post("/tickets/<key:number>/copies")
+def print_receipt(number: int) -> Response:
+    """Count a copy of a receipt, and show it to be printed; sent twice, the form counts one."""
+    with _database().writing() as session:
+        if first_time(session, scope=f"web:print:{number}", content=Nothing()):
+            copy = service.print_receipt(session, number, by=signed_in())
+        else:
+            copy = service.read_receipt(session, number).copies
+    return redirect(url_for("cash.receipt_page", number=number, impression=copy), code=303)
 
 
 @closing_pages.get("")
@@ -164,10 +201,17 @@ def closings_page() -> str:
     """The closings, and what waits for the next one."""
     page = read_form(PageQuery, {"page": request.args.get("page") or 1, "limit": 30})
     with _database().reading() as session:
-        count, amount = service.to_close(session)
+        waiting, months = service.to_close(session), periods.list_periods(session)
         closings, following = service.list_closings(session, page)
     return render_template(
-        "billing/closings.html", closings=closings, count=count, amount=amount, page=page.page, following=following
+        "billing/closings.html",
+        closings=closings,
+        months=months,
+        count=waiting.count,
+        amount=waiting.total,
+        today=_today(),
+        page=page.page,
+        following=following,
     )
 
 
@@ -176,6 +220,53 @@ def closing_page(number: int) -> str:
     """The report of one closing (Z), to print and keep."""
     with _database().reading() as session:
         return render_template("billing/closing.html", closing=service.read_closing(session, number), Method=Method)
+
+
+@closing_pages.get("/x")
+def x_page() -> str:
+    """The figures since the last closing (X), which closes nothing."""
+    with _database().reading() as session:
+        return render_template("billing/x.html", sums=service.to_close(session), Method=Method)
+
+
+@closing_pages.get("/periodes/<key:number>")
+def period_page(number: int) -> str:
+    """The closing of a month or a year, to print and keep."""
+    with _database().reading() as session:
+        return render_template("billing/period.html", closing=periods.read_period(session, number), Method=Method)
+
+
+@closing_pages.get("/export")
+def export() -> Response:
+    """The closings of a period for the accountant: the FEC, or the sales journal as CSV."""
+    values = {"since": request.args.get("du", ""), "until": request.args.get("au", ""),
+              "form": request.args.get("format", "")}  # fmt: skip
+    wanted = read_form(AccountingQuery, values)
+    settings: Settings = current_app.extensions["settings"]
+    with _database().reading() as session:
+        closings = accounting.read_closings(session, since=wanted.since, until=wanted.until)
+        first, last = settings.business_day.begin(wanted.since), wanted.until + timedelta(days=1)
+        issued = invoices.read_period(session, since=first, until=settings.business_day.begin(last))
+    if wanted.form == "invoices":
+        name = f"factures-{wanted.since}-{wanted.until}.csv"
+        text = accounting.invoice_register(issued, settings.business_day)
+    elif wanted.form == "csv":
+        name, text = f"ventes-{wanted.since}-{wanted.until}.csv", accounting.sales_journal(closings)
+    elif settings.siren:
+        name, text = accounting.fec_name(settings.siren, wanted.until), accounting.fec(closings, settings.business_day)
+    else:
+        raise Conflict(_("Set the SIREN of the company first (RESTAURANT_SIREN)."), code="siren-missing")
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(text, mimetype="text/plain" if wanted.form == "fec" else "text/csv", headers=headers)
+
+
+@closing_pages.get("/<key:number>/ancre.txt")
+def anchor(number: int) -> Response:
+    """The anchor of a closing, a file to keep elsewhere."""
+    with _database().reading() as session:
+        text = str(service.read_closing_anchor(session, number))
+    headers = {"Content-Disposition": f'attachment; filename="Z{number}.txt"'}
+    return Response(text, mimetype="text/plain", headers=headers)
 
 
 @closing_pages.post("")
@@ -187,6 +278,11 @@ def close_day() -> Response:
     return redirect(url_for("closings.closings_page"), code=303)
 
 
+def _today() -> date:
+    settings: Settings = current_app.extensions["settings"]
+    return settings.business_day.of(now())
+
+
 def _database() -> Database:
     found: Database = current_app.extensions["database"]
     return found
@@ -196,7 +292,15 @@ def _back(reference: uuid.UUID) -> Response:
     return redirect(url_for("cash.bill_page", reference=reference), code=303)
 
 
-def _approval(permission: Permission) -> str | None:
+def asked_copy(counted: int) -> int:
+    """The copy to print that the address of a page asks for, 0 unless it was `counted`."""
+    text = request.args.get("impression", "")[:9]
+    copy = int(text) if text.isascii() and text.isdecimal() else 0
+    return copy if copy <= counted else 0
+
+
+def approval(permission: Permission) -> str | None:
+    """The approval of the manager whose name and password came with the form, if they did."""
     username = request.form.get("manager", "")[:40]
     if not username:
         return None
@@ -206,4 +310,5 @@ def _approval(permission: Permission) -> str | None:
         username=username,
         password=request.form.get("password", "")[:200],
         address=request.remote_addr or "",
+        actor=signed_in(),
     )

@@ -19,7 +19,9 @@ from restaurant.http.guard import signed_in
 from restaurant.i18n import gettext as _
 from restaurant.menu.models import Allergen
 from restaurant.orders import service as orders
+from restaurant.orders.models import OrderStatus
 from restaurant.orders.schemas import Seating
+from restaurant.orders.state_machine import status_of
 from restaurant.settings import Settings
 from restaurant.types import now
 
@@ -35,6 +37,23 @@ def floor_page() -> str:
         rooms = service.read_floor(session, at=now(), late=_late())
         waiting = [order for order in orders.open_orders(session) if order.table_id is None]
     return render_template("floor/floor.html", rooms=rooms, waiting=waiting, editing=False)
+
+
+@floor.get("/retraits")
+def pickup_page() -> str:
+    """A screen for guests who wait: whose take-away order is being prepared, and whose is ready."""
+    database: Database = current_app.extensions["database"]
+    with database.reading() as session:
+        waiting = [
+            (order.guest, status_of(line.status for line in order.lines))
+            for order in orders.open_orders(session)
+            if order.table_id is None
+        ]
+    return render_template(
+        "floor/pickup.html",
+        ready=[guest for guest, status in waiting if status is OrderStatus.READY],
+        preparing=[guest for guest, status in waiting if status in {OrderStatus.SENT, OrderStatus.IN_PREPARATION}],
+    )
 
 
 @floor.get("/salle/tables/<key:table>")

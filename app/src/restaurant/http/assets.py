@@ -8,12 +8,12 @@ from pathlib import Path
 
 from flask import Flask, Response, request, url_for
 
-_STATIC = Path(__file__).parent.parent / "static"
+STATIC = Path(__file__).parent.parent / "static"
 
 
 @cache
 def _version(name: str) -> str:
-    return hashlib.sha256((_STATIC / name).read_bytes()).hexdigest()[:12]
+    return hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
 
 
 def asset(name: str) -> str:

@@ -10,11 +10,15 @@ from werkzeug.wrappers import Response
 
 from restaurant.errors import wants_problem_json
 from restaurant.i18n import gettext as _
+from restaurant.people.attempts import Refused, Unauthenticated
 from restaurant.people.models import User
 from restaurant.people.permissions import Access, Rule
-from restaurant.people.service import Refused, Unauthenticated, session_user
+from restaurant.people.service import session_user
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+#: Endpoints that do not depend on who sends the request, and therefore do not look it up in the database.
+_SAME_FOR_ALL = frozenset({"static", "network.pulse", "network.worker", "network.offline_page"})
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class Guard:
         if request.endpoint is None:
             return None  # no such route: answered 404 or 405
         rule = self.rule(request.endpoint, request.method)
+        if request.endpoint in _SAME_FOR_ALL:
+            return None
         # Looked up here and never later: a view that holds one connection must not need a second one for this.
         user = current_user()
         if rule is Access.PUBLIC:

@@ -12,12 +12,23 @@ from sqlalchemy.orm import Session
 
 from restaurant.http.api import Api
 from restaurant.kitchen import service
+from restaurant.kitchen.models import Change
 from restaurant.menu.models import Allergen, Station
 from restaurant.orders.schemas import LineMove, LineView, OrderView
 from restaurant.settings import Settings
 from restaurant.types import now
 
 api = Api("kitchen")
+
+
+class NoticeView(BaseModel):
+    """A change of the order to acknowledge; `text` names the table that it came from, or the line."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    change: Change
+    text: str
+    created_at: datetime
 
 
 class TicketView(BaseModel):
@@ -31,6 +42,7 @@ class TicketView(BaseModel):
     since: datetime
     urgency: service.Urgency
     lines: list[LineView]
+    changes: list[NoticeView]
 
 
 class DishCount(BaseModel):
@@ -71,6 +83,7 @@ def read_tickets(session: Session, *, query: BoardQuery) -> BoardView:
                 since=ticket.since,
                 urgency=ticket.urgency,
                 lines=[LineView.model_validate(line) for line in ticket.lines],
+                changes=[NoticeView.model_validate(notice) for notice in ticket.notices],
             )
             for ticket in board.tickets
         ],
@@ -89,3 +102,16 @@ def move_kitchen_line(session: Session, *, line: int, body: LineMove) -> OrderVi
 def acknowledge_void(session: Session, *, line: int) -> OrderView:
     """Acknowledge a voided line, which takes it off the board."""
     return OrderView.of(service.acknowledge_void(session, line))
+
+
+@api.operation("POST", "/kitchen/orders/<uuid:reference>/ready", query=BoardQuery, reply=OrderView,
+               refusals=(HTTPStatus.CONFLICT,))  # fmt: skip
+def finish_ticket(session: Session, *, reference: uuid.UUID, query: BoardQuery) -> OrderView:
+    """Mark all that a station, or the kitchen, still prepares of an order as ready."""
+    return OrderView.of(service.finish_ticket(session, reference, station=query.station))
+
+
+@api.operation("POST", "/kitchen/orders/<uuid:reference>/acknowledge", query=BoardQuery, reply=OrderView)
+def acknowledge_changes(session: Session, *, reference: uuid.UUID, query: BoardQuery) -> OrderView:
+    """Acknowledge the announced changes of an order, which takes them off the board."""
+    return OrderView.of(service.acknowledge_notices(session, reference, station=query.station))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import and_, or_, select, update
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from restaurant.errors import Conflict, NotFound
 from restaurant.i18n import gettext as _
 from restaurant.kitchen import outbox
+from restaurant.kitchen.models import Notice
 from restaurant.menu.models import Station
 from restaurant.orders import service as orders
 from restaurant.orders.models import LineStatus, Order, OrderLine
@@ -38,9 +40,15 @@ class Ticket:
 
     order: Order
     lines: Sequence[OrderLine]
+    notices: Sequence[Notice]
     since: datetime
     minutes: int
     urgency: Urgency
+
+    @property
+    def to_cook(self) -> bool:
+        """Whether something of it is not ready yet."""
+        return any(line.status in TO_COOK for line in self.lines)
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,10 @@ def read_board(session: Session, *, station: Station | None, at: datetime, thres
     by_order: dict[int, list[OrderLine]] = {}
     for line in lines:
         by_order.setdefault(line.order_id, []).append(line)
-    tickets = [_ticket(entries, at=at, thresholds=thresholds) for entries in by_order.values()]
+    notices = _notices(session, list(by_order), station=station)
+    tickets = [
+        _ticket(entries, notices.get(key, ()), at=at, thresholds=thresholds) for key, entries in by_order.items()
+    ]
     count: Counter[str] = Counter()
     for line in lines:
         if line.status in TO_COOK:
@@ -100,7 +111,53 @@ def acknowledge_void(session: Session, key: int) -> Order:
     return order
 
 
-def _ticket(lines: Sequence[OrderLine], *, at: datetime, thresholds: KitchenThresholds) -> Ticket:
+def finish_ticket(
+    session: Session, reference: uuid.UUID, *, station: Station | None, seen: Collection[int] | None = None
+) -> Order:
+    """Mark all that a station, or the kitchen, still prepares of an order as ready.
+
+    With `seen`, only those lines: others were ordered after the cook looked.
+
+    Raises `NotFound`, or `Conflict` when there is nothing.
+    """
+    order = orders.lock_order(session, reference)
+    waiting = [
+        line
+        for line in order.lines
+        if line.status in TO_COOK and station in {None, line.station} and (seen is None or line.id in seen)
+    ]
+    if not waiting:
+        raise Conflict(_("Nothing of this order is being prepared."), code="nothing-to-cook")
+    for line in waiting:
+        orders.move_line(session, order, line, LineStatus.READY)
+    return order
+
+
+def acknowledge_notices(session: Session, reference: uuid.UUID, *, station: Station | None) -> Order:
+    """Take the announced changes of an order off the board of a station, or of all. Raises `NotFound`."""
+    order = orders.lock_order(session, reference)
+    seen = update(Notice).where(Notice.order_id == order.id, Notice.acknowledged_at.is_(None))
+    if station is not None:
+        seen = seen.where(Notice.station == station)
+    if session.scalars(seen.values(acknowledged_at=now()).returning(Notice.id)).all():
+        outbox.record(session, order.id)
+    return order
+
+
+def _notices(session: Session, keys: Sequence[int], *, station: Station | None) -> dict[int, list[Notice]]:
+    """The changes of these orders to acknowledge; once each, however many stations have yet to see them."""
+    query = select(Notice).where(Notice.order_id.in_(keys), Notice.acknowledged_at.is_(None)).order_by(Notice.id)
+    if station is not None:
+        query = query.where(Notice.station == station)
+    found: dict[int, dict[tuple[str, str], Notice]] = {}
+    for notice in session.scalars(query):
+        found.setdefault(notice.order_id, {})[notice.change, notice.text] = notice
+    return {key: list(entries.values()) for key, entries in found.items()}
+
+
+def _ticket(
+    lines: Sequence[OrderLine], notices: Sequence[Notice], *, at: datetime, thresholds: KitchenThresholds
+) -> Ticket:
     since = min(line.fired_at for line in lines if line.fired_at is not None)
     waited = at - since if any(line.status in TO_COOK for line in lines) else timedelta()
     urgency = (
@@ -109,6 +166,7 @@ def _ticket(lines: Sequence[OrderLine], *, at: datetime, thresholds: KitchenThre
     return Ticket(
         order=lines[0].order,
         lines=lines,
+        notices=notices,
         since=since,
         minutes=max(0, int((at - since).total_seconds() // 60)),
         urgency=urgency,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from http import HTTPStatus
 
@@ -17,8 +18,10 @@ from werkzeug.wrappers import Response
 
 from restaurant.database import Database
 from restaurant.errors import NotFound, Problem
+from restaurant.forms import first_time
 from restaurant.i18n import gettext as _
 from restaurant.kitchen import outbox, service
+from restaurant.kitchen.models import Change
 from restaurant.lifecycle import Lifecycle
 from restaurant.menu.models import Station
 from restaurant.metrics import STREAMS, STREAMS_REFUSED
@@ -60,8 +63,9 @@ def move_line(line: int) -> Response:
     if wanted not in {status.value for status in LineStatus}:
         raise NotFound(_("This line does not exist."))
     with database.writing() as session:
-        service.move_line(session, line, LineStatus(wanted))
-    return redirect(url_for("kitchen.board_page", station=request.form.get("station") or None), code=303)
+        if first_time(session):
+            service.move_line(session, line, LineStatus(wanted))
+    return _back()
 
 
 @kitchen.post("/cuisine/lignes/<key:line>/vu")
@@ -70,7 +74,27 @@ def acknowledge_void(line: int) -> Response:
     database: Database = current_app.extensions["database"]
     with database.writing() as session:
         service.acknowledge_void(session, line)
-    return redirect(url_for("kitchen.board_page", station=request.form.get("station") or None), code=303)
+    return _back()
+
+
+@kitchen.post("/cuisine/commandes/<uuid:reference>/prete")
+def finish_ticket(reference: uuid.UUID) -> Response:
+    """Mark all that the station still prepares of an order as ready, and show the board again."""
+    database: Database = current_app.extensions["database"]
+    with database.writing() as session:
+        if first_time(session):
+            seen = set(request.form.getlist("lines", int))
+            service.finish_ticket(session, reference, station=_station(request.form), seen=seen)
+    return _back()
+
+
+@kitchen.post("/cuisine/commandes/<uuid:reference>/vu")
+def acknowledge_notices(reference: uuid.UUID) -> Response:
+    """Take announced changes off the board, and show the board again."""
+    database: Database = current_app.extensions["database"]
+    with database.writing() as session:
+        service.acknowledge_notices(session, reference, station=_station(request.form))
+    return _back()
 
 
 @kitchen.get("/cuisine/flux")
@@ -112,10 +136,21 @@ def stream() -> Response:
 
 
 def _board() -> dict[str, object]:
-    wanted = request.args.get("station", "")
-    station = Station(wanted) if wanted in {entry.value for entry in Station} else None
+    station = _station(request.args)
     database: Database = current_app.extensions["database"]
     settings: Settings = current_app.extensions["settings"]
     with database.reading() as session:
         board = service.read_board(session, station=station, at=now(), thresholds=settings.kitchen_thresholds)
-    return {"board": board, "station": station, "stations": list(Station), "Status": LineStatus}
+    return {
+        "board": board, "station": station, "stations": list(Station), "Status": LineStatus, "Change": Change,
+        "key": uuid.uuid4().hex,
+    }  # fmt: skip
+
+
+def _station(given: Mapping[str, str]) -> Station | None:
+    wanted = given.get("station", "")
+    return Station(wanted) if wanted in {entry.value for entry in Station} else None
+
+
+def _back() -> Response:
+    return redirect(url_for("kitchen.board_page", station=request.form.get("station") or None), code=303)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from flask import Blueprint, current_app, redirect, render_template, request, url_for
 from markupsafe import Markup
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
@@ -19,12 +20,17 @@ from restaurant.i18n import current_locale, label, local
 from restaurant.menu import editing, service
 from restaurant.menu.models import Allergen, Course, Dish, Station
 from restaurant.menu.schemas import CategoryChange, CategoryView, DishChange, NewCategory, NewDish
+from restaurant.orders.models import OrderLine
 from restaurant.types import now
 
 pages = Blueprint("card", __name__, url_prefix="/carte")
 
 #: Renderings of one revision that are kept: a few minutes' worth in both languages.
-_MINUTES_KEPT = 6
+_KEPT = 12
+
+#: Lines that the most sold dishes are counted from, and how many of those dishes are shown.
+_RECENT_LINES = 2000
+_FAVORITES = 6
 
 _OPTION_FIELD = re.compile(r"group-(\d{1,2})-option-(\d{1,2})-name")
 _TEXTS = ("category", "name", "name_en", "description", "description_en", "vat_dine_in", "vat_take_away", "station",
@@ -37,18 +43,48 @@ def list_allergens(allergens: Iterable[str]) -> str:
     return ", ".join(label(Allergen(allergen)).lower() for allergen in allergens)
 
 
-def dishes_block(menu: service.Menu) -> Markup:
-    """The dishes of `menu` to choose from, as they are offered this minute, in the language of this request."""
-    clock = local(now())
-    key = (current_locale(), f"{clock:%H:%M}")
+def rendered(menu: service.Menu, name: str, render: Callable[[], Markup]) -> Markup:
+    """What `render` makes of `menu` as it is offered this minute, in the language of this request; kept as `name`."""
+    key = (current_locale(), f"{local(now()):%H:%M} {name}")
     block = menu.rendered.get(key)
     if block is None:
-        categories = [CategoryView.of(category, at=clock.time()) for category in menu.categories]
-        block = Markup(render_template("menu/dishes.html", categories=categories))  # noqa: S704  # a template's output
-        if len(menu.rendered) >= _MINUTES_KEPT:
+        block = render()
+        if len(menu.rendered) >= _KEPT:
             menu.rendered.clear()
         menu.rendered[key] = block
     return block
+
+
+def _offered(menu: service.Menu) -> list[CategoryView]:
+    clock = local(now()).time()
+    return [CategoryView.of(category, at=clock) for category in menu.categories]
+
+
+def dishes_block(menu: service.Menu) -> Markup:
+    """The dishes of `menu` to choose from."""
+    template = "menu/dishes.html"
+    return rendered(menu, template, lambda: Markup(render_template(template, categories=_offered(menu))))  # noqa: S704
+
+
+def dishes_to_pick(session: Session) -> Markup:
+    """The dishes as a server picks them, the most sold first."""
+    menu = service.read_menu(session)
+
+    def render() -> Markup:
+        categories = _offered(menu)
+        dishes = {dish.id: dish for category in categories for dish in category.dishes}
+        favorites = [dishes[dish] for dish in most_sold(session) if dish in dishes and dishes[dish].available]
+        page = render_template("menu/pick.html", categories=categories, favorites=favorites[:_FAVORITES])
+        return Markup(page)  # noqa: S704  # a template's output
+
+    return rendered(menu, "menu/pick.html", render)
+
+
+def most_sold(session: Session) -> list[int]:
+    """The dishes of the last lines ordered, most portions first."""
+    recent = select(OrderLine.dish_id, OrderLine.quantity).order_by(OrderLine.id.desc()).limit(_RECENT_LINES).subquery()
+    ranking = (func.sum(recent.c.quantity).desc(), recent.c.dish_id)
+    return list(session.scalars(select(recent.c.dish_id).group_by(recent.c.dish_id).order_by(*ranking)))
 
 
 @pages.get("")

@@ -17,10 +17,12 @@ from restaurant.orders import service
 from restaurant.orders.models import Order, OrderLine
 from restaurant.orders.schemas import (
     Assignment,
+    CourseChange,
     Firing,
     Guests,
     LineMove,
     LinesPlacement,
+    LinesTransfer,
     Merge,
     OrderPlacement,
     OrdersQuery,
@@ -154,12 +156,43 @@ def serve_order(session: Session, *, reference: uuid.UUID) -> OrderView:
     return _view(session, order)
 
 
+@service_api.operation(
+    "PUT", "/orders/<uuid:reference>/lines/<key:line>/course", body=CourseChange, reply=OrderView, refusals=_CONFLICT
+)
+def change_course(session: Session, *, reference: uuid.UUID, line: int, body: CourseChange) -> OrderView:
+    """Serve a held line with another course."""
+    order = service.lock_order(session, reference)
+    service.change_course(session, order, service.find_line(order, line), body.course)
+    return _view(session, order)
+
+
+@service_api.operation(
+    "POST", "/orders/<uuid:reference>/repeat", reply=OrderView, idempotent=True, refusals=_CONFLICT
+)  # fmt: skip
+def repeat_round(session: Session, *, reference: uuid.UUID) -> OrderView:
+    """Order the last round of drinks once more; drinks that are not available are left out."""
+    settings: Settings = current_app.extensions["settings"]
+    order = service.lock_order(session, reference)
+    service.repeat(session, order, service.last_round(order), at=now(), zone=settings.zone, by=signed_in())
+    return _view(session, order)
+
+
+@service_api.operation(
+    "POST", "/orders/<uuid:reference>/lines/transfer", body=LinesTransfer, reply=OrderView, refusals=_CONFLICT
+)
+def transfer_lines(session: Session, *, reference: uuid.UUID, body: LinesTransfer) -> OrderView:
+    """Move some lines to another order."""
+    order, target = service.lock_pair(session, reference, body.into)
+    service.move_lines(session, order, target, body.lines)
+    return _view(session, order)
+
+
 @service_api.operation("PUT", "/orders/<uuid:reference>/server", body=Assignment, reply=OrderView,
                        refusals=_CONFLICT)  # fmt: skip
 def assign_server(session: Session, *, reference: uuid.UUID, body: Assignment) -> OrderView:
     """Hand an order over to another server."""
     order = service.lock_order(session, reference)
-    service.assign(session, order, read_person(session, body.server))
+    service.assign(session, order, read_person(session, body.server), by=signed_in())
     return _view(session, order)
 
 

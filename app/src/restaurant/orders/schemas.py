@@ -182,6 +182,23 @@ class Merge(BaseModel):
     into: uuid.UUID
 
 
+class LinesTransfer(BaseModel):
+    """The lines to move, and the order to move them to."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    lines: Annotated[list[Key], Field(min_length=1, max_length=60)]
+    into: uuid.UUID
+
+
+class CourseChange(BaseModel):
+    """The course to serve a held line with."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    course: Course
+
+
 class Guests(BaseModel):
     """What is known about the guests."""
 

@@ -27,7 +27,8 @@ from restaurant.errors import Conflict, Invalid, NotFound
 from restaurant.floor.models import Condition, Table
 from restaurant.i18n import gettext as _
 from restaurant.i18n import label
-from restaurant.kitchen import outbox
+from restaurant.kitchen import notices, outbox
+from restaurant.kitchen.models import Change
 from restaurant.menu.models import Allergen, Course, Dish, Option, Station
 from restaurant.menu.service import Menu, is_available, read_menu
 from restaurant.metrics import COVERS, count_order
@@ -169,6 +170,11 @@ def read_order(session: Session, reference: uuid.UUID) -> Order:
     return order
 
 
+def read_order_with_key(session: Session, key: int) -> Order:
+    """The order with this key, which is one that another row names."""
+    return session.scalars(select(Order).where(Order.id == key)).one()
+
+
 def lock_order(session: Session, reference: uuid.UUID) -> Order:
     """As `read_order`, and lock the order until this unit of work ends."""
     order = session.scalar(
@@ -237,6 +243,77 @@ def add_lines(
     return added
 
 
+def available(
+    session: Session, placements: Sequence[LinePlacement], *, at: datetime, zone: ZoneInfo
+) -> tuple[list[LinePlacement], list[Dish]]:
+    """The placements that can be ordered at the instant `at`, and the dishes of the menu that cannot."""
+    menu = read_menu(session)
+    clock = at.astimezone(zone).time()
+    left_out = [
+        dish
+        for placement in placements
+        if (dish := menu.dishes.get(placement.dish)) is not None and not is_available(dish, at=clock)
+    ]
+    missing = {dish.id for dish in left_out}
+    return [placement for placement in placements if placement.dish not in missing], left_out
+
+
+def last_round(order: Order) -> list[OrderLine]:
+    """The drinks that were sent to the bar last."""
+    drinks = [
+        line
+        for line in order.lines
+        if line.course is Course.DRINK and line.fired_at is not None and line.status is not LineStatus.VOIDED
+    ]
+    latest = max((line.fired_at for line in drinks if line.fired_at is not None), default=None)
+    return [line for line in drinks if line.fired_at == latest]
+
+
+def repeat(
+    session: Session, order: Order, lines: Sequence[OrderLine], *, quantity: int | None = None, at: datetime,
+    zone: ZoneInfo, by: User,
+) -> list[Dish]:  # fmt: skip
+    """Order `lines` once more, each as often as before or `quantity` times, with their options, notes and seats.
+
+    Returns the dishes that are not available, which are left out. Raises as `add_lines` does, and `Conflict` when
+    nothing is left to order.
+    """
+    menu = read_menu(session)
+    again = []
+    for line in lines:
+        dish = menu.dishes.get(line.dish_id)
+        names = {option["name"] for option in line.options}
+        groups = dish.option_groups if dish is not None else []
+        options = [option.id for group in groups for option in group.options if option.name in names]
+        again.append(
+            LinePlacement(
+                dish=line.dish_id, quantity=quantity or line.quantity, options=options, course=line.course,
+                seat=line.seat, note=line.note,
+            )
+        )  # fmt: skip
+    wanted, left_out = available(session, again, at=at, zone=zone)
+    if not wanted:
+        names = {dish.name for dish in left_out}
+        raise Conflict(
+            _("{dish} is not available at the moment.", dish=", ".join(sorted(names)))
+            if names
+            else _("There is nothing to repeat."),
+            code="dish-unavailable" if names else "nothing-to-repeat",
+        )
+    add_lines(session, order, wanted, at=at, zone=zone, fire=True, by=by)
+    return left_out
+
+
+def change_course(session: Session, order: Order, line: OrderLine, course: Course) -> None:
+    """Serve a held line with another course. Raises `Conflict` once it is sent."""
+    _unsettled(order)
+    if line.status is not LineStatus.HELD:
+        raise Conflict(_("This line is already sent to the kitchen."), code="wrong-step")
+    if line.course is not course:
+        line.course = course
+        refresh(session, order)
+
+
 def fire(session: Session, order: Order, *, course: Course | None) -> list[OrderLine]:
     """Send held lines to the kitchen: those of one course, or all. Raises `Conflict` when none is held."""
     _unsettled(order)
@@ -282,15 +359,22 @@ def finish(session: Session, order: Order) -> None:
     refresh(session, order)
 
 
-def assign(session: Session, order: Order, server: User) -> None:
+def assign(session: Session, order: Order, server: User, *, by: User) -> None:
     """Hand an order over to another server, who is credited with its sales. Raises `Conflict`, or `Invalid`."""
     if order.closed_at is not None:
         raise Conflict(_("This order is closed."), code="order-settled")
     if not server.active or not server.may(Permission.TAKE_ORDERS):
         raise Invalid(_("This person does not take orders."), code="not-a-server")
     if order.server_id != server.id:
+        before = order.server.username if order.server is not None else None
         order.server = server
         refresh(session, order)
+        if order.billed_at is not None:
+            content = {
+                "order": str(order.reference), "from": before, "to": server.username, "by": by.username,
+                "at": now().isoformat(),
+            }  # fmt: skip
+            journal.record(session, EntryKind.HANDOVER, content, [order])
 
 
 def needs_approval(lines: Iterable[OrderLine]) -> bool:
@@ -340,7 +424,9 @@ def _void(session: Session, order: Order, line: OrderLine, voided: OrderLine, *,
             {
                 "order": str(order.reference), "line": voided.id, "name": voided.name, "quantity": voided.quantity,
                 "amount": voided.quantity * voided.unit_price, "reason": reason, "by": by.username,
+                "at": now().isoformat(),
             },
+            [voided],
         )  # fmt: skip
 
 
@@ -370,9 +456,33 @@ def transfer(session: Session, order: Order, table: Table) -> None:
     if order.table_id == table.id:
         return
     _usable(session, table)
+    before = order.table
     order.table_id = table.id
     _flush_table(session)
+    notices.announce(session, order, Change.TABLE, order.lines, text=before.name if before is not None else "")
     refresh(session, order)
+
+
+def move_lines(session: Session, order: Order, target: Order, keys: Iterable[int]) -> None:
+    """Put some lines of `order` on `target`; both must be locked (`lock_pair`).
+
+    Raises `NotFound` for a line that is not of `order`, `Conflict` for a voided line or when one of the orders is
+    settled.
+    """
+    _unsettled(order)
+    _unsettled(target)
+    if order.id == target.id or order.kind is not target.kind:
+        raise Conflict(_("Lines cannot be moved to this order."), code="not-mergeable")
+    lines = [find_line(order, key) for key in sorted(set(keys))]
+    if any(line.status is LineStatus.VOIDED for line in lines):
+        raise Conflict(_("This line is already voided."), code="wrong-step")
+    before = order.table.name if order.table is not None else order.guest
+    for line in lines:
+        text = f"{line.quantity} × {line.name} ← {before}"
+        line.order, line.seat = target, None
+        notices.announce(session, target, Change.LINE, [line], text=text)
+    refresh(session, order)
+    refresh(session, target)
 
 
 def merge(session: Session, order: Order, target: Order) -> None:
@@ -383,6 +493,8 @@ def merge(session: Session, order: Order, target: Order) -> None:
         raise Conflict(_("These two orders cannot be merged."), code="not-mergeable")
     target.covers += order.covers
     target.allergies = sorted({*target.allergies, *order.allergies})
+    before = order.table.name if order.table is not None else order.guest
+    notices.announce(session, target, Change.MERGE, order.lines, text=before)
     for line in list(order.lines):
         line.order = target
     session.flush()
@@ -395,16 +507,17 @@ def merge(session: Session, order: Order, target: Order) -> None:
 def cancel(session: Session, order: Order, *, reason: str, by: User) -> None:
     """Void all lines and end the order; `by` is responsible for it. Raises `Conflict` once it is billed."""
     _unsettled(order)
-    if needs_approval(order.lines):
-        journal.record(
-            session,
-            EntryKind.CANCELLATION,
-            {"order": str(order.reference), "amount": order.total, "reason": reason, "by": by.username},
-        )
+    sent, amount = needs_approval(order.lines), order.total
     for line in order.lines:
         if line.status is not LineStatus.VOIDED:
             _void(session, order, line, line, reason=reason, by=by)
     _end(order, reason=reason)
+    if sent:
+        content = {
+            "order": str(order.reference), "amount": amount, "reason": reason, "by": by.username,
+            "at": now().isoformat(),
+        }  # fmt: skip
+        journal.record(session, EntryKind.CANCELLATION, content, [order])
     outbox.record(session, order.id)
     session.flush()
 
@@ -414,6 +527,10 @@ def describe_guests(
 ) -> None:
     """Change what is known about the guests; every line is checked against their allergies from then on."""
     _unsettled(order)
+    if order.note != note:
+        notices.announce(session, order, Change.NOTE, order.lines)
+    if set(order.allergies) != {allergen.value for allergen in allergies}:
+        notices.announce(session, order, Change.ALLERGIES, order.lines)
     order.covers, order.guest, order.note = covers, guest, note
     order.allergies = [allergen.value for allergen in allergies]
     refresh(session, order)

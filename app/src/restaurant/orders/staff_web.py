@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 
 from flask import Blueprint, current_app, redirect, render_template, request, url_for
@@ -17,21 +18,30 @@ from restaurant.errors import Invalid
 from restaurant.floor.models import TableState
 from restaurant.floor.service import read_floor, read_table
 from restaurant.forms import first_time, read_form, typed
-from restaurant.http import idempotency
 from restaurant.http.api import Stale
 from restaurant.http.guard import signed_in
 from restaurant.i18n import gettext as _
 from restaurant.menu import service as menu
-from restaurant.menu.models import Allergen, Course
-from restaurant.menu.web import dishes_block
+from restaurant.menu.models import Allergen, Course, Dish
+from restaurant.menu.web import dishes_to_pick
 from restaurant.orders import service
-from restaurant.orders.models import LineStatus, Order
-from restaurant.orders.schemas import Assignment, Firing, Guests, LinesPlacement, Reason, Voiding
+from restaurant.orders.models import LineStatus, Order, OrderLine
+from restaurant.orders.schemas import (
+    Assignment,
+    CourseChange,
+    Firing,
+    Guests,
+    LinesPlacement,
+    LinesTransfer,
+    Reason,
+    Voiding,
+)
 from restaurant.orders.state_machine import SETTLED
 from restaurant.orders.web import read_lines
 from restaurant.people.permissions import Permission
-from restaurant.people.service import answer_for, give_approval, list_servers, read_person
+from restaurant.people.service import answer_for, give_approval, list_approvers, list_servers, read_person
 from restaurant.settings import Settings
+from restaurant.stock.service import OutOfStock
 from restaurant.types import now
 
 pages = Blueprint("service", __name__, url_prefix="/service")
@@ -46,7 +56,7 @@ def order_page(reference: uuid.UUID) -> str:
         order = service.read_order(session, reference)
         floor = read_floor(session, at=now(), late=settings.kitchen_thresholds.late)
         seats = [seat for _room, seats in floor for seat in seats]
-        dishes = dishes_block(menu.read_menu(session))
+        dishes = dishes_to_pick(session)
         return render_template(
             "orders/service.html",
             order=order,
@@ -54,10 +64,15 @@ def order_page(reference: uuid.UUID) -> str:
             free=[seat.table for seat in seats if seat.state in {TableState.FREE, TableState.RESERVED_SOON}],
             others=[seat for seat in seats if seat.order is not None and seat.order.id != order.id],
             held={line.course for line in order.lines if line.status is LineStatus.HELD},
+            round=service.last_round(order),
+            absent=_absent(session),
             ready=[line for line in order.lines if line.status is LineStatus.READY],
             unsent=not service.needs_approval(order.lines),
             servers=list_servers(session),
+            approvers=[] if signed_in().may(Permission.VOID_LINES) else list_approvers(session),
             dishes=dishes,
+            favorites='id="c0"' in dishes,
+            categories=menu.read_menu(session).categories,
             allergens=list(Allergen),
             courses=list(Course),
             Status=LineStatus,
@@ -68,28 +83,85 @@ def order_page(reference: uuid.UUID) -> str:
 
 @pages.post("/<uuid:reference>/lignes")
 def add_lines(reference: uuid.UUID) -> Response:
-    """Add lines from the menu's form, sent to the kitchen at once or held."""
-    settings: Settings = current_app.extensions["settings"]
-    lines, seat = read_lines(request.form), request.form.get("seat") or None
+    """Add lines from the menu's form, sent to the kitchen at once or held. What is sold out is left out and named."""
+    lines, seat, course = read_lines(request.form), request.form.get("seat") or None, request.form.get("course") or None
     try:
         placement = LinesPlacement.model_validate(
-            {"lines": [{**line, "seat": seat} for line in lines], "hold": "hold" in request.form}
+            {"lines": [{**line, "seat": seat, "course": course} for line in lines], "hold": "hold" in request.form}
         )
     except ValidationError as error:
         raise Invalid(_("Enter a quantity of 1 to 50 for each dish.")) from error
+    absent: set[int] = set()
+    while True:
+        try:
+            absent |= _add(reference, placement, absent)
+        except OutOfStock as error:
+            absent.add(error.dish)
+            if all(line.dish in absent for line in placement.lines):
+                raise
+        else:
+            return _back(reference, absent)
+
+
+def _add(reference: uuid.UUID, placement: LinesPlacement, absent: set[int]) -> set[int]:
+    """Add the lines whose dish is not `absent`; returns the dishes that were not available besides."""
+    settings: Settings = current_app.extensions["settings"]
     with _writing() as session:
-        claimed = idempotency.claim(
-            session,
-            scope=f"web:lines:{reference}",
-            key=request.form.get("key", "")[:100] or uuid.uuid4().hex,
-            content=placement.model_dump_json().encode(),
+        if not first_time(session, scope=f"web:lines:{reference}", content=placement):
+            return set()
+        order = service.lock_order(session, reference)
+        wanted = [line for line in placement.lines if line.dish not in absent]
+        offered, left_out = service.available(session, wanted, at=now(), zone=settings.zone)
+        service.add_lines(
+            session, order, offered or wanted, at=now(), zone=settings.zone, fire=not placement.hold, by=signed_in()
         )
-        if claimed.replay is None:
+        return {dish.id for dish in left_out}
+
+
+@pages.post("/<uuid:reference>/tournee")
+def repeat_round(reference: uuid.UUID) -> Response:
+    """Order the last round of drinks once more."""
+    with _writing() as session:
+        left_out: list[Dish] = []
+        if first_time(session):
             order = service.lock_order(session, reference)
-            service.add_lines(
-                session, order, placement.lines, at=now(), zone=settings.zone, fire=not placement.hold, by=signed_in()
-            )
-            idempotency.keep(session, claimed, status=303, body="")
+            left_out = _repeat(session, order, service.last_round(order))
+    return _back(reference, {dish.id for dish in left_out})
+
+
+@pages.post("/<uuid:reference>/lignes/<key:line>/encore")
+def repeat_line(reference: uuid.UUID, line: int) -> Response:
+    """Order one more portion of a line, with its options and note."""
+    with _writing() as session:
+        if first_time(session):
+            order = service.lock_order(session, reference)
+            _repeat(session, order, [service.find_line(order, line)], quantity=1)
+    return _back(reference)
+
+
+def _repeat(session: Session, order: Order, lines: list[OrderLine], quantity: int | None = None) -> list[Dish]:
+    settings: Settings = current_app.extensions["settings"]
+    return service.repeat(session, order, lines, quantity=quantity, at=now(), zone=settings.zone, by=signed_in())
+
+
+@pages.post("/<uuid:reference>/lignes/<key:line>/suite")
+def change_course(reference: uuid.UUID, line: int) -> Response:
+    """Serve a held line with another course."""
+    wanted = read_form(CourseChange, typed("course"))
+    with _writing() as session:
+        order = service.lock_order(session, reference)
+        service.change_course(session, order, service.find_line(order, line), wanted.course)
+    return _back(reference)
+
+
+@pages.post("/<uuid:reference>/lignes/transfert")
+def move_lines(reference: uuid.UUID) -> Response:
+    """Move some lines to the order of another table."""
+    wanted = read_form(LinesTransfer, typed("into") | {"lines": request.form.getlist("lines")})
+    with _writing() as session:
+        if first_time(session):
+            order, target = service.lock_pair(session, reference, wanted.into)
+            service.move_lines(session, order, target, wanted.lines)
     return _back(reference)
 
 
@@ -98,7 +170,8 @@ def fire(reference: uuid.UUID) -> Response:
     """Send a held course to the kitchen."""
     firing = read_form(Firing, {"course": request.form.get("course") or None})
     with _writing() as session:
-        service.fire(session, service.lock_order(session, reference), course=firing.course)
+        if first_time(session):
+            service.fire(session, service.lock_order(session, reference), course=firing.course)
     return _back(reference)
 
 
@@ -106,8 +179,9 @@ def fire(reference: uuid.UUID) -> Response:
 def serve(reference: uuid.UUID, line: int) -> Response:
     """Mark a line as brought to the table."""
     with _writing() as session:
-        order = service.lock_order(session, reference)
-        service.move_line(session, order, service.find_line(order, line), LineStatus.SERVED)
+        if first_time(session):
+            order = service.lock_order(session, reference)
+            service.move_line(session, order, service.find_line(order, line), LineStatus.SERVED)
     return _back(reference)
 
 
@@ -115,7 +189,8 @@ def serve(reference: uuid.UUID, line: int) -> Response:
 def serve_ready(reference: uuid.UUID) -> Response:
     """Mark every ready line as brought to the table."""
     with _writing() as session:
-        service.serve_ready(session, service.lock_order(session, reference))
+        if first_time(session):
+            service.serve_ready(session, service.lock_order(session, reference))
     return _back(reference)
 
 
@@ -124,7 +199,8 @@ def assign(reference: uuid.UUID) -> Response:
     """Hand the order over to another server."""
     wanted = read_form(Assignment, typed("server"))
     with _writing() as session:
-        service.assign(session, service.lock_order(session, reference), read_person(session, wanted.server))
+        order = service.lock_order(session, reference)
+        service.assign(session, order, read_person(session, wanted.server), by=signed_in())
     return _back(reference)
 
 
@@ -141,7 +217,7 @@ def void(reference: uuid.UUID, line: int) -> Response:
             if first_time(session, scope=f"web:void:{line}", content=wanted):
                 by = answer_for(session, actor=signed_in(), permission=Permission.VOID_LINES, approval=approval)
                 service.void_line(session, order, found, reason=wanted.reason, by=by, quantity=wanted.quantity)
-        else:
+        elif first_time(session):
             service.void_line(session, order, found, reason="", by=signed_in())
     return _back(reference)
 
@@ -213,8 +289,18 @@ def _writing() -> AbstractContextManager[Session]:
     return database.writing()
 
 
-def _back(reference: uuid.UUID) -> Response:
-    return redirect(url_for("service.order_page", reference=reference), code=303)
+def _back(reference: uuid.UUID, absent: Collection[int] = ()) -> Response:
+    """To the order's page, which names the dishes that were left out."""
+    names = ",".join(map(str, sorted(absent))) or None
+    return redirect(url_for("service.order_page", reference=reference, absent=names), code=303)
+
+
+def _absent(session: Session) -> list[Dish]:
+    """The dishes that the page's address says were left out of what was ordered."""
+    wanted = request.args.get("absent", "").split(",")
+    dishes = menu.read_menu(session).dishes
+    keys = (int(key) for key in wanted[:60] if key.isdecimal() and len(key) < 10)
+    return [dishes[key] for key in keys if key in dishes]
 
 
 def _approval() -> str | None:
@@ -228,4 +314,5 @@ def _approval() -> str | None:
         username=username,
         password=request.form.get("password", "")[:200],
         address=request.remote_addr or "",
+        actor=signed_in(),
     )

@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 from flask import Blueprint, current_app, redirect, render_template, request, url_for
+from markupsafe import Markup
 from pydantic import ValidationError
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
@@ -13,17 +14,25 @@ from werkzeug.wrappers import Response
 from restaurant.database import Database
 from restaurant.errors import Invalid
 from restaurant.http import idempotency
+from restaurant.http.guard import current_user
 from restaurant.http.targets import local_path
 from restaurant.i18n import COOKIE, LOCALES
 from restaurant.i18n import gettext as _
 from restaurant.menu import service as menu
-from restaurant.menu.web import dishes_block
+from restaurant.menu.web import dishes_block, rendered
 from restaurant.orders import service
+from restaurant.orders.models import OrderStatus
 from restaurant.orders.schemas import OrderPlacement
+from restaurant.orders.state_machine import status_of
 from restaurant.settings import Settings
 from restaurant.types import now
 
 web = Blueprint("orders", __name__)
+
+#: Stands for the form's key in a page that is kept.
+_KEY = "key-of-this-form"
+
+_STEPS = (OrderStatus.SENT, OrderStatus.IN_PREPARATION, OrderStatus.READY, OrderStatus.SERVED)
 
 
 @web.get("/")
@@ -32,9 +41,15 @@ def menu_page() -> str:
     database: Database = current_app.extensions["database"]
     with database.reading() as session:
         card = menu.read_menu(session)
-    return render_template(
-        "orders/menu.html", categories=card.categories, dishes=dishes_block(card), key=uuid.uuid4().hex
-    )
+
+    def page(key: str) -> str:
+        return render_template("orders/menu.html", categories=card.categories, dishes=dishes_block(card), key=key)
+
+    key = uuid.uuid4().hex
+    if request.query_string or current_user() is not None:
+        return page(key)
+    # To everybody who is not signed in it is the same page but for the form's key.
+    return str(rendered(card, "page", lambda: Markup(page(_KEY)))).replace(_KEY, key, 1)  # noqa: S704
 
 
 @web.post("/commandes")
@@ -58,10 +73,12 @@ def place_order() -> Response:
 
 @web.get("/commandes/<uuid:reference>")
 def order_page(reference: uuid.UUID) -> str:
-    """An order as its guest sees it."""
+    """An order as its guest follows it: how far the kitchen is, whether it is paid or not."""
     database: Database = current_app.extensions["database"]
     with database.reading() as session:
-        return render_template("orders/order.html", order=service.read_order(session, reference))
+        order = service.read_order(session, reference)
+        progress = status_of(line.status for line in order.lines)
+        return render_template("orders/order.html", order=order, progress=progress, steps=_STEPS)
 
 
 @web.post("/langue")
@@ -75,15 +92,20 @@ def choose_language() -> Response:
 
 
 def read_lines(form: MultiDict[str, str]) -> list[dict[str, Any]]:
-    """The chosen dishes of the menu's form: ``quantity-<dish>`` and ``options-<dish>``. Raises `Invalid` for none."""
+    """The chosen dishes of the menu's form: ``quantity-<place>``, ``options-<place>`` and ``note-<place>``.
+
+    A place is the dish, as in ``7``, or one of several portions of it that differ, as in ``7.1``. Raises `Invalid` when
+    nothing is chosen.
+    """
     lines: list[dict[str, Any]] = []
     for field, text in form.items():
-        kind, _dash, dish = field.partition("-")
+        kind, _dash, place = field.partition("-")
+        dish = place.partition(".")[0]
         if kind == "quantity" and dish.isdecimal() and text.strip() not in {"", "0"}:
             # A group of which exactly one is taken has a name of its own, as radio buttons need.
-            names = [name for name in form if name == f"options-{dish}" or name.startswith(f"options-{dish}-")]
+            names = [name for name in form if name == f"options-{place}" or name.startswith(f"options-{place}-")]
             options = [option for name in names for option in form.getlist(name)]
-            lines.append({"dish": dish, "quantity": text, "options": options, "note": form.get(f"note-{dish}", "")})
+            lines.append({"dish": dish, "quantity": text, "options": options, "note": form.get(f"note-{place}", "")})
     if not lines:
         raise Invalid(_("Choose at least one dish."))
     return lines

@@ -7,20 +7,24 @@ from http import HTTPStatus
 from flask import current_app, request
 from sqlalchemy.orm import Session
 
+from restaurant.database import Database
 from restaurant.http.api import Api, require_version
 from restaurant.http.guard import session_token, signed_in
 from restaurant.http.paging import PageQuery
-from restaurant.people import service
+from restaurant.people import quick, service
+from restaurant.people.attempts import check_password
 from restaurant.people.permissions import GRANTED
 from restaurant.people.schemas import (
     ApprovalRequest,
     ApprovalView,
+    BadgeView,
     Credentials,
     NewPerson,
     PasswordChange,
     PeopleView,
     PersonChange,
     PersonView,
+    PinChange,
     SessionView,
 )
 
@@ -74,6 +78,7 @@ def give_approval(_session: Session, *, body: ApprovalRequest) -> ApprovalView:
             username=body.username,
             password=body.password.get_secret_value(),
             address=request.remote_addr or "",
+            actor=signed_in(),
         )
     )
 
@@ -90,6 +95,58 @@ def change_password(_session: Session, *, body: PasswordChange) -> SessionView:
         address=request.remote_addr or "",
     )
     return SessionView(token=signed.token, role=signed.user.role, permissions=sorted(GRANTED[signed.user.role]))
+
+
+@account.operation("PUT", "/account/pin", body=PinChange, reply=None,
+                   refusals=(HTTPStatus.TOO_MANY_REQUESTS,))  # fmt: skip
+def change_pin(_session: Session, *, body: PinChange) -> None:
+    """Give oneself a PIN, which approves and changes the person on a shared device, or withdraw it."""
+    set_own_pin(body)
+
+
+def set_own_pin(change: PinChange) -> None:
+    """Give the person signed in a PIN, or withdraw it. Raises as `check_password` does."""
+    database: Database = current_app.extensions["database"]
+    user = signed_in()
+    password = change.current.get_secret_value()
+    if change.pin is not None:
+        quick.refuse_obvious(change.pin.get_secret_value())
+    check_password(
+        database, username=user.username, password=password, address=request.remote_addr or "", known_device=True
+    )
+    with database.writing() as session:
+        pin = change.pin.get_secret_value() if change.pin is not None else None
+        quick.set_pin(session, service.read_person(session, user.id), pin, keys=database.signing_keys, by=user)
+
+
+@account.operation("POST", "/account/change", body=Credentials, reply=SessionView, status=HTTPStatus.CREATED,
+                   refusals=(HTTPStatus.TOO_MANY_REQUESTS,))  # fmt: skip
+def change_person_here(_session: Session, *, body: Credentials) -> SessionView:
+    """Let another person use this device, by a PIN or a badge instead of the password; this session ends."""
+    signed = service.change_person_here(
+        current_app.extensions["database"],
+        actor=signed_in(),
+        token=session_token(),
+        username=body.username,
+        secret=body.password.get_secret_value(),
+        address=request.remote_addr or "",
+    )
+    return SessionView(token=signed.token, role=signed.user.role, permissions=sorted(GRANTED[signed.user.role]))
+
+
+@people.operation("POST", "/people/<key:person>/badge", reply=BadgeView, status=HTTPStatus.CREATED, idempotent=True)
+def give_badge(session: Session, *, person: int) -> BadgeView:
+    """Give a person a new badge; the former one is no longer accepted."""
+    text = quick.set_badge(session, service.read_person(session, person), given=True, by=signed_in())
+    return BadgeView(badge=text or "")
+
+
+@people.operation("DELETE", "/people/<key:person>/badge", reply=None)
+def withdraw_badge(session: Session, *, person: int) -> None:
+    """Withdraw a person's badge."""
+    user = service.read_person(session, person)
+    if user.badge_hash is not None:
+        quick.set_badge(session, user, given=False, by=signed_in())
 
 
 @people.operation("GET", "/people", query=PageQuery, reply=PeopleView)

@@ -27,7 +27,7 @@ class Credentials(BaseModel):
 
 
 class ApprovalRequest(Credentials):
-    """A manager's name and password, and what is confirmed with them."""
+    """A manager's name and password, PIN or badge (`password`), and what is confirmed with them."""
 
     permission: Literal[Permission.VOID_LINES, Permission.DISCOUNT, Permission.REFUND]
 
@@ -66,6 +66,21 @@ class PasswordChange(BaseModel):
 
     current: Annotated[SecretStr, Field(max_length=200)]
     new: NewPassword
+
+
+class PinChange(BaseModel):
+    """One's password, and the PIN to have; null withdraws it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    current: Annotated[SecretStr, Field(max_length=200)]
+    pin: Annotated[SecretStr, Field(max_length=20)] | None = None
+
+
+class BadgeView(BaseModel):
+    """The text of a badge, which is shown once."""
+
+    badge: str
 
 
 class PeopleView(PageView):

@@ -1,11 +1,4 @@
-"""Signing in and out, and the list of people.
-
-The protection against guessing (ASVS 6.3.1) counts in the database, so it holds however many pods there are: an
-attempt is counted before the password is looked at: for the user name from this address, for the address, and for the
-user name from anywhere. From the fifth failure of the first on (the 61st of an address, the 101st of a name), each one
-blocks for twice as long as the one before, up to fifteen minutes. So a stranger who fails with a person's name blocks
-only their own address, and failures from many addresses never block a device on which someone is signed in.
-"""
+"""Signing in and out, approvals, and the list of people."""
 
 from __future__ import annotations
 
@@ -13,30 +6,22 @@ import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from http import HTTPStatus
-from math import ceil
+from datetime import timedelta
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerifyMismatchError
 from sqlalchemy import case, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, joinedload
 
+from restaurant.billing import journal
+from restaurant.billing.models import EntryKind
 from restaurant.database import Database, flush
-from restaurant.errors import Conflict, NotFound, Problem
+from restaurant.errors import Conflict, NotFound
 from restaurant.http.paging import PageQuery, read_page
 from restaurant.i18n import gettext as _
-from restaurant.i18n import ngettext
+from restaurant.people import attempts, quick
+from restaurant.people.attempts import Refused, Unauthenticated, check_password
 from restaurant.people.models import Approval, LoginAttempts, LoginSession, User
 from restaurant.people.permissions import Permission, Role, permits
 from restaurant.types import now
-
-#: OWASP's floor for argon2id: 19 MiB, so that several sign-ins at once fit into a small pod.
-HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
-#: The hash of a random password, so that an unknown user name takes as long as a known one. A constant, because
-#: hashing one at each start takes 0.1 s.
-_NOBODY = "$argon2id$v=19$m=19456,t=2,p=1$jZcj+vcfmVK/WPBs6fHNAA$D6Zs+cjiG3NgD2/rXE6X7j9apQ6nYFjAiE88EnqkLaI"
 
 PASSWORD_MINIMUM = 12
 IDLE = timedelta(hours=12)
@@ -44,35 +29,6 @@ ABSOLUTE = timedelta(days=7)
 #: How long a manager's confirmation may wait to be used.
 APPROVAL = timedelta(minutes=2)
 _SEEN_STEP = timedelta(minutes=5)
-#: Failures before blocking begins. Behind an untrusted proxy all of a restaurant's devices share one address.
-_FREE_FAILURES = {"pair": 4, "address": 60, "user": 100}
-_BLOCK = timedelta(seconds=15)
-_LONGEST_BLOCK = timedelta(minutes=15)
-
-
-class Unauthenticated(Problem):
-    """No one is signed in, or the session has expired."""
-
-    status = HTTPStatus.UNAUTHORIZED
-    code = "unauthenticated"
-
-
-class Refused(Problem):
-    """The person signed in may not do this."""
-
-    status = HTTPStatus.FORBIDDEN
-    code = "forbidden"
-
-
-class TooManyAttempts(Problem):
-    """Signing in is blocked for `seconds`."""
-
-    status = HTTPStatus.TOO_MANY_REQUESTS
-    code = "too-many-attempts"
-
-    def __init__(self, detail: str, *, seconds: int) -> None:
-        super().__init__(detail)
-        self.headers["Retry-After"] = str(seconds)
 
 
 @dataclass(frozen=True)
@@ -85,7 +41,7 @@ class SignedIn:
 
 def hash_password(password: str) -> str:
     """The argon2id hash to keep of `password`."""
-    return HASHER.hash(password)
+    return attempts.HASHER.hash(password)
 
 
 def sign_in(database: Database, *, username: str, password: str, address: str) -> SignedIn:
@@ -109,59 +65,6 @@ def _open_session(session: Session, user: User) -> SignedIn:
     return SignedIn(token=token, user=user)
 
 
-def check_password(
-    database: Database, *, username: str, password: str, address: str, known_device: bool = False
-) -> User:
-    """The active person with this name and password; counts the attempt. Raises as `sign_in` does.
-
-    On a `known_device`, on which someone is signed in, failures from other addresses do not block.
-    """
-    username = username.strip().lower()
-    if not username.isprintable():
-        raise Unauthenticated(_("The user name or the password is wrong."), code="wrong-credentials")
-    subjects = [f"pair:{username[:40]}@{address[:70]}", f"address:{address[:100]}"]
-    if not known_device:
-        subjects.append(f"user:{username[:100]}")
-    blocked = None
-    with database.writing() as session:
-        for subject in subjects:
-            blocked = max(filter(None, (blocked, _count_attempt(session, subject=subject))), default=None)
-    if blocked is not None:
-        seconds = ceil((blocked - now()).total_seconds())
-        detail = ngettext(
-            "Too many attempts. Please wait {count} second.", "Too many attempts. Please wait {count} seconds.", seconds
-        )
-        raise TooManyAttempts(detail, seconds=seconds)
-    with database.reading() as session:
-        user = session.scalar(select(User).where(User.username == username, User.active))
-    try:
-        HASHER.verify(user.password_hash if user is not None else _NOBODY, password)
-    except (VerifyMismatchError, InvalidHashError):
-        user = None
-    if user is None:
-        raise Unauthenticated(_("The user name or the password is wrong."), code="wrong-credentials")
-    with database.writing() as session:
-        session.execute(delete(LoginAttempts).where(LoginAttempts.subject.in_(subjects)))
-    return user
-
-
-def _count_attempt(session: Session, *, subject: str) -> datetime | None:
-    """Count an attempt of `subject`, or return until when it is blocked."""
-    moment = now()
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    session.execute(
-        insert(LoginAttempts).values(subject=subject, failures=0, blocked_until=moment).on_conflict_do_nothing()
-    )
-    row = session.get_one(LoginAttempts, subject, with_for_update=True, populate_existing=True)
-    if row.blocked_until > moment:
-        return row.blocked_until
-    row.failures += 1
-    beyond = row.failures - _FREE_FAILURES[subject.partition(":")[0]]
-    if beyond > 0:
-        row.blocked_until = moment + min(_BLOCK * 2 ** min(beyond, 10), _LONGEST_BLOCK)
-    return None
-
-
 def session_user(database: Database, token: str) -> User:
     """The person whose session has `token`. Raises `Unauthenticated` when it has ended."""
     moment = now()
@@ -177,23 +80,49 @@ def session_user(database: Database, token: str) -> User:
     return found.user
 
 
+def change_person_here(
+    database: Database, *, actor: User, token: str | None, username: str, secret: str, address: str
+) -> SignedIn:
+    """Let another person use a device on which `actor` is signed in, which ends that session.
+
+    Raises `Refused` for a person who manages people and did not give the password, and what `check_password` raises.
+    """
+    user, how = quick.check(database, username=username, secret=secret, address=address)
+    if how != quick.PASSWORD and user.may(Permission.MANAGE_PEOPLE):
+        raise Refused(_("Administrators sign in with their password."), code="password-needed")
+    with database.writing() as session:
+        if token:
+            sign_out(session, token)
+        content = {"from": actor.username, "by": user.username, "with": how, "at": now().isoformat()}
+        journal.record(session, EntryKind.PERSON, content)
+        return _open_session(session, user)
+
+
 def sign_out(session: Session, token: str) -> None:
     """End the session that has `token`."""
     session.execute(delete(LoginSession).where(LoginSession.token_hash == _digest(token)))
 
 
-def give_approval(database: Database, *, permission: Permission, username: str, password: str, address: str) -> str:
-    """Let the named person confirm one action that needs `permission`; returns the token to do it with.
+def give_approval(
+    database: Database, *, permission: Permission, username: str, password: str, address: str, actor: User
+) -> str:
+    """Let the named person confirm one action of `actor` that needs `permission`; returns the token to do it with.
 
-    Raises `Refused` when that person may not do it either, and what `check_password` raises.
+    `password` is a password, a PIN or a badge. Raises `Refused` when that person may not do it either, and what
+    `check_password` raises.
     """
-    approver = check_password(database, username=username, password=password, address=address, known_device=True)
+    approver, how = quick.check(database, username=username, secret=password, address=address)
     if not approver.may(permission):
         raise _needs_approval()
     token = secrets.token_urlsafe(24)
     with database.writing() as session:
         session.execute(delete(Approval).where(Approval.created_at < now() - APPROVAL))
         session.add(Approval(token_hash=_digest(token), permission=permission, approver_id=approver.id))
+        content = {
+            "permission": permission.value, "by": approver.username, "for": actor.username, "with": how,
+            "at": now().isoformat(),
+        }  # fmt: skip
+        journal.record(session, EntryKind.APPROVAL, content)
     return token
 
 
@@ -234,7 +163,22 @@ def list_people(session: Session, page: PageQuery) -> tuple[Sequence[User], int 
 
 def list_servers(session: Session) -> Sequence[User]:
     """Everybody who can take orders, by name."""
-    roles = [role for role in Role if permits(role, Permission.TAKE_ORDERS)]
+    return _list_permitted(session, Permission.TAKE_ORDERS)
+
+
+def list_people_with_pin(session: Session) -> Sequence[User]:
+    """Everybody who can use a shared device by a PIN, by name."""
+    query = select(User).where(User.active, User.pin_hash.is_not(None)).order_by(User.name, User.id)
+    return [user for user in session.scalars(query) if not user.may(Permission.MANAGE_PEOPLE)]
+
+
+def list_approvers(session: Session) -> Sequence[User]:
+    """Everybody who can approve what others may not do, by name."""
+    return _list_permitted(session, Permission.REFUND)
+
+
+def _list_permitted(session: Session, permission: Permission) -> Sequence[User]:
+    roles = [role for role in Role if permits(role, permission)]
     return session.scalars(select(User).where(User.active, User.role.in_(roles)).order_by(User.name, User.id)).all()
 
 

@@ -15,10 +15,11 @@ from restaurant.http.guard import cookie_name, session_token, signed_in
 from restaurant.http.paging import WHOLE
 from restaurant.http.targets import local_path
 from restaurant.i18n import gettext as _
-from restaurant.people import service
+from restaurant.people import quick, service
+from restaurant.people.api import set_own_pin
 from restaurant.people.models import User
 from restaurant.people.permissions import Role
-from restaurant.people.schemas import NewPerson, PasswordChange, PersonChange
+from restaurant.people.schemas import NewPerson, PasswordChange, PersonChange, PinChange
 
 sessions = Blueprint("sessions", __name__)
 account = Blueprint("account", __name__, url_prefix="/compte")
@@ -65,6 +66,46 @@ def sign_out() -> Response:
 def account_page() -> str:
     """The signed-in person's account, and a form to change the password."""
     return render_template("people/account.html", least=service.PASSWORD_MINIMUM)
+
+
+@account.get("/changement")
+def change_person_page() -> str:
+    """The form with which another person uses this device."""
+    return _change_person_form(request.args.get("retour", ""))
+
+
+@account.post("/changement")
+def change_person_here() -> Response:
+    """Let another person use this device, by PIN, badge or password."""
+    target = request.form.get("retour", "")
+    try:
+        signed = service.change_person_here(
+            _database(),
+            actor=signed_in(),
+            token=session_token(),
+            username=request.form.get("username", "")[:40],
+            secret=request.form.get("secret", "")[:200],
+            address=request.remote_addr or "",
+        )
+    except Problem as problem:
+        page = _change_person_form(target, problem=problem.detail)
+        return Response(page, status=problem.status, headers=problem.headers, mimetype="text/html")
+    return _signed_in(redirect(local_path(target, default="/accueil"), code=303), signed)
+
+
+def _change_person_form(target: str, *, problem: str | None = None) -> str:
+    with _database().reading() as session:
+        people = service.list_people_with_pin(session)
+    return render_template("people/change.html", people=people, target=target, problem=problem)
+
+
+@account.post("/pin")
+def set_pin() -> Response:
+    """Give oneself a PIN, or withdraw it."""
+    form = request.form
+    change = read_form(PinChange, {"current": form.get("current", ""), "pin": form.get("pin") or None})
+    set_own_pin(change)
+    return redirect("/compte", code=303)
 
 
 @account.post("")
@@ -130,6 +171,37 @@ def set_access(person: int) -> Response:
         raise Invalid(_("You cannot deactivate your own account."))
     with _database().writing() as session:
         service.change_person(session, service.read_person(session, person), active=wanted)
+    return redirect("/equipe", code=303)
+
+
+@team.post("/equipe/<key:person>/badge")
+def give_badge(person: int) -> str:
+    """Give a person a new badge, whose text is shown once."""
+    with _database().writing() as session:
+        user = service.read_person(session, person)
+        badge = quick.set_badge(session, user, given=True, by=signed_in())
+    with _database().reading() as session:
+        people, _next = service.list_people(session, WHOLE)
+    return render_template("people/team.html", people=people, roles=list(Role), password=None, added=user, badge=badge)
+
+
+@team.post("/equipe/<key:person>/badge/retrait")
+def withdraw_badge(person: int) -> Response:
+    """Withdraw a person's badge."""
+    with _database().writing() as session:
+        user = service.read_person(session, person)
+        if user.badge_hash is not None:
+            quick.set_badge(session, user, given=False, by=signed_in())
+    return redirect("/equipe", code=303)
+
+
+@team.post("/equipe/<key:person>/pin")
+def withdraw_pin(person: int) -> Response:
+    """Withdraw a person's PIN."""
+    with _database().writing() as session:
+        user = service.read_person(session, person)
+        if user.pin_hash is not None:
+            quick.set_pin(session, user, None, keys=_database().signing_keys, by=signed_in())
     return redirect("/equipe", code=303)
 
 

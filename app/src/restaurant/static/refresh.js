@@ -10,6 +10,7 @@ setInterval(async () => {
     if (reply.ok && !reply.redirected) {
       const page = new DOMParser().parseFromString(await reply.text(), "text/html");
       live.replaceChildren(...page.querySelector("#live").childNodes);
+      document.body.dataset.at = page.body.dataset.at;
     }
   } catch {
     // The next look comes soon.

@@ -34,17 +34,27 @@ class Need(NamedTuple):
     name: str
 
 
+class OutOfStock(Conflict):
+    """An ingredient of a dish has run out."""
+
+    code = "out-of-stock"
+
+    def __init__(self, need: Need) -> None:
+        super().__init__(_("Not enough in stock for {dish}.", dish=need.name))
+        self.dish = need.dish
+
+
 def consume(session: Session, needs: Sequence[Need], recipes: Mapping[int, Sequence[tuple[int, int]]]) -> None:
-    """Take what lines need. Raises `Conflict` when anything of it is not there."""
+    """Take what lines need. Raises `OutOfStock` when anything of it is not there."""
     amounts = [
-        (ingredient, need.line, quantity * need.quantity, need.name)
+        (ingredient, need.line, quantity * need.quantity, need)
         for need in needs
         for ingredient, quantity in recipes.get(need.dish, ())
     ]
-    for ingredient, line, amount, name in sorted(amounts):
+    for ingredient, line, amount, need in sorted(amounts):
         if not _change(session, ingredient, -amount):
             STOCK_OUTS.inc()
-            raise Conflict(_("Not enough in stock for {dish}.", dish=name), code="out-of-stock")
+            raise OutOfStock(need)
         session.add(Movement(ingredient_id=ingredient, delta=-amount, reason=MovementReason.SOLD, line_id=line))
     if amounts:
         session.flush()

@@ -1,6 +1,6 @@
 {{- /* The pod that fills an empty menu. A Job, because one pod is enough. */ -}}
 {{- define "restaurant.seedPod" -}}
-serviceAccountName: {{ include "restaurant.fullname" . }}
+serviceAccountName: {{ include "restaurant.fullname" . | quote }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 {{- with include "maas.imagePullSecrets" . }}
@@ -14,7 +14,7 @@ securityContext:
   {{- include "restaurant.podSecurityContext" . | nindent 2 }}
 initContainers:
   - name: migrate
-    image: {{ include "maas.image" (dict "context" . "image" .Values.image) }}
+    image: {{ include "maas.image" (dict "context" . "image" .Values.image) | quote }}
     imagePullPolicy: IfNotPresent
     {{- include "restaurant.waitForDatabase" . | nindent 4 }}
     args: [migrate]
@@ -28,7 +28,7 @@ initContainers:
       {{- include "restaurant.volumeMounts" . | nindent 6 }}
 containers:
   - name: seed
-    image: {{ include "maas.image" (dict "context" . "image" .Values.image) }}
+    image: {{ include "maas.image" (dict "context" . "image" .Values.image) | quote }}
     imagePullPolicy: IfNotPresent
     args: [seed, --profile, {{ .Values.seed }}]
     env:
