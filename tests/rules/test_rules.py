@@ -104,8 +104,8 @@ def test_texts_use_only_labels_of_their_alert() -> None:
         labels.setdefault(case.alert, []).extend(set(fired) for fired in case.fires)
     for rule in rendered("alert"):
         texts = rule["annotations"]["summary"] + rule["annotations"]["description"]
-        # A label tested by `with` may be missing.
-        certain = set(re.findall(r"\$labels\.(\w+)", texts)) - set(re.findall(r"with \$labels\.(\w+)", texts))
+        # A label tested by `with`, or for which `or` gives another, may be missing.
+        certain = set(re.findall(r"\$labels\.(\w+)", texts)) - set(re.findall(r"(?:with|or) \$labels\.(\w+)", texts))
         # Prometheus adds the rule's own labels only after it has expanded the texts.
         for of_case in labels[rule["alert"]]:
             having = of_case - rule["labels"].keys()
@@ -175,7 +175,7 @@ def test_the_condition_of_a_group_is_a_value() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
     for when in {one.when for source in SOURCES for group in source.groups for one in (group, *group.rules)}:
         at = values
-        for key in filter(None, when.split(".")):
+        for key in filter(None, when.partition("=")[0].split(".")):
             assert key in at, when
             at = at[key]
 

@@ -47,7 +47,7 @@ Takes the chart's context.
 {{- if .context.Chart.IsRoot -}}
 {{- $lines = append $lines "To keep it, do not install this chart." -}}
 {{- else -}}
-{{- $lines = concat $lines (list "To keep it, set:" "" "    calico:" "      enabled: false") -}}
+{{- $lines = concat $lines (list "To keep it, set:" "" (printf "    %s:" (include "maas.value.prefix" .context | trimSuffix ".")) "      enabled: false") -}}
 {{- end -}}
 {{- $path := include "maas.value.path" (dict "context" .context "path" "existingNetwork") -}}
 {{- $lines = concat $lines (list "" "If it was removed and only left this behind, set:" "" (printf "    %s: none" $path)) -}}
@@ -71,6 +71,26 @@ Takes the chart's context.
 {{- define "calico.validatePool" -}}
 {{- $path := include "maas.value.path" (dict "context" . "path" "ipPool.cidr") -}}
 {{- $cidr := .Values.ipPool.cidr -}}
+{{- $length := splitList "/" $cidr | last | int -}}
+{{- if gt $length (int .Values.ipPool.blockSize) -}}
+{{- include "maas.fail" (list
+  (printf "%s is %s, which is smaller than a block of addresses (/%d)." $path $cidr (int .Values.ipPool.blockSize))
+  (printf "Use a shorter prefix, or set %s." (include "maas.value.path" (dict "context" . "path" "ipPool.blockSize")))
+) -}}
+{{- end -}}
+{{- $host := 0 -}}
+{{- range $index, $octet := splitList "/" $cidr | first | splitList "." -}}
+  {{- $free := max 0 (sub (mul 8 (add1 $index)) $length) | min 8 | int -}}
+  {{- $block := 1 -}}
+  {{- range until $free -}}{{- $block = mul $block 2 -}}{{- end -}}
+  {{- $host = add $host (mod (int $octet) $block) -}}
+{{- end -}}
+{{- if $host -}}
+{{- include "maas.fail" (list
+  (printf "%s is %s, whose address has bits beyond the prefix." $path $cidr)
+  "Use the first address of the range, as in 10.91.0.0/16."
+) -}}
+{{- end -}}
 {{- $config := dig "data" "ClusterConfiguration" "" (lookup "v1" "ConfigMap" "kube-system" "kubeadm-config") -}}
 {{- $subnet := regexFind "podSubnet: *[0-9./]+" $config | trimPrefix "podSubnet:" | trim -}}
 {{- if and $subnet (ne $subnet $cidr) -}}

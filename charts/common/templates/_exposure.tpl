@@ -9,8 +9,8 @@ An Ingress for a component's Service. Takes (dict "context" $ "name" the compone
 apiVersion: networking.k8s.io/v1
 kind: Ingress
 metadata:
-  name: {{ $name }}
-  namespace: {{ include "maas.namespace" .context }}
+  name: {{ $name | quote }}
+  namespace: {{ include "maas.namespace" .context | quote }}
   labels:
     {{- include "maas.labels" (dict "context" .context "name" .name) | nindent 4 }}
   {{- with .ingress.annotations }}
@@ -19,11 +19,11 @@ metadata:
   {{- end }}
 spec:
   {{- with .ingress.className }}
-  ingressClassName: {{ . }}
+  ingressClassName: {{ . | quote }}
   {{- end }}
   {{- if .ingress.tlsSecret }}
   tls:
-    - secretName: {{ .ingress.tlsSecret }}
+    - secretName: {{ .ingress.tlsSecret | quote }}
       hosts:
         {{- toYaml .ingress.hosts | nindent 8 }}
   {{- end }}
@@ -36,9 +36,9 @@ spec:
             pathType: Prefix
             backend:
               service:
-                name: {{ $name }}
+                name: {{ $name | quote }}
                 port:
-                  name: {{ $.port | default "http" }}
+                  name: {{ $.port | default "http" | quote }}
     {{- end }}
 {{- end -}}
 {{- end -}}
@@ -53,8 +53,8 @@ Service's port), and optionally "objectName", as an Ingress does.
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata:
-  name: {{ $name }}
-  namespace: {{ include "maas.namespace" .context }}
+  name: {{ $name | quote }}
+  namespace: {{ include "maas.namespace" .context | quote }}
   labels:
     {{- include "maas.labels" (dict "context" .context "name" .name) | nindent 4 }}
 spec:
@@ -66,7 +66,7 @@ spec:
   {{- end }}
   rules:
     - backendRefs:
-        - name: {{ $name }}
+        - name: {{ $name | quote }}
           port: {{ .port }}
 {{- end -}}
 {{- end -}}

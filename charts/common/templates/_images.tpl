@@ -14,7 +14,7 @@ Takes (dict "context" $ "image" .Values.image).
 {{- with .Values.global.imagePullSecrets -}}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ if kindIs "map" . }}{{ .name | quote }}{{ else }}{{ . | quote }}{{ end }}
   {{- end }}
 {{- end }}
 {{- end -}}

@@ -27,8 +27,8 @@ Labels that select a component's pods. Selectors are immutable, so these never c
 Takes (dict "context" $ "name" the component).
 */ -}}
 {{- define "maas.selectorLabels" -}}
-app.kubernetes.io/name: {{ .name }}
-app.kubernetes.io/instance: {{ .context.Release.Name }}
+app.kubernetes.io/name: {{ .name | quote }}
+app.kubernetes.io/instance: {{ .context.Release.Name | quote }}
 {{- end -}}
 
 {{- /*
@@ -52,8 +52,8 @@ not the one in files/components.yaml.
 {{- $component := include "maas.component" . | fromYaml -}}
 {{- $role := .component | default $component.role -}}
 {{ include "maas.podLabels" (omit . "values") }}
-app.kubernetes.io/component: {{ $role | required (printf "files/components.yaml of %s has no role for %s" .context.Chart.Name .name) }}
+app.kubernetes.io/component: {{ $role | required (printf "files/components.yaml of %s has no role for %s" .context.Chart.Name .name) | quote }}
 app.kubernetes.io/version: {{ include "maas.version" (dict "context" .context "component" $component) | quote }}
-app.kubernetes.io/managed-by: {{ .context.Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .context.Chart.Name .context.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/managed-by: {{ .context.Release.Service | quote }}
+helm.sh/chart: {{ printf "%s-%s" .context.Chart.Name .context.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" | quote }}
 {{- end -}}

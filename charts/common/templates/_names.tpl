@@ -8,10 +8,10 @@ Takes the chart's context.
 
 {{- /*
 What precedes a value's path in the user's own values file: "restaurant." when the umbrella installs the chart, nothing
-when the chart is installed alone. Takes the chart's context.
+when the chart is installed alone, and "maas.restaurant." when the umbrella is a dependency itself. Takes the chart's context.
 */ -}}
 {{- define "maas.value.prefix" -}}
-{{- if not .Chart.IsRoot }}{{ .Chart.Name }}.{{ end -}}
+{{- range regexSplit "/charts/" (trimSuffix "/templates" .Template.BasePath) -1 | rest }}{{ . }}.{{ end -}}
 {{- end -}}
 
 {{- /* The path of a value in the user's own values file. Takes (dict "context" $ "path" "ipPool.cidr"). */ -}}

@@ -28,8 +28,8 @@ Takes (dict "context" $ "name" the component "values" its values), and optionall
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata:
-  name: {{ .objectName | default .name }}
-  namespace: {{ include "maas.namespace" .context }}
+  name: {{ .objectName | default .name | quote }}
+  namespace: {{ include "maas.namespace" .context | quote }}
   labels:
     {{- include "maas.labels" (dict "context" .context "name" .name) | nindent 4 }}
 spec:
@@ -60,8 +60,8 @@ true
 {{- define "maas.flow.selector" -}}
 podSelector:
   matchLabels:
-    app.kubernetes.io/name: {{ .name }}
-    app.kubernetes.io/instance: {{ .component.instance | default .context.Release.Name }}
+    app.kubernetes.io/name: {{ .name | quote }}
+    app.kubernetes.io/instance: {{ .component.instance | default .context.Release.Name | quote }}
 {{- end -}}
 
 {{- /*
@@ -76,11 +76,11 @@ One end of a flow as peers of a rule, a YAML list; empty for every address. Take
   {{- with $namespace }}
   namespaceSelector:
     matchLabels:
-      kubernetes.io/metadata.name: {{ . }}
+      kubernetes.io/metadata.name: {{ . | quote }}
   {{- end }}
 {{- else if eq .name "api-server" -}}
 {{- range .context.Values.global.apiServer.addresses -}}
-- {ipBlock: {cidr: {{ . }}}}
+- {ipBlock: {cidr: {{ . | quote }}}}
 {{ end -}}
 {{- end -}}
 {{- end -}}

@@ -9,8 +9,8 @@ Takes (dict "context" $ "name" the component "objectName" the Secret's name "gen
 apiVersion: v1
 kind: Secret
 metadata:
-  name: {{ .objectName }}
-  namespace: {{ include "maas.namespace" .context }}
+  name: {{ .objectName | quote }}
+  namespace: {{ include "maas.namespace" .context | quote }}
   labels:
     {{- include "maas.labels" (dict "context" .context "name" .name) | nindent 4 }}
   annotations:
@@ -18,9 +18,9 @@ metadata:
 type: Opaque
 data:
   {{- range $key, $value := .data }}
-  {{ $key }}: {{ $value | b64enc }}
+  {{ $key | quote }}: {{ $value | b64enc }}
   {{- end }}
   {{- range $key := .generated }}
-  {{ $key }}: {{ dig "data" $key (randAlphaNum 48 | b64enc) $current }}
+  {{ $key | quote }}: {{ dig "data" $key (randAlphaNum 48 | b64enc) $current }}
   {{- end }}
 {{- end -}}

@@ -34,21 +34,21 @@ unless it says `withoutNode`.
 apiVersion: monitoring.coreos.com/v1
 kind: ServiceMonitor
 metadata:
-  name: {{ .objectName | default .name }}
-  namespace: {{ include "maas.namespace" .context }}
+  name: {{ .objectName | default .name | quote }}
+  namespace: {{ include "maas.namespace" .context | quote }}
   labels:
     {{- $labels := include "maas.labels" (dict "context" .context "name" .name "component" .component) | fromYaml }}
     {{- toYaml (merge $labels ($values.labels | default dict)) | nindent 4 }}
 spec:
   jobLabel: app.kubernetes.io/name
   {{- with .scrapeClass }}
-  scrapeClass: {{ . }}
+  scrapeClass: {{ . | quote }}
   {{- end }}
   selector:
     matchLabels:
       {{- include "maas.selectorLabels" . | nindent 6 }}
       {{- with .component }}
-      app.kubernetes.io/component: {{ . }}
+      app.kubernetes.io/component: {{ . | quote }}
       {{- end }}
   endpoints:
     {{- toYaml $endpoints | nindent 4 }}

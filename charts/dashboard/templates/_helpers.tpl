@@ -9,12 +9,12 @@
 apiVersion: v1
 kind: Service
 metadata:
-  name: {{ .name }}
-  namespace: {{ include "maas.namespace" .context }}
+  name: {{ .name | quote }}
+  namespace: {{ include "maas.namespace" .context | quote }}
   labels:
     {{- include "maas.labels" (dict "context" .context "name" .name) | nindent 4 }}
 spec:
-  type: {{ $service.type }}
+  type: {{ $service.type | quote }}
   selector:
     {{- include "maas.selectorLabels" (dict "context" .context "name" .name) | nindent 4 }}
   ports:

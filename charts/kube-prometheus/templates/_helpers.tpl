@@ -24,7 +24,7 @@ release's provider, and `true` fails for it.
 
 {{- /* The name of the custom resources. The operator derives the names of its own objects from it. */ -}}
 {{- define "kube-prometheus.name" -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- .Release.Name | replace "." "-" | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
 {{- /* The namespace of node-exporter. It reads the host, which a namespace that enforces `restricted` does not allow. */ -}}
@@ -54,12 +54,17 @@ Takes (dict "context" $ "values" the component's values "service" its Service's 
 {{- if .retentionSize -}}
 {{ .retentionSize }}
 {{- else if .storage.enabled -}}
-{{- $factor := dict "Ki" 0.0009765625 "Mi" 1.0 "Gi" 1024.0 "Ti" 1048576.0 -}}
-{{- $unit := .storage.size | trunc -2 -}}
-{{- $number := .storage.size | trimSuffix $unit | float64 -}}
-{{ mulf $number (get $factor $unit) 0.8 | floor | int64 }}MiB
+{{ divf (mulf (include "maas.bytes" .storage.size | float64) 0.8) 1048576 | floor | int64 }}MiB
 {{- end -}}
 {{- end -}}
+{{- end -}}
+
+{{- /*
+The version of a program, for what depends on it: the value, or the version in the image's tag; empty without one.
+Takes the component's values.
+*/ -}}
+{{- define "kube-prometheus.version" -}}
+{{- .version | default (regexFind "^v?[0-9]+[.][0-9]+[.][0-9]+" (regexFind "^v?[0-9]+[.][0-9]+[.][0-9]+([-._].*)?$" .image.tag)) -}}
 {{- end -}}
 
 {{- /* The scheme of a component's web server: https if it has a certificate. Takes the component's values. */ -}}
@@ -82,7 +87,7 @@ tlsConfig:
 {{- /* The trusted CA, as fields of a tlsConfig. Takes what "kube-prometheus.tlsConfig" takes. */ -}}
 {{- define "kube-prometheus.caConfig" -}}
 ca:
-  secret: {name: {{ .values.tls.existingSecret }}, key: ca.crt}
+  secret: {name: {{ .values.tls.existingSecret | quote }}, key: ca.crt}
 serverName: {{ .name }}.{{ .namespace }}.svc
 {{- end -}}
 
@@ -92,8 +97,8 @@ serverName: {{ .name }}.{{ .namespace }}.svc
 web:
   tlsConfig:
     cert:
-      secret: {name: {{ . }}, key: tls.crt}
-    keySecret: {name: {{ . }}, key: tls.key}
+      secret: {name: {{ . | quote }}, key: tls.crt}
+    keySecret: {name: {{ . | quote }}, key: tls.key}
 {{- end -}}
 {{- end -}}
 
@@ -105,7 +110,7 @@ Takes (dict "values" the component's values "name" its container).
 {{- if or .values.securityContext .values.tls.existingSecret -}}
 containers:
   {{- with .values.securityContext }}
-  - name: {{ $.name }}
+  - name: {{ $.name | quote }}
     securityContext:
       {{- toYaml . | nindent 6 }}
   {{- end }}
@@ -135,9 +140,9 @@ Takes (dict "secret" the Secret's name "configMap" the ConfigMap's name).
     defaultMode: 0444
     sources:
       - configMap:
-          name: {{ .configMap }}
+          name: {{ .configMap | quote }}
       - secret:
-          name: {{ .secret }}
+          name: {{ .secret | quote }}
           items:
             - {key: tls.crt, path: tls.crt}
             - {key: tls.key, path: tls.key}
@@ -149,7 +154,7 @@ apiVersion: v1
 kind: ConfigMap
 metadata:
   name: {{ .name }}-web
-  namespace: {{ .namespace }}
+  namespace: {{ .namespace | quote }}
   labels:
     {{- include "maas.labels" (dict "context" .context "name" .name) | nindent 4 }}
 data:

@@ -1,14 +1,17 @@
 {{- /* Fails for what the schema cannot check. Each message names the value to set. */ -}}
 {{- define "kube-prometheus.validate" -}}
+{{- include "kube-prometheus.validateVersions" . -}}
 {{- include "kube-prometheus.validateKeda" . -}}
 {{- include "kube-prometheus.validateOperator" . -}}
 {{- include "kube-prometheus.validateReceivers" . -}}
 {{- include "kube-prometheus.validateLogin" . -}}
 {{- include "kube-prometheus.validateCertificates" . -}}
 {{- include "kube-prometheus.validateStorage" . -}}
-{{- range $name := list "prometheus" "alertmanager" "grafana" -}}
+{{- include "kube-prometheus.validateViewer" . -}}
+{{- include "kube-prometheus.validateProbes" . -}}
+{{- range $name := list "prometheus" "alertmanager" "grafana" "perses" -}}
 {{- with get $.Values $name -}}
-{{- if .enabled -}}
+{{- if ternary .enabled (eq $.Values.dashboards.engine $name) (hasKey . "enabled") -}}
 {{- include "maas.exposure.validate" (dict "context" $ "values" . "path" (printf "%s." $name) "name" $name) -}}
 {{- end -}}
 {{- end -}}
@@ -82,7 +85,7 @@ other's changes. Also fails for CRDs that are older than the operator: the API s
   ) -}}
   {{- end -}}
 {{- end -}}
-{{- $own := trimPrefix "v" .Values.prometheusOperator.image.tag -}}
+{{- $own := include "kube-prometheus.version" .Values.prometheusOperator | trimPrefix "v" -}}
 {{- $crd := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "prometheuses.monitoring.coreos.com" -}}
 {{- $version := get (dig "metadata" "annotations" dict $crd) "operator.prometheus.io/version" -}}
 {{- if and $version (semverCompare (printf ">%s" $version) $own) -}}
@@ -131,7 +134,7 @@ before its ScaledObjects: only KEDA removes their finalizer, so they could never
   {{- include "maas.fail" (list
     (printf "%s is false, but the cluster still has ScaledObjects." $path)
     "Only KEDA removes their finalizer, so without it they could never be deleted. Delete them first"
-    "(the restaurant's with an upgrade that sets restaurant.autoscaling.saturation.enabled: false):"
+    (printf "(the restaurant's with an upgrade that sets %srestaurant.autoscaling.saturation.enabled: false):" (include "maas.value.prefix" . | trimSuffix "kube-prometheus."))
     ""
     (join "\n" $held)
     ""
@@ -140,6 +143,23 @@ before its ScaledObjects: only KEDA removes their finalizer, so they could never
     (printf "    %s: true" $path)
   ) -}}
   {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Fails for a tag that does not tell the version of the program, where the version is needed. */ -}}
+{{- define "kube-prometheus.validateVersions" -}}
+{{- range $name := list "prometheusOperator" "prometheus" "alertmanager" -}}
+{{- with get $.Values $name -}}
+{{- if and .enabled (not (include "kube-prometheus.version" .)) -}}
+{{- $path := include "maas.value.path" (dict "context" $ "path" $name) -}}
+{{- include "maas.fail" (list
+  (printf "The tag of %s.image is %q, which is not a version such as v1.2.3." $path .image.tag)
+  "What the chart configures depends on the version of the program in the image. Set:"
+  ""
+  (printf "    %s.version: VERSION" $path)
+) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -184,7 +204,7 @@ before its ScaledObjects: only KEDA removes their finalizer, so they could never
 {{- define "kube-prometheus.validateLogin" -}}
 {{- $prefix := include "maas.value.prefix" . -}}
 {{- with .Values.grafana -}}
-{{- if and .enabled .oidc.enabled -}}
+{{- if and (eq $.Values.dashboards.engine "grafana") .oidc.enabled -}}
   {{- range $key := list "clientId" "existingSecret" "authUrl" "tokenUrl" -}}
     {{- if not (get $.Values.grafana.oidc $key) -}}
     {{- include "maas.fail" (list
@@ -226,16 +246,67 @@ before its ScaledObjects: only KEDA removes their finalizer, so they could never
 {{- range $name := list "prometheus" "alertmanager" -}}
   {{- with get $.Values $name -}}
   {{- if and .enabled .storage.enabled -}}
-  {{- $volume := dict "className" .storage.className "path" (printf "%s.storage.className" $name) "of" $name -}}
-  {{- $volumes = append $volumes (set $volume "statefulSet" (printf "%s-%s" $name (include "kube-prometheus.name" $))) -}}
+  {{- $set := printf "%s-%s" $name (include "kube-prometheus.name" $) -}}
+  {{- $claims := list -}}
+  {{- range until (int .replicas) -}}{{- $claims = append $claims (printf "%s-db-%s-%d" $set $set .) -}}{{- end -}}
+  {{- $volume := dict "storage" .storage "path" (printf "%s.storage" $name) "of" $name -}}
+  {{- $volumes = append $volumes (merge $volume (dict "statefulSet" $set "claims" $claims "operator" true)) -}}
   {{- end -}}
   {{- end -}}
 {{- end -}}
 {{- with .Values.grafana -}}
-{{- if and .enabled .storage.enabled -}}
-{{- $volume := dict "className" .storage.className "path" "grafana.storage.className" "of" "grafana" "claim" "grafana" -}}
-{{- $volumes = append $volumes $volume -}}
+{{- if and (eq $.Values.dashboards.engine "grafana") .storage.enabled -}}
+{{- $volumes = append $volumes (dict "storage" .storage "path" "grafana.storage" "of" "grafana" "claim" "grafana") -}}
 {{- end -}}
 {{- end -}}
 {{- include "maas.storage.validate" (dict "context" . "volumes" $volumes) -}}
+{{- end -}}
+
+{{- define "kube-prometheus.validateViewer" -}}
+{{- $prefix := include "maas.value.prefix" . -}}
+{{- if and (eq .Values.dashboards.engine "perses") (not .Values.prometheus.enabled) -}}
+{{- include "maas.fail" (list
+  "The viewer of the dashboards shows the Prometheus of this release, which is disabled."
+  "Set one of:"
+  ""
+  (printf "    %sprometheus.enabled: true" $prefix)
+  (printf "    %sdashboards.engine: none" $prefix)
+) -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Fails for a target that does not fit the type of its probe, and for what a probe of this type does not have. */ -}}
+{{- define "kube-prometheus.validateProbes" -}}
+{{- $prefix := include "maas.value.prefix" . -}}
+{{- $forms := dict
+  "http" (dict "pattern" "^https?://[^/]+" "what" "a URL such as https://shop.example.org/")
+  "tcp" (dict "pattern" "^([^:/]+|\\[[0-9a-fA-F:.]+\\]):[0-9]+$" "what" "a host and port such as mail.example.org:25")
+  "dns" (dict "pattern" "^([^:/]+|\\[[0-9a-fA-F:.]+\\])(:[0-9]+)?$" "what" "a name server such as 192.0.2.53")
+  "ping" (dict "pattern" "^[^/]+$" "what" "a host such as router.example.org")
+-}}
+{{- $belongs := dict "status" "http" "content" "http" "tls" "tcp" "query" "dns" "recordType" "dns" -}}
+{{- range $name, $probe := .Values.probes.targets -}}
+{{- $type := .type | default "http" -}}
+{{- $form := get $forms $type -}}
+{{- $path := printf "%sprobes.targets.%s" $prefix $name -}}
+{{- if not (regexMatch $form.pattern .target) -}}
+{{- include "maas.fail" (list
+  (printf "%s.target is %s, but a probe of type %s needs %s." $path .target $type $form.what)
+) -}}
+{{- end -}}
+{{- if and (eq $type "dns") (not .query) -}}
+{{- include "maas.fail" (list
+  (printf "%s asks the name server %s for nothing. Set the name that it must know:" $path .target)
+  ""
+  (printf "    %s.query: www.example.org" $path)
+) -}}
+{{- end -}}
+{{- range $option, $owner := $belongs -}}
+{{- if and (hasKey $probe $option) (ne $owner $type) -}}
+{{- include "maas.fail" (list
+  (printf "%s.%s is for probes of type %s, and this one is of type %s." $path $option $owner $type)
+) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}

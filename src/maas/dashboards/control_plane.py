@@ -294,8 +294,8 @@ SCHEDULER = Dashboard(
             "Duration of scheduling attempts in seconds: median, 90th and 99th percentile.",
             "s",
             Query(
-                "cluster_quantile:scheduler_scheduling_attempt_duration_seconds:histogram_quantile"
-                '{cluster=~"$cluster"}',
+                "max by (quantile) (cluster_quantile:scheduler_scheduling_attempt_duration_seconds:histogram_quantile"
+                '{cluster=~"$cluster"})',
                 "{{quantile}}",
             ),
             steps=latency(0.5, 1),
@@ -305,8 +305,8 @@ SCHEDULER = Dashboard(
             "Seconds from the first attempt to a scheduled pod, retries included: median, 90th and 99th percentile.",
             "s",
             Query(
-                "cluster_quantile:scheduler_pod_scheduling_sli_duration_seconds:histogram_quantile"
-                '{cluster=~"$cluster"}',
+                "max by (quantile) (cluster_quantile:scheduler_pod_scheduling_sli_duration_seconds:histogram_quantile"
+                '{cluster=~"$cluster"})',
                 "{{quantile}}",
             ),
             steps=latency(5, 30),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from maas import paths
@@ -11,7 +12,9 @@ from maas.dashboards import (
     monitoring,
     networking,
     nodes,
+    perses,
     platform,
+    probes,
     resources_cluster,
     resources_namespace,
     restaurant,
@@ -33,6 +36,7 @@ DASHBOARDS = (
     *tunnels.DASHBOARDS,
     *platform.DASHBOARDS,
     *monitoring.DASHBOARDS,
+    *probes.DASHBOARDS,
     *restaurant.DASHBOARDS,
 )
 
@@ -40,6 +44,11 @@ DASHBOARDS = (
 def directory() -> Path:
     """Return the directory of the generated files."""
     return render.umbrella() / "charts" / "kube-prometheus" / "files" / "dashboards"
+
+
+def documents() -> Path:
+    """Return the directory of the generated documents for the viewer."""
+    return paths.content() / "hack" / "build" / "perses" / "web" / "dashboards"
 
 
 def page() -> Path:
@@ -50,9 +59,8 @@ def page() -> Path:
 def drift() -> list[Path]:
     """Return the files that differ from the generated text, are missing, or belong to no dashboard."""
     wanted = _texts()
-    present = {
-        file: file.read_text(encoding="utf-8") for file in [*directory().rglob("*.json"), page()] if file.is_file()
-    }
+    generated = [*directory().rglob("*.json"), *documents().rglob("*.json"), page()]
+    present = {file: file.read_text(encoding="utf-8") for file in generated if file.is_file()}
     return sorted(file for file in wanted.keys() | present.keys() if wanted.get(file) != present.get(file))
 
 
@@ -71,6 +79,10 @@ def write() -> list[Path]:
 def _texts() -> dict[Path, str]:
     """Return the generated text of every file."""
     files = {directory() / dashboard.path: dashboard.text() for dashboard in DASHBOARDS}
+    files |= {
+        documents() / file.relative_to(directory()): perses.text(json.loads(text)) for file, text in files.items()
+    }
+    files[documents() / "folders.json"] = json.dumps(FOLDERS, indent=2) + "\n"
     return {**files, page(): _page()}
 
 
@@ -85,7 +97,8 @@ def _page() -> str:
         "",
         "    ./nox -s queries -- --name lab     which queries have no data, fail or are slow on a cluster",
         "",
-        "The chart installs one ConfigMap per folder. Another Grafana finds them by the label `grafana_dashboard`.",
+        "Grafana and the [viewer](monitoring.md#the-viewer-of-the-dashboards) show the same dashboards. For Grafana, the chart",
+        "installs one ConfigMap per folder; another Grafana finds them by the label `grafana_dashboard`.",
         "`kube-prometheus.dashboards.enabled: false` disables them. To change a dashboard, change its module in",
         "`src/maas/dashboards` and run `./nox -s generate`.",
     ]

@@ -423,7 +423,7 @@ OPENVPN = Dashboard(
             "Packets dropped or failed per second on the tunnel's device.",
             "pps",
             Query(
-                f'sum by (node) (rate(node_network_transmit_drop_total{{{_VPN}, device=~"tun.*"}}[$__rate_interval])) + sum by (node) (rate(node_network_transmit_errs_total{{{_VPN}, device=~"tun.*"}}[$__rate_interval]))',
+                f'sum by (node) (rate(node_network_transmit_drop_total{{{_VPN}, device=~"maas[0-9]+"}}[$__rate_interval])) + sum by (node) (rate(node_network_transmit_errs_total{{{_VPN}, device=~"maas[0-9]+"}}[$__rate_interval]))',
                 "{{node}}",
             ),
             steps=ANY_IS_BAD,

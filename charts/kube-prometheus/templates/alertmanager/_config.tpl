@@ -30,16 +30,16 @@ email: {configs: email_configs, file: auth_password_file, key: password}
 route:
   receiver: nobody
   group_by: {{ toJson $values.groupBy }}
-  group_wait: {{ $values.groupWait }}
-  group_interval: {{ $values.groupInterval }}
-  repeat_interval: {{ $values.repeatInterval }}
+  group_wait: {{ $values.groupWait | quote }}
+  group_interval: {{ $values.groupInterval | quote }}
+  repeat_interval: {{ $values.repeatInterval | quote }}
   routes:
     # Watchdog always fires. An external service notices when it stops; no receiver should get it.
-    - receiver: {{ ternary "dead-mans-switch" "nobody" (ne $values.deadMansSwitch.existingSecret "") }}
+    - receiver: {{ ternary "dead-mans-switch" "nobody" (ne $values.deadMansSwitch.existingSecret "") | quote }}
       matchers: ['alertname="Watchdog"']
       group_wait: 0s
-      group_interval: {{ $values.deadMansSwitch.interval }}
-      repeat_interval: {{ $values.deadMansSwitch.interval }}
+      group_interval: {{ $values.deadMansSwitch.interval | quote }}
+      repeat_interval: {{ $values.deadMansSwitch.interval | quote }}
     # InfoInhibitor only inhibits other alerts, see below.
     - receiver: nobody
       matchers: ['alertname="InfoInhibitor"']

@@ -55,7 +55,19 @@
 {{- range $section, $settings := $ini }}
 [{{ $section }}]
 {{- range $key, $value := $settings }}
-{{ $key }} = {{ $value }}
+{{ $key }} = {{ include "kube-prometheus.grafanaIni.value" $value }}
 {{- end }}
 {{ end -}}
+{{- end -}}
+
+{{- /*
+A value of grafana.ini. Outside of triple quotes, the parser cuts a value at # and ;, joins lines at a backslash, and
+removes surrounding quotes.
+*/ -}}
+{{- define "kube-prometheus.grafanaIni.value" -}}
+{{- if and (kindIs "string" .) (not (regexMatch "^[-A-Za-z0-9_./:,$ {}]*$" .)) -}}
+"""{{ . }}"""
+{{- else -}}
+{{ . }}
+{{- end -}}
 {{- end -}}

@@ -1,16 +1,20 @@
 {{- /*
-"true" when a group or a rule is enabled. Its `when` is the path of the value that switches it; without one it is always
-enabled. Takes (dict "context" $ "when" "scrapes.etcd").
+"true" when a group or a rule is enabled. Its `when` is the path of the value that switches it, or PATH=TEXT for a value that
+has to be this text; without one it is always enabled. Takes (dict "context" $ "when" "scrapes.etcd").
 */ -}}
 {{- define "kube-prometheus.rules.enabled" -}}
 {{- $value := true -}}
 {{- if .when -}}
+  {{- $condition := splitList "=" .when -}}
   {{- $value = .context.Values -}}
-  {{- range splitList "." .when -}}
+  {{- range splitList "." (first $condition) -}}
     {{- $value = get $value . -}}
   {{- end -}}
   {{- if kindIs "map" $value -}}
     {{- $value = $value.enabled -}}
+  {{- end -}}
+  {{- if rest $condition -}}
+    {{- $value = eq $value (last $condition) -}}
   {{- end -}}
 {{- end -}}
 {{- if $value }}true{{ end -}}

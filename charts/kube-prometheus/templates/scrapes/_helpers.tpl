@@ -9,12 +9,12 @@ Takes (dict "context" $ "name" the job "label" a label selector "port" the port)
 apiVersion: monitoring.coreos.com/v1alpha1
 kind: ScrapeConfig
 metadata:
-  name: {{ .name }}
-  namespace: {{ include "maas.namespace" .context }}
+  name: {{ .name | quote }}
+  namespace: {{ include "maas.namespace" .context | quote }}
   labels:
     {{- include "maas.labels" (dict "context" .context "name" .name "component" "scrape-config") | nindent 4 }}
 spec:
-  jobName: {{ .name }}
+  jobName: {{ .name | quote }}
   {{- if .secure }}
   scheme: HTTPS
   scrapeClass: kubernetes
@@ -23,11 +23,11 @@ spec:
     - role: Pod
       {{- with .namespace }}
       namespaces:
-        names: [{{ . }}]
+        names: [{{ . | quote }}]
       {{- end }}
       selectors:
         - role: Pod
-          label: {{ .label }}
+          label: {{ .label | quote }}
   relabelings:
     - sourceLabels: [__meta_kubernetes_pod_phase]
       regex: Failed|Succeeded
