@@ -13,6 +13,7 @@ options:
   modules: {description: 'Modules, each with a path that exists if the kernel has it.', type: dict, default: {}}
   sysctl: {description: Values by parameter., type: dict, default: {}}
   swap: {description: 'Whether swap may stay enabled, now and at boot.', type: bool, default: true}
+  swap_units: {description: 'Units that enable swap at boot without swap.target.', type: list, elements: str, default: []}
 author: MaaS maintainers (@maas)
 """
 
@@ -23,7 +24,7 @@ from ansible.module_utils.maas_record import Record, write
 
 MODULES = Path("/etc/modules-load.d/maas.conf")
 SYSCTL = Path("/etc/sysctl.d/90-maas.conf")
-SWAP_TARGET = Path("/etc/systemd/system/swap.target")
+UNITS = Path("/etc/systemd/system")
 
 
 def parameter(key):
@@ -43,7 +44,7 @@ def install(path, text, record, check_mode):
 
 
 def swap_off(module, record):
-    """Disable swap; masking the target disables it at boot without a change to fstab."""
+    """Disable swap; masking the units disables it at boot without a change to fstab."""
     changes = []
     if len(Path("/proc/swaps").read_text(encoding="utf-8").splitlines()) > 1:
         changes.append("disable swap")
@@ -51,11 +52,14 @@ def swap_off(module, record):
             record.data["swap"] = True
             record.save()
             module.run_command(["swapoff", "--all"], check_rc=True)
-    if not SWAP_TARGET.is_symlink():
-        changes.append(f"mask {SWAP_TARGET.name}")
-        if not module.check_mode:
-            record.own(SWAP_TARGET)
-            SWAP_TARGET.symlink_to("/dev/null")
+    for name in ("swap.target", *module.params["swap_units"]):
+        unit = UNITS / name
+        if not (unit.is_symlink() and str(unit.readlink()) == "/dev/null"):
+            changes.append(f"mask {name}")
+            if not module.check_mode:
+                record.own(unit)
+                unit.unlink(missing_ok=True)
+                unit.symlink_to("/dev/null")
     return changes
 
 
@@ -65,6 +69,7 @@ def main():
             "modules": {"type": "dict", "default": {}},
             "sysctl": {"type": "dict", "default": {}},
             "swap": {"type": "bool", "default": True},
+            "swap_units": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )

@@ -43,6 +43,7 @@ DATA = (
     "/var/lib/kubelet",
     "/var/log/calico",
     "/var/log/containers",
+    "/var/log/kubernetes",
     "/var/log/pods",
     "/run/calico",
     "/run/containerd",

@@ -12,6 +12,7 @@ description:
 options:
   names: {description: 'Names of the units, in the order of their start.', type: list, elements: str, required: true}
   files: {description: Files that the units read when they start., type: list, elements: path, default: []}
+  reload: {description: Files that the units read again when they are reloaded., type: list, elements: path, default: []}
   enabled: {description: Whether to enable the units., type: bool, default: true}
   started: {description: Whether to start units that are not running., type: bool, default: true}
   wait: {description: Whether to wait until the units have started., type: bool, default: true}

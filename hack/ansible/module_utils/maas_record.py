@@ -10,6 +10,7 @@ The record is a JSON file on the host, written atomically:
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 HOME = Path("/var/lib/maas")
+LOCK = Path("/run/maas/lock")
 
 
 def write(path, data, mode):
@@ -37,6 +39,11 @@ class Record:
 
     def __init__(self, home=HOME):
         self.home = Path(home)
+        if self.home == HOME:
+            # A module that lost its controller may still be at work on this host. The lock ends with the process.
+            LOCK.parent.mkdir(exist_ok=True)
+            self.lock = LOCK.open("w", encoding="ascii")
+            fcntl.flock(self.lock, fcntl.LOCK_EX)
         self.path = self.home / "record.json"
         try:
             self.data = json.loads(self.path.read_text(encoding="utf-8"))
@@ -68,11 +75,10 @@ class Record:
     def disown(self, path):
         """Remove an installed file, or restore the original one."""
         entry = self.data["files"].pop(str(path), None)
+        path.unlink(missing_ok=True)  # it can be a link, of a masked unit
         if entry and entry["before"]:
             shutil.copy2(entry["before"], path)
             Path(entry["before"]).unlink()
-        else:
-            path.unlink(missing_ok=True)
 
     def save(self):
         """Write the record if it has changed."""

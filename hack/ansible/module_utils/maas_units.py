@@ -10,6 +10,7 @@ from ansible.module_utils.maas_record import HOME, write
 OPTIONS = {
     "names": {"type": "list", "elements": "str", "required": True},
     "files": {"type": "list", "elements": "path", "default": []},
+    "reload": {"type": "list", "elements": "path", "default": []},
     "enabled": {"type": "bool", "default": True},
     "started": {"type": "bool", "default": True},
     "wait": {"type": "bool", "default": True},
@@ -65,10 +66,15 @@ class Units:
             _, lines, _ = self.module.run_command(journal)
             self.module.fail_json(msg=f"{' '.join(command)}: {err.strip()}\n{lines.strip()}")
 
-    def reload(self):
+    def reload(self, groups):
         """Reload systemd if unit files are new or have changed."""
         states = self.states.values()
-        if any(state["LoadState"] == "not-found" or state["NeedDaemonReload"] == "yes" for state in states):
+        stale = any(state["LoadState"] == "not-found" or state["NeedDaemonReload"] == "yes" for state in states)
+        # NeedDaemonReload ignores the first drop-in of a loaded unit: systemd notices new directories at a reload only.
+        for group in groups:
+            for mark in signature(name for name in group["files"] if ".service.d/" in name):
+                stale |= any(mark not in self.seen.get(name, []) for name in group["names"])
+        if stale:
             self.systemctl("daemon-reload")
             self.states = self.show()
 
@@ -89,17 +95,19 @@ class Units:
             self.systemctl("enable", "--quiet", *missing)
 
     def run(self, name, options):
-        """Start a unit, or restart it if its files differ from those that it was started with."""
+        """Start a unit, or restart or reload it if its files differ from those that it was started with."""
         state = self.states[name]["ActiveState"]
-        marks = signature(options["files"])
+        marks = signature(options["files"] + options["reload"])
         running = state in ("active", "activating", "reloading")
         if running and (not marks or self.seen.get(name) == marks):
             if state == "activating" and options["wait"]:
                 self.systemctl("start", name)  # waits for the start in progress
             return
         if running or options["started"]:
-            self.changes.append(f"{'restart' if running else 'start'} {name}")
-            self.systemctl("restart", *([] if options["wait"] else ["--no-block"]), name)
+            changed = [mark[0] for mark in marks if mark not in self.seen.get(name, [])]
+            reload = state == "active" and name in self.seen and set(changed) <= set(options["reload"])
+            self.changes.append(f"{'reload' if reload else 'restart' if running else 'start'} {name}")
+            self.systemctl("reload" if reload else "restart", *([] if options["wait"] else ["--no-block"]), name)
         if marks:
             self.seen[name] = marks
 
@@ -113,7 +121,7 @@ class Units:
 def ensure(module, groups):
     """Bring groups of units into the wanted state, one after the other; return the changes."""
     units = Units(module, [name for group in groups for name in group["names"]])
-    units.reload()
+    units.reload(groups)
     for group in groups:
         units.ensure(group)
         units.remember()

@@ -13,12 +13,16 @@ import json
 import os
 import pathlib
 import platform
+import re
+import shlex
 import shutil
 import socket
 import statistics
 import struct
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +43,15 @@ _KUBERNETES = {
     "/snap/microk8s": "MicroK8s",
 }
 _RUNTIMES = ("containerd", "dockerd", "crio")
+_NTP_FILES = ("/etc/ntp.conf", "/etc/ntpsec/ntp.conf", "/etc/openntpd/ntpd.conf", "/etc/chrony/chrony.conf")
+_NTP_FOLDERS = ("/etc/chrony/conf.d", "/etc/chrony/sources.d", "/run/chrony-dhcp", "/etc/ntpsec/ntp.d")
+_RESOLVE_SECONDS = 5
+_HOOKS = ("input", "forward", "output")
+_NEUTRAL = {"counter", "log", "limit"}  # expressions of a rule of nft that match every packet
+_OPENED = "maas"  # the comment of the rules that preflight asks for
+# Units that enable swap without swap.target: of zram-tools, zram-config and dphys-swapfile, and those of the user.
+_SWAP_UNITS = ("zramswap.service", "zram-config.service", "dphys-swapfile.service", "*.swap")
+_SYNC_SECONDS, _SYNC_WRITES, _SYNC_BYTES = 2, 50, 2300  # as in etcd's recommended fio benchmark
 _RESOLVERS = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf", "/run/NetworkManager/no-stub-resolv.conf")
 # Linux names that Python's socket module lacks.
 _IP_MTU_DISCOVER = 10
@@ -105,8 +118,47 @@ def resources() -> dict[str, Any]:
         "cpus": len(os.sched_getaffinity(0)),
         "memory": int(memory.split()[1]) * 1024,
         "disk_free": shutil.disk_usage("/var/lib").free,
+        "programs_free": shutil.disk_usage("/usr/local").free,
         "swap": [line.split()[0] for line in _text("/proc/swaps").splitlines()[1:]],
+        "swap_units": swap_units(_output("systemctl", "--no-legend", "--plain", "list-unit-files", *_SWAP_UNITS)),
+        "sync_ms": sync_time(),
     }
+
+
+def swap_units(listing: str) -> list[str]:
+    """Return the units that enable swap at boot, other than through swap.target, from a listing of unit files."""
+    fields = (line.split() for line in listing.splitlines())
+    return [f[0] for f in fields if len(f) > 1 and f[1] in {"enabled", "enabled-runtime"}]
+
+
+def sync_time() -> float | None:
+    """Return how many milliseconds a write to disk takes (the 90th percentile), as etcd does it for each change.
+
+    The file has no name, so nothing remains of it.
+    """
+    times: list[float] = []
+    try:
+        with tempfile.TemporaryFile(dir="/var/lib", buffering=0) as file:
+            until = time.monotonic() + _SYNC_SECONDS
+            while len(times) < _SYNC_WRITES and time.monotonic() < until:
+                began = time.monotonic()
+                file.write(bytes(_SYNC_BYTES))
+                os.fdatasync(file.fileno())
+                times.append(time.monotonic() - began)
+    except OSError:
+        return None
+    return round(sorted(times)[len(times) * 9 // 10] * 1000, 1)
+
+
+def computation_time() -> float:
+    """Return how many milliseconds a small computation takes: the best of three, as other programs may run."""
+    times: list[float] = []
+    for _ in range(3):
+        began = time.monotonic()
+        for _ in range(300_000):
+            pass
+        times.append(time.monotonic() - began)
+    return round(min(times) * 1000, 1)
 
 
 def missing_capabilities(status: str) -> list[str]:
@@ -122,9 +174,124 @@ def routes(table: str) -> list[dict[str, str]]:
         fields = line.split()
         target, mask = (socket.inet_ntoa(struct.pack("=L", int(fields[n], 16))) for n in (1, 7))
         network = ipaddress.IPv4Network(f"{target}/{mask}", strict=False)
-        if network.prefixlen:
+        # Also without the halves of a default route (0.0.0.0/1 and 128.0.0.0/1), which other VPNs set.
+        if network.prefixlen > 1:
             found.append({"device": fields[0], "network": str(network)})
     return found
+
+
+def gateways(table: str) -> list[str]:
+    """Return the gateways of the default routes in /proc/net/route."""
+    rows = (line.split() for line in table.splitlines()[1:])
+    found = (f[2] for f in rows if int(f[1], 16) == 0 and int(f[7], 16) == 0)
+    return [socket.inet_ntoa(struct.pack("=L", int(gateway, 16))) for gateway in found if int(gateway, 16)]
+
+
+def callers() -> dict[str, str]:
+    """Return the environment of the SSH session, in which sudo may have started this program."""
+    found: dict[str, str] = {}
+    process = os.getpid()
+    while process > 1:
+        pairs = (item.partition("=") for item in _text(f"/proc/{process}/environ").split("\0"))
+        found = {**{name: value for name, _, value in pairs}, **found}
+        fields = _text(f"/proc/{process}/stat").rpartition(")")[2].split()
+        process = int(fields[1]) if fields else 0
+        if "SSH_CONNECTION" in found:
+            break
+    return found
+
+
+def proxies(sources: Iterable[tuple[str, dict[str, str]]]) -> list[dict[str, str]]:
+    """Return the proxies that are set, by variable, without user names and passwords."""
+    found = {}
+    for source, variables in sources:
+        for name, value in variables.items():
+            if name.lower().endswith("_proxy") and name.lower() != "no_proxy" and value:
+                server = value.rpartition("@")[2] if "@" in value else value.partition("//")[2] or value
+                found[name.lower(), server.rstrip("/")] = source
+    return [{"source": source, "variable": name, "server": server} for (name, server), source in found.items()]
+
+
+def proxy_sources(session: dict[str, str]) -> list[tuple[str, dict[str, str]]]:
+    default = _output("systemctl", "show", "--property=DefaultEnvironment", "--value")
+    apt = _output("apt-config", "dump", "--format", "%f=%v%n", "Acquire::http::Proxy", "Acquire::https::Proxy")
+    return [
+        ("/etc/environment", _assignments(_text("/etc/environment").replace("export ", ""))),
+        ("systemd's DefaultEnvironment", _assignments("\n".join(_words(default)))),
+        ("the SSH session", session),
+        ("apt", {f"{name.split('::')[1]}_proxy": value for name, value in _assignments(apt).items()}),
+    ]
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return []
+
+
+def time_servers() -> list[str]:
+    """Return the names and addresses of the NTP servers in the configuration of timesyncd, chrony and ntpd."""
+    shown = _output("timedatectl", "show-timesync", "--all")
+    fields = _assignments(shown)
+    names = ("ServerAddress", "ServerName", "LinkNTPServers", "SystemNTPServers")
+    found = [word for name in names for word in fields.get(name, "").split()]
+    files = [pathlib.Path(name) for name in _NTP_FILES]
+    files += [path for folder in _NTP_FOLDERS for path in sorted(pathlib.Path(folder).glob("*"))]
+    for path in files:
+        words = (line.split() for line in _text(str(path)).splitlines())
+        found += [w[1] for w in words if len(w) > 1 and w[0] in {"server", "servers", "pool", "peer"}]
+    return list(dict.fromkeys(found))
+
+
+def file_servers(mounts: str) -> list[str]:
+    """Return the addresses of mounted network file systems."""
+    return list(dict.fromkeys(re.findall(r"[ ,]addr=([0-9.]+)", mounts)))
+
+
+def name_servers(texts: Iterable[tuple[str, str]]) -> list[str]:
+    """Return all name servers of this host."""
+    words = (line.split() for _, text in texts for line in text.splitlines())
+    return list(dict.fromkeys(w[1] for w in words if len(w) > 1 and w[0] == "nameserver"))
+
+
+def resolve(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return the IPv4 addresses of names, in parallel; a name that takes too long has none."""
+    found: dict[str, list[str]] = {}
+
+    def look(name: str) -> None:
+        with contextlib.suppress(OSError, UnicodeError):
+            found[name] = sorted({item[4][0] for item in socket.getaddrinfo(name, None, socket.AF_INET)})  # type: ignore[misc]
+
+    # Daemons, so that a resolver that hangs does not keep the program from ending.
+    threads = [threading.Thread(target=look, args=(name,), daemon=True) for name in dict.fromkeys(names)]
+    until = time.monotonic() + _RESOLVE_SECONDS
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    return dict(found)
+
+
+def needed(session: dict[str, str], found: Iterable[dict[str, str]]) -> list[dict[str, str]]:
+    """Return the addresses that this host must still reach in the cluster, each with its use."""
+    named = [("an SSH client", session.get("SSH_CONNECTION", "").partition(" ")[0])]
+    named += [("its default gateway", gateway) for gateway in gateways(_text("/proc/net/route"))]
+    named += [("a name server", server) for server in name_servers((path, _text(path)) for path in _RESOLVERS)]
+    named += [("an NTP server", server) for server in time_servers()]
+    named += [("a proxy", _host_of(proxy["server"])) for proxy in found]
+    named += [("a file server", server) for server in file_servers(_text("/proc/mounts"))]
+    known = resolve(name for _, name in named if name)
+    return [
+        {"use": use if address == name else f"{use}, {name}", "address": address}
+        for use, name in dict.fromkeys(named)
+        for address in known.get(name, ())
+    ]
+
+
+def _host_of(server: str) -> str:
+    """Return the host of HOST[:PORT][/PATH]."""
+    return server.partition("/")[0].rpartition(":")[0] or server.partition("/")[0]
 
 
 def addresses() -> list[dict[str, str]]:
@@ -176,8 +343,92 @@ def firewalls() -> list[str]:
     found = []
     if _assignments(_text("/etc/ufw/ufw.conf")).get("ENABLED") == "yes":
         found.append("ufw")
-    if _output("systemctl", "is-active", "firewalld").strip() == "active":
-        found.append("firewalld")
+    services = ("firewalld", "nftables", "netfilter-persistent")
+    states = _output("systemctl", "is-active", *services).split()
+    active = [service for service, state in zip(services, states, strict=False) if state == "active"]
+    if pathlib.Path("/etc/firewalld/zones/maas.xml").exists():
+        active = [service for service in active if service != "firewalld"]
+    return found + active
+
+
+def filters() -> list[dict[str, Any]]:
+    """Return the chains, of any firewall, that drop or reject packets which nothing accepts.
+
+    Without the chains of the iptables that bootstrap uses, in which its rules come first.
+    """
+    legacy = "legacy" in _output("iptables", "--version")
+    found = []
+    with contextlib.suppress(ValueError):
+        found = nft_filters(json.loads(_output("nft", "-j", "list", "ruleset") or "{}"))
+    if not legacy:
+        found = [
+            one for one in found if (one["family"], one["table"], one["chain"].isupper()) != ("ip", "filter", True)
+        ]
+        # Otherwise the command would load the modules.
+        if "filter" in _text("/proc/net/ip_tables_names").split():
+            found += legacy_filters(_output("iptables-legacy-save", "-t", "filter"))
+    return found
+
+
+def nft_filters(ruleset: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the IPv4 base chains in the output of `nft -j list ruleset` that drop or reject by default."""
+    rules: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    bases = []
+    for item in ruleset.get("nftables", ()):
+        if "rule" in item:
+            rule = item["rule"]
+            rules.setdefault((rule["family"], rule["table"], rule["chain"]), []).append(rule)
+        chain = item.get("chain", {})
+        if chain.get("hook") in _HOOKS and chain["family"] in {"ip", "inet"}:
+            bases.append(chain)
+
+    def ends(chain: tuple[str, str, str], seen: frozenset[tuple[str, str, str]]) -> bool:
+        for rule in rules.get(chain, ()) if chain not in seen else ():
+            verdicts = [(name, value) for part in rule["expr"] for name, value in part.items() if name not in _NEUTRAL]
+            if len(verdicts) != 1:
+                continue  # a rule for some packets only
+            name, value = verdicts[0]
+            if name in {"drop", "reject"}:
+                return True
+            if name in {"jump", "goto"} and ends((*chain[:2], value["target"]), seen | {chain}):
+                return True
+        return False
+
+    return [
+        {
+            "program": "nft",
+            "family": base["family"],
+            "table": base["table"],
+            "chain": base["name"],
+            "hook": base["hook"],
+            "opened": any(
+                rule.get("comment") == _OPENED for rule in rules.get((base["family"], base["table"], base["name"]), ())
+            ),
+        }
+        for base in bases
+        if base.get("policy") == "drop" or ends((base["family"], base["table"], base["name"]), frozenset())
+    ]
+
+
+def legacy_filters(saved: str) -> list[dict[str, Any]]:
+    """Return the chains in the output of `iptables-legacy-save -t filter` that drop or reject by default."""
+    found = []
+    for hook in _HOOKS:
+        chain = hook.upper()
+        rules = [line.split()[2:] for line in saved.splitlines() if line.startswith(f"-A {chain} ")]
+        final = any(rule[:1] == ["-j"] and rule[1] in {"DROP", "REJECT"} for rule in rules)
+        if f":{chain} DROP" in saved or final:
+            opened = any(_OPENED in rule for rule in rules)
+            found.append(
+                {
+                    "program": "iptables-legacy",
+                    "family": "ip",
+                    "table": "filter",
+                    "chain": chain,
+                    "hook": hook,
+                    "opened": opened,
+                }
+            )
     return found
 
 
@@ -198,15 +449,23 @@ def resolver(texts: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """Return the first resolv.conf with usable name servers, and these. The path is None if it has others too.
 
     Loopback addresses (127.0.0.53 of systemd-resolved, 127.0.0.11 of Docker) are not usable: CoreDNS would forward
-    queries to itself, detect the loop and crash.
+    queries to itself, detect the loop and crash. Neither are IPv6 addresses: pods have IPv4 only.
     """
     for path, text in texts:
         words = (line.split() for line in text.splitlines())
         servers = [w[1] for w in words if len(w) > 1 and w[0] == "nameserver"]
-        real = [server for server in servers if not server.startswith("127.") and server != "::1"]
+        real = [server for server in servers if _is_usable(server)]
         if real:
             return {"path": path if real == servers else None, "servers": real}
     return {"path": None, "servers": []}
+
+
+def _is_usable(server: str) -> bool:
+    try:
+        address = ipaddress.IPv4Address(server)
+    except ValueError:
+        return False
+    return not address.is_loopback and not address.is_unspecified
 
 
 def authority() -> str:
@@ -215,6 +474,15 @@ def authority() -> str:
         return hashlib.sha256(pathlib.Path("/etc/kubernetes/pki/ca.crt").read_bytes()).hexdigest()
     except OSError:
         return ""
+
+
+def encryption_keys(text: str) -> list[str]:
+    """Return the names of the keys in the API server's EncryptionConfiguration, if it is one of MaaS."""
+    try:
+        (resource,) = json.loads(text)["resources"]
+        return [str(key["name"]) for key in resource["providers"][0]["secretbox"]["keys"]]
+    except (ValueError, KeyError, TypeError):
+        return []
 
 
 def missing_packages(status: str, wanted: Sequence[str]) -> list[str]:
@@ -326,26 +594,36 @@ def path_to_hub(endpoint: str) -> dict[str, Any]:
 
 def main(parameters: dict[str, Any]) -> None:
     """Print the facts of this host."""
+    began = time.monotonic()
+    session = callers()
+    proxied = proxies(proxy_sources(session))
     facts = {
         **operating_system(),
         **resources(),
+        "cpu_ms": computation_time(),
         "uid": os.geteuid(),
         "cgroup_version": cgroup_version(_text("/proc/mounts")),
         "capabilities_missing": missing_capabilities(_text("/proc/self/status")),
         "tun": pathlib.Path("/dev/net/tun").is_char_device(),
+        "devices": sorted(path.name for path in pathlib.Path("/sys/class/net").iterdir()),
         "addresses": addresses(),
         "routes": routes(_text("/proc/net/route")),
+        "needs": needed(session, proxied),
+        "proxies": [proxy for proxy in proxied if proxy["source"] != "apt"],
         "listeners": listeners([(protocol, port) for protocol, port in parameters["ports"]]),
         "firewalls": firewalls(),
+        "filters": filters(),
         "kubernetes": [name for path, name in _KUBERNETES.items() if pathlib.Path(path).exists()],
         "runtimes": runtimes(),
         "cluster": _text("/etc/maas/cluster").strip() or None,
         "joined": pathlib.Path("/etc/kubernetes/kubelet.conf").is_file(),
         "authority": authority(),
+        "encryption_keys": encryption_keys(_text("/etc/kubernetes/encryption/config.yaml")),
         "resolver": resolver((path, _text(path)) for path in _RESOLVERS),
         "packages_missing": missing_packages(_text("/var/lib/dpkg/status"), parameters["packages"]),
-        "to_hub": path_to_hub(parameters["hub"]) if parameters["hub"] else None,
+        "to_hubs": {name: path_to_hub(endpoint) for name, endpoint in parameters["hubs"].items()},
     }
     # Last, so that only the network is between this clock and the controller's.
+    facts["seconds"] = round(time.monotonic() - began, 3)
     facts["time"] = time.time()
     sys.stdout.write(f"{MARK}{json.dumps(facts)}\n")

@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 _PODS_PER_NODE_PREFIX = 24
 # What OpenVPN's directive `server` accepts for a tun device with topology subnet.
 _VPN_PREFIXES = range(16, 30)
+# networks.transit is divided into one part for each hub, and the last one for the links between hubs.
+TRANSIT_PARTS = 8
+_TRANSIT_PREFIX = 23
 # RFC 1918, and the addresses of RFC 6598 for networks between carriers and customers.
 _PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 # kube-apiserver accepts at most 2^20 service addresses; a platform with monitoring needs some dozens.
 _SERVICES_PREFIXES = range(12, 27)
 _VXLAN_PORT = 4789  # Calico's UDP port on every host
+_MAX_NAME_SERVERS = 3  # of resolv.conf and of the kubelet
 _DNS_LABEL = 63
 _DNS_NAME = 253
 # Names that Ansible defines, and groups of the inventory that Ansible receives (ansible_inventory.py).
@@ -46,20 +50,21 @@ def key_path(value: str, directory: Path) -> Path:
     return directory / os.path.expanduser(value)  # noqa: PTH111 - Path.expanduser raises where there is no home
 
 
-def _address(value: str) -> IPv4Address | IPv6Address | str | None:
-    """Return an address, or a host name in lower case, or None if it is neither."""
+def _address(value: str, *, alias: bool = False) -> IPv4Address | IPv6Address | str | None:
+    """Return an address, or a host name in lower case, or None if it is neither. Aliases of ssh can contain `_`."""
     try:
         return ip_address(value)
     except ValueError:
         pass
     labels = value.lower().removesuffix(".").split(".")
+    spare = str.maketrans("", "", "-_" if alias else "-")
     wrong = (
         len(value) > _DNS_NAME
         or labels[-1].isdigit()  # not a name, but a mistyped address
         or not all(
             0 < len(label) <= _DNS_LABEL
             and label.isascii()
-            and label.replace("-", "").isalnum()
+            and label.translate(spare).isalnum()
             and label[0] != "-" != label[-1]
             for label in labels
         )
@@ -132,24 +137,25 @@ class SemanticChecks:
             seen.setdefault(name, index)
 
     def _check_addresses(self) -> None:
-        seen: dict[tuple[object, object], int] = {}
+        seen: dict[tuple[object, object, object], int] = {}
         for index, host in self._hosts:
             place: Place = ("hosts", index, "address")
             text = self._text(host, "address")
             if text is None:
                 continue
-            address = self._reachable(place, text)
+            address = self._reachable(place, text, alias=True)
             if address is None:
                 continue
-            # Hosts behind one address with port forwarding have different ports.
-            pair = (address, host.get("port", 22))
-            if pair in seen:
-                self._add(place, f"hosts[{seen[pair]}] has the address {text} and port {pair[1]} already")
-            seen.setdefault(pair, index)
+            # Hosts behind one address with port forwarding have different ports; private networks behind different
+            # jump hosts can have the same addresses.
+            way = (address, host.get("port", 22), self._text(host.get("ssh"), "proxyJump"))
+            if way in seen:
+                self._add(place, f"hosts[{seen[way]}] has the address {text} and port {way[1]} already")
+            seen.setdefault(way, index)
 
-    def _reachable(self, place: Place, text: str) -> IPv4Address | IPv6Address | str | None:
+    def _reachable(self, place: Place, text: str, *, alias: bool = False) -> IPv4Address | IPv6Address | str | None:
         """Return the parsed address, or add a problem and return None if nothing can connect to it."""
-        address = _address(text)
+        address = _address(text, alias=alias)
         bracketed = re.fullmatch(r"\[([^]]*)\](:[0-9]+)?", text)
         if address is None and bracketed:
             port = " and set the port with the key port" if bracketed[2] else ""
@@ -173,10 +179,13 @@ class SemanticChecks:
                 self._add(place, "the control plane runs the hub itself; remove this key", key=True)
             elif "hub" in host:
                 self._check_hub(place, host["hub"], used=True)
+                if isinstance(host["hub"], dict) and "listen" in host["hub"]:
+                    self._add((*place, "listen"), "the hub has one listening port; write it in hub.listen", key=True)
 
     def _check_hub(self, place: Place, hub: Any, *, used: bool) -> None:
-        if isinstance(hub, dict) and hub.get("port") == _VXLAN_PORT:
-            self._add((*place, "port"), f"UDP port {_VXLAN_PORT} is used by the pod network on every host")
+        listening = "listen" if isinstance(hub, dict) and "listen" in hub else "port"
+        if isinstance(hub, dict) and hub.get(listening) == _VXLAN_PORT:
+            self._add((*place, listening), f"UDP port {_VXLAN_PORT} is used by the pod network on every host")
         text = self._text(hub, "endpoint")
         if text is None:
             return
@@ -260,7 +269,12 @@ class SemanticChecks:
             small = network.prefixlen > _VPN_PREFIXES[0]
             limit = f"at least a /{_VPN_PREFIXES[-1]}" if small else f"at most a /{_VPN_PREFIXES[0]}"
             return f"{network} is too {'small' if small else 'large'} for OpenVPN, {limit}"
-        if name == "vpn" and network.num_addresses - 2 < hosts:
+        if name == "transit" and (
+            network.prefixlen > _TRANSIT_PREFIX or network.num_addresses // TRANSIT_PARTS - 2 < hosts
+        ):
+            return f"{network} is too small: an eighth of it must have an address for each of the {hosts} hosts, at least a /26"
+        # The network, the broadcast address, and that of the API.
+        if name == "vpn" and network.num_addresses - 3 < hosts:
             return f"{network} is too small for {hosts} hosts"
         spare = _PODS_PER_NODE_PREFIX - network.prefixlen
         if name == "pods" and (spare < 0 or 1 << spare < hosts):
@@ -277,6 +291,13 @@ class SemanticChecks:
         for index, host in self._hosts:
             places.append((("hosts", index, "address"), self._text(host, "address")))
             places.append((("hosts", index, "hub", "endpoint"), self._text(host.get("hub"), "endpoint")))
+        servers = self._data.get("nameservers")
+        for index, server in enumerate(servers if isinstance(servers, list) else []):
+            places.append((("nameservers", index), server if isinstance(server, str) else None))
+            if index == _MAX_NAME_SERVERS:
+                self._add(
+                    ("nameservers", index), f"at most {_MAX_NAME_SERVERS} name servers are used; remove the others"
+                )
         for place, text in places:
             address = _address(text) if text else None
             for name, network in networks.items():

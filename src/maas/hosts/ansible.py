@@ -15,12 +15,11 @@ import json
 import sys
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from maas import console, paths, process
+from maas import console, files, paths, process
 from maas.errors import HostsError, ProcessError
-from maas.files import write_private
 from maas.hosts import journal
 
 if TYPE_CHECKING:
@@ -82,6 +81,7 @@ def run(
     state: Path,
     retry: str,
     without: Collection[str] = (),
+    become_password: str | None = None,
     on_phase_end: Callable[[PhaseEnd], None] | None = None,
 ) -> Result:
     """Run a playbook on the hosts of an inventory. A host that fails does not stop the others.
@@ -92,6 +92,7 @@ def run(
         state: The cluster's state directory.
         retry: The command that runs the playbook again, for errors.
         without: Hosts of the inventory that the playbook does not run on.
+        become_password: The password for sudo.
         on_phase_end: Called at the end of each phase, while the next phase runs already. It must return quickly.
 
     Raises:
@@ -101,9 +102,9 @@ def run(
     for directory in (own, logs):
         directory.mkdir(mode=0o700, exist_ok=True)
     hosts = own / "inventory.json"
-    write_private(hosts, json.dumps(inventory, indent=1).encode())
+    files.write_private(hosts, json.dumps(inventory, indent=1).encode())
     events = own / "events.jsonl"
-    write_private(events, b"")
+    files.write_private(events, b"")
     log = logs / f"{playbook}-{datetime.now(UTC):%Y%m%dT%H%M%S}.log"
     log.touch(mode=0o600)
 
@@ -113,9 +114,11 @@ def run(
     with events.open(encoding="utf-8") as source, contextlib.suppress(ProcessError):
         try:
             for _ in process.lines(
-                _command(playbook, hosts=hosts, without=without),
+                _command(playbook, hosts=hosts, without=without, ask=become_password is not None),
                 env=_environment(events, forks=len(inputs)),
+                input=become_password,
                 log=log,
+                keep=files.held(),  # Ansible works on hosts, so it holds the lock too
             ):
                 progress.read(source)
             completed = True
@@ -137,8 +140,10 @@ def _content() -> Path:
     return paths.content() / "hack" / "ansible"
 
 
-def _command(playbook: Playbook, *, hosts: Path, without: Collection[str]) -> list[str | Path]:
+def _command(playbook: Playbook, *, hosts: Path, without: Collection[str], ask: bool) -> list[str | Path]:
     command: list[str | Path] = [sys.executable, "-P", "-m", "ansible", "playbook", "--inventory", hosts]
+    if ask:
+        command += ["--become-password-file", "-"]  # from standard input
     command.append(_content() / f"{playbook}.yml")
     if without:
         command += ["--limit", ":".join(["all", *(f"!{name}" for name in sorted(without))])]
@@ -245,6 +250,7 @@ class Progress:
 
     def _journal(self, began: float) -> list[journal.Entry]:
         now = datetime.now(UTC)
+        start = now - timedelta(seconds=time.monotonic() - began)
         return [
             journal.Entry(
                 time=now,
@@ -255,6 +261,7 @@ class Progress:
                 changed=host.changed,
                 seconds=round(host.ended - began, 2),
                 inputs=self.inputs.get(name, ""),
+                began=start,
             )
             for name, host in self._hosts.items()
         ]

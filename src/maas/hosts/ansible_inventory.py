@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from maas import components, paths
 from maas.errors import BundleError
-from maas.hosts import ssh
+from maas.hosts import host_firewall, ssh
+from maas.hosts.network_plan import VPN_DEVICES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 CARRIED = "/var/lib/maas/bundle"
 """Directory of a bundle that was transferred from the controller."""
 
+_ESCALATION_SECONDS = 15
+"""How long Ansible waits for a login and for sudo's answer, on a host that is not slow."""
 _RUNTIME = ("containerd", "containerd-shim-runc-v2", "ctr", "crictl", "runc")
 _KUBERNETES = {"control-plane": ("kubelet", "kubeadm", "kubectl"), "worker": ("kubelet", "kubeadm")}
 _STAGES = {"control-plane": ("control-plane", "node", "workload"), "worker": ("node", "workload")}
@@ -44,11 +47,21 @@ def ansible_inventory(
     facts: Mapping[str, HostFacts],
     bundle: Bundle | None = None,
     pki: Pki | None = None,
+    encryption: str = "",
     known_hosts: Path,
 ) -> dict[str, Any]:
     """Return the inventory in Ansible's form. It contains the private keys of the hosts.
 
-    A reset needs neither the bundle nor the keys of the VPN.
+    A reset needs neither the bundle, nor the keys of the VPN and of etcd.
+
+    Args:
+        inventory: The hosts.
+        plan: Their network plan.
+        facts: Their facts.
+        bundle: The components to install.
+        pki: The keys of the VPN.
+        encryption: The EncryptionConfiguration of the API servers.
+        known_hosts: The host keys to trust.
 
     Raises:
         BundleError: The bundle lacks a component that hosts need.
@@ -57,24 +70,27 @@ def ansible_inventory(
     for host in inventory.hosts:
         group = "control_plane" if host.role == "control-plane" else "workers"
         groups[group]["hosts"][host.name] = {
-            **_connection(inventory, host, known_hosts),
+            **_connection(inventory, host, known_hosts, plan.timeouts.factor),
             "node": _node(host, plan, facts[host.name])
+            | {"firewall_rules": host_firewall.additions(facts[host.name], inventory, host)}
             | ({} if bundle is None else _contents(host, facts[host.name], bundle)),
             **({} if pki is None else {"vpn": _vpn(host, plan, pki)}),
+            **({"encryption": encryption} if host.role == "control-plane" and encryption else {}),
         }
     cluster = _cluster(inventory, plan) | ({} if bundle is None else _versions(bundle))
     return {"all": {"vars": {"cluster": cluster}, "children": groups}}
 
 
-def _connection(inventory: Inventory, host: Host, known_hosts: Path) -> dict[str, Any]:
-    control = ssh.control_path(inventory.cluster)
-    options = ssh.options(known_hosts=known_hosts, control_path=control, key=host.key)
+def _connection(inventory: Inventory, host: Host, known_hosts: Path, factor: int) -> dict[str, Any]:
+    control = ssh.control_path(inventory.cluster, host)
+    options = ssh.options(host, known_hosts=known_hosts, control_path=control, factor=factor)
     return {
         "ansible_host": host.address,
         "ansible_port": host.port,
         "ansible_user": host.user,
         "ansible_become": host.user != "root",
         "ansible_ssh_args": shlex.join(options),
+        "ansible_ssh_timeout": _ESCALATION_SECONDS * factor,
         "ansible_python_interpreter": "/usr/bin/python3",
     }
 
@@ -85,10 +101,11 @@ def _cluster(inventory: Inventory, plan: Plan) -> dict[str, Any]:
     )
     return {
         **timers,
+        "timeouts": {"factor": plan.timeouts.factor, "kubeadm": plan.timeouts.for_kubeadm()},
         "name": plan.cluster,
-        "control_plane": plan.hub,
-        "hub_port": plan.hub_port,
-        "networks": {"vpn": str(plan.vpn), "pods": str(plan.pods), "services": str(plan.services)},
+        "control_plane": inventory.control_plane.name,
+        "api_address": str(plan.api_address),
+        "networks": {name: str(getattr(plan, name)) for name in ("vpn", "transit", "pods", "services")},
         "nodes": {
             host.name: {"vpn_address": str(plan.hosts[host.name].vpn_address), "labels": host.labels}
             for host in inventory.hosts
@@ -106,13 +123,24 @@ def _versions(bundle: Bundle) -> dict[str, Any]:
 
 
 def _node(host: Host, plan: Plan, facts: HostFacts) -> dict[str, Any]:
-    own = plan.hosts[host.name]
+    own, name = plan.hosts[host.name], host.name
+    server, links, tunnels = _server(plan, name), _links(plan, name), _tunnels(plan, name)
     return {
-        **own.model_dump(mode="json"),
-        "name": host.name,
+        **own.model_dump(mode="json", exclude={"servers"}),
+        "name": name,
+        "swap_units": list(facts.swap_units),
+        "firewalls": list(facts.firewalls),
+        "server": server,
+        "links": links,
+        "tunnels": tunnels,
+        "neighbors": _neighbors(plan, name),
+        # A cluster of version 0.1 has the address of its control plane as that of the API.
+        "announces_api": name in plan.hubs
+        and own.role == "control-plane"
+        and plan.api_address not in {other.vpn_address for other in plan.hosts.values()},
         "joined": facts.joined,
         "authority": facts.authority,
-        "vpn_unit": f"openvpn-{'server' if host.name == plan.hub else 'client'}@maas.service",
+        "vpn_units": [unit["unit"] for unit in [*([server] if server else []), *links, *tunnels]],
         # kubeadm requires cgroup v2 and a readable kernel configuration, which containers and old hosts do not have.
         "ignore_preflight": ["SystemVerification"] if own.cgroup_version == 1 or own.container else [],
     }
@@ -132,27 +160,125 @@ def _contents(host: Host, facts: HostFacts, bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _vpn(host: Host, plan: Plan, pki: Pki) -> dict[str, Any]:
-    hub = host.name == plan.hub
-    files = {name: content.decode() for name, content in pki.files_for(host.name).items()}
-    kind = "server" if hub else "client"
-    keys: dict[str, Any] = {
-        "ca": files["ca.crt"],
-        "certificate": files[f"{kind}.crt"],
-        "key": files[f"{kind}.key"],
-        "tls_crypt": files["tls-crypt-v2.key"],
-    }
-    if not hub:
-        return keys
-    netmask = plan.vpn.netmask
-    return keys | {
-        "network": str(plan.vpn.network_address),
-        "netmask": str(netmask),
-        "nodes": {
-            name: f"ifconfig-push {node.vpn_address} {netmask}\n"
-            for name, node in plan.hosts.items()
-            if name != plan.hub
+def _server(plan: Plan, name: str) -> dict[str, Any] | None:
+    """Return the OpenVPN server of a host, or None if the host is not a hub."""
+    if name not in plan.hubs:
+        return None
+    hub = plan.hubs[name]
+    return {
+        "unit": "openvpn-server@maas.service",
+        "device": f"{VPN_DEVICES}{hub.index}",
+        "port": hub.port,
+        "address": str(plan.transit_address(name, name)),
+        "netmask": str(hub.network.netmask),
+        # One file for each node, named after its certificate. OpenVPN drops packets from other addresses than these.
+        "clients": {
+            node: f"ifconfig-push {plan.transit_address(node, name)} {hub.network.netmask}\n"
+            f"iroute {own.vpn_address} 255.255.255.255\n"
+            for node, own in plan.hosts.items()
+            if node not in plan.hubs
         },
+    }
+
+
+def _tunnels(plan: Plan, name: str) -> list[dict[str, Any]]:
+    """Return the tunnels of a host to the OpenVPN servers of all hubs; none for a hub, which has links to the others."""
+    if name in plan.hubs:
+        return []
+    return [
+        {
+            # The first one has the name that the only one had in version 0.1.
+            "unit": f"openvpn-client@maas{hub.index or ''}.service",
+            "config": f"maas{hub.index or ''}",
+            "device": f"{VPN_DEVICES}{hub.index}",
+            "hub": hub_name,
+            "endpoint": plan.hosts[name].servers[hub_name].endpoint,
+            "port": plan.hosts[name].servers[hub_name].port,
+            "address": str(plan.transit_address(name, hub_name)),
+        }
+        for hub_name, hub in plan.hubs.items()
+    ]
+
+
+def _links(plan: Plan, name: str) -> list[dict[str, Any]]:
+    """Return the tunnels of a hub to the other hubs."""
+    links = []
+    for link in plan.links():
+        if name not in {link.listens, link.connects}:
+            continue
+        listens = name == link.listens
+        peer = link.connects if listens else link.listens
+        device = f"{VPN_DEVICES}{plan.hubs[link.listens].index}-{plan.hubs[link.connects].index}"
+        own, other = link.addresses if listens else link.addresses[::-1]
+        entry = {
+            "unit": f"openvpn-{'server' if listens else 'client'}@{device}.service",
+            "directory": "server" if listens else "client",
+            "config": device,
+            "device": device,
+            "hub": peer,
+            "listens": listens,
+            "port": link.port,
+            "address": str(own),
+            "peer_address": str(other),
+        }
+        if not listens:
+            # The links of a hub use the ports after that of its server, also at a forwarded address.
+            server = plan.hosts[name].servers[peer]
+            entry |= {"endpoint": server.endpoint, "port": server.port + link.port - plan.hubs[peer].port}
+        links.append(entry)
+    return links
+
+
+def _neighbors(plan: Plan, name: str) -> list[dict[str, Any]]:
+    """Return the BGP neighbors of a host. A hub accepts from a node only the addresses of that node."""
+    if name not in plan.hubs:
+        return [
+            {
+                "name": hub,
+                "kind": "hub",
+                "host": str(plan.hosts[hub].vpn_address),
+                "address": str(plan.transit_address(hub, hub)),
+                "own_address": str(plan.transit_address(name, hub)),
+                "device": f"{VPN_DEVICES}{plan.hubs[hub].index}",
+                "preference": len(plan.hubs) - order,
+            }
+            for order, hub in enumerate(plan.hubs)
+        ]
+    nodes = [
+        {
+            "name": node,
+            "kind": "node",
+            "host": str(own.vpn_address),
+            "address": str(plan.transit_address(node, name)),
+            "own_address": str(plan.transit_address(name, name)),
+            "device": "",
+        }
+        for node, own in plan.hosts.items()
+        if node not in plan.hubs
+    ]
+    links = [
+        {
+            "name": link["hub"],
+            "kind": "link",
+            "host": str(plan.hosts[link["hub"]].vpn_address),
+            "address": link["peer_address"],
+            "own_address": link["address"],
+            "device": link["device"],
+            "passive": link["listens"],
+        }
+        for link in _links(plan, name)
+    ]
+    return [*nodes, *links]
+
+
+def _vpn(host: Host, plan: Plan, pki: Pki) -> dict[str, Any]:
+    files = {name: content.decode() for name, content in pki.files_for(host.name).items()}
+    return {
+        "ca": files["ca.crt"],
+        "certificate": files["node.crt"],
+        "key": files["node.key"],
+        "tls_crypt": {hub: files[f"hubs/{hub}.key"] for hub in plan.hubs if hub != host.name},
+        "tls_crypt_server": files.get("tls-crypt-v2-server.key", ""),
         "revoked": {name.removeprefix("revoked/"): "" for name in files if name.startswith("revoked/")},
     }
 
@@ -168,7 +294,7 @@ def _packages(facts: HostFacts, bundle: Bundle) -> list[str]:
     if facts.packages_missing and not found:
         raise BundleError(
             f"the bundle has no packages for {facts.os_name}, and a host needs {', '.join(facts.packages_missing)}",
-            hint="install them on the host, or build the bundle on a machine with that release",
+            hint="install them on the host",
             command=f"apt-get install {' '.join(facts.packages_missing)}",
             code="BundleIncomplete",
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -67,6 +67,7 @@ class _NotNull:
         return {**other, **made}
 
 
+_NAME_SERVER = "the IPv4 address of a name server, which pods can reach"
 _NETWORK = "an IPv4 network such as 10.90.0.0/24"
 
 
@@ -85,6 +86,13 @@ def _network(value: object) -> IPv4Network:
     return network
 
 
+def _name_server(text: str) -> str:
+    address = IPv4Address(text)
+    if address.is_loopback or address.is_unspecified or address.is_multicast:
+        raise ValueError(text)
+    return text
+
+
 def _absolute(path: Path) -> Path:
     if not path.is_absolute() or ".." in path.parts:
         raise ValueError(path)
@@ -99,6 +107,12 @@ def _beside_file(path: Path, info: ValidationInfo) -> Path:
 Role = Literal["control-plane", "worker"]
 _Port = Annotated[int, Field(strict=True, ge=1, le=65535), _Expected("a port number (1 to 65535)")]
 _Endpoint = Annotated[str, Field(min_length=1), _Expected("a host name or an IP address")]
+_NameServer = Annotated[
+    str,
+    AfterValidator(_name_server),
+    WithJsonSchema({"title": _NAME_SERVER, "type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$"}),
+    _Expected(_NAME_SERVER),
+]
 _Network = Annotated[
     IPv4Network,
     BeforeValidator(_network),
@@ -129,6 +143,11 @@ _Fingerprint = Annotated[
     Field(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$"),
     _Expected("a fingerprint as printed by ssh-keygen -l (SHA256: and 43 characters)"),
 ]
+_Jump = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9_\[][A-Za-z0-9_.@:\[\]/,+-]*$"),
+    _Expected("a jump host ([user@]host[:port], several separated by commas)"),
+]
 _LabelName = Annotated[
     str,
     Field(
@@ -158,17 +177,37 @@ class Hub(Model):
     """Name or address at which the hosts reach the control plane. A forwarded UDP port is sufficient."""
     port: _Port = 1194
     """UDP port at that address."""
+    listen: Annotated[_Port | None, _NotNull()] = None
+    """UDP port that the OpenVPN server listens on, if the port at that address is forwarded to it. Default: `port`."""
+
+    @property
+    def listening_port(self) -> int:
+        """The UDP port that the OpenVPN server listens on."""
+        return self.listen or self.port
 
 
 class Networks(Model):
     """The private networks of the cluster. They must not overlap each other, nor networks that the hosts use."""
 
     vpn: _Network = IPv4Network("10.90.0.0/24")
-    """Addresses of the hosts in the VPN."""
+    """Addresses of the hosts in the VPN, and the last one for the Kubernetes API."""
+    transit: _Network = IPv4Network("10.93.0.0/21")
+    """Addresses of the ends of the tunnels: an eighth for each hub, and one for the links between hubs."""
     pods: _Network = IPv4Network("10.91.0.0/16")
     """Addresses of pods. Each host takes a /24 of it."""
     services: _Network = IPv4Network("10.92.0.0/16")
     """Cluster IPs of Kubernetes services."""
+
+    def containing(self, address: IPv4Address | str) -> str | None:
+        """Return the name of the network that contains an address."""
+        return next((name for name, network in self if IPv4Address(address) in network), None)
+
+
+class Ssh(Model):
+    """Options of the SSH connection, in the terms of ssh_config. All others are read from the configuration of ssh."""
+
+    proxyJump: _Jump  # noqa: N815 - the key in the file
+    """Jump hosts on the way to the host: `[user@]host[:port]`, or an alias. Their keys must be in your known_hosts."""
 
 
 class Host(Model):
@@ -177,13 +216,15 @@ class Host(Model):
     name: _NodeName
     """Name of the Kubernetes node."""
     address: _Endpoint
-    """Name or address for SSH."""
+    """Name or address for SSH, or an alias in `~/.ssh/config`."""
     role: Role
     """Role of the node. Exactly one host is the control plane."""
     port: _Port = 22
-    """Port of the SSH server."""
+    """Port of the SSH server, unless `~/.ssh/config` has another one."""
     user: _User = "root"
-    """User to log in as: root, or a user with passwordless sudo."""
+    """User to log in as, unless `~/.ssh/config` has another one: root, or a user with sudo."""
+    ssh: Annotated[Ssh | None, _NotNull()] = None
+    """Options of the SSH connection. By default, those in the configuration of ssh."""
     key: Annotated[_KeyFile | None, _NotNull()] = None
     """Private SSH key, relative to the inventory. By default, SSH chooses a key (agent, ~/.ssh)."""
     fingerprint: Annotated[_Fingerprint | None, _NotNull()] = None
@@ -205,6 +246,8 @@ class InventoryFile(Model):
     """Address of the OpenVPN server."""
     networks: Networks = Field(default_factory=Networks)
     """Private networks of the cluster."""
+    nameservers: tuple[_NameServer, ...] = ()
+    """Name servers of pods, at most three. By default, those of each host that pods can reach."""
     hosts: Annotated[tuple[Host, ...], Field(min_length=1)]
     """Hosts of the cluster."""
 
@@ -221,20 +264,30 @@ class Inventory(InventoryFile):
 
     @property
     def control_plane(self) -> Host:
-        """The host that runs the control plane and the OpenVPN server."""
+        """The host that runs the control plane."""
         return next(host for host in self.hosts if host.role == "control-plane")
+
+    @property
+    def hubs(self) -> tuple[Host, ...]:
+        """The hosts that run an OpenVPN server, in the order of the file."""
+        return tuple(host for host in self.hosts if host.role == "control-plane")
 
     @property
     def workers(self) -> tuple[Host, ...]:
         """Every other host, in the order of the file."""
         return tuple(host for host in self.hosts if host.role == "worker")
 
-    def hub_of(self, host: Host) -> Hub:
-        """Return the address of the OpenVPN server for a host."""
-        return host.hub or self.hub
+    def server_of(self, hub: Host) -> Hub:
+        """Return the address of a hub's OpenVPN server, with the port that it listens on."""
+        return (hub.hub if hub.role == "control-plane" else None) or self.hub
+
+    def servers_for(self, host: Host) -> dict[str, Hub]:
+        """Return the addresses at which a host reaches the OpenVPN servers of the other hubs, by their names."""
+        own = host.hub if host.role == "worker" else None
+        return {hub.name: own or self.server_of(hub) for hub in self.hubs if hub.name != host.name}
 
 
-_MODELS = {model.__name__: model for model in (Hub, Networks, Host, InventoryFile)}
+_MODELS = {model.__name__: model for model in (Hub, Networks, Ssh, Host, InventoryFile)}
 
 
 def load(path: Path) -> Inventory:
@@ -349,7 +402,7 @@ def _shown(value: object) -> str:
 
 def _known_keys(place: Place) -> list[str]:
     """Return the keys of the mapping at a place."""
-    models: Mapping[object, type[Model]] = {"hub": Hub, "networks": Networks}
+    models: Mapping[object, type[Model]] = {"hub": Hub, "networks": Networks, "ssh": Ssh}
     model = InventoryFile if not place else Host if isinstance(place[-1], int) else models[place[-1]]
     return list(model.model_fields)
 

@@ -26,6 +26,7 @@ class Entry(BaseModel):
         changed: Number of tasks that changed something.
         seconds: Duration of the phase on the host.
         inputs: sha256 of the host's variables.
+        began: When the phase began, UTC; lines of earlier versions do not have it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,9 +39,17 @@ class Entry(BaseModel):
     changed: int
     seconds: float
     inputs: str
+    began: datetime | None = None
 
 
 def record(path: Path, entries: Iterable[Entry]) -> None:
     """Append entries to a journal."""
     with path.open("a", encoding="utf-8") as file:
         file.writelines(f"{entry.model_dump_json()}\n" for entry in entries)
+
+
+def read(path: Path) -> list[Entry]:
+    """Return the entries of a journal, the oldest first; none if there is no journal."""
+    if not path.exists():
+        return []
+    return [Entry.model_validate_json(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -1,6 +1,7 @@
 """The SSH host keys of a cluster's hosts: scan, compare and pin them in a known_hosts file.
 
-ssh then connects with StrictHostKeyChecking=yes and only that file.
+The keys come from ssh itself, so every host that ssh reaches by the user's configuration can be scanned. ssh then
+connects with StrictHostKeyChecking=yes and only that file.
 """
 
 from __future__ import annotations
@@ -8,9 +9,12 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 import shlex
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maas import process
@@ -20,14 +24,23 @@ from maas.hosts import ssh
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
-    from pathlib import Path
 
     from maas.hosts.inventory import Host, Inventory
 
-_SSH_PORT = 22
-_SCAN_SECONDS = 10
-# In the order of preference.
-_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
+_ATTEMPTS = (5, 15)
+"""Seconds for each attempt to connect: a slow host, or one far away, gets a second one."""
+_KEY_EXCHANGE_SECONDS = 30
+_ECDSA = ("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521")
+# Types of keys in the order of preference, with their algorithms.
+_ALGORITHMS = {
+    "ssh-ed25519": ("ssh-ed25519",),
+    **{kind: (kind,) for kind in _ECDSA},
+    "ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256"),
+}
+# A server has one key of each of these groups.
+_GROUPS = (("ssh-ed25519",), _ECDSA, ("ssh-rsa",))
+# What ssh says after the message of a jump host's ssh.
+_EFFECT = re.compile("kex_exchange_identification: |Connection closed by UNKNOWN")
 
 
 @dataclass(frozen=True)
@@ -66,9 +79,18 @@ class Trusted:
     reason: str
 
 
-def pattern(host: Host) -> str:
-    """Return the name of a host in known_hosts: its address, with the port if it is not 22."""
-    return host.address if host.port == _SSH_PORT else f"[{host.address}]:{host.port}"
+@dataclass(frozen=True)
+class _Silent:
+    """No key was obtained from a host: what ssh says."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """No key of a host is the expected one."""
+
+    reason: str
 
 
 def scan(inventory: Inventory, *, known_hosts: Path, optional: Collection[str] = ()) -> tuple[Trusted, ...]:
@@ -90,25 +112,12 @@ def scan(inventory: Inventory, *, known_hosts: Path, optional: Collection[str] =
     """
     pinned = _read(known_hosts)
     with ThreadPoolExecutor(max_workers=len(inventory.hosts)) as pool:
-        offers = list(pool.map(_scan, inventory.hosts))
-    silent = [host for host, offer in zip(inventory.hosts, offers, strict=True) if not offer]
+        verdicts = list(pool.map(lambda host: _scan(host, pinned.get(ssh.known_as(host))), inventory.hosts))
+    pairs = list(zip(inventory.hosts, verdicts, strict=True))
+    silent = [(host, verdict.reason) for host, verdict in pairs if isinstance(verdict, _Silent)]
     if silent:
-        raise HostKeyError(
-            f"no SSH server answers on {', '.join(host.name for host in silent)}",
-            context=[f"{host.name}: {host.address} port {host.port}" for host in silent],
-            hint="check that address and port in the inventory are right, that the host is up, and that no firewall blocks SSH"
-            + ssh.without_hint([host.name for host in silent], optional=optional),
-            command=f"ssh-keyscan -p {silent[0].port} {shlex.quote(silent[0].address)}",
-            code="HostUnreachable",
-        )
-    result: list[Trusted] = []
-    refused: list[tuple[Host, str]] = []
-    for host, offer in zip(inventory.hosts, offers, strict=True):
-        verdict = _judge(host, offer, pinned.get(pattern(host)))
-        if isinstance(verdict, Trusted):
-            result.append(verdict)
-        else:
-            refused.append((host, verdict))
+        raise _unreachable(silent, optional)
+    refused = [(host, verdict.reason) for host, verdict in pairs if isinstance(verdict, _Refused)]
     if refused:
         host = refused[0][0]
         given = host.fingerprint is not None
@@ -118,51 +127,95 @@ def scan(inventory: Inventory, *, known_hosts: Path, optional: Collection[str] =
             hint="the host was reinstalled, or this is a man-in-the-middle attack. Compare the key with the output of "
             "`ssh-keygen -l -f /etc/ssh/ssh_host_ed25519_key.pub` on the console of the host. If it is right, "
             + ("correct the fingerprint in the inventory" if given else "remove the pinned key, then run again"),
-            command=None if given else f"ssh-keygen -f {shlex.quote(str(known_hosts))} -R {shlex.quote(pattern(host))}",
+            command=None
+            if given
+            else f"ssh-keygen -f {shlex.quote(str(known_hosts))} -R {shlex.quote(ssh.known_as(host))}",
         )
-    return tuple(result)
+    return tuple(verdict for verdict in verdicts if isinstance(verdict, Trusted))
+
+
+def _unreachable(silent: list[tuple[Host, str]], optional: Collection[str]) -> HostKeyError:
+    names = [host.name for host, _ in silent]
+    # ssh accepts every key of the host itself here, so this is about a jump host.
+    jump = any("Host key verification failed" in reason for _, reason in silent)
+    check = (
+        "a jump host shows a key that is not in your known_hosts; connect once by hand and compare its fingerprint"
+        if jump
+        else "check that address and port in the inventory are right, that the host is up, and that no firewall blocks SSH"
+    )
+    return HostKeyError(
+        f"no SSH server answers on {', '.join(names)}",
+        context=[f"{host.name}: {host.address} port {host.port}: {reason}" for host, reason in silent],
+        hint=check + ssh.without_hint(names, optional=optional),
+        command=ssh.plain_command(silent[0][0]),
+        code="HostUnreachable",
+    )
 
 
 def pin(inventory: Inventory, keys: Iterable[Trusted], *, known_hosts: Path) -> None:
     """Write the trusted keys to a known_hosts file, beside those of other hosts."""
     hosts = {host.name: host for host in inventory.hosts}
     pinned = _read(known_hosts)
-    entries = pinned | {pattern(hosts[trusted.host]): trusted.key for trusted in keys}
+    entries = pinned | {ssh.known_as(hosts[trusted.host]): trusted.key for trusted in keys}
     if entries != pinned:
         _write(known_hosts, entries)
 
 
-def _judge(host: Host, offer: tuple[HostKey, ...], pinned: HostKey | None) -> Trusted | str:
-    """Return the key to trust, or why none of the offered ones is trusted."""
-    offered = ", ".join(f"{key.fingerprint} ({key.kind})" for key in offer)
-    if host.fingerprint is not None:
-        for key in offer:
-            if key.fingerprint == host.fingerprint:
-                return Trusted(host.name, key, key != pinned, "fingerprint in the inventory")
-        return f"expected {host.fingerprint} (inventory), the host offers {offered}"
-    if pinned is None:
-        return Trusted(host.name, offer[0], new=True, reason="first seen")
-    if pinned in offer:
-        return Trusted(host.name, pinned, new=False, reason="pinned")
-    return f"expected {pinned.fingerprint} ({pinned.kind}, pinned), the host offers {offered}"
+def _scan(host: Host, pinned: HostKey | None) -> Trusted | _Silent | _Refused:
+    """Return the key to trust of a host. Each key takes a connection, so no more are asked for than needed."""
+    if host.fingerprint is None and pinned is None:
+        found = _key(host, list(_ALGORITHMS))
+        return Trusted(host.name, found, new=True, reason="first seen") if isinstance(found, HostKey) else found
+    expected = host.fingerprint or (pinned.fingerprint if pinned is not None else "")
+    groups = list(_GROUPS)
+    if pinned is not None:
+        groups.sort(key=lambda group: pinned.kind not in group)
+    offered: list[HostKey] = []
+    for group in groups:
+        found = _key(host, group)
+        if isinstance(found, _Silent):
+            return found
+        if isinstance(found, _Refused):  # the host has no key of these types
+            continue
+        if found.fingerprint == expected:
+            reason = "pinned" if host.fingerprint is None else "fingerprint in the inventory"
+            return Trusted(host.name, found, found != pinned, reason)
+        offered.append(found)
+    shown = ", ".join(f"{key.fingerprint} ({key.kind})" for key in offered) or "no key of a known type"
+    source = f"{pinned.kind}, pinned" if host.fingerprint is None and pinned is not None else "inventory"
+    return _Refused(f"expected {expected} ({source}), the host offers {shown}")
 
 
-def _scan(host: Host) -> tuple[HostKey, ...]:
-    """Return the keys that a host offers, the preferred one first; empty if it does not answer."""
-    argv = ["ssh-keyscan", "-T", str(_SCAN_SECONDS // 2), "-p", str(host.port), "-t", "ed25519,ecdsa,rsa"]
-    try:
-        done = process.run([*argv, host.address], timeout=_SCAN_SECONDS, check=False)
-    except ProcessTimeoutError:
-        return ()
-    keys = [key for _, key in _parse(done.stdout)]
-    return tuple(sorted(set(keys), key=lambda key: _TYPES.index(key.kind)))
+def _key(host: Host, kinds: Collection[str]) -> HostKey | _Silent | _Refused:
+    """Return the key of the first of some types that a host has, from the start of a connection without a login."""
+    algorithms = [name for kind in kinds for name in _ALGORITHMS[kind]]
+    reason = ""
+    for seconds in _ATTEMPTS:
+        with tempfile.TemporaryDirectory(prefix="maas-") as scratch:
+            file = Path(scratch) / "known_hosts"
+            argv = ssh.scan_command(host, known_hosts=file, algorithms=algorithms, seconds=seconds)
+            try:
+                done = process.run(argv, timeout=seconds + _KEY_EXCHANGE_SECONDS, check=False)
+            except ProcessTimeoutError as error:
+                reason = f"no answer within {error.seconds:g} s"
+                continue
+            found = _read(file)
+        if found:
+            return next(iter(found.values()))
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip() and not _EFFECT.match(line)]
+        reason = lines[-1] if lines else f"ssh exited with status {done.returncode} without a message"
+        if "no matching host key type" in reason:
+            return _Refused(reason)
+        if "timed out" not in reason:
+            break
+    return _Silent(reason)
 
 
 def _parse(text: str) -> list[tuple[str, HostKey]]:
     entries = []
     for line in text.splitlines():
         words = line.split()
-        if len(words) < 3 or words[1] not in _TYPES:  # noqa: PLR2004 - host, type, key
+        if len(words) < 3 or words[1] not in _ALGORITHMS:  # noqa: PLR2004 - host, type, key
             continue
         try:
             base64.b64decode(words[2], validate=True)

@@ -7,20 +7,27 @@ MTU only shrinks, so that a second run changes nothing.
 from __future__ import annotations
 
 import math
-from ipaddress import IPv4Address, IPv4Network  # noqa: TC003 - pydantic reads them at run time
-from typing import TYPE_CHECKING, Literal
+from ipaddress import IPv4Address, IPv4Network
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from maas.errors import PlanError
+from maas.hosts import timeouts as host_timeouts
+from maas.hosts._inventory_checks import TRANSIT_PARTS
+from maas.hosts.inventory import Networks
+from maas.hosts.timeouts import Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from maas.hosts.facts import HostFacts, HubPath
+    from maas.hosts.facts import HostFacts, HubPath, Proxy
     from maas.hosts.inventory import Host, Inventory
 
 API_PORT = 6443
+VPN_DEVICES = "maas"
+"""Prefix of the names of the VPN's network devices: one device per hub, maas0 for the first."""
 OWN_RESOLV_CONF = "/etc/maas/resolv.conf"
 
 # Overhead of OpenVPN per packet: opcode and peer ID 4, packet ID 8 (4 before the epoch keys of 2.7, which either side can
@@ -30,9 +37,11 @@ _IPV4, _IPV6 = 20, 40
 _VXLAN = 50
 SAFE_TUN_MTU = 1400
 # Only for hosts without a name server that pods can reach.
-_PUBLIC_RESOLVERS = ("9.9.9.9", "1.1.1.1")
+PUBLIC_RESOLVERS = ("9.9.9.9", "1.1.1.1")
 
 _ETCD_HEARTBEAT_MS, _ETCD_ELECTION_MS = 100, 1000
+# More than the time until traffic takes the way through another hub, so that the failure of a hub costs no leader.
+_ETCD_ELECTION_MEMBERS_MS = 3000
 _NODE_MONITOR_PERIOD = 5  # kube-controller-manager's default
 _LIMIT = 90
 _POD_START = 25
@@ -98,14 +107,49 @@ class Timers(_Model):
         return 2 * _NODE_MONITOR_PERIOD + self.node_monitor_grace + self.toleration
 
 
+class Server(_Model):
+    """Name or address, and UDP port, at which a host reaches an OpenVPN server."""
+
+    endpoint: str
+    port: int
+
+
+class HubPlan(_Model):
+    """The part of the plan for a hub.
+
+    Attributes:
+        index: Its number, which never changes.
+        port: UDP port of its OpenVPN server. It accepts the links of later hubs at the ports that follow.
+        network: Network of the addresses inside its tunnels.
+    """
+
+    index: int
+    port: int
+    network: IPv4Network
+
+
+class LinkPlan(_Model):
+    """A tunnel between two hubs.
+
+    Attributes:
+        listens, connects: Name of the hub that listens, and of the one that connects to it.
+        port: UDP port on which the first one listens.
+        addresses: Their addresses inside the tunnel, in this order.
+    """
+
+    listens: str
+    connects: str
+    port: int
+    addresses: tuple[IPv4Address, IPv4Address]
+
+
 class HostPlan(_Model):
     """The part of the plan for a host.
 
     Attributes:
         role: Its role in the cluster.
         vpn_address: Its fixed address in the VPN, and of its node.
-        hub_endpoint: Name or address at which it reaches the hub.
-        hub_port: UDP port at that address.
+        servers: Where it reaches the OpenVPN servers of the other hubs, by their names.
         cgroup_driver: cgroup driver of the kubelet and containerd.
         cgroup_version: Version of control groups; 1 requires failCgroupV1: false of the kubelet.
         resolv_conf: Path of the resolv.conf for pods.
@@ -116,8 +160,7 @@ class HostPlan(_Model):
 
     role: Literal["control-plane", "worker"]
     vpn_address: IPv4Address
-    hub_endpoint: str
-    hub_port: int
+    servers: dict[str, Server]
     cgroup_driver: Literal["systemd", "cgroupfs"]
     cgroup_version: Literal[1, 2]
     resolv_conf: str
@@ -132,24 +175,23 @@ class Plan(_Model):
 
     Attributes:
         cluster: Name of the cluster.
-        hub: Name of the host with the OpenVPN server, which is the control plane.
-        hub_port: UDP port of the OpenVPN server.
         control_plane_endpoint: Address and port of the Kubernetes API inside the VPN.
-        vpn, pods, services: The private networks.
+        vpn, transit, pods, services: The private networks.
+        hubs: The hosts with an OpenVPN server by name, in the order of preference.
         hosts: The parts for the hosts by name, in the order of the inventory.
         tun_mtu: MTU of the tunnel in bytes, the same for all hosts.
         pod_mtu: MTU of the pod network in bytes.
-        keepalive, connect_retry, etcd, timers: See their types.
+        keepalive, connect_retry, etcd, timers, timeouts: See their types.
         reasons: The computed settings and their reasons.
     """
 
     cluster: str
-    hub: str
-    hub_port: int
     control_plane_endpoint: str
     vpn: IPv4Network
+    transit: IPv4Network
     pods: IPv4Network
     services: IPv4Network
+    hubs: dict[str, HubPlan]
     hosts: dict[str, HostPlan]
     tun_mtu: int
     pod_mtu: int
@@ -157,7 +199,49 @@ class Plan(_Model):
     connect_retry: ConnectRetry
     etcd: Etcd
     timers: Timers
+    timeouts: Timeouts = Timeouts()
     reasons: tuple[Reason, ...]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_hubs(cls, data: Any) -> Any:
+        """Convert a plan of version 0.1, which had a single hub."""
+        if not isinstance(data, dict) or "hub" not in data or not isinstance(data.get("hosts"), dict):
+            return data
+        name, port, transit = data["hub"], data.get("hub_port"), Networks().transit
+        hosts = {}
+        for host, plan in data["hosts"].items():
+            kept = {key: value for key, value in plan.items() if key not in {"hub_endpoint", "hub_port"}}
+            server = {"endpoint": plan.get("hub_endpoint"), "port": plan.get("hub_port")}
+            hosts[host] = kept | {"servers": {} if host == name else {name: server}}
+        rest = {key: value for key, value in data.items() if key not in {"hub", "hub_port"}}
+        hub = {"index": 0, "port": port, "network": _transit_parts(transit)[0]}
+        return rest | {"transit": transit, "hubs": {name: hub}, "hosts": hosts}
+
+    @property
+    def api_address(self) -> IPv4Address:
+        """The address of the Kubernetes API inside the VPN."""
+        return IPv4Address(self.control_plane_endpoint.partition(":")[0])
+
+    def transit_address(self, host: str, hub: str) -> IPv4Address:
+        """Return the address of a host inside the tunnels of a hub, which is its own one at the hub itself."""
+        return self.hubs[hub].network[int(self.hosts[host].vpn_address) - int(self.vpn.network_address)]
+
+    def links(self) -> tuple[LinkPlan, ...]:
+        """Return the tunnels between hubs, one for each pair. The hub with the lower number listens."""
+        network = _transit_parts(self.transit)[-1]
+        found = []
+        for (one, first), (other, second) in combinations(sorted(self.hubs.items(), key=lambda item: item[1].index), 2):
+            number = second.index * (second.index - 1) // 2 + first.index
+            found.append(
+                LinkPlan(
+                    listens=one,
+                    connects=other,
+                    port=first.port + second.index - first.index,
+                    addresses=(network[2 * number], network[2 * number + 1]),
+                )
+            )
+        return tuple(found)
 
     def rows(self) -> list[tuple[str, str, str]]:
         """Return setting, value and reason of each computed setting."""
@@ -200,8 +284,10 @@ def etcd_timers(rtt_ms: float | None) -> Etcd:
 
     etcd's tuning guide recommends a heartbeat of 0.5 to 1.5 round trips and an election timeout of at least 10.
     """
-    heartbeat = max(_ETCD_HEARTBEAT_MS, math.ceil(1.5 * rtt_ms) if rtt_ms is not None else 0)
-    return Etcd(heartbeat_ms=heartbeat, election_ms=10 * heartbeat)
+    if rtt_ms is None:
+        return Etcd()
+    heartbeat = max(_ETCD_HEARTBEAT_MS, math.ceil(1.5 * rtt_ms))
+    return Etcd(heartbeat_ms=heartbeat, election_ms=max(10 * heartbeat, _ETCD_ELECTION_MEMBERS_MS))
 
 
 def compute(inventory: Inventory, facts: Mapping[str, HostFacts], *, previous: Plan | None = None) -> Plan:
@@ -216,21 +302,28 @@ def compute(inventory: Inventory, facts: Mapping[str, HostFacts], *, previous: P
         PlanError: The inventory changes the hub or a network of an existing cluster.
     """
     previous = _still_valid(inventory, facts, previous)
-    addresses = _addresses(inventory, previous)
-    hub = inventory.control_plane.name
+    endpoint, endpoint_reason = _api_endpoint(inventory, facts, previous)
+    addresses = _addresses(inventory, previous, api=IPv4Address(endpoint.partition(":")[0]))
+    hubs = _hubs(inventory, previous)
     tun, tun_reason = _tun_mtu(inventory, facts, previous)
-    members = [facts[host.name].to_hub for host in inventory.hosts if host.role == "control-plane"]
-    etcd = etcd_timers(max((path.rtt_ms for path in members if path and path.rtt_ms is not None), default=None))
-    endpoint = f"{addresses[hub]}:{API_PORT}"
+    etcd, etcd_reason = _etcd(inventory, facts)
     keepalive, retry, timers = Keepalive(), ConnectRetry(), Timers()
+    timeouts = host_timeouts.compute(
+        facts, previous=previous.timeouts if previous else None, control_plane=inventory.control_plane.name
+    )
     hosts = {host.name: _host_plan(inventory, host, facts[host.name], addresses[host.name]) for host in inventory.hosts}
     reasons = [
         Reason(
             setting="VPN addresses",
             value=", ".join(f"{name} {address}" for name, address in addresses.items()),
-            why=f"the hub has the first address of {inventory.networks.vpn}; hosts keep their addresses",
+            why=f"the control plane has the first address of {inventory.networks.vpn}; hosts keep their addresses",
         ),
-        Reason(setting="API endpoint", value=endpoint, why="VPN address of the hub; the API has no public address"),
+        Reason(
+            setting="hubs",
+            value=", ".join(f"{name} {hub.network}" for name, hub in hubs.items()),
+            why="addresses of their tunnels; a host has a tunnel to each hub, and prefers them in this order",
+        ),
+        Reason(setting="API endpoint", value=endpoint, why=endpoint_reason),
         Reason(setting="tunnel MTU", value=str(tun), why=tun_reason),
         Reason(setting="pod MTU", value=str(pod_mtu(tun)), why=f"{tun} of the tunnel minus {_VXLAN} of VXLAN"),
         Reason(
@@ -246,19 +339,26 @@ def compute(inventory: Inventory, facts: Mapping[str, HostFacts], *, previous: P
         Reason(
             setting="etcd heartbeat / election",
             value=f"{etcd.heartbeat_ms} / {etcd.election_ms} ms",
-            why="a single member does not depend on the latency between hosts",
+            why=etcd_reason,
         ),
         *_timer_reasons(keepalive, retry, timers),
-        *(reason for host in inventory.hosts for reason in _host_reasons(host, hosts[host.name])),
+        *([Reason(setting="timeouts", value=timeouts.shown(), why=timeouts.why)] if timeouts.why else []),
+        *(
+            reason
+            for host in inventory.hosts
+            for reason in _host_reasons(
+                host, hosts[host.name], named=bool(inventory.nameservers), proxies=facts[host.name].proxies
+            )
+        ),
     ]
     return Plan(
         cluster=inventory.cluster,
-        hub=hub,
-        hub_port=inventory.hub.port,
         control_plane_endpoint=endpoint,
         vpn=inventory.networks.vpn,
+        transit=inventory.networks.transit,
         pods=inventory.networks.pods,
         services=inventory.networks.services,
+        hubs=hubs,
         hosts=hosts,
         tun_mtu=tun,
         pod_mtu=pod_mtu(tun),
@@ -266,6 +366,7 @@ def compute(inventory: Inventory, facts: Mapping[str, HostFacts], *, previous: P
         connect_retry=retry,
         etcd=etcd,
         timers=timers,
+        timeouts=timeouts,
         reasons=tuple(reasons),
     )
 
@@ -275,10 +376,11 @@ def _still_valid(inventory: Inventory, facts: Mapping[str, HostFacts], previous:
     if previous is None:
         return None
     networks = inventory.networks
-    changes = [
+    removed = previous.hubs.keys() - {hub.name for hub in inventory.hubs}
+    changes = [f"{name} was a hub and is none" for name in sorted(removed)]
+    changes += [
         f"{what} was {before} and is {now}"
         for what, before, now in (
-            ("the hub", previous.hub, inventory.control_plane.name),
             ("networks.vpn", previous.vpn, networks.vpn),
             ("networks.pods", previous.pods, networks.pods),
             ("networks.services", previous.services, networks.services),
@@ -298,34 +400,90 @@ def _still_valid(inventory: Inventory, facts: Mapping[str, HostFacts], previous:
     return None
 
 
-def _addresses(inventory: Inventory, previous: Plan | None) -> dict[str, IPv4Address]:
+def _api_endpoint(inventory: Inventory, facts: Mapping[str, HostFacts], previous: Plan | None) -> tuple[str, str]:
+    """Return address and port of the API, and the reason. A cluster that exists keeps them: its certificates name them."""
+    last = f"{inventory.networks.vpn[-2]}:{API_PORT}"
+    exists = facts[inventory.control_plane.name].cluster == inventory.cluster
+    if exists and previous and previous.control_plane_endpoint != last:
+        return previous.control_plane_endpoint, "unchanged; the certificates of the cluster contain it"
+    return last, f"the last address of {inventory.networks.vpn}; each control plane announces it while its API is ready"
+
+
+def _addresses(inventory: Inventory, previous: Plan | None, *, api: IPv4Address) -> dict[str, IPv4Address]:
     before = previous.hosts if previous else {}
     known = {host.name: before[host.name].vpn_address for host in inventory.hosts if host.name in before}
     free = inventory.networks.vpn.hosts()
     known[inventory.control_plane.name] = next(free)
-    taken = set(known.values())
+    taken = {*known.values(), api}
     fresh = (address for address in free if address not in taken)
     return {host.name: known[host.name] if host.name in known else next(fresh) for host in inventory.hosts}
 
 
+def _transit_parts(network: IPv4Network) -> list[IPv4Network]:
+    return list(network.subnets(TRANSIT_PARTS.bit_length() - 1))
+
+
+def _hubs(inventory: Inventory, previous: Plan | None) -> dict[str, HubPlan]:
+    """Return the hubs in the order of the inventory; each one keeps its number, and so its networks and devices."""
+    known = {name: hub.index for name, hub in previous.hubs.items()} if previous else {}
+    parts = _transit_parts(inventory.networks.transit)
+    free = (index for index in range(TRANSIT_PARTS - 1) if index not in known.values())
+    hubs = {}
+    for host in inventory.hubs:
+        index = known[host.name] if host.name in known else next(free)
+        hubs[host.name] = HubPlan(index=index, port=inventory.server_of(host).listening_port, network=parts[index])
+    return hubs
+
+
+def _etcd(inventory: Inventory, facts: Mapping[str, HostFacts]) -> tuple[Etcd, str]:
+    """Return the timers of etcd and their reason: for the slowest way between members, also through another hub."""
+    members = [host.name for host in inventory.hosts if host.role == "control-plane"]
+    if len(members) == 1:
+        return Etcd(), "a single member does not depend on the latency between hosts"
+    times: dict[tuple[str, str], float] = {}
+    for host, found in facts.items():
+        for hub, path in found.to_hubs.items():
+            if path.rtt_ms is not None:
+                times[host, hub] = max(path.rtt_ms, times.get((host, hub), 0))
+                times[hub, host] = times[host, hub]
+    ways = [times[pair] for pair in combinations(members, 2) if pair in times]
+    for one, other in combinations(members, 2):
+        relays = (hub.name for hub in inventory.hubs if hub.name not in {one, other})
+        ways += [times[one, hub] + times[hub, other] for hub in relays if {(one, hub), (hub, other)} <= times.keys()]
+    if not ways:
+        return etcd_timers(0), "the round-trip times between members are unknown, because hubs do not answer pings"
+    etcd = etcd_timers(max(ways))
+    return (
+        etcd,
+        f"1.5 times the slowest way between members, {max(ways):.1f} ms; {etcd.election_ms // 1000} s outlast a lost hub",
+    )
+
+
 def _tun_mtu(inventory: Inventory, facts: Mapping[str, HostFacts], previous: Plan | None) -> tuple[int, str]:
-    """Return the MTU of the tunnel and its reason: the smallest of all hosts, and not larger than before."""
-    needs = [_need(host.name, facts[host.name].to_hub, previous) for host in inventory.workers]
+    """Return the MTU of the tunnels and its reason: the smallest of all pairs of host and hub, and not larger than before."""
+    needs = [
+        _need(host.name, hub, facts[host.name].to_hubs.get(hub), previous)
+        for host in inventory.hosts
+        for hub in inventory.servers_for(host)
+    ]
     mtu, reason = min(needs, default=(SAFE_TUN_MTU, "safe default: there is no worker to measure"))
     if previous and previous.tun_mtu < mtu:
         return previous.tun_mtu, f"unchanged; {mtu} is possible, but all tunnels and pods would have to restart"
     return mtu, reason
 
 
-def _need(name: str, path: HubPath | None, previous: Plan | None) -> tuple[int, str]:
+def _need(name: str, hub: str, path: HubPath | None, previous: Plan | None) -> tuple[int, str]:
     if path is not None and path.path_mtu is not None:
         ipv6 = ":" in (path.address or "")
         mtu = tun_mtu(path.path_mtu, ipv6=ipv6)
         header = _IPV6 if ipv6 else _IPV4
-        return mtu, f"path MTU from {name} of {path.path_mtu} minus {header} IP, 8 UDP and {_OPENVPN - 8} OpenVPN"
-    if previous and name in previous.hosts:
-        return previous.tun_mtu, f"unchanged; the path MTU from {name} is unknown"
-    return SAFE_TUN_MTU, f"safe default: the path MTU from {name} is unknown, because the hub does not answer pings"
+        return (
+            mtu,
+            f"path MTU from {name} to {hub} of {path.path_mtu} minus {header} IP, 8 UDP and {_OPENVPN - 8} OpenVPN",
+        )
+    if previous and name in previous.hosts and hub in previous.hubs:
+        return previous.tun_mtu, f"unchanged; the path MTU from {name} to {hub} is unknown"
+    return SAFE_TUN_MTU, f"safe default: the path MTU from {name} to {hub} is unknown, because {hub} answers no pings"
 
 
 def _timer_reasons(keepalive: Keepalive, retry: ConnectRetry, timers: Timers) -> list[Reason]:
@@ -360,23 +518,25 @@ def _timer_reasons(keepalive: Keepalive, retry: ConnectRetry, timers: Timers) ->
 
 
 def _host_plan(inventory: Inventory, host: Host, facts: HostFacts, address: IPv4Address) -> HostPlan:
-    hub = inventory.hub_of(host)
-    own = facts.resolver.path is None
+    # CoreDNS would forward to itself if the host used the DNS of the cluster.
+    usable = tuple(one for one in facts.resolver.servers if not inventory.networks.containing(one))
+    own = facts.resolver.path is None or bool(inventory.nameservers) or usable != facts.resolver.servers
     return HostPlan(
         role=host.role,
         vpn_address=address,
-        hub_endpoint=hub.endpoint,
-        hub_port=hub.port,
+        servers={
+            name: Server(endpoint=hub.endpoint, port=hub.port) for name, hub in inventory.servers_for(host).items()
+        },
         cgroup_driver=facts.cgroup_driver,
         cgroup_version=facts.cgroup_version,
-        resolv_conf=facts.resolver.path or OWN_RESOLV_CONF,
-        nameservers=(facts.resolver.servers or _PUBLIC_RESOLVERS) if own else (),
+        resolv_conf=OWN_RESOLV_CONF if own else facts.resolver.path,
+        nameservers=(inventory.nameservers or usable or PUBLIC_RESOLVERS) if own else (),
         lacks_sys_resource="CAP_SYS_RESOURCE" in facts.capabilities_missing,
         container=facts.container is not None,
     )
 
 
-def _host_reasons(host: Host, plan: HostPlan) -> list[Reason]:
+def _host_reasons(host: Host, plan: HostPlan, *, named: bool, proxies: tuple[Proxy, ...]) -> list[Reason]:
     """Return the reasons for the settings of a host that differ from the defaults."""
     reasons = []
     if plan.cgroup_version == 1 or plan.cgroup_driver == "cgroupfs":
@@ -385,14 +545,20 @@ def _host_reasons(host: Host, plan: HostPlan) -> list[Reason]:
             why = "systemd is not the init system"
         reasons.append(Reason(setting=f"{host.name}: cgroup driver", value=plan.cgroup_driver, why=why))
     if plan.nameservers:
-        why = "resolv.conf of the host names a loopback server, which would make CoreDNS query itself"
-        if plan.nameservers == _PUBLIC_RESOLVERS:
-            why += "; it names no other, so public servers are used"
+        why = "resolv.conf of the host also names servers that pods cannot reach (loopback, IPv6)"
+        if named:
+            why = "nameservers in the inventory"
+        elif plan.nameservers == PUBLIC_RESOLVERS:
+            why = "pods can reach no name server of the host (loopback, IPv6), so public ones are used"
         value = f"{plan.resolv_conf}: {', '.join(plan.nameservers)}"
         reasons.append(Reason(setting=f"{host.name}: name servers of pods", value=value, why=why))
     elif plan.resolv_conf != "/etc/resolv.conf":
-        why = "/etc/resolv.conf names a loopback server, which would make CoreDNS query itself"
+        why = "pods can reach no name server of /etc/resolv.conf (loopback, IPv6)"
         reasons.append(Reason(setting=f"{host.name}: name servers of pods", value=plan.resolv_conf, why=why))
+    if proxies:
+        value = ", ".join(dict.fromkeys(f"{proxy.variable} {proxy.server}" for proxy in proxies))
+        why = "kubeadm, Kubernetes and containerd run without it: they must reach the VPN, pods and services directly"
+        reasons.append(Reason(setting=f"{host.name}: proxy", value=value, why=why))
     if plan.lacks_sys_resource:
         why = "CAP_SYS_RESOURCE is missing: limits cannot be raised, and OOM scores cannot be lowered"
         reasons.append(Reason(setting=f"{host.name}: limits", value="unchanged", why=why))

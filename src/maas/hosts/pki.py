@@ -1,9 +1,9 @@
 """The PKI of the VPN on the controller.
 
     ca.key, ca.crt                        the certificate authority; its key stays on the controller
-    tls-crypt-v2-server.key               the hub's key for the control channel
-    nodes/NAME.key, .crt                  the hub's server certificate and the client certificates of the other nodes
-    nodes/NAME.tls-crypt-v2.key           the other nodes' keys for the control channel
+    nodes/NAME.key, .crt                  the certificate of each host; that of a hub is also a server certificate
+    hubs/HUB/tls-crypt-v2-server.key      the key of a hub for the control channel
+    hubs/HUB/clients/NAME.key             the keys of the other hosts for the control channel of that hub
     revoked/SERIAL                        one empty file for each revoked certificate
 
 Revoked certificates are a directory of serial numbers (OpenVPN's ``crl-verify DIR dir``). Unlike a CRL, it does not
@@ -68,36 +68,40 @@ class Pki:
 
     Attributes:
         directory: Its directory.
-        hub: The node with the OpenVPN server.
+        hubs: The hosts with an OpenVPN server.
         certificates: The certificate of each node by the node's name.
         changes: What `ensure` created or renewed, one line each.
     """
 
     directory: Path
-    hub: str
+    hubs: tuple[str, ...]
     certificates: dict[str, Certificate]
     changes: tuple[str, ...]
 
     def files_for(self, node: str) -> dict[str, bytes]:
-        """Return the files for a node's OpenVPN, by name.
+        """Return the files for a host's OpenVPN, by name.
 
-        For the hub: ca.crt, server.crt, server.key, tls-crypt-v2.key and revoked/SERIAL for each revoked certificate.
-        For other nodes: ca.crt, client.crt, client.key and tls-crypt-v2.key.
+        For every host: ca.crt, node.crt, node.key and hubs/HUB.key for each other hub. For a hub also:
+        tls-crypt-v2-server.key, and revoked/SERIAL for each revoked certificate.
         """
-        nodes = self.directory / "nodes"
-        kind = "server" if node == self.hub else "client"
+        nodes, hubs = self.directory / "nodes", self.directory / "hubs"
         files = {
             "ca.crt": (self.directory / "ca.crt").read_bytes(),
-            f"{kind}.crt": (nodes / f"{node}.crt").read_bytes(),
-            f"{kind}.key": (nodes / f"{node}.key").read_bytes(),
+            "node.crt": (nodes / f"{node}.crt").read_bytes(),
+            "node.key": (nodes / f"{node}.key").read_bytes(),
         }
-        if node != self.hub:
-            return files | {"tls-crypt-v2.key": (nodes / f"{node}.tls-crypt-v2.key").read_bytes()}
-        revoked = {f"revoked/{path.name}": b"" for path in sorted((self.directory / "revoked").iterdir())}
-        return files | {"tls-crypt-v2.key": (self.directory / "tls-crypt-v2-server.key").read_bytes()} | revoked
+        for hub in self.hubs:
+            if hub != node:
+                files[f"hubs/{hub}.key"] = (hubs / hub / "clients" / f"{node}.key").read_bytes()
+        if node in self.hubs:
+            files["tls-crypt-v2-server.key"] = (hubs / node / "tls-crypt-v2-server.key").read_bytes()
+            files |= {f"revoked/{path.name}": b"" for path in sorted((self.directory / "revoked").iterdir())}
+        return files
 
 
-def ensure(directory: Path, cluster: str, nodes: Sequence[str], *, hub: str, now: datetime | None = None) -> Pki:
+def ensure(
+    directory: Path, cluster: str, nodes: Sequence[str], *, hubs: Sequence[str], now: datetime | None = None
+) -> Pki:
     """Create missing keys and certificates and renew those that expire soon.
 
     A renewed certificate has a new key, and the old one stays valid until it expires, so that nodes that are down keep
@@ -106,20 +110,18 @@ def ensure(directory: Path, cluster: str, nodes: Sequence[str], *, hub: str, now
     Args:
         directory: The directory of the PKI; created if it is missing, readable by its owner only.
         cluster: Name of the cluster, part of the CA's name.
-        nodes: All nodes with the hub.
-        hub: The node with the OpenVPN server.
+        nodes: All hosts, also the hubs.
+        hubs: The hosts with an OpenVPN server.
         now: The current time, for tests.
 
     Raises:
         PkiError: The CA is damaged. It is not re-created, because that would disconnect all nodes.
     """
-    return _Issuer(directory, cluster, hub, now or datetime.now(UTC)).ensure(nodes)
+    return _Issuer(directory, cluster, hubs, now or datetime.now(UTC)).ensure(nodes)
 
 
-def revoke(directory: Path, node: str) -> int:
-    """Revoke a node's certificate, delete its keys and return the serial number.
-
-    It takes effect once the hub has the file of that serial number. `ensure` would create new keys.
+def serial(directory: Path, node: str) -> int:
+    """Return the serial number of a node's certificate.
 
     Raises:
         PkiError: The node has no certificate.
@@ -133,27 +135,58 @@ def revoke(directory: Path, node: str) -> int:
             context=[f"certificates: {', '.join(known)}"],
             code="CertificateNotFound",
         ) from error
-    write_private(directory / "revoked" / str(certificate.serial_number), b"")
-    for suffix in ("crt", "key", "tls-crypt-v2.key"):
-        (directory / "nodes" / f"{node}.{suffix}").unlink(missing_ok=True)
     return certificate.serial_number
 
 
+def revoke(directory: Path, node: str) -> int:
+    """Revoke a node's certificate, delete its keys and return the serial number.
+
+    It takes effect once the hubs have the file of that serial number. `ensure` would create new keys.
+
+    Raises:
+        PkiError: The node has no certificate.
+    """
+    number = serial(directory, node)
+    write_private(directory / "revoked" / str(number), b"")
+    _move_old(directory)
+    keys = (directory / "hubs").glob(f"*/clients/{node}.key")
+    for path in (directory / "nodes" / f"{node}.crt", directory / "nodes" / f"{node}.key", *keys):
+        path.unlink(missing_ok=True)
+    return number
+
+
+def _move_old(directory: Path) -> None:
+    """Move the keys for the control channel of the only hub of version 0.1 to where those of each hub are."""
+    old = directory / "tls-crypt-v2-server.key"
+    for path in (directory / "nodes").glob("*.crt") if old.exists() else ():
+        if path.with_suffix(".tls-crypt-v2.key").exists():
+            continue
+        clients = directory / "hubs" / path.stem / "clients"
+        clients.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for key in (directory / "nodes").glob("*.tls-crypt-v2.key"):
+            key.rename(clients / f"{key.name.removesuffix('.tls-crypt-v2.key')}.key")
+        old.rename(clients.parent / old.name)
+        return
+
+
 class _Issuer:
-    def __init__(self, directory: Path, cluster: str, hub: str, now: datetime) -> None:
+    def __init__(self, directory: Path, cluster: str, hubs: Sequence[str], now: datetime) -> None:
         self._directory = directory
         self._nodes = directory / "nodes"
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{cluster} VPN CA")])
-        self._hub = hub
+        self._hubs = tuple(hubs)
         self._now = now.replace(microsecond=0)
         self._changes: list[str] = []
 
     def ensure(self, nodes: Sequence[str]) -> Pki:
-        for directory in (self._directory, self._nodes, self._directory / "revoked"):
+        _move_old(self._directory)
+        homes = [self._directory / "hubs" / hub for hub in self._hubs]
+        clients = [home / "clients" for home in homes]
+        for directory in (self._directory, self._nodes, self._directory / "revoked", *homes, *clients):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             directory.chmod(0o700)
         key, authority = self._authority()
-        server = self._server_key()
+        servers = {hub: self._server_key(hub) for hub in self._hubs}
         certificates = {}
         for node in nodes:
             certificate = self._certificate(node, key, authority)
@@ -163,12 +196,12 @@ class _Issuer:
                 certificate.not_valid_after_utc,
                 certificate.not_valid_after_utc - NODE_RENEWAL,
             )
-            if node != self._hub:
-                self._client_key(node, server)
-        for path in (*self._directory.iterdir(), *self._nodes.iterdir()):
-            if path.is_file():
-                path.chmod(0o600)
-        return Pki(self._directory, self._hub, certificates, tuple(self._changes))
+            for hub, server in servers.items():
+                if node != hub:
+                    self._client_key(node, hub, server)
+        for path in self._directory.rglob("*"):
+            path.chmod(0o700 if path.is_dir() else 0o600)
+        return Pki(self._directory, self._hubs, certificates, tuple(self._changes))
 
     def _authority(self) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
         key_path, path = self._directory / "ca.key", self._directory / "ca.crt"
@@ -218,8 +251,8 @@ class _Issuer:
             "new keys for all nodes",
         )
 
-    def _server_key(self) -> ServerKey:
-        path = self._directory / "tls-crypt-v2-server.key"
+    def _server_key(self, hub: str) -> ServerKey:
+        path = self._directory / "hubs" / hub / "tls-crypt-v2-server.key"
         if path.exists():
             try:
                 return ServerKey.from_pem(path.read_bytes())
@@ -229,14 +262,14 @@ class _Issuer:
         write_private(path, key.to_pem())
         return key
 
-    def _client_key(self, node: str, server: ServerKey) -> None:
-        path = self._nodes / f"{node}.tls-crypt-v2.key"
+    def _client_key(self, node: str, hub: str, server: ServerKey) -> None:
+        path = self._directory / "hubs" / hub / "clients" / f"{node}.key"
         if path.exists():
             try:
                 server.unwrap(path.read_bytes())
             except ValueError:
                 self._changes.append(
-                    f"{node}: tls-crypt-v2 key re-created, because the old one does not match the hub's"
+                    f"{node}: tls-crypt-v2 key re-created, because the old one does not match that of {hub}"
                 )
             else:
                 return
@@ -248,17 +281,15 @@ class _Issuer:
         kept, reason = self._kept(node, authority)
         if kept is not None:
             return kept
-        server = node == self._hub
         key = ec.generate_private_key(ec.SECP256R1())
         validity = min(NODE_VALIDITY, authority.not_valid_after_utc - self._now)
-        purpose = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
         identifier = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
         certificate = (
             self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, node)]), key, validity)
             .issuer_name(authority.subject)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(digital_signature=True), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage(self._purposes(node)), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
             .sign(ca_key, hashes.SHA256())
         )
@@ -280,14 +311,18 @@ class _Issuer:
             usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         except (OSError, ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.ExtensionNotFound):
             return None, "certificate re-issued, because the old one was damaged"
-        purpose = ExtendedKeyUsageOID.SERVER_AUTH if node == self._hub else ExtendedKeyUsageOID.CLIENT_AUTH
-        if key.public_key() != certificate.public_key() or purpose not in usage:
+        if key.public_key() != certificate.public_key() or set(usage) != set(self._purposes(node)):
             return None, "certificate re-issued, because the old one had another key or usage"
         if (self._directory / "revoked" / str(certificate.serial_number)).exists():
             return None, "certificate re-issued, because the old one was revoked"
         if certificate.not_valid_after_utc - self._now < NODE_RENEWAL:
             return None, "certificate renewed"
         return certificate, ""
+
+    def _purposes(self, node: str) -> list[x509.ObjectIdentifier]:
+        """Return what a certificate is for. Hubs are also clients, of each other; other hosts are no servers."""
+        server = [ExtendedKeyUsageOID.SERVER_AUTH] if node in self._hubs else []
+        return [*server, ExtendedKeyUsageOID.CLIENT_AUTH]
 
     def _builder(
         self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, validity: timedelta

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import re
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from maas import os_releases
+from maas.hosts import host_firewall
+from maas.hosts.network_plan import PUBLIC_RESOLVERS, VPN_DEVICES
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from maas.hosts.facts import HostFacts
-    from maas.hosts.inventory import Host, Inventory
+    from maas.hosts.facts import HostFacts, HubPath
+    from maas.hosts.inventory import Host, Hub, Inventory
 
 _GIB = 1 << 30
 _MIB = 1 << 20
-_SUPPORTED = {"debian": ("bookworm", "trixie"), "ubuntu": ("jammy", "noble")}
 # kubeadm refuses less than 1700 MiB and 2 processors for a control plane.
 _MEMORY = {"control-plane": 1700 * _MIB, "worker": 900 * _MIB}
 _CONTROL_PLANE_CPUS = 2
 _DISK_NEEDED, _DISK_WANTED = 4 * _GIB, 10 * _GIB
+_PROGRAMS_NEEDED = 1 * _GIB
+_SYNC_MS = 50
 _SKEW = 2.0
 _CONTROLLER_SKEW = 60.0
 _SMALL_PATH = 1280
-_OWN_DEVICES = ("tun", "cali", "vxlan.calico", "*")
+_OWN_DEVICES = (VPN_DEVICES, "cali", "vxlan.calico", "*")
+_VPN_DEVICE = re.compile(rf"{VPN_DEVICES}[0-9]+")
 
 
 class Problem(BaseModel):
@@ -91,6 +99,7 @@ class _Check:
                 f"remove it from this inventory, or run `reset` with the inventory of {self._facts.cluster} first",
             )
         elif not self._ours:
+            yield from self._unreachable()
             yield from self._foreign()
 
     def _error(self, message: str, fix: str) -> Problem:
@@ -103,11 +112,11 @@ class _Check:
         facts = self._facts
         if facts.uid != 0:
             yield self._error(
-                f"the user {self._host.user} is not root and has no passwordless sudo",
-                "log in as root, or enable passwordless sudo for the user",
+                f"the user {self._host.user} is not root and cannot use sudo without a password",
+                "give the password with --ask-become-pass, or log in as root, or enable passwordless sudo",
             )
-        if facts.codename not in _SUPPORTED.get(facts.os, ()):
-            known = "Debian 12 and 13, Ubuntu 22.04 and 24.04"
+        if os_releases.find(facts.os, facts.codename) is None:
+            known = ", ".join(map(str, os_releases.SUPPORTED))
             yield self._error(f"{facts.os_name} is not supported", f"install one of {known}")
         if facts.architecture != "x86_64":
             yield self._error(f"the architecture {facts.architecture} is not supported", "use an x86_64 host")
@@ -133,9 +142,20 @@ class _Check:
                 f"only {facts.disk_free / _GIB:.1f} GiB free on the filesystem of /var/lib",
                 f"{_DISK_WANTED // _GIB} GiB are recommended for your own images and volumes",
             )
-        if facts.swap:
+        if facts.programs_free is not None and facts.programs_free < _PROGRAMS_NEEDED:
+            yield self._error(
+                f"only {facts.programs_free / _GIB:.1f} GiB free on the filesystem of /usr/local",
+                f"{_PROGRAMS_NEEDED // _GIB} GiB is required for programs",
+            )
+        if role == "control-plane" and facts.sync_ms is not None and facts.sync_ms > _SYNC_MS:
+            yield self._warning(
+                f"a synchronous write to /var/lib takes {facts.sync_ms:.0f} ms, which makes etcd and the API slow",
+                f"use a disk that takes less than {_SYNC_MS} ms, such as a local SSD",
+            )
+        sources = (*facts.swap, *facts.swap_units)
+        if sources:
             fix = "the kubelet is configured to allow swap" if facts.container else "bootstrap disables it"
-            yield self._warning(f"swap is enabled ({', '.join(facts.swap)})", fix)
+            yield self._warning(f"swap is enabled ({', '.join(sources)})", fix)
 
     def _kernel(self) -> Iterator[Problem]:
         facts = self._facts
@@ -168,17 +188,39 @@ class _Check:
                         f"its route to {route.network} on {route.device} overlaps networks.{name} {network}",
                         f"choose another networks.{name} in the inventory",
                     )
-        hub = inventory.hub_of(self._host)
-        for firewall in facts.firewalls:
-            if self._host.role == "control-plane":
-                command = {
-                    "ufw": f"ufw allow {hub.port}/udp",
-                    "firewalld": f"firewall-cmd --permanent --add-port={hub.port}/udp && firewall-cmd --reload",
-                }[firewall]
-                yield self._warning(f"{firewall} is active", f"allow the VPN: {command}")
-            else:
-                yield self._warning(f"{firewall} is active", f"allow outgoing UDP to {hub.endpoint} port {hub.port}")
-        path = facts.to_hub
+        if not (inventory.nameservers or facts.resolver.servers):
+            yield self._warning(
+                "pods can reach none of its name servers (IPv4, not loopback)",
+                f"pods use {' and '.join(PUBLIC_RESOLVERS)}; to use others, set nameservers in the inventory",
+            )
+        yield from self._firewalls()
+        for name, hub in inventory.servers_for(self._host).items():
+            yield from self._path(hub, facts.to_hubs.get(name))
+
+    def _firewalls(self) -> Iterator[Problem]:
+        facts, inventory, host = self._facts, self._inventory, self._host
+        for one in host_firewall.refused(facts):
+            yield self._error(
+                f"the chain {one.chain} of the table {one.family} {one.table} ({one.program}) drops what it does not "
+                "accept, whatever other tables accept",
+                "add these rules, also to the files of that firewall: "
+                + "; ".join(host_firewall.lines(one, inventory, host)),
+            )
+        if added := host_firewall.handled(facts):
+            chains = ", ".join(f"{one.family} {one.table} {one.chain}" for one in added)
+            yield self._warning(
+                f"nftables drops what it does not accept ({chains})",
+                "bootstrap adds rules for the cluster to these chains, also after each reload",
+            )
+        if "firewalld" in facts.firewalls:
+            yield self._error(
+                "firewalld rejects the traffic of the cluster",
+                "run: " + " && ".join(host_firewall.firewalld(inventory, host)),
+            )
+
+    def _path(self, hub: Hub, path: HubPath | None) -> Iterator[Problem]:
+        """Check the path to a hub."""
+        facts = self._facts
         if path is not None and path.address is None:
             yield self._error(
                 f"it cannot resolve the name of the hub, {hub.endpoint}",
@@ -199,6 +241,26 @@ class _Check:
                 f"the path MTU to the hub is only {path.path_mtu} bytes", "check for a tunnel or modem on the path"
             )
 
+    def _unreachable(self) -> Iterator[Problem]:
+        """Addresses that the host needs, and would look for in the cluster."""
+        facts, networks = self._facts, self._inventory.networks
+        needs = [(need.address, need.use) for need in facts.needs]
+        for name, path in facts.to_hubs.items():
+            if path.address is not None and ":" not in path.address:
+                needs.append((IPv4Address(path.address), f"the hub {name}" if len(facts.to_hubs) > 1 else "the hub"))
+        needs += [(own.address.ip, f"its own, on {own.device}") for own in facts.addresses]
+        uses: dict[IPv4Address, list[str]] = {}
+        for address, use in needs:
+            uses.setdefault(address, []).append(use)
+        for address, found in uses.items():
+            network = networks.containing(address)
+            if network is not None and not any(address in route.network for route in facts.routes):
+                yield self._error(
+                    f"the address {address} ({'; '.join(dict.fromkeys(found))}) is in networks.{network} "
+                    f"{getattr(networks, network)}, so this host could no longer reach it",
+                    f"choose another networks.{network} in the inventory",
+                )
+
     def _foreign(self) -> Iterator[Problem]:
         """Software on the host that conflicts with a cluster."""
         facts = self._facts
@@ -206,6 +268,11 @@ class _Check:
             yield self._error(f"it already has {', '.join(facts.kubernetes)}", "uninstall that first")
         for name, version in facts.runtimes.items():
             yield self._error(f"{name} {version} is running", "uninstall it: bootstrap installs its own containerd")
+        for device in filter(_VPN_DEVICE.fullmatch, facts.devices):
+            yield self._error(
+                f"the network device {device} exists, but MaaS gives this name to a device of its VPN",
+                "rename or remove that device",
+            )
         for listener in facts.listeners:
             yield self._error(
                 f"{listener.protocol.upper()} port {listener.port} is used by {listener.program or 'another program'}",

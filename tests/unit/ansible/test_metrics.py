@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 certificates = load_file(CONTENT / "roles" / "base" / "files" / "maas_certificates.py", "maas_certificates")
 metrics = load_file(CONTENT / "roles" / "base" / "files" / "metrics.py", "maas_metrics")
+containers = load_file(CONTENT / "roles" / "control_plane" / "files" / "maas_containers.py", "maas_containers")
 renew = load_file(CONTENT / "roles" / "control_plane" / "files" / "renew.py", "maas_renew")
 
 NOW = datetime(2026, 11, 23, 7, 8, 30, tzinfo=UTC)
@@ -66,8 +67,8 @@ def test_name_end_and_kind_of_a_certificate_are_read(end: datetime) -> None:
 
 
 def test_the_vpns_own_certificates_are_read(tmp_path: Path) -> None:
-    made = pki.ensure(tmp_path, "shop", ["master", "node1"], hub="master")
-    (node,) = certificates.certificates(made.files_for("node1")["client.crt"].decode())
+    made = pki.ensure(tmp_path, "shop", ["master", "node1"], hubs=["master"])
+    (node,) = certificates.certificates(made.files_for("node1")["node.crt"].decode())
     assert node == ("node1", made.certificates["node1"].not_after.timestamp(), False)
     (authority,) = certificates.certificates(made.files_for("node1")["ca.crt"].decode())
     assert authority[2] is True
@@ -110,17 +111,27 @@ class World:
         self.target = home / "metrics" / "openvpn.prom"
         self.silent: set[str] = set()
         self.largest = 1444
-        peers = {"node1": "10.90.0.2", "node2": "10.90.0.3"} if role == "hub" else {"master": "10.90.0.1"}
-        own = {"name": "master" if role == "hub" else "node1", "role": role, "address": "10.90.0.1", "unit": "x"}
+        peers = (
+            {"node1": {"address": "10.90.0.2", "device": ""}, "node2": {"address": "10.90.0.3", "device": ""}}
+            if role == "hub"
+            else {"master": {"address": "10.93.0.1", "device": "maas0"}}
+        )
+        own = {
+            "name": "master" if role == "hub" else "node1",
+            "role": role,
+            "address": "10.90.0.1",
+            "units": ["x"],
+            "device": "maas0",
+        }
         (home / "host.json").write_text(json.dumps(own | {"peers": peers, "tun_mtu": 1444, "pod_mtu": 1394}))
         (home / "maas.conf").write_text(f"<cert>\n{certificate('self', NOW)}</cert>\n")
         (home / "status").write_text(STATUS)
         (home / "revoked").mkdir()
         (home / "revoked" / "123").touch()
-        for device, mtu in (("tun0", 1444), ("vxlan.calico", 1394)):
+        for device, mtu in (("maas0", 1444), ("vxlan.calico", 1394)):
             (home / "net" / device / "statistics").mkdir(parents=True)
             (home / "net" / device / "mtu").write_text(f"{mtu}\n")
-        (home / "net" / "tun0" / "statistics" / "rx_bytes").write_text("42\n")
+        (home / "net" / "maas0" / "statistics" / "rx_bytes").write_text("42\n")
         (home / "kubernetes" / "pki" / "etcd").mkdir(parents=True)
         (home / "kubernetes" / "pki" / "etcd" / "server.crt").write_text(certificate("etcd", NOW))
         inside = base64.b64encode(certificate("admin", NOW).encode()).decode()
@@ -217,6 +228,7 @@ def test_each_program_is_restarted_and_waited_for(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(renew, "control_plane", list)
     monkeypatch.setattr(renew, "run", run)
+    monkeypatch.setattr(containers, "run", run)
     monkeypatch.setattr(sys, "argv", ["renew", "--now"])
     renew.main()
     assert said[0][1:] == ("certs", "renew", "all")

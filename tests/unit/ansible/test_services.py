@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.unit.ansible.conftest import ExitError
@@ -30,7 +30,7 @@ class Systemd:
                 return 0, "\n".join([f"{state}LoadState=loaded\n"] * len(names)), ""
             case ["enable", *_]:
                 self.enabled = "enabled"
-            case ["restart" | "start", *_]:
+            case ["restart" | "reload" | "start", *_]:
                 if self.broken:
                     return 1, "", "Job failed."
                 self.active = "active"
@@ -108,7 +108,8 @@ def test_check_mode_reports_and_starts_nothing(host: Host, systemd: Systemd) -> 
 
 def test_files_and_the_unit_that_reads_them_go_together(host: Host, systemd: Systemd, tmp_path: Path) -> None:
     config = tmp_path / "config"
-    group = {"names": [UNIT], "files": [str(config)], "enabled": True, "started": True, "wait": True, "until": []}
+    group = {"names": [UNIT], "files": [str(config)], "reload": [], "enabled": True}
+    group |= {"started": True, "wait": True, "until": []}
     for content, changes in (
         ("a", [f"create {config}", f"enable {UNIT}", f"start {UNIT}"]),
         ("a", []),
@@ -124,7 +125,7 @@ def test_a_group_that_was_started_is_remembered_when_a_later_one_fails(
 ) -> None:
     config = tmp_path / "config"
     config.touch()
-    known = {"files": [str(config)], "enabled": True, "started": True, "wait": True}
+    known = {"files": [str(config)], "reload": [], "enabled": True, "started": True, "wait": True}
     first, second = (
         {**known, "names": [UNIT], "until": []},
         {**known, "names": ["later.service"], "until": ["wait-address"]},
@@ -133,3 +134,35 @@ def test_a_group_that_was_started_is_remembered_when_a_later_one_fails(
     with pytest.raises(ExitError):
         host.run("install", units=[first, second])
     assert not host.run("install", units=[first])["changed"]
+
+
+def test_a_unit_is_reloaded_if_only_what_it_can_reload_has_changed(
+    host: Host, systemd: Systemd, tmp_path: Path
+) -> None:
+    config, unit = tmp_path / "config", tmp_path / "unit"
+    config.touch()
+    unit.touch()
+    given: dict[str, Any] = {"names": [UNIT], "files": [str(unit)], "reload": [str(config)]}
+    assert host.run("services", **given)["changes"] == [f"enable {UNIT}", f"start {UNIT}"]
+    config.write_text("changed")
+    assert host.run("services", **given)["changes"] == [f"reload {UNIT}"]
+    assert systemd.calls[-1][0] == "reload"
+    config.write_text("changed again")
+    unit.write_text("changed")
+    assert host.run("services", **given)["changes"] == [f"restart {UNIT}"]
+    assert not host.run("services", **given)["changed"]
+
+
+def test_the_first_drop_in_of_a_running_unit_is_read_before_its_restart(
+    host: Host, systemd: Systemd, tmp_path: Path
+) -> None:
+    systemd.active, systemd.enabled = "active", "enabled"
+    drop_in = tmp_path / f"{UNIT}.d" / "maas.conf"
+    drop_in.parent.mkdir()
+    drop_in.touch()
+    given: dict[str, Any] = {"names": [UNIT], "files": [str(drop_in)]}
+    assert host.run("services", **given)["changes"] == [f"restart {UNIT}"]
+    assert systemd.calls == [["daemon-reload"], ["restart", UNIT]]
+    systemd.calls.clear()
+    assert not host.run("services", **given)["changed"]
+    assert systemd.calls == []

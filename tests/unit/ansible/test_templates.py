@@ -9,19 +9,25 @@ import pytest
 import yaml
 from tests.support.ansible_content import CONTENT
 
+from maas.hosts import encryption
+
 MACHINE: dict[str, Any] = {
     "name": "node1",
     "role": "worker",
     "vpn_address": "10.90.0.2",
-    "vpn_unit": "openvpn-client@maas.service",
-    "hub_endpoint": "vpn.example.org",
-    "hub_port": 1194,
+    "vpn_units": ["openvpn-client@maas.service"],
+    "server": None,
+    "links": [],
+    "tunnels": [],
+    "neighbors": [],
+    "announces_api": False,
     "cgroup_driver": "systemd",
     "cgroup_version": 2,
     "container": False,
     "lacks_sys_resource": False,
     "resolv_conf": "/etc/resolv.conf",
     "nameservers": [],
+    "firewall_rules": [],
     "ignore_preflight": [],
 }
 CONTAINER = MACHINE | {
@@ -34,8 +40,8 @@ CONTAINER = MACHINE | {
 CLUSTER: dict[str, Any] = {
     "name": "shop",
     "control_plane": "master",
-    "hub_port": 1194,
-    "networks": {"vpn": "10.90.0.0/24", "pods": "10.91.0.0/16", "services": "10.92.0.0/16"},
+    "api_address": "10.90.0.254",
+    "networks": {"vpn": "10.90.0.0/24", "transit": "10.93.0.0/21", "pods": "10.91.0.0/16", "services": "10.92.0.0/16"},
     "tun_mtu": 1444,
     "keepalive": {"interval": 3, "timeout": 9},
     "connect_retry": {"first": 1, "longest": 5},
@@ -48,12 +54,26 @@ CLUSTER: dict[str, Any] = {
         "node_monitor_grace": 30,
         "toleration": 15,
     },
+    "timeouts": {"factor": 1, "kubeadm": {}},
     "containers": False,
     "kubernetes_version": "v1.37.2",
     "images": {"pause": "pause:1", "kube_proxy": "kube-proxy:1", "local_path": "local-path:1", "helper": "busybox:1"},
 }
-KEYS = {"ca": "CA\n", "certificate": "CERT\n", "key": "KEY\n", "tls_crypt": "CRYPT\n"}
-HUB = KEYS | {"network": "10.90.0.0", "netmask": "255.255.255.0"}
+KEYS = {
+    "ca": "CA\n",
+    "certificate": "CERT\n",
+    "key": "KEY\n",
+    "tls_crypt": {"master": "CRYPT\n"},
+    "tls_crypt_server": "SERVER\n",
+}
+HUB = MACHINE | {
+    "name": "master",
+    "role": "control-plane",
+    "vpn_address": "10.90.0.1",
+    "server": {"device": "maas0", "port": 1194, "address": "10.93.0.1", "netmask": "255.255.255.0"},
+    "announces_api": True,
+}
+TUNNEL = {"hub": "master", "device": "maas0", "endpoint": "vpn.example.org", "port": 1194}
 
 
 def render(role: str, template: str, *, node: dict[str, Any] = MACHINE, **cluster: Any) -> str:
@@ -66,8 +86,7 @@ def render(role: str, template: str, *, node: dict[str, Any] = MACHINE, **cluste
         autoescape=False,  # noqa: S701 - these are no web pages
     )
     environment.filters["to_json"] = json.dumps
-    vpn = HUB if role == "openvpn_server" else KEYS
-    return environment.get_template(template).render(node=node, cluster=CLUSTER | cluster, vpn=vpn)
+    return environment.get_template(template).render(node=node, cluster=CLUSTER | cluster, vpn=KEYS, tunnel=TUNNEL)
 
 
 def documents(text: str) -> dict[str, dict[str, Any]]:
@@ -87,7 +106,8 @@ def test_a_machine_has_the_kubelets_own_limits() -> None:
     config = yaml.safe_load(render("kubernetes", "kubelet.conf.j2"))
     assert config["address"] == "10.90.0.2"
     assert config["cgroupDriver"] == "systemd"
-    assert not {"failSwapOn", "failCgroupV1", "evictionHard", "oomScoreAdj"} & set(config)
+    assert config["failSwapOn"] is False
+    assert not {"failCgroupV1", "evictionHard", "oomScoreAdj"} & set(config)
 
 
 def test_a_container_leaves_the_machines_disk_and_swap_to_the_machine() -> None:
@@ -102,7 +122,7 @@ def test_a_container_leaves_the_machines_disk_and_swap_to_the_machine() -> None:
 def test_the_kubelet_waits_for_its_address_before_it_starts() -> None:
     unit = render("kubernetes", "kubelet.service.j2")
     assert "ExecStartPre=/usr/local/lib/maas/wait-address 10.90.0.2 300\n" in unit
-    assert "After=network-online.target containerd.service openvpn-client@maas.service\n" in unit
+    assert "After=network-online.target containerd.service bird.service openvpn-client@maas.service\n" in unit
     assert "--node-ip=10.90.0.2 " in unit
 
 
@@ -123,7 +143,8 @@ def test_every_server_of_the_control_plane_is_bound_to_the_vpn() -> None:
     made = documents(render("control_plane", "kubeadm.yaml.j2"))
     cluster = made["ClusterConfiguration"]
     assert made["InitConfiguration"]["localAPIEndpoint"]["advertiseAddress"] == "10.90.0.2"
-    assert cluster["controlPlaneEndpoint"] == "10.90.0.2:6443"
+    assert cluster["controlPlaneEndpoint"] == "10.90.0.254:6443"
+    assert "10.90.0.254" in cluster["apiServer"]["certSANs"]
     for component in ("apiServer", "controllerManager", "scheduler"):
         assert extra(cluster[component])["bind-address"] == "10.90.0.2"
     # The tool's end of its ssh tunnel to the API.
@@ -140,6 +161,44 @@ def test_metrics_of_the_control_plane_can_be_verified_and_open_no_data() -> None
     urls = extra(cluster["etcd"]["local"])["listen-metrics-urls"].split(",")
     # kubeadm asks the first one whether etcd is well.
     assert urls == ["http://127.0.0.1:2381", "http://10.90.0.2:2381"]
+
+
+def test_the_api_server_encrypts_secrets_and_keeps_an_audit_log() -> None:
+    server = documents(render("control_plane", "kubeadm.yaml.j2"))["ClusterConfiguration"]["apiServer"]
+    flags, tasks = extra(server), yaml.safe_load((CONTENT / "roles/control_plane/tasks/main.yml").read_text())
+    written = {entry["path"]: task for task in tasks for entry in task.get("install", {}).get("files", ())}
+    assert written[flags["encryption-provider-config"]]["no_log"], "the task has the keys"
+    assert flags["encryption-provider-config"] == encryption.CONFIGURATION
+    assert flags["audit-policy-file"] in written
+    mounted = {volume["mountPath"]: volume for volume in server["extraVolumes"]}
+    for flag, writes in (("encryption-provider-config", False), ("audit-policy-file", False), ("audit-log-path", True)):
+        volume = mounted[flags[flag].rpartition("/")[0]]
+        assert volume["hostPath"] == volume["mountPath"]
+        assert volume.get("readOnly", False) is not writes
+
+
+def test_the_audit_log_has_no_content_of_secrets_and_no_noise() -> None:
+    policy = yaml.safe_load((CONTENT / "roles/control_plane/files/audit-policy.yaml").read_text())
+
+    def level(group: str, resource: str, verb: str, *groups: str) -> str:
+        for rule in policy["rules"]:
+            resources = rule.get("resources")
+            matches = resources is None or any(
+                one["group"] == group and resource in one.get("resources", [resource]) for one in resources
+            )
+            own = set(rule.get("userGroups", groups)) & set(groups) or "userGroups" not in rule
+            if "nonResourceURLs" in rule or "users" in rule or not own:
+                continue
+            if matches and verb in rule.get("verbs", [verb]):
+                return str(rule["level"])
+        return "None"
+
+    assert level("", "secrets", "get", "system:nodes") == "Metadata"
+    assert level("", "secrets", "create", "system:masters") == "Metadata"
+    assert level("rbac.authorization.k8s.io", "clusterroles", "patch") == "RequestResponse"
+    assert level("", "pods", "delete", "people") == "Metadata"
+    assert level("", "pods", "watch", "system:serviceaccounts") == "None"
+    assert level("coordination.k8s.io", "leases", "update", "system:nodes") == "None"
 
 
 def test_a_machine_that_is_shut_down_ends_its_pods_first() -> None:
@@ -167,6 +226,20 @@ def test_the_timers_of_the_plan_reach_kubernetes() -> None:
     assert "HTTP2_READ_IDLE_TIMEOUT_SECONDS=6\n" in render("kubernetes", "kubelet.service.j2")
 
 
+def test_a_single_control_plane_elects_no_leader() -> None:
+    cluster = documents(render("control_plane", "kubeadm.yaml.j2"))["ClusterConfiguration"]
+    for component in ("controllerManager", "scheduler"):
+        assert extra(cluster[component])["leader-elect"] == "false"
+
+
+def test_kubeadm_waits_longer_for_slow_hosts_only() -> None:
+    assert "timeouts" not in documents(render("control_plane", "kubeadm.yaml.j2"))["InitConfiguration"]
+    slow = {"factor": 2, "kubeadm": {"tlsBootstrap": "600s", "discovery": "600s"}}
+    made = documents(render("control_plane", "kubeadm.yaml.j2", timeouts=slow))["InitConfiguration"]
+    assert made["timeouts"] == slow["kubeadm"]
+    assert join(timeouts=slow)["timeouts"] == slow["kubeadm"]
+
+
 def test_kube_proxy_answers_on_each_nodes_own_address() -> None:
     made = documents(render("control_plane", "kube-proxy.yaml.j2"))
     (container,) = made["DaemonSet"]["spec"]["template"]["spec"]["containers"]
@@ -181,20 +254,27 @@ def test_kube_proxy_answers_on_each_nodes_own_address() -> None:
     assert "--conntrack-max-per-core=0" in container["command"]
 
 
-def test_a_node_joins_with_the_pinned_authority() -> None:
+def join(**cluster: Any) -> dict[str, Any]:
     template = (CONTENT / "roles" / "worker" / "templates" / "join.yaml.j2").read_text()
     said = "kubeadm join 10.90.0.1:6443 --token ab.cd --discovery-token-ca-cert-hash sha256:ef \n"
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701
     environment.filters["to_json"] = json.dumps
-    text = environment.from_string(template).render(worker_token={"stdout": said}, node=MACHINE)
-    token = yaml.safe_load(text)["discovery"]["bootstrapToken"]
+    variables = {"worker_token": {"stdout": said}, "node": MACHINE, "cluster": CLUSTER | cluster}
+    made: dict[str, Any] = yaml.safe_load(environment.from_string(template).render(variables))
+    return made
+
+
+def test_a_node_joins_with_the_pinned_authority() -> None:
+    made = join()
+    token = made["discovery"]["bootstrapToken"]
     assert token == {"apiServerEndpoint": "10.90.0.1:6443", "token": "ab.cd", "caCertHashes": ["sha256:ef"]}
+    assert "timeouts" not in made
 
 
 def test_only_known_nodes_reach_the_hub() -> None:
-    text = render("openvpn_server", "server.conf.j2")
+    text = render("openvpn_server", "server.conf.j2", node=HUB)
     server = directives(text)
-    assert server["server"] == "10.90.0.0 255.255.255.0 nopool"
+    assert (server["mode"], server["ifconfig"]) == ("server", "10.93.0.1 255.255.255.0")
     assert server["crl-verify"] == "/etc/openvpn/server/maas/revoked dir"
     assert {"ccd-exclusive", "topology"} <= set(server)
     assert "client-to-client" not in server
@@ -202,13 +282,43 @@ def test_only_known_nodes_reach_the_hub() -> None:
 
 
 def test_both_ends_of_the_tunnel_agree() -> None:
-    server = directives(render("openvpn_server", "server.conf.j2"))
+    server = directives(render("openvpn_server", "server.conf.j2", node=HUB))
     client = directives(render("openvpn_client", "client.conf.j2"))
-    for name in ("tun-mtu", "data-ciphers", "tls-version-min", "proto"):
+    for name in ("dev", "tun-mtu", "data-ciphers", "tls-version-min", "proto"):
         assert server[name] == client[name]
     assert client["remote"] == "vpn.example.org 1194"
     assert client["verify-x509-name"] == "master name"
     assert client["connect-retry"] == "1 5"
+
+
+def test_nothing_of_the_cluster_uses_a_proxy_of_the_host() -> None:
+    names = {f"{name}_proxy" for name in ("http", "https", "ftp", "all", "no")}
+    names |= {name.upper() for name in names}
+    plays = yaml.safe_load((CONTENT / "site.yml").read_text(encoding="utf-8"))
+    for play in plays:
+        if play["name"] != "Prepare the hosts":
+            assert play["environment"] == dict.fromkeys(names, ""), play["name"]
+    units = [
+        render("kubernetes", "kubelet.service.j2"),
+        render("containerd", "containerd.service.j2"),
+        *(
+            (CONTENT / "roles" / "control_plane" / "files" / f"maas-{name}.service").read_text(encoding="utf-8")
+            for name in ("nodes", "renew")
+        ),
+    ]
+    for unit in units:
+        (unset,) = (line for line in unit.splitlines() if line.startswith("UnsetEnvironment="))
+        assert set(unset.partition("=")[2].split()) == names
+
+
+@pytest.mark.parametrize("role", ["openvpn_server", "openvpn_client"])
+def test_only_the_task_that_writes_keys_is_hidden(role: str) -> None:
+    tasks = yaml.safe_load((CONTENT / "roles" / role / "tasks" / "main.yml").read_text(encoding="utf-8"))
+    for task in tasks:
+        secret = ".conf.j2" in str(task["install"])
+        assert task.get("no_log", False) is secret, task["name"]
+        # A tunnel that fails is the task that starts the unit: its error has the log of OpenVPN.
+        assert ("units" in task["install"]) is not secret, task["name"]
 
 
 def test_the_storage_class_is_the_default_one() -> None:
@@ -221,12 +331,29 @@ def test_the_storage_class_is_the_default_one() -> None:
 
 
 def test_the_hub_alone_opens_the_vpns_port() -> None:
-    hub = render("base", "firewall.sh.j2", node=MACHINE | {"name": "master"})
+    hub = render("base", "firewall.sh.j2", node=HUB)
     assert "--dport 1194 -j ACCEPT" in hub
     assert "--dport" not in render("base", "firewall.sh.j2")
 
 
+def test_the_rules_in_the_chains_of_nftables_are_added_once_and_removed() -> None:
+    rules = [{"chain": "inet filter input", "match": 'iifname "maas*"'}]
+    script = render("base", "firewall.sh.j2", node=MACHINE | {"firewall_rules": rules})
+    assert "insert 'inet filter input' 'iifname \"maas*\"'" in script
+    assert script.index("\n    remove\n") > script.index("\nclear() {")
+    assert "clear && rules" in script
+    assert "nft" not in render("base", "firewall.sh.j2")
+
+
+def test_the_address_of_the_api_leads_to_a_ready_server_alone() -> None:
+    hub = render("base", "firewall.sh.j2", node=HUB)
+    (rule,) = (line for line in hub.splitlines() if "DNAT" in line)
+    assert "-d 10.90.0.254 -p tcp --dport 6443" in rule
+    assert "--dst-type LOCAL" in rule, "without the address, packets go on to another control plane"
+    assert rule.endswith("--to-destination 10.90.0.1")
+
+
 def test_what_is_for_the_private_networks_leaves_by_no_other_way() -> None:
     script = render("base", "firewall.sh.j2")
-    assert 'PRIVATE="10.90.0.0/24 10.91.0.0/16"' in script
+    assert 'PRIVATE="10.90.0.0/24 10.93.0.0/21 10.91.0.0/16"' in script
     assert "ip route add unreachable" in script

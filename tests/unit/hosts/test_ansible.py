@@ -2,23 +2,26 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
+import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from tests.support.ansible_content import CONTENT
-from tests.support.hosts import INVENTORY, bundle_of, facts_of
+from tests.support.hosts import INVENTORY, facts_of
 
 from maas import paths
-from maas.errors import HostsError
-from maas.hosts import ansible, journal, network_plan
+from maas.errors import HostsError, LockError
+from maas.hosts import ansible, journal, lock, network_plan
 from maas.hosts.ansible_inventory import ansible_inventory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 def host(name: str, result: str, *, at: float = 1.0, **more: Any) -> dict[str, Any]:
@@ -139,33 +142,6 @@ def entries() -> list[journal.Entry]:
     return [journal.Entry.model_validate_json(line) for line in lines]
 
 
-@pytest.fixture
-def drive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ansible.Result]:
-    """Runs a playbook by Ansible itself, with the product's settings and plugins, on this machine in place of hosts."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    content = tmp_path / "content"
-    copied = content / "hack" / "ansible"
-    copied.mkdir(parents=True)
-    for name in ("ansible.cfg", "library", "module_utils", "plugins"):
-        (copied / name).symlink_to(CONTENT / name)
-    (content / "hack" / "build").symlink_to(CONTENT.parent / "build")
-    monkeypatch.setattr(paths, "content", lambda: content)
-
-    def run(tasks: list[dict[str, Any]], *, connection: str = "local", without: tuple[str, ...] = ()) -> ansible.Result:
-        variables = {"ansible_connection": connection, "ansible_python_interpreter": sys.executable}
-        play = {"name": "Prepare the hosts", "hosts": "all", "gather_facts": False, "vars": variables, "tasks": tasks}
-        (copied / "site.yml").write_text(yaml.safe_dump([play]))
-        facts = {one.name: facts_of() for one in INVENTORY.hosts}
-        state = paths.state("shop")
-        plan = network_plan.compute(INVENTORY, facts)
-        content = ansible_inventory(
-            INVENTORY, plan=plan, facts=facts, bundle=bundle_of(tmp_path), known_hosts=state / ansible.KNOWN_HOSTS
-        )
-        return ansible.run("site", inventory=content, state=state, retry="maas bootstrap", without=without)
-
-    return run
-
-
 def test_a_host_that_is_left_out_is_not_touched_but_still_known(drive: Callable[..., ansible.Result]) -> None:
     task = {"name": "Ask", "ansible.builtin.command": "echo {{ hostvars['node1'].node.vpn_address }}"}
     result = drive([task], without=("node1",))
@@ -216,3 +192,71 @@ def test_a_reset_needs_neither_the_bundle_nor_the_keys_of_the_vpn(tmp_path: Path
     assert content["all"]["vars"]["cluster"]["name"] == "shop"
     for group in content["all"]["children"].values():
         assert not any("vpn" in variables for variables in group["hosts"].values())
+
+
+# It runs a playbook whose task starts a program and waits for it, on two hosts in place of which this machine is.
+RUN = """\
+import signal, sys
+from pathlib import Path
+for number in (signal.SIGHUP, signal.SIGINT):
+    signal.signal(number, signal.SIG_DFL)  # nohup, or a shell's &, may have made the tests ignore them
+from maas import cli, paths
+from maas.hosts import ansible, lock
+state = Path(sys.argv[1])
+paths.content = lambda: state / "content"
+variables = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+hosts = {"master": variables, "node1": variables}
+inventory = {"all": {"vars": {}, "children": {"workers": {"hosts": hosts}}}}
+def run(**_):
+    with lock.hold(state, command="bootstrap of shop"):
+        ansible.run("site", inventory=inventory, state=state, retry="maas bootstrap")
+cli.app = run
+sys.argv = ["maas"]
+cli.main()
+"""
+
+
+def runs(pid: str) -> bool:
+    """Whether a process runs; one that ended is a zombie until its parent asks for its status."""
+    try:
+        return Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+def test_nothing_works_on_hosts_without_the_lock(tmp_path: Path, number: signal.Signals) -> None:
+    content = tmp_path / "content" / "hack" / "ansible"
+    content.mkdir(parents=True)
+    for name in ("ansible.cfg", "library", "module_utils", "plugins"):
+        (content / name).symlink_to(CONTENT / name)
+    started = f"echo $$ > {tmp_path}/pid-{{{{ inventory_hostname }}}}; sleep 300; true"
+    task = {"name": "Work", "ansible.builtin.shell": started}
+    play = {"name": "Prepare the hosts", "hosts": "all", "gather_facts": False, "tasks": [task]}
+    (content / "site.yml").write_text(yaml.safe_dump([play]))
+    words = [sys.executable, "-c", RUN, str(tmp_path)]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, start_new_session=True) as tool:
+        files = [tmp_path / "pid-master", tmp_path / "pid-node1"]
+        deadline = time.monotonic() + 120
+        while not all(file.exists() and file.read_text().strip() for file in files):
+            assert tool.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.kill(tool.pid, number)
+        tool.wait(60)
+        # The lock is free when no task runs.
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with lock.hold(tmp_path, command="the next run"):
+                    # Its whole group was killed at once; each of them needs processor time to end.
+                    ending = time.monotonic() + 5
+                    while (working := [pid for file in files if runs(pid := file.read_text().strip())]) and (
+                        time.monotonic() < ending
+                    ):
+                        time.sleep(0.02)
+                break
+            except LockError:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+    assert working == []

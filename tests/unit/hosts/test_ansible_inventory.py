@@ -25,13 +25,14 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def make(inventory: Inventory = INVENTORY, *, without: str = "", **changes: Any) -> dict[str, Any]:
         facts = {host.name: facts_of(**changes) for host in inventory.hosts}
         planned = network_plan.compute(inventory, facts)
-        keys = pki.ensure(tmp_path / "pki", "shop", list(planned.hosts), hub=planned.hub)
+        keys = pki.ensure(tmp_path / "pki", "shop", list(planned.hosts), hubs=list(planned.hubs))
         content = ansible_inventory(
             inventory,
             plan=planned,
             facts=facts,
             bundle=bundle_of(tmp_path, without=without),
             pki=keys,
+            encryption="KEYS",
             known_hosts=tmp_path / "known hosts",
         )
         # What Ansible gets is what survives JSON.
@@ -70,6 +71,12 @@ def test_no_host_gets_the_key_of_another_or_of_the_authority(made: Any, tmp_path
     keys = {name: host_of(content, name)["vpn"]["key"] for name in ("master", "node1")}
     assert len(set(keys.values())) == 2
     assert keys["node1"] not in json.dumps(host_of(content, "master"))
+
+
+def test_the_keys_for_secrets_are_on_control_planes_alone(made: Any) -> None:
+    content = made()
+    assert host_of(content, "master")["encryption"] == "KEYS"
+    assert "KEYS" not in json.dumps(host_of(content, "node1"))
 
 
 def test_a_revoked_certificate_reaches_the_hub(made: Any, tmp_path: Path) -> None:

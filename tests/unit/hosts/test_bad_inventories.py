@@ -25,6 +25,7 @@ hosts:
 PRIVATE = "is not a private network; use a part of 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or 100.64.0.0/10"
 USER = "is not a user name (letters, digits and any of . _ - + @ \\ with at least one letter, starts with none of . - + @ \\)"
 IPV4 = "but the VPN uses IPv4; write an IPv4 address, or a name with one"
+SERVER = "the IPv4 address of a name server, which pods can reach"
 NODE = "is not a node name (lower-case letters, digits, '-' and '.', at most 63 characters)"
 ANSIBLE = "1:1: this looks like an Ansible inventory; write the keys cluster, hub and hosts (docs/inventory.md)"
 
@@ -46,6 +47,29 @@ EDITED: list[tuple[str, str, list[str]]] = [
         'role: worker, hub: {endpoint: "2001:db8::10"}',
         [f"5:72: hosts[1].hub.endpoint: 2001:db8::10 is an IPv6 address, {IPV4}"],
     ),
+    # The public port of the hub and the one that it listens on: P19
+    (
+        "vpn.example.org",
+        "vpn.example.org, port: 41194, listen: 4789",
+        ["2:55: hub.listen: UDP port 4789 is used by the pod network on every host"],
+    ),
+    (
+        "role: worker",
+        "role: worker, hub: {endpoint: 192.0.2.9, listen: 1194}",
+        ["5:83: hosts[1].hub.listen: the hub has one listening port; write it in hub.listen"],
+    ),
+    # Name servers of pods: P10
+    (
+        "hosts:",
+        'nameservers: ["2001:db8::53", 127.0.0.53, dns.example.org, 10.92.0.10]\nhosts:',
+        [
+            f'3:15: nameservers[0]: "2001:db8::53" is not {SERVER}',
+            f'3:31: nameservers[1]: "127.0.0.53" is not {SERVER}',
+            f'3:43: nameservers[2]: "dns.example.org" is not {SERVER}',
+            "3:60: nameservers[3]: 10.92.0.10 is in networks.services 10.92.0.0/16, which exists only inside the cluster",
+            "3:60: nameservers[3]: at most 3 name servers are used; remove the others",
+        ],
+    ),
     (
         "vpn.example.org",
         "vpn.example.org:1194",
@@ -60,6 +84,26 @@ EDITED: list[tuple[str, str, list[str]]] = [
         "vpn.example.org",
         "203.0.113.11",
         ["2:17: hub.endpoint: 203.0.113.11 is the address of the worker node1; the hub runs on the control plane"],
+    ),
+    # Connections
+    ("role: worker", "role: worker, ssh: {}", ["5:61: hosts[1].ssh: the key proxyJump is missing"]),
+    (
+        "role: worker",
+        "role: worker, ssh: {proxyJump: -oProxyCommand=x}",
+        [
+            (
+                '5:73: hosts[1].ssh.proxyJump: "-oProxyCommand=x" is not a jump host '
+                "([user@]host[:port], several separated by commas)"
+            )
+        ],
+    ),
+    (
+        "role: worker",
+        "role: worker, ssh: {proxyjump: gate}",
+        [
+            "5:61: hosts[1].ssh: the key proxyJump is missing",
+            "5:62: hosts[1].ssh.proxyjump: unknown key, did you mean proxyJump?",
+        ],
     ),
     # Addresses
     (

@@ -52,9 +52,8 @@ def test_every_host_is_looked_at_in_one_round(
     assert list(found) == ["master", "node1"]
     assert len(calls.read_text().splitlines()) == 2
     assert found["master"].kernel == os.uname().release
-    assert found["master"].to_hub is None
-    assert found["node1"].to_hub is not None
-    assert found["node1"].to_hub.address == "127.0.0.1"
+    assert found["master"].to_hubs == {}
+    assert found["node1"].to_hubs["master"].address == "127.0.0.1"
     assert abs(found["node1"].clock_offset) < 2
 
 
@@ -84,7 +83,26 @@ def test_all_hosts_without_facts_are_reported_with_the_reason(
 def test_a_host_without_python_is_reported_by_its_shell(
     ssh: Callable[[str], Path], inventory_of: Inventories, tmp_path: Path
 ) -> None:
-    ssh("PATH=/nowhere exec /bin/sh -c \"$(printf '%s' \"$command\" | sed 's/^sh /\\/bin\\/sh /')\"")
+    ssh("PATH=/nowhere exec /bin/sh -c \"$(printf '%s' \"$command\" | /bin/sed 's/\\bsh -c/\\/bin\\/sh -c/g')\"")
     with pytest.raises(PreflightError) as caught:
         examined(inventory_of(), tmp_path)
     assert "python3 is not installed" in caught.value.context[0]
+
+
+def test_a_program_runs_on_a_host_and_prints_nothing_if_it_cannot(
+    ssh: Callable[[str], Path], inventory_of: Inventories, tmp_path: Path
+) -> None:
+    ssh(RUN)
+    host = inventory_of().control_plane
+    printed = facts.run_program(host, "print(6 * 7)\n", known_hosts=tmp_path / "known_hosts")
+    assert printed.splitlines()[-1] == "42"
+    ssh("exit 255")
+    assert facts.run_program(host, "print(6 * 7)\n", known_hosts=tmp_path / "known_hosts") == ""
+
+
+def test_facts_that_version_0_1_saved_are_read(facts_of: Callable[..., HostFacts]) -> None:
+    known = facts_of()
+    saved = known.model_dump(mode="json")
+    del saved["to_hubs"]
+    saved["to_hub"] = {"address": "203.0.113.1", "rtt_ms": 1.0, "path_mtu": 1500}
+    assert facts.HostFacts.model_validate(saved) == known

@@ -93,8 +93,10 @@ def test_everything_that_can_be_written_is_read(tmp_path: Path) -> None:
     assert master.key == key
     assert master.labels == {"topology.kubernetes.io/zone": "1", "empty": ""}
     assert str(master.bundle) == "/mnt/bundle"
-    assert inventory.hub_of(master).port == 443
-    assert (inventory.hub_of(node).endpoint, inventory.hub_of(node).port) == ("10.0.0.1", 1194)
+    assert inventory.server_of(master).port == 443
+    server = inventory.servers_for(node)["master"]
+    assert (server.endpoint, server.port) == ("10.0.0.1", 1194)
+    assert inventory.servers_for(master) == {}
 
 
 @pytest.mark.parametrize(
@@ -276,7 +278,7 @@ def test_a_bundle_on_a_host_is_named_by_an_absolute_path(tmp_path: Path, path: s
         ("# nothing\n", "1:1: the file is empty"),
         ("hosts: [\n", "invalid YAML"),
         ("a: 1\n---\nb: 2\n", "2:1: invalid YAML: the file contains more than one YAML document"),
-        ("- a\n", "1:1: expected a mapping with the keys cluster, hub, networks and hosts, not a list"),
+        ("- a\n", "1:1: expected a mapping with the keys cluster, hub, networks, nameservers and hosts, not a list"),
         ("cluster: shop\ncluster: shop\n", "2:1: invalid YAML: the key cluster occurs twice in the same mapping"),
         ("cluster: &c [*c]\n", "expected a cluster name"),
         ('cluster: "shop\\n"\n', "1:10: cluster: the text contains a line break or another control character"),
@@ -301,7 +303,7 @@ def test_yaml_that_is_not_an_inventory_is_reported_with_its_position(tmp_path: P
         ("port: true", "true is not a port number"),
         ("user: 7", "7 is not text; write it in quotes (expected a user name"),
         ("key: null", "there is no value here"),
-        ("hub: 10.0.0.1", '"10.0.0.1" is not a mapping with the keys endpoint and port'),
+        ("hub: 10.0.0.1", '"10.0.0.1" is not a mapping with the keys endpoint, port and listen'),
         ("labels: {zone: 2026-01-01}", None),
     ],
 )

@@ -12,11 +12,31 @@ from maas.hosts import ssh
 from maas.hosts.inventory import Host, Hub, Inventory
 from maas.hosts.known_hosts import HostKey, Trusted, pin, scan
 
-# A program in place of ssh-keyscan: what it says of a port is a file beside it.
-SCANNER = """\
+# A program in place of ssh: it writes the first key of a host with one of the algorithms to the file of known hosts. The
+# keys of a port are in a file beside it.
+SSH = """\
 #!/bin/sh
-while [ "$1" != -p ]; do shift; done
-cat "${0%/*}/port-$2" 2>/dev/null
+echo "$*" >> "${0%/*}/calls"
+for word; do
+    case "$word" in
+    UserKnownHostsFile=*) file=$(echo "${word#*=}" | tr -d '"') ;;
+    HostKeyAlias=*) alias=${word#*=} ;;
+    HostKeyAlgorithms=*) algorithms=$(echo "${word#*=}" | sed 's/rsa-sha2-512/ssh-rsa/' | tr , ' ') ;;
+    -p) next=port ;;
+    *) [ "$next" = port ] && port=$word; next= ;;
+    esac
+done
+keys="${0%/*}/port-$port"
+[ -s "$keys" ] || { echo "ssh: connect to host 10.0.0.1 port $port: Connection refused" >&2; exit 255; }
+for algorithm in $algorithms; do
+    if key=$(grep "^$algorithm " "$keys"); then
+        echo "$alias $key" > "$file"
+        echo "Permission denied (publickey)." >&2
+        exit 255
+    fi
+done
+echo "Unable to negotiate with 10.0.0.1 port $port: no matching host key type found. Their offer: x" >&2
+exit 255
 """
 
 
@@ -35,17 +55,20 @@ class Network:
         self.known_hosts = directory / "known_hosts"
 
     def shows(self, **hosts: list[HostKey]) -> None:
-        for name, port, address in (("master", 22, "10.0.0.1"), ("node1", 2222, "[10.0.0.1]:2222")):
-            lines = [f"{address} {key.kind} {key.data}\n" for key in hosts.get(name, ())]
-            text = "".join([f"# {address} SSH-2.0-OpenSSH_9.2\n", *lines])
-            (self._directory / f"port-{port}").write_text(text)
+        for name, port in (("master", 22), ("node1", 2222)):
+            lines = [f"{key.kind} {key.data}\n" for key in hosts.get(name, ())]
+            (self._directory / f"port-{port}").write_text("".join(lines))
+
+    def connections(self) -> int:
+        """How often ssh was started."""
+        return len((self._directory / "calls").read_text().splitlines())
 
 
 @pytest.fixture
 def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Network:
-    scanner = tmp_path / "ssh-keyscan"
-    scanner.write_text(SCANNER)
-    scanner.chmod(0o755)
+    program = tmp_path / "ssh"
+    program.write_text(SSH)
+    program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     return Network(tmp_path)
 
@@ -147,7 +170,27 @@ def test_hosts_that_do_not_answer_are_all_named(network: Network) -> None:
     with pytest.raises(HostKeyError) as caught:
         accept(inventory(), network.known_hosts)
     assert caught.value.code == "HostUnreachable"
-    assert caught.value.context == ("master: 10.0.0.1 port 22", "node1: 10.0.0.1 port 2222")
+    assert caught.value.context == (
+        "master: 10.0.0.1 port 22: ssh: connect to host 10.0.0.1 port 22: Connection refused",
+        "node1: 10.0.0.1 port 2222: ssh: connect to host 10.0.0.1 port 2222: Connection refused",
+    )
+    assert caught.value.command == "ssh root@10.0.0.1"
+
+
+def test_a_host_that_answers_late_is_tried_again(network: Network, tmp_path: Path) -> None:
+    network.shows(master=[ED], node1=[ED2])
+    program = tmp_path / "ssh"
+    first = '[ -e "${0%/*}/late" ] || { touch "${0%/*}/late"; echo "Connection timed out" >&2; exit 255; }'
+    program.write_text(SSH.replace("#!/bin/sh\n", f"#!/bin/sh\n{first}\n"))
+    assert [one.key for one in accept(inventory(), network.known_hosts)] == [ED, ED2]
+
+
+def test_a_known_host_takes_one_connection(network: Network) -> None:
+    network.shows(master=[RSA], node1=[ED2])
+    accept(inventory(), network.known_hosts)
+    network.shows(master=[ED, RSA], node1=[ED2])
+    accept(inventory(), network.known_hosts)
+    assert network.connections() == 4
 
 
 CHECK = "check that address and port in the inventory are right, that the host is up, and that no firewall blocks SSH"

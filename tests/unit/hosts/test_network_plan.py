@@ -30,7 +30,7 @@ def facts(facts_of: Facts) -> Callable[..., dict[str, HostFacts]]:
     """Facts of the hub and of workers with the given path MTU each."""
 
     def make(hub: dict[str, Any] | None = None, **paths: int | None) -> dict[str, HostFacts]:
-        workers = {name: facts_of(to_hub=way(path)) for name, path in paths.items()}
+        workers = {name: facts_of(to_hubs={"master": way(path)}) for name, path in paths.items()}
         return {"master": facts_of(**(hub or {})), **workers}
 
     return make
@@ -49,18 +49,25 @@ def test_packet_sizes_leave_room_for_every_header(path: int, ipv4: int, ipv6: in
 def test_the_worst_path_decides_for_all(inventory_of: Inventories, facts: Any) -> None:
     made = network_plan.compute(inventory_of("node1", "node2"), facts(node1=1500, node2=1492))
     assert (made.tun_mtu, made.pod_mtu) == (1436, 1386)
-    assert ("tunnel MTU", "1436", "path MTU from node2 of 1492 minus 20 IP, 8 UDP and 28 OpenVPN") in made.rows()
+    assert (
+        "tunnel MTU",
+        "1436",
+        "path MTU from node2 to master of 1492 minus 20 IP, 8 UDP and 28 OpenVPN",
+    ) in made.rows()
 
 
 def test_a_path_over_ipv6_has_a_longer_header(inventory_of: Inventories, facts_of: Facts) -> None:
-    hosts = {"master": facts_of(), "node1": facts_of(to_hub=way(1500, address="2001:db8::1"))}
+    hosts = {"master": facts_of(), "node1": facts_of(to_hubs={"master": way(1500, address="2001:db8::1")})}
     assert network_plan.compute(inventory_of("node1"), hosts).tun_mtu == 1424
 
 
 def test_a_path_that_cannot_be_measured_gets_the_safe_values(inventory_of: Inventories, facts: Any) -> None:
     made = network_plan.compute(inventory_of("node1", "node2"), facts(node1=1500, node2=None))
     assert (made.tun_mtu, made.pod_mtu) == (1400, 1350)
-    assert "safe default: the path MTU from node2 is unknown" in {row[0]: row[2] for row in made.rows()}["tunnel MTU"]
+    assert (
+        "safe default: the path MTU from node2 to master is unknown"
+        in {row[0]: row[2] for row in made.rows()}["tunnel MTU"]
+    )
 
 
 def test_a_path_below_the_safe_value_counts_all_the_same(inventory_of: Inventories, facts: Any) -> None:
@@ -80,8 +87,8 @@ def test_the_hub_has_the_first_address_wherever_it_stands(inventory_of: Inventor
     turned = inventory.model_copy(update={"hosts": inventory.hosts[::-1]})
     made = network_plan.compute(turned, facts(node1=1500, node2=1500))
     assert addresses(made) == {"node2": "10.90.0.2", "node1": "10.90.0.3", "master": "10.90.0.1"}
-    assert made.control_plane_endpoint == "10.90.0.1:6443"
-    assert (made.hub, made.hub_port) == ("master", 1194)
+    assert made.control_plane_endpoint == "10.90.0.254:6443"
+    assert made.hubs["master"] == network_plan.HubPlan(index=0, port=1194, network=IPv4Network("10.93.0.0/24"))
 
 
 def test_addresses_stay_when_hosts_come_go_and_change_places(inventory_of: Inventories, facts: Any) -> None:
@@ -156,14 +163,15 @@ def test_the_reasons_say_the_sums(inventory_of: Inventories, facts: Any) -> None
 
 
 @pytest.mark.parametrize(
-    ("rtt", "heartbeat", "election"), [(None, 100, 1000), (1, 100, 1000), (66.7, 101, 1010), (200, 300, 3000)]
+    ("rtt", "heartbeat", "election"),
+    [(None, 100, 1000), (1, 100, 3000), (66.7, 101, 3000), (200, 300, 3000), (220, 330, 3300)],
 )
 def test_etcd_waits_for_the_slowest_member(rtt: float | None, heartbeat: int, election: int) -> None:
     assert network_plan.etcd_timers(rtt) == network_plan.Etcd(heartbeat_ms=heartbeat, election_ms=election)
 
 
 def test_distant_workers_do_not_slow_the_only_member_of_etcd(inventory_of: Inventories, facts_of: Facts) -> None:
-    far = facts_of(to_hub={"address": "198.51.100.1", "rtt_ms": 300.0, "path_mtu": 1500})
+    far = facts_of(to_hubs={"master": {"address": "198.51.100.1", "rtt_ms": 300.0, "path_mtu": 1500}})
     assert network_plan.compute(inventory_of("node1"), {"master": facts_of(), "node1": far}).etcd == network_plan.Etcd()
 
 
@@ -181,7 +189,7 @@ def test_a_container_on_an_old_kernel_setup_is_planned_for(inventory_of: Invento
         container="docker",
         capabilities_missing=("CAP_SYS_RESOURCE",),
         resolver={"path": None, "servers": ()},
-        to_hub=way(1500),
+        to_hubs={"master": way(1500)},
     )
     made = network_plan.compute(inventory_of("node1"), {"master": facts_of(), "node1": odd})
     host = made.hosts["node1"]
@@ -209,6 +217,13 @@ def test_a_container_on_an_old_kernel_setup_is_planned_for(inventory_of: Invento
             (),
         ),
         ({"path": None, "servers": ("10.0.0.2",)}, "/etc/maas/resolv.conf", ("10.0.0.2",)),
+        # The DNS of the cluster: CoreDNS would query itself.
+        (
+            {"path": "/etc/resolv.conf", "servers": ("10.92.0.10", "10.0.0.2")},
+            "/etc/maas/resolv.conf",
+            ("10.0.0.2",),
+        ),
+        ({"path": "/etc/resolv.conf", "servers": ("10.92.0.10",)}, "/etc/maas/resolv.conf", ("9.9.9.9", "1.1.1.1")),
     ],
 )
 def test_pods_never_get_a_loopback_name_server(
@@ -218,6 +233,35 @@ def test_pods_never_get_a_loopback_name_server(
     assert (made.hosts["master"].resolv_conf, made.hosts["master"].nameservers) == (path, servers)
 
 
+def test_name_servers_of_the_inventory_replace_those_of_every_host(inventory_of: Inventories, facts_of: Facts) -> None:
+    made = network_plan.compute(inventory_of(nameservers=("192.0.2.53",)), {"master": facts_of()})
+    host = made.hosts["master"]
+    assert (host.resolv_conf, host.nameservers) == ("/etc/maas/resolv.conf", ("192.0.2.53",))
+    assert made.rows()[-1] == (
+        "master: name servers of pods",
+        "/etc/maas/resolv.conf: 192.0.2.53",
+        "nameservers in the inventory",
+    )
+
+
+def test_the_hub_listens_on_another_port_than_the_public_one(inventory_of: Inventories, facts: Any) -> None:
+    hub = Hub(endpoint="vpn.example.org", port=41194, listen=1194)
+    made = network_plan.compute(inventory_of("node1", hub=hub), facts(node1=1500))
+    assert (made.hubs["master"].port, made.hosts["node1"].servers["master"].port) == (1194, 41194)
+    alone = network_plan.compute(inventory_of(hub=Hub(endpoint="vpn.example.org", port=443)), facts())
+    assert alone.hubs["master"].port == 443
+
+
+def test_the_plan_says_what_runs_without_a_proxy(inventory_of: Inventories, facts_of: Facts) -> None:
+    proxy = {"source": "/etc/environment", "variable": "https_proxy", "server": "192.0.2.1:3128"}
+    made = network_plan.compute(inventory_of(), {"master": facts_of(proxies=(proxy,))})
+    assert made.rows()[-1] == (
+        "master: proxy",
+        "https_proxy 192.0.2.1:3128",
+        "kubeadm, Kubernetes and containerd run without it: they must reach the VPN, pods and services directly",
+    )
+
+
 def test_a_host_takes_its_own_way_to_the_hub(inventory_of: Inventories, facts: Any) -> None:
     inventory = inventory_of("node1", "node2")
     own = inventory.hosts[1].model_copy(update={"hub": Hub(endpoint="10.0.0.1", port=443)})
@@ -225,10 +269,11 @@ def test_a_host_takes_its_own_way_to_the_hub(inventory_of: Inventories, facts: A
         inventory.model_copy(update={"hosts": (inventory.hosts[0], own, inventory.hosts[2])}),
         facts(node1=1500, node2=1500),
     )
-    ways = {name: (host.hub_endpoint, host.hub_port) for name, host in made.hosts.items()}
-    assert ways["node1"] == ("10.0.0.1", 443)
-    assert ways["node2"] == ("vpn.example.org", 1194)
-    assert made.hub_port == 1194
+    ways = {name: host.servers for name, host in made.hosts.items()}
+    assert ways["node1"] == {"master": network_plan.Server(endpoint="10.0.0.1", port=443)}
+    assert ways["node2"] == {"master": network_plan.Server(endpoint="vpn.example.org", port=1194)}
+    assert ways["master"] == {}
+    assert made.hubs["master"].port == 1194
 
 
 def test_a_plan_survives_json(inventory_of: Inventories, facts: Any) -> None:
@@ -246,6 +291,90 @@ def test_a_saved_text_that_is_not_a_plan_is_refused(text: str) -> None:
 
 def test_a_plan_of_version_0_1_is_read(inventory_of: Inventories, facts: Any) -> None:
     plan = network_plan.compute(inventory_of("node1"), facts(node1=1500))
-    saved = plan.to_json().replace('"lacks_sys_resource"', '"limited"')
-    assert saved != plan.to_json()
-    assert Plan.from_json(saved) == plan
+    saved = json.loads(plan.to_json())
+    del saved["hubs"], saved["transit"]
+    saved |= {"hub": "master", "hub_port": 1194}
+    for name, host in saved["hosts"].items():
+        host["limited"] = host.pop("lacks_sys_resource")
+        del host["servers"]
+        host |= {"hub_endpoint": "vpn.example.org", "hub_port": 1194}
+        assert name in plan.hosts
+    assert Plan.from_json(json.dumps(saved)) == plan
+
+
+def test_a_cluster_of_version_0_1_keeps_the_address_of_its_api(inventory_of: Inventories, facts: Any) -> None:
+    inventory = inventory_of("node1")
+    old = network_plan.compute(inventory, facts(node1=1500)).model_copy(
+        update={"control_plane_endpoint": "10.90.0.1:6443"}
+    )
+    member = facts({"cluster": "shop"}, node1=1500)
+    kept = network_plan.compute(inventory, member, previous=old)
+    assert kept.control_plane_endpoint == "10.90.0.1:6443"
+    # One that was never made takes the address of every cluster.
+    assert network_plan.compute(inventory, facts(node1=1500), previous=old).control_plane_endpoint == "10.90.0.254:6443"
+
+
+def hub(name: str, last: int) -> Host:
+    address = f"203.0.113.{last}"
+    return Host(name=name, address=address, role="control-plane", hub=Hub(endpoint=address))
+
+
+def three(inventory_of: Inventories) -> Inventory:
+    return inventory_of(
+        hosts=(hub("a", 1), hub("b", 2), hub("c", 3), Host(name="node1", address="203.0.113.4", role="worker"))
+    )
+
+
+def path(rtt: float | None, path_mtu: int | None = 1500) -> dict[str, Any]:
+    return {"address": "203.0.113.1", "rtt_ms": rtt, "path_mtu": path_mtu}
+
+
+def test_the_least_of_all_pairs_of_host_and_hub_decides(inventory_of: Inventories, facts_of: Facts) -> None:
+    good = {"a": path(1), "b": path(1), "c": path(1)}
+    found = {name: facts_of(to_hubs={hub: way for hub, way in good.items() if hub != name}) for name in "abc"}
+    found["node1"] = facts_of(to_hubs=good | {"c": path(1, 1460)})
+    made = network_plan.compute(three(inventory_of), found)
+    assert made.tun_mtu == 1404
+    assert {row[0]: row[2] for row in made.rows()}["tunnel MTU"].startswith("path MTU from node1 to c of 1460")
+
+
+@pytest.mark.parametrize(
+    ("times", "heartbeat", "election"),
+    [((5.0, 6.0, 7.0), 100, 3000), ((40.0, 40.0, 40.0), 120, 3000), ((None, 100.0, 120.0), 330, 3300)],
+)
+def test_etcd_bears_the_way_through_another_hub(
+    inventory_of: Inventories, facts_of: Facts, times: tuple[float | None, ...], heartbeat: int, election: int
+) -> None:
+    ab, ac, bc = times
+    found = {
+        "a": facts_of(),
+        "b": facts_of(to_hubs={"a": path(ab)}),
+        "c": facts_of(to_hubs={"a": path(ac), "b": path(bc)}),
+        "node1": facts_of(to_hubs={"a": path(900.0)}),
+    }
+    etcd = network_plan.compute(three(inventory_of), found).etcd
+    assert etcd == network_plan.Etcd(heartbeat_ms=heartbeat, election_ms=election)
+
+
+def test_every_pair_of_hubs_has_a_link_of_its_own(inventory_of: Inventories, facts_of: Facts) -> None:
+    inventory = three(inventory_of)
+    made = network_plan.compute(inventory, {host.name: facts_of() for host in inventory.hosts})
+    links = made.links()
+    assert [(link.listens, link.connects, link.port) for link in links] == [
+        ("a", "b", 1195),
+        ("a", "c", 1196),
+        ("b", "c", 1195),
+    ]
+    ends = [address for link in links for address in link.addresses]
+    assert len(set(ends)) == 6
+    networks = [hub.network for hub in made.hubs.values()]
+    assert not [address for address in ends if any(address in network for network in networks)]
+    assert str(made.transit_address("node1", "c")) == "10.93.2.4"
+
+
+def test_a_hub_keeps_its_number_when_others_come_before_it(inventory_of: Inventories, facts_of: Facts) -> None:
+    first = network_plan.compute(inventory_of(hosts=(hub("b", 2),)), {"b": facts_of()})
+    inventory = three(inventory_of)
+    later = network_plan.compute(inventory, {host.name: facts_of() for host in inventory.hosts}, previous=first)
+    assert {name: hub.index for name, hub in later.hubs.items()} == {"a": 1, "b": 0, "c": 2}
+    assert list(later.hubs) == ["a", "b", "c"]

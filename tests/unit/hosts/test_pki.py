@@ -21,8 +21,10 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NODES = ("master", "node1", "node2")
 
 
-def ensured(directory: Path, *, nodes: tuple[str, ...] = NODES, days: float = 0, hub: str = "master") -> pki.Pki:
-    return pki.ensure(directory, "shop", nodes, hub=hub, now=NOW + timedelta(days=days))
+def ensured(
+    directory: Path, *, nodes: tuple[str, ...] = NODES, days: float = 0, hubs: tuple[str, ...] = ("master",)
+) -> pki.Pki:
+    return pki.ensure(directory, "shop", nodes, hubs=hubs, now=NOW + timedelta(days=days))
 
 
 def certificate(pem: bytes) -> x509.Certificate:
@@ -35,20 +37,20 @@ def purposes(pem: bytes) -> list[x509.ObjectIdentifier]:
 
 def test_each_node_gets_what_its_openvpn_needs_and_nothing_else(tmp_path: Path) -> None:
     made = ensured(tmp_path)
-    assert sorted(made.files_for("master")) == ["ca.crt", "server.crt", "server.key", "tls-crypt-v2.key"]
-    assert sorted(made.files_for("node1")) == ["ca.crt", "client.crt", "client.key", "tls-crypt-v2.key"]
-    assert purposes(made.files_for("master")["server.crt"]) == [ExtendedKeyUsageOID.SERVER_AUTH]
-    assert purposes(made.files_for("node1")["client.crt"]) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+    assert sorted(made.files_for("master")) == ["ca.crt", "node.crt", "node.key", "tls-crypt-v2-server.key"]
+    assert sorted(made.files_for("node1")) == ["ca.crt", "hubs/master.key", "node.crt", "node.key"]
+    assert ExtendedKeyUsageOID.SERVER_AUTH in purposes(made.files_for("master")["node.crt"])
+    assert purposes(made.files_for("node1")["node.crt"]) == [ExtendedKeyUsageOID.CLIENT_AUTH]
     authority = (tmp_path / "ca.key").read_bytes()
     assert all(authority not in made.files_for(node).values() for node in NODES)
 
 
 def test_certificates_are_signed_by_the_ca_and_named_after_the_node(tmp_path: Path) -> None:
     files = ensured(tmp_path).files_for("node1")
-    authority, leaf = certificate(files["ca.crt"]), certificate(files["client.crt"])
+    authority, leaf = certificate(files["ca.crt"]), certificate(files["node.crt"])
     leaf.verify_directly_issued_by(authority)
     assert [name.value for name in leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)] == ["node1"]
-    key = load_pem_private_key(files["client.key"], password=None)
+    key = load_pem_private_key(files["node.key"], password=None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     assert key.curve.name == "secp256r1"
     assert key.public_key() == leaf.public_key()
@@ -95,9 +97,9 @@ def test_a_certificate_in_its_last_year_is_renewed_with_a_new_key(tmp_path: Path
     renewed = ensured(tmp_path, days=days + 1)
     assert renewed.changes == tuple(f"{node}: certificate renewed, valid until 2031-11-23" for node in NODES)
     new = renewed.files_for("node1")
-    assert new["client.key"] != old["client.key"]
+    assert new["node.key"] != old["node.key"]
     assert renewed.certificates["node1"].serial != first.certificates["node1"].serial
-    assert new["tls-crypt-v2.key"] == old["tls-crypt-v2.key"]
+    assert new["hubs/master.key"] == old["hubs/master.key"]
 
 
 def test_a_renewed_ca_still_vouches_for_what_it_signed_before(tmp_path: Path) -> None:
@@ -107,7 +109,7 @@ def test_a_renewed_ca_still_vouches_for_what_it_signed_before(tmp_path: Path) ->
     assert renewed.changes[0].startswith("CA renewed, valid until 2043")
     authority = certificate(renewed.files_for("master")["ca.crt"])
     assert authority.serial_number != certificate(first["ca.crt"]).serial_number
-    certificate(first["client.crt"]).verify_directly_issued_by(authority)
+    certificate(first["node.crt"]).verify_directly_issued_by(authority)
 
 
 def test_a_revoked_certificate_stays_revoked_and_its_node_gets_new_keys(tmp_path: Path) -> None:
@@ -116,7 +118,7 @@ def test_a_revoked_certificate_stays_revoked_and_its_node_gets_new_keys(tmp_path
     assert serial == first.certificates["node1"].serial
     second = ensured(tmp_path)
     assert second.certificates["node1"].serial != serial
-    assert second.files_for("node1")["tls-crypt-v2.key"] != (b"")
+    assert second.files_for("node1")["hubs/master.key"] != (b"")
     assert f"revoked/{serial}" in second.files_for("master")
     assert f"revoked/{serial}" in ensured(tmp_path, days=4000).files_for("master")
 
@@ -124,8 +126,8 @@ def test_a_revoked_certificate_stays_revoked_and_its_node_gets_new_keys(tmp_path
 def test_a_revoked_certificate_that_comes_back_from_a_backup_is_replaced(tmp_path: Path) -> None:
     old = ensured(tmp_path).files_for("node1")
     serial = pki.revoke(tmp_path, "node1")
-    (tmp_path / "nodes" / "node1.crt").write_bytes(old["client.crt"])
-    (tmp_path / "nodes" / "node1.key").write_bytes(old["client.key"])
+    (tmp_path / "nodes" / "node1.crt").write_bytes(old["node.crt"])
+    (tmp_path / "nodes" / "node1.key").write_bytes(old["node.key"])
     assert ensured(tmp_path).certificates["node1"].serial != serial
 
 
@@ -147,11 +149,11 @@ def test_damaged_keys_of_a_node_are_re_created(tmp_path: Path, suffix: str, dama
     assert len(second.changes) == 1
     assert second.changes[0].startswith(("node1: certificate issued", "node1: certificate re-issued"))
     files = second.files_for("node1")
-    key = load_pem_private_key(files["client.key"], password=None)
-    assert key.public_key() == certificate(files["client.crt"]).public_key()
+    key = load_pem_private_key(files["node.key"], password=None)
+    assert key.public_key() == certificate(files["node.crt"]).public_key()
 
 
-@pytest.mark.parametrize("name", ["ca.key", "ca.crt", "tls-crypt-v2-server.key"])
+@pytest.mark.parametrize("name", ["ca.key", "ca.crt", "hubs/master/tls-crypt-v2-server.key"])
 def test_a_damaged_ca_is_never_replaced_by_itself(tmp_path: Path, name: str) -> None:
     ensured(tmp_path)
     (tmp_path / name).write_bytes(b"nonsense")
@@ -181,15 +183,46 @@ def test_the_ca_of_another_cluster_is_not_mistaken_for_this_one(tmp_path: Path) 
 
 def test_a_lost_server_key_gives_every_node_a_new_client_key(tmp_path: Path) -> None:
     ensured(tmp_path)
-    (tmp_path / "tls-crypt-v2-server.key").unlink()
+    (tmp_path / "hubs" / "master" / "tls-crypt-v2-server.key").unlink()
     second = ensured(tmp_path)
     assert [sentence.split(":")[0] for sentence in second.changes] == ["node1", "node2"]
-    server = ServerKey.from_pem(second.files_for("master")["tls-crypt-v2.key"])
-    assert len(server.unwrap(second.files_for("node1")["tls-crypt-v2.key"])[0]) == 256
+    server = ServerKey.from_pem(second.files_for("master")["tls-crypt-v2-server.key"])
+    assert len(server.unwrap(second.files_for("node1")["hubs/master.key"])[0]) == 256
 
 
 def test_a_node_that_becomes_the_hub_gets_a_server_certificate(tmp_path: Path) -> None:
     ensured(tmp_path)
-    moved = ensured(tmp_path, hub="node1")
-    assert purposes(moved.files_for("node1")["server.crt"]) == [ExtendedKeyUsageOID.SERVER_AUTH]
-    assert purposes(moved.files_for("master")["client.crt"]) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+    moved = ensured(tmp_path, hubs=("node1",))
+    assert ExtendedKeyUsageOID.SERVER_AUTH in purposes(moved.files_for("node1")["node.crt"])
+    assert purposes(moved.files_for("master")["node.crt"]) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+
+
+def test_a_key_for_one_hub_opens_no_other_one(tmp_path: Path) -> None:
+    made = ensured(tmp_path, hubs=("master", "node1"))
+    servers = {hub: ServerKey.from_pem(made.files_for(hub)["tls-crypt-v2-server.key"]) for hub in ("master", "node1")}
+    files = made.files_for("node2")
+    for hub, server in servers.items():
+        server.unwrap(files[f"hubs/{hub}.key"])
+    with pytest.raises(ValueError, match="wrapped with another server key"):
+        servers["master"].unwrap(files["hubs/node1.key"])
+    # Hubs connect to each other.
+    servers["master"].unwrap(made.files_for("node1")["hubs/master.key"])
+
+
+def test_a_revocation_reaches_every_hub(tmp_path: Path) -> None:
+    ensured(tmp_path, hubs=("master", "node1"))
+    serial = pki.revoke(tmp_path, "node2")
+    made = ensured(tmp_path, nodes=("master", "node1"), hubs=("master", "node1"))
+    assert all(f"revoked/{serial}" in made.files_for(hub) for hub in ("master", "node1"))
+    assert not list(tmp_path.glob("hubs/*/clients/node2.key"))
+
+
+def test_the_keys_of_version_0_1_stay_valid(tmp_path: Path) -> None:
+    first = ensured(tmp_path)
+    home = tmp_path / "hubs" / "master"
+    for key in (home / "clients").iterdir():
+        key.rename(tmp_path / "nodes" / f"{key.stem}.tls-crypt-v2.key")
+    (home / "tls-crypt-v2-server.key").rename(tmp_path / "tls-crypt-v2-server.key")
+    second = ensured(tmp_path)
+    assert second.changes == ()
+    assert all(second.files_for(node) == first.files_for(node) for node in NODES)

@@ -22,7 +22,7 @@ def found(inventory: Inventory, facts: dict[str, HostFacts], severity: str) -> l
 
 def test_ordinary_hosts_pass_all_checks(inventory_of: Inventories, facts_of: Facts) -> None:
     way = {"address": "198.51.100.1", "rtt_ms": 10.0, "path_mtu": 1500}
-    facts = {"master": facts_of(), "node1": facts_of(to_hub=way)}
+    facts = {"master": facts_of(), "node1": facts_of(to_hubs={"master": way})}
     assert preflight.check(inventory_of("node1"), facts) == []
 
 
@@ -33,7 +33,7 @@ def test_ordinary_hosts_pass_all_checks(inventory_of: Inventories, facts_of: Fac
         ({"os": "debian", "codename": "bullseye"}, "is not supported"),
         ({"architecture": "aarch64"}, "the architecture aarch64 is not supported"),
         ({"systemd": False}, "systemd is not the init system"),
-        ({"uid": 1000}, "the user root is not root and has no passwordless sudo"),
+        ({"uid": 1000}, "the user root is not root and cannot use sudo without a password"),
         ({"memory": 512 << 20}, "only 512 MiB of memory"),
         ({"cpus": 1}, "only one CPU"),
         ({"disk_free": 2 << 30}, "only 2.0 GiB free on the filesystem of /var/lib"),
@@ -54,6 +54,11 @@ def test_ordinary_hosts_pass_all_checks(inventory_of: Inventories, facts_of: Fac
             {"routes": ({"device": "eth1", "network": "10.91.7.0/24"},)},
             "its route to 10.91.7.0/24 on eth1 overlaps networks.pods 10.91.0.0/16",
         ),
+        (
+            {"routes": ({"device": "tun0", "network": "10.90.0.0/24"},)},
+            "its route to 10.90.0.0/24 on tun0 overlaps networks.vpn 10.90.0.0/24",
+        ),
+        ({"devices": ("eth0", "maas1", "maas-lan")}, "the network device maas1 exists"),
         ({"cluster": "other"}, "it belongs to another cluster, other"),
     ],
 )
@@ -72,7 +77,6 @@ def test_what_prevents_a_cluster_is_an_error(
         ({"swap": ("/dev/sda2",)}, "swap is enabled (/dev/sda2)"),
         ({"capabilities_missing": ("CAP_SYS_RESOURCE",)}, "missing capability: CAP_SYS_RESOURCE"),
         ({"cgroup_version": 1}, "it uses cgroup v1"),
-        ({"firewalls": ("ufw",)}, "ufw is active"),
         ({"clock_offset": -90.0}, "its clock is 90 s behind the clock of the controller"),
     ],
 )
@@ -97,7 +101,10 @@ def test_clocks_that_differ_are_reported_with_the_direction(inventory_of: Invent
 
 
 def test_a_hub_name_that_a_worker_cannot_resolve_is_an_error(inventory_of: Inventories, facts_of: Facts) -> None:
-    facts = {"master": facts_of(), "node1": facts_of(to_hub={"address": None, "rtt_ms": None, "path_mtu": None})}
+    facts = {
+        "master": facts_of(),
+        "node1": facts_of(to_hubs={"master": {"address": None, "rtt_ms": None, "path_mtu": None}}),
+    }
     assert found(inventory_of("node1"), facts, "error") == [
         "node1: it cannot resolve the name of the hub, vpn.example.org"
     ]
@@ -105,7 +112,7 @@ def test_a_hub_name_that_a_worker_cannot_resolve_is_an_error(inventory_of: Inven
 
 def test_a_hub_name_with_ipv6_addresses_only_is_an_error(inventory_of: Inventories, facts_of: Facts) -> None:
     way = {"address": "2001:db8::10", "rtt_ms": None, "path_mtu": None}
-    facts = {"master": facts_of(), "node1": facts_of(to_hub=way)}
+    facts = {"master": facts_of(), "node1": facts_of(to_hubs={"master": way})}
     assert found(inventory_of("node1"), facts, "error") == [
         "node1: the name of the hub, vpn.example.org, has only the IPv6 address 2001:db8::10, but the VPN uses IPv4"
     ]
@@ -114,7 +121,7 @@ def test_a_hub_name_with_ipv6_addresses_only_is_an_error(inventory_of: Inventori
 def test_a_hub_name_that_leads_a_worker_to_itself_is_an_error(inventory_of: Inventories, facts_of: Facts) -> None:
     facts = {
         "master": facts_of(),
-        "node1": facts_of(to_hub={"address": "203.0.113.10", "rtt_ms": 0.1, "path_mtu": 1500}),
+        "node1": facts_of(to_hubs={"master": {"address": "203.0.113.10", "rtt_ms": 0.1, "path_mtu": 1500}}),
     }
     assert found(inventory_of("node1"), facts, "error") == [
         "node1: the hub's endpoint vpn.example.org is an address of this host"
@@ -123,7 +130,7 @@ def test_a_hub_name_that_leads_a_worker_to_itself_is_an_error(inventory_of: Inve
 
 def test_a_path_that_carries_little_is_a_warning(inventory_of: Inventories, facts_of: Facts) -> None:
     way = {"address": "198.51.100.1", "rtt_ms": 10.0, "path_mtu": 1200}
-    facts = {"master": facts_of(), "node1": facts_of(to_hub=way)}
+    facts = {"master": facts_of(), "node1": facts_of(to_hubs={"master": way})}
     assert found(inventory_of("node1"), facts, "warning") == ["node1: the path MTU to the hub is only 1200 bytes"]
 
 
@@ -132,11 +139,12 @@ def test_a_host_of_this_cluster_may_have_everything_that_bootstrap_made(
 ) -> None:
     member = facts_of(
         cluster="shop",
+        devices=("cali123", "eth0", "lo", "maas0", "vxlan.calico"),
         kubernetes=("a kubeadm node",),
         runtimes={"containerd": "2.4.2"},
         listeners=({"protocol": "tcp", "port": 6443, "program": "kube-apiserver"},),
         routes=(
-            {"device": "tun0", "network": "10.90.0.0/24"},
+            {"device": "maas0", "network": "10.90.0.0/24"},
             {"device": "vxlan.calico", "network": "10.91.3.64/26"},
             {"device": "cali123", "network": "10.91.3.1/32"},
             {"device": "*", "network": "10.91.3.0/26"},

@@ -10,9 +10,12 @@ Of a task with no_log, only the result is written.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import multiprocessing
 import os
 import re
+import signal
 import time
 from pathlib import Path
 
@@ -52,6 +55,27 @@ def reason(result, outcome):
     return message(result)
 
 
+def end_with_workers():
+    """Make SIGTERM end the run as Ctrl-C does: Ansible's main process stops its workers, which stop what they started.
+
+    Workers have sessions of their own, so no signal to the group of the main process reaches them. Ansible itself signals
+    a worker alone, and twice: a worker that the second signal ends leaves its programs running.
+    """
+    main = os.getpid()
+
+    def terminated(number, _):
+        if os.getpid() == main:
+            for worker in multiprocessing.active_children():
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(worker.pid, number)
+            raise KeyboardInterrupt
+        if os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)
+        os._exit(128 + number)
+
+    signal.signal(signal.SIGTERM, terminated)
+
+
 class CallbackModule(CallbackBase):
     """Writes the events."""
 
@@ -64,6 +88,7 @@ class CallbackModule(CallbackBase):
         super().__init__()
         self._path = os.environ.get("MAAS_EVENTS")
         self.disabled = not self._path
+        end_with_workers()
 
     def _write(self, **event):
         # Opened for each event, because every worker process would inherit a file that stays open.

@@ -2,7 +2,7 @@
 """Export metrics of this host's VPN and certificates for node-exporter's textfile collector. Run by a timer.
 
 /etc/maas/host.json has the host's part of the network plan. On the hub, the status file of OpenVPN says which peers are
-connected; on a node, a ping to the hub does. The file is replaced atomically.
+connected; for a node's hubs and for links between hubs, a ping does. The file is replaced atomically.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ STALE = 60
 HEADERS = 28  # bytes of the IPv4 and ICMP headers
 
 HELP = {
-    "openvpn_up": ("gauge", "Whether the OpenVPN service is running and its device has the planned address."),
+    "openvpn_up": ("gauge", "Whether the services of OpenVPN and BIRD are running and the host has its address."),
     "openvpn_peer_connected": (
         "gauge",
         "Whether the peer is connected: on the hub by its status file, on a node by a ping.",
@@ -124,8 +124,11 @@ def probe(address, size):
 
 
 def is_up(host):
-    """Return whether the OpenVPN service is active and a device has the host's VPN address."""
-    active = subprocess.run(["systemctl", "is-active", "--quiet", host["unit"]], check=False).returncode == 0
+    """Return whether all services of the VPN are active and a device has the host's VPN address."""
+    active = all(
+        subprocess.run(["systemctl", "is-active", "--quiet", unit], check=False).returncode == 0
+        for unit in host["units"]
+    )
     shown = subprocess.run(
         ["ip", "-4", "-o", "address", "show", "to", f"{host['address']}/32"],
         stdout=subprocess.PIPE,
@@ -138,20 +141,20 @@ def is_up(host):
 def tunnel(samples, host):
     """Add the metrics of every host."""
     samples.add("openvpn_up", is_up(host), name=host["name"], role=host["role"])
-    samples.add("openvpn_tun_mtu_bytes", number(DEVICES / "tun0" / "mtu"))
+    samples.add("openvpn_tun_mtu_bytes", number(DEVICES / host["device"] / "mtu"))
     samples.add("openvpn_pod_mtu_bytes", number(DEVICES / "vxlan.calico" / "mtu"))
     samples.add("openvpn_pod_mtu_wanted_bytes", host["pod_mtu"])
     for name, end, authority in certificates(CONFIGURATION[host["role"]].read_text(encoding="utf-8")):
         samples.add("openvpn_certificate_not_after_seconds", end, name=name, kind="ca" if authority else "node")
     with ThreadPoolExecutor(len(host["peers"]) or 1) as executor:
-        probes = {peer: executor.submit(probe, at, host["tun_mtu"]) for peer, at in host["peers"].items()}
+        probes = {peer: executor.submit(probe, at["address"], host["tun_mtu"]) for peer, at in host["peers"].items()}
     for peer, answer in probes.items():
         trip, whole = answer.result()
         samples.add("openvpn_peer_round_trip_seconds", trip, peer=peer)
         samples.add("openvpn_path_mtu_ok", whole, peer=peer)
-        if host["role"] == "node":
+        if device := host["peers"][peer]["device"]:
             samples.add("openvpn_peer_connected", int(trip is not None), peer=peer)
-            statistics = DEVICES / "tun0" / "statistics"
+            statistics = DEVICES / device / "statistics"
             samples.add("openvpn_peer_received_bytes_total", number(statistics / "rx_bytes"), peer=peer)
             samples.add("openvpn_peer_sent_bytes_total", number(statistics / "tx_bytes"), peer=peer)
 
@@ -162,7 +165,7 @@ def hub(samples, host):
     connected = clients(status, time.time())
     seen = count(json.loads(SEEN.read_text(encoding="utf-8")) if SEEN.is_file() else {}, connected)
     replace(SEEN, json.dumps(seen), 0o600)
-    for peer in host["peers"]:
+    for peer in (name for name, found in host["peers"].items() if not found["device"]):
         client = connected.get(peer, {})
         samples.add("openvpn_peer_connected", int(bool(client)), peer=peer)
         samples.add("openvpn_peer_connected_since_seconds", client.get("Connected Since (time_t)"), peer=peer)

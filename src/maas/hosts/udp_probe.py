@@ -1,0 +1,113 @@
+"""Check that UDP datagrams of each host reach the hubs and are answered, before OpenVPN is installed."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from maas.hosts import _udp_script
+from maas.hosts.facts import program_text
+from maas.hosts.preflight import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from maas.hosts.facts import HostFacts
+    from maas.hosts.inventory import Host, Inventory
+
+    Run = Callable[[Host, str], str]
+    """Runs a Python program as root on a host, and returns what it printed; empty if it failed."""
+
+_WORKER_SECONDS = 10
+# Both ends start at the same time, but one connection can take longer than the other.
+_HUB_SECONDS = 15
+
+
+def check(inventory: Inventory, facts: Mapping[str, HostFacts], *, run: Run) -> list[Problem]:
+    """Try the UDP port of each hub from the other hosts, all at the same time.
+
+    A hub on which OpenVPN runs, or another program on that port, is not tried.
+
+    Args:
+        inventory: The hosts.
+        facts: Their facts.
+        run: Runs a program on a host.
+    """
+    with ThreadPoolExecutor(len(inventory.hubs)) as pool:
+        found = pool.map(lambda hub: _check_hub(inventory, hub, facts, run), inventory.hubs)
+        return [problem for problems in found for problem in problems]
+
+
+def _check_hub(inventory: Inventory, hub: Host, facts: Mapping[str, HostFacts], run: Run) -> list[Problem]:
+    port = inventory.server_of(hub).listening_port
+    used = any((one.protocol, one.port) == ("udp", port) for one in facts[hub.name].listeners)
+    tried: list[tuple[Host, str]] = []
+    for host in inventory.hosts:
+        path = facts[host.name].to_hubs.get(hub.name)
+        if path is not None and path.address is not None and ":" not in path.address:
+            tried.append((host, path.address))
+    if used or not tried:
+        return []
+    tokens = {"question": f"maas-{secrets.token_hex(16)} ", "answer": f"maas-{secrets.token_hex(16)} "}
+    names = [host.name for host, _ in tried]
+
+    def send(host: Host, address: str) -> dict[str, Any]:
+        target = {"name": host.name, "address": address, "port": inventory.servers_for(host)[hub.name].port}
+        return _result(run, host, "request", {**tokens, **target, "seconds": _WORKER_SECONDS})
+
+    with ThreadPoolExecutor(len(tried) + 1) as pool:
+        end = {**tokens, "port": port, "workers": names, "seconds": _HUB_SECONDS}
+        answers = pool.submit(_result, run, hub, "respond", end)
+        sent = [pool.submit(send, host, address) for host, address in tried]
+        found = [(host, address, one.result()) for (host, address), one in zip(tried, sent, strict=True)]
+        return list(_problems(inventory, hub, found, answers.result()))
+
+
+def _result(run: Run, host: Host, function: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Run a function of the script on a host; return what it printed, or nothing."""
+    source = resources.files("maas.hosts").joinpath("_udp_script.py").read_text(encoding="utf-8")
+    printed = run(host, program_text(source, parameters, function=function))
+    line = next((line for line in printed.splitlines() if line.startswith(_udp_script.MARK)), None)
+    found: dict[str, Any] = json.loads(line.removeprefix(_udp_script.MARK)) if line else {}
+    return found
+
+
+def _problems(
+    inventory: Inventory, server: Host, found: list[tuple[Host, str, dict[str, Any]]], hub_end: dict[str, Any]
+) -> Iterator[Problem]:
+    hub, listening = server.name, inventory.server_of(server).listening_port
+    if not hub_end or hub_end["error"]:
+        reason = hub_end.get("error") or "the program that answers could not run"
+        yield Problem(
+            host=hub,
+            severity="error",
+            message=f"cannot listen on UDP port {listening} to check it: {reason}",
+            fix="stop the program that uses the port, or set hub.listen in the inventory",
+        )
+        return
+    for host, address, end in found:
+        if end.get("answered"):
+            continue
+        at = inventory.servers_for(host)[hub]
+        target = f"{at.endpoint}:{at.port}/udp" + ("" if at.endpoint == address else f" ({address})")
+        source = end.get("source") or "it"
+        tried = f"{end.get('sent', 0)} datagrams from {source} in {_WORKER_SECONDS} s"
+        fix = f"allow UDP port {listening} of {hub} in the firewall of its provider or network"
+        if at.port != listening:
+            fix += f", and forward port {at.port} of {at.endpoint} to it"
+        if host.name in hub_end["arrived"]:
+            outcome = f"they arrived from {hub_end['arrived'][host.name]}, but no answer of {hub} came back"
+            fix = f"allow outgoing UDP of {hub}, and answers to {host.name}, in the firewalls on the path"
+        elif end.get("error"):
+            outcome = f"{end['error']}; none arrived at {hub}"
+        else:
+            outcome = f"none arrived at {hub}"
+        yield Problem(
+            host=host.name,
+            severity="error",
+            message=f"it does not reach the hub at {target}: {tried}, {outcome}",
+            fix=f"{fix}; to watch: tcpdump -ni any udp port {listening}",
+        )
