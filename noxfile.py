@@ -99,8 +99,12 @@ def develop(session: nox.Session) -> None:
 
 def debian(session: nox.Session, *packages: str) -> None:
     """Install Debian packages that tests start (a database, a browser), as root and where they are missing."""
-    known = subprocess.run(["dpkg-query", "--show", *packages], capture_output=True, check=False) if APT else None
-    if known is None or known.returncode == 0:
+    if APT is None:
+        return
+    # A package that was removed, or that another one only mentions, is known, but not installed.
+    query = ["dpkg-query", "--show", "--showformat=${db:Status-Status}\n", *packages]
+    states = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split()
+    if states == ["installed"] * len(packages):
         return
     if os.geteuid() != 0:
         session.error(f"these tests need the packages {' '.join(packages)}: sudo apt-get install {' '.join(packages)}")
@@ -160,7 +164,7 @@ def credentials(session: nox.Session) -> None:
 
 @nox.session
 def doctor(session: nox.Session) -> None:
-    """Check an existing cluster for conflicts before installing MaaS."""
+    """Check an existing cluster before installing MaaS, or with --cis its security."""
     maas(session, "doctor")
 
 
@@ -177,6 +181,18 @@ def revoke(session: nox.Session) -> None:
 
 
 @nox.session
+def remove(session: nox.Session) -> None:
+    """Remove a worker from a cluster: -- NODE --inventory hosts.yaml."""
+    maas(session, "remove")
+
+
+@nox.session
+def encrypt(session: nox.Session) -> None:
+    """Show or rotate the key that encrypts Secrets in etcd: -- status, or -- rotate."""
+    maas(session, "encrypt")
+
+
+@nox.session
 def reset(session: nox.Session) -> None:
     """Uninstall everything `bootstrap` installed on the hosts of an inventory."""
     maas(session, "reset")
@@ -186,6 +202,12 @@ def reset(session: nox.Session) -> None:
 def kubectl(session: nox.Session) -> None:
     """Run the pinned kubectl on a cluster: ./nox -s kubectl -- get nodes."""
     maas(session, "kubectl")
+
+
+@nox.session
+def k9s(session: nox.Session) -> None:
+    """Look at a cluster in the terminal: ./nox -s k9s -- --readonly."""
+    maas(session, "k9s")
 
 
 @nox.session
@@ -336,12 +358,14 @@ def requirements(session: nox.Session) -> None:
 @nox.session
 def unit(session: nox.Session) -> None:
     """Run the unit tests of the Python package; needs neither root nor a container engine."""
+    debian(session, "openssh-server")
     pytest(session, "-n", "2", paths=("tests/unit",))
 
 
 @nox.session
 def charts(session: nox.Session) -> None:
     """Test every chart over all profiles and Kubernetes versions, and every alerting and recording rule."""
+    debian(session, "chromium")
     pytest(session, "-n", "2", "--dist", "loadgroup", paths=("tests/charts", "tests/rules"))
 
 

@@ -12,7 +12,7 @@ Takes (dict "context" $ "component" an entry of "maas.namespaces").
     (printf "The namespace %s belongs to the release %s." $namespace .)
     "A second release needs its own namespaces. Set:"
     ""
-    (printf "    %s:" $.component.name)
+    (printf "    %s%s:" (include "maas.value.prefix" $.context) $.component.name)
     (printf "      namespaceOverride: %s-%s" $release.Name $namespace)
   ) -}}
 {{- end -}}
@@ -20,7 +20,7 @@ Takes (dict "context" $ "component" an entry of "maas.namespaces").
   (printf "The namespace %s exists and does not belong to the release %s in namespace %s." $namespace $release.Name $release.Namespace)
   "Create the namespaces of all components yourself and set:"
   ""
-  "    namespaces:"
+  (printf "    %snamespaces:" (include "maas.value.prefix" .context))
   "      create: false"
   ""
   "or let the release adopt this one:"
@@ -45,7 +45,7 @@ Takes (dict "context" $ "component" an entry of "maas.namespaces").
   (printf "The namespace %s enforces the Pod Security level %s, but %s needs %s." .component.namespace $enforced .component.name .component.podSecurity)
   "Use a different namespace:"
   ""
-  (printf "    %s:" .component.name)
+  (printf "    %s%s:" (include "maas.value.prefix" .context) .component.name)
   "      namespaceOverride: NAMESPACE"
   ""
   "or lower the level of this one:"
@@ -68,9 +68,9 @@ Fails for components in one namespace that need different Pod Security levels: t
     (printf "%s and %s share the namespace %s, but need different Pod Security levels (%s and %s)." $other.name .name .namespace $other.podSecurity .podSecurity)
     "Set one of:"
     ""
-    (printf "    %s:" $other.name)
+    (printf "    %s%s:" (include "maas.value.prefix" $) $other.name)
     "      namespaceOverride: NAMESPACE"
-    (printf "    %s:" .name)
+    (printf "    %s%s:" (include "maas.value.prefix" $) .name)
     "      namespaceOverride: NAMESPACE"
   ) -}}
   {{- end -}}
@@ -93,11 +93,11 @@ Fails for components in one namespace that need different Pod Security levels: t
   "The restaurant is configured to scale on its saturation, but the cluster does not serve external metrics."
   "Set:"
   ""
-  "    kube-prometheus.keda.enabled: true"
+  (printf "    %skube-prometheus.keda.enabled: true" (include "maas.value.prefix" $))
   ""
   "or scale on CPU only:"
   ""
-  "    restaurant.autoscaling.saturation.enabled: false"
+  (printf "    %srestaurant.autoscaling.saturation.enabled: false" (include "maas.value.prefix" $))
 ) -}}
 {{- end -}}
 {{- end -}}

@@ -5,6 +5,8 @@ A command imports what it needs when it runs, so that `maas --help` starts at on
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from maas import __version__, console, paths
+from maas import __version__, console, paths, process
 from maas.errors import MaasError, UsageError
 
 app = typer.Typer(
@@ -25,8 +27,6 @@ app = typer.Typer(
 )
 
 _CRASH = "crash.log"
-_INTERRUPTED = 130
-"""The exit status of a program that Ctrl-C ended, by the shells' convention."""
 
 _Policy = Literal["auto", "download", "pull", "build"]
 """As maas.bundle.sources.Policy, which takes half a second to import."""
@@ -39,6 +39,9 @@ def _set_output(value: console.Output) -> console.Output:
 
 Name = Annotated[str, typer.Option("--name", "-n", help="Name of the lab, or of the cluster in the inventory.")]
 Inventory = Annotated[Path, typer.Option("--inventory", "-i", help="The hosts and their networks.")]
+OwnInventory = Annotated[
+    Path | None, typer.Option("--inventory", "-i", help="The hosts of the cluster. Default: those of the lab --name.")
+]
 Output = Annotated[
     console.Output,
     typer.Option("--output", "-o", callback=_set_output, is_eager=True, help="Format of the result: text or json."),
@@ -58,6 +61,10 @@ PassphraseFile = Annotated[
 Release = Annotated[
     str | None,
     typer.Option(help="Name of the Helm release. Default: the one in the cluster, whatever its name and namespace."),
+]
+Timings = Annotated[bool, typer.Option("--timings", help="Show at the end how long each phase took, on each host.")]
+AskBecomePass = Annotated[
+    bool, typer.Option("--ask-become-pass", "-K", help="Ask for the password for sudo. It is not stored.")
 ]
 Values = Annotated[
     list[Path] | None, typer.Option("--values", "-f", help="Values file for the chart. Can be repeated.")
@@ -81,13 +88,14 @@ def up(
     bundle: BundleDirectory = None,
     source: Source = "auto",
     values: Values = None,
+    timings: Timings = False,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
     """Create a three-node cluster of disposable hosts on this machine, with MaaS on it."""
     from maas.commands import lab
 
-    lab.up(name, directory=bundle, source=source, values=values or [], dry_run=dry_run, yes=yes)
+    lab.up(name, directory=bundle, source=source, values=values or [], dry_run=dry_run, yes=yes, timings=timings)
 
 
 @app.command()
@@ -106,6 +114,11 @@ def status(*, name: Name = "lab", output: Output = "text") -> None:
     command.status(name)
 
 
+def _sudo_password(where: str = "the hosts", *, ask: bool) -> str | None:
+    """Return the password for sudo on hosts, or None if it was not asked for with `--ask-become-pass`."""
+    return console.password(f"password for sudo on {where}") if ask else None
+
+
 @app.command()
 def bootstrap(
     *,
@@ -117,6 +130,8 @@ def bootstrap(
         list[str] | None,
         typer.Option(help="Worker that is down and is left out this time. Can be repeated."),
     ] = None,
+    ask_become_pass: AskBecomePass = False,
+    timings: Timings = False,
     dry_run: DryRun = False,
     output: Output = "text",
     yes: Yes = False,
@@ -137,15 +152,24 @@ def bootstrap(
         without=without or [],
         dry_run=dry_run,
         yes=yes,
+        become_password=_sudo_password(ask=ask_become_pass),
+        timings=timings,
     )
 
 
 @app.command()
-def reset(*, inventory: Inventory = Path("hosts.yaml"), dry_run: DryRun = False, yes: Yes = False) -> None:
+def reset(
+    *,
+    inventory: Inventory = Path("hosts.yaml"),
+    ask_become_pass: AskBecomePass = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
     """Uninstall everything `bootstrap` installed on the hosts. Deletes all data volumes."""
     from maas.commands import reset as command
 
-    command.reset(inventory, dry_run=dry_run, yes=yes)
+    password = _sudo_password(ask=ask_become_pass)
+    command.reset(inventory, dry_run=dry_run, yes=yes, become_password=password)
 
 
 @app.command()
@@ -153,12 +177,39 @@ def revoke(
     *,
     node: Annotated[str, typer.Option(help="The node to revoke.")],
     name: Name = "lab",
+    ask_become_pass: AskBecomePass = False,
     yes: Yes = False,
 ) -> None:
     """Revoke the VPN certificate of a node, and disconnect the node."""
     from maas.commands import revoke as command
 
-    command.revoke(name, node, yes=yes)
+    password = _sudo_password("the control-plane host", ask=ask_become_pass)
+    command.revoke(name, node, yes=yes, become_password=password)
+
+
+@app.command()
+def remove(
+    node: Annotated[str, typer.Argument(help="Name of the worker.")],
+    *,
+    inventory: Inventory = Path("hosts.yaml"),
+    drain_timeout: Annotated[float, typer.Option(help="Seconds that the drain may take.", min=1)] = 300,
+    lose_data: Annotated[bool, typer.Option(help="Delete volumes that exist on this node alone.")] = False,
+    ask_become_pass: AskBecomePass = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Remove a worker: drain it, disconnect it from the VPN, delete its Node object, and reset its host."""
+    from maas.commands import remove as command
+
+    command.remove(
+        inventory,
+        node,
+        timeout=drain_timeout,
+        lose_data=lose_data,
+        dry_run=dry_run,
+        yes=yes,
+        become_password=_sudo_password(ask=ask_become_pass),
+    )
 
 
 @app.command()
@@ -169,12 +220,24 @@ def doctor(
     values: Annotated[list[Path] | None, typer.Option(help="Values file of the installation. Can be repeated.")] = None,
     release: Release = None,
     namespace: Annotated[str | None, typer.Option(help="Namespace of a release that is not installed yet.")] = None,
+    cis: Annotated[
+        bool, typer.Option("--cis", help="Check the hosts and the objects of a cluster of MaaS by the CIS benchmark.")
+    ] = False,
+    inventory: OwnInventory = None,
+    ask_become_pass: AskBecomePass = False,
     output: Output = "text",
 ) -> None:
-    """Check an existing cluster for conflicts before installing MaaS. Makes no changes."""
+    """Check an existing cluster for conflicts before installing MaaS, or with --cis its security. Makes no changes."""
     from maas.cluster import tunnel
     from maas.commands import doctor as command
 
+    if cis:
+        if kubeconfig or values or release or namespace:
+            raise UsageError("--cis checks a whole cluster of MaaS", hint="use it with --name or --inventory only")
+        command.benchmark(name, inventory, become_password=_sudo_password(ask=ask_become_pass))
+        return
+    if inventory or ask_become_pass:
+        raise UsageError("--inventory and --ask-become-pass require --cis", hint="other checks do not read hosts")
     admin = kubeconfig or tunnel.connect(name).kubeconfig
     command.doctor(admin, values=values or [], release=release, namespace=namespace)
 
@@ -226,12 +289,54 @@ def revoke_credentials(
     command.revoke(name, None if role is None else Grant(role, namespace), admin=admin, release=release)
 
 
+encrypt_app = typer.Typer(no_args_is_help=True, help="Show and rotate the key that encrypts Secrets in etcd.")
+app.add_typer(encrypt_app, name="encrypt")
+
+
+@encrypt_app.command("status")
+def encrypt_status(
+    *,
+    name: Name = "lab",
+    inventory: OwnInventory = None,
+    ask_become_pass: AskBecomePass = False,
+    output: Output = "text",
+) -> None:
+    """Show the keys that encrypt Secrets, and which API servers use them."""
+    from maas.commands import encrypt as command
+
+    command.status(name, inventory, become_password=_sudo_password(ask=ask_become_pass))
+
+
+@encrypt_app.command("rotate")
+def encrypt_rotate(
+    *,
+    name: Name = "lab",
+    inventory: OwnInventory = None,
+    ask_become_pass: AskBecomePass = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Replace the key that encrypts Secrets, in phases that can be interrupted and continued."""
+    from maas.commands import encrypt as command
+
+    password = _sudo_password(ask=ask_become_pass)
+    command.rotate(name, inventory, yes=yes, dry_run=dry_run, become_password=password)
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def kubectl(context: typer.Context, *, name: Name = "lab") -> None:
     """Run the pinned kubectl on a cluster: `maas kubectl get nodes`."""
     from maas.cluster import tunnel
 
-    raise typer.Exit(tunnel.kubectl(name, context.args))
+    raise typer.Exit(tunnel.run("kubectl", name, context.args))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def k9s(context: typer.Context, *, name: Name = "lab") -> None:
+    """Look at a cluster in the terminal with the pinned k9s: `maas k9s --readonly`."""
+    from maas.cluster import tunnel
+
+    raise typer.Exit(tunnel.run("k9s", name, context.args))
 
 
 @app.command()
@@ -243,16 +348,26 @@ def bundle(
     only: Annotated[
         Path | None, typer.Option("--images", help="Only the images of this list: the images.txt of a release.")
     ] = None,
+    releases: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            help="Releases that hosts run, such as debian-13,ubuntu-24.04, to include packages for. "
+            "Default: this machine's.",
+        ),
+    ] = None,
     values: Values = None,
     yes: Yes = False,
 ) -> None:
     """Collect binaries and images of every component in one directory, for hosts without internet access."""
+    from maas import os_releases
     from maas.commands import bundle as command
 
+    wanted = None if releases is None else os_releases.parse(releases)
     if listing:
-        command.show_plan_for(values or [], source=source)
+        command.show_plan_for(values or [], source=source, releases=wanted)
     else:
-        command.bundle(directory, images=only, source=source, values=values or [], yes=yes)
+        command.bundle(directory, images=only, source=source, values=values or [], releases=wanted, yes=yes)
 
 
 @app.command()
@@ -468,18 +583,29 @@ def generate() -> None:
     development.generate()
 
 
+def _interrupt(number: int, _: object) -> None:
+    """Stop the programs that run, then this one, when Ctrl-C, another process or a closed terminal ends it."""
+    process.stop_all()
+    raise KeyboardInterrupt(number)
+
+
 def main() -> None:
     """Run the command line; every failure ends in one error message and an exit status."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup does
+            signal.signal(number, _interrupt)
     try:
         app(prog_name="maas")
     except MaasError as failure:
         console.error(failure)
         sys.exit(failure.exit_code)
-    except KeyboardInterrupt:
-        console.warn("interrupted; run the same command again to continue")
-        sys.exit(_INTERRUPTED)
+    except KeyboardInterrupt as interrupt:
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            console.warn("interrupted; run the same command again to continue")
+        sys.exit(128 + (interrupt.args[0] if interrupt.args else signal.SIGINT))
     except Exception:  # noqa: BLE001 - users must not see the traceback of a bug
         log = paths.cache() / _CRASH
+        log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(traceback.format_exc(), encoding="utf-8")
         last = traceback.format_exc().strip().splitlines()[-1]
         console.error(

@@ -107,7 +107,7 @@ class Base(Layer):
 
 
 class ImageBuild(Layer):
-    """How to build an image from Go packages and Debian packages."""
+    """How to build an image from Go packages, Debian packages and npm packages."""
 
     programs: dict[AbsolutePath, str] = {}
     """Go programs: path in the image to Go package."""
@@ -117,6 +117,8 @@ class ImageBuild(Layer):
     """Linux capabilities of program files: path to names."""
     trees: tuple[Tree, ...] = ()
     """Directories of Go modules to copy."""
+    web: dict[AbsolutePath, str] = {}
+    """Web pages built with npm: directory in the image to directory in hack/build/NAME."""
 
 
 class GoBuild(Model):
@@ -230,9 +232,11 @@ class Image(_Sourced):
     reference: Reference
     """Upstream's reference, whatever the source."""
     when: ValuePath | None = None
-    """Path of a value of the chart. The bundle contains the image only if that value is true."""
+    """Path of a value of the chart. The bundle contains the image only if that value is true, or enables `switch`."""
     switch: Switch | None = None
     """How to disable the component. Without it, the platform does not work without the image."""
+    fallback: Name | None = None
+    """The image that the bundle contains if this one is not available: of the component that `disabled` selects."""
     volume: ValuePath | None = None
     """Path in the chart's values of the component whose `storage` describes the volume."""
     tolerates: Literal["control-plane"] | None = None
@@ -326,6 +330,9 @@ class Lockfile(Model):
         layers += [image.build for image in self.images() if image.build]
         if unknown := {layer.base for layer in layers if layer.base} - self.bases.keys():
             raise ValueError(f"unknown bases: {', '.join(sorted(unknown))}")
+        images = {image.name for image in self.images()}
+        if unknown := {image.fallback for image in self.images() if image.fallback} - images:
+            raise ValueError(f"unknown fallbacks: {', '.join(sorted(unknown))}")
         return self
 
     def items(self) -> list[tuple[Component, Binary | Tool | Image | Packages]]:

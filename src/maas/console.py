@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import getpass
 import json
 import os
 import sys
@@ -35,6 +36,7 @@ _HEARTBEAT = 30.0
 _WIDTH = int(os.environ.get("COLUMNS", "0")) or (None if sys.stderr.isatty() else 160)
 _lock = threading.RLock()
 _live: list[Phase] = []
+_ended: list[Phase] = []
 _output: Output = "text"
 
 
@@ -78,6 +80,7 @@ class Phase:
     def __init__(self, title: str) -> None:
         self.title = title
         self.began = time.monotonic()
+        self.duration = 0.0
         self._detail = ""
         self._reported = self.began
 
@@ -108,8 +111,15 @@ class Phase:
 
     def end(self, mark: str, style: str) -> None:
         """Write the one line that stays."""
+        self.duration = self.seconds
+        _ended.append(self)
         detail = f"  {self._detail}" if self._detail else ""
         _print((mark, style), " ", (self.title, "bold"), detail, "  ", (elapsed(self.seconds), "dim"))
+
+
+def ended() -> list[Phase]:
+    """Return the phases of this process that have ended."""
+    return list(_ended)
 
 
 @contextlib.contextmanager
@@ -192,6 +202,20 @@ def confirm(question: str, *, assume_yes: bool) -> bool:
     from rich.text import Text
 
     return _err().input(Text.assemble((question, "bold"), " [y/N] ")).strip().lower() in {"y", "yes"}
+
+
+def password(question: str) -> str:
+    """Ask for a password on the terminal, without showing it.
+
+    Raises:
+        UsageError: There is no terminal, or the answer is empty.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError(f"standard input is not a terminal: cannot ask for the {question}")
+    answer = getpass.getpass(f"{question}: ", stream=sys.stderr)
+    if not answer:
+        raise UsageError(f"the {question} is empty")
+    return answer
 
 
 def error(failure: MaasError) -> None:

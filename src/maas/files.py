@@ -87,6 +87,14 @@ def copy(source: Path, target: Path, *, mode: int = _PUBLIC) -> None:
         shutil.copyfile(source, fresh)
 
 
+_held: set[int] = set()
+
+
+def held() -> frozenset[int]:
+    """Return the file descriptors of the locks that this process holds. A program that inherits one holds it too."""
+    return frozenset(_held)
+
+
 @contextlib.contextmanager
 def lock(path: Path, *, command: str, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold a lock until the block ends.
@@ -119,9 +127,11 @@ def lock(path: Path, *, command: str, on_wait: Callable[[str], None] | None = No
             file,
             Owner(user=_user(), host=socket.gethostname(), pid=os.getpid(), command=command, since=datetime.now(UTC)),
         )
+        _held.add(number)
         try:
             yield
         finally:
+            _held.discard(number)
             _write(file, None)
 
 

@@ -36,10 +36,11 @@ def _xdg(variable: str, default: str) -> Path:
 
 
 def cache() -> Path:
-    """Return the directory of what can be re-created: components, bundles, tools. All checkouts of a user share it."""
-    path = _xdg("XDG_CACHE_HOME", ".cache")
-    path.mkdir(parents=True, exist_ok=True)
-    return path
+    """Return the directory of what can be re-created: components, bundles, tools. All checkouts of a user share it.
+
+    It may not exist yet: who writes creates it, so that a dry run writes nothing.
+    """
+    return _xdg("XDG_CACHE_HOME", ".cache")
 
 
 def state_path(cluster: str) -> Path:

@@ -44,7 +44,7 @@ class Listener(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         for alert in json.loads(self.rfile.read(int(self.headers["Content-Length"])))["alerts"]:
             # In one write: another thread may be writing.
-            print(json.dumps({"status": alert["status"], **alert["labels"]}) + "\\n", end="", flush=True)
+            print(json.dumps({**alert["labels"], "notification": alert["status"]}) + "\\n", end="", flush=True)
         self.send_response(200)
         self.end_headers()
     def log_message(self, *words):
@@ -88,7 +88,7 @@ class Watched:
 
     def wait_for_notification(self, status: str, alert: str, *, labels: dict[str, str], within: float) -> float:
         """Wait for the notification of an alert, and return the seconds that it took."""
-        wanted = {"status": status, "alertname": alert, **labels}.items()
+        wanted = {"notification": status, "alertname": alert, **labels}.items()
 
         def missing() -> str:
             received = self.notifications()
@@ -214,8 +214,18 @@ def expiring_certificate(watched: Watched) -> Iterator[None]:
 
 
 # Pods in the host's network restart until its VPN address is back; the alert fires after 15 minutes, here after one.
+# If a replica of CoreDNS is on the node, the receiver's name does not resolve each time until the endpoint is removed;
+# Alertmanager repeats the notification, and reports that it had to.
 NODE_GONE = frozenset(
-    {"KubeNodeNotReady", "KubeNodeUnreachable", "OpenVpnPeerDown", "OpenVpnDown", "KubePodCrashLooping"}
+    {
+        "AlertmanagerClusterFailedToSendAlerts",
+        "AlertmanagerFailedToSendAlerts",
+        "KubeNodeNotReady",
+        "KubeNodeUnreachable",
+        "KubePodCrashLooping",
+        "OpenVpnDown",
+        "OpenVpnPeerDown",
+    }
 )
 FAULTS = [
     # The state is CrashLoopBackOff only while the kubelet waits, which takes longer each time.
@@ -303,5 +313,5 @@ def test_a_fault_and_its_resolution_are_notified_and_nothing_else_is(notified: W
         print(f"{fault.alert} notified after {took:.0f} s")
     took = notified.wait_for_notification("resolved", fault.alert, labels=fault.labels, within=600)
     print(f"its resolution notified after {took:.0f} s")
-    others = {message["alertname"] for message in notified.notifications() if message["status"] == "firing"}
+    others = {message["alertname"] for message in notified.notifications() if message["notification"] == "firing"}
     assert others - {fault.alert} - fault.others - CROWDED == set()

@@ -96,7 +96,7 @@ def test_the_umbrella_in_numbers(tmp_path: Path) -> None:
     whole = rendering(render.umbrella(), tmp_path, "--set", ",".join(f"{part}.enabled=true" for part in EVERYTHING))
     source = render.umbrella() / "charts" / "kube-prometheus"
     chart = render.copy_with_libraries(source, tmp_path / source.name)
-    monitoring = rendering(chart, tmp_path, "--set", "grafana.enabled=false")
+    monitoring = rendering(chart, tmp_path, "--set", "dashboards.engine=none")
     leaves = [leaf for chart in values.charts() if chart.name == "maas" for leaf in chart.tree.leaves()]
     documented = [leaf for leaf in leaves if leaf.description]
     size = release_bytes(whole.manifest)

@@ -1,14 +1,15 @@
-"""A revoked node, bootstrap while a worker is down, and renewed certificates, on a lab."""
+"""A revoked node, bootstrap while a worker is down, renewed certificates, and a removed worker, on a lab."""
 
 from __future__ import annotations
 
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support import lab_power, labs
+from tests.support import lab_power, labs, restaurant
 from tests.support.labs import maas
 
 from maas import paths
@@ -82,3 +83,28 @@ def test_renewed_certificates_are_used_by_the_running_programs(cluster: Cluster)
     # The administrator's certificate is renewed, too; the next run fetches it.
     maas("up", "--name", NAME, "--yes")
     assert all(node.ready for node in cluster.nodes())
+
+
+def test_a_worker_is_removed_while_guests_order_and_can_be_added_again(cluster: Cluster) -> None:
+    lab = labs.Lab(NAME)
+    inventory = str(lab.state / "hosts.yaml")
+    (database,) = restaurant.pods(lab, restaurant.DATABASE)
+    leaving, staying = next(iter({"node1", "node2"} - {database.node})), database.node
+    refused = maas("remove", database.node, "--inventory", inventory, "--yes", status=1).stderr
+    assert "holds the only copy of" in refused
+    assert "restaurant/" in refused
+    with ThreadPoolExecutor(1) as pool:
+        guests = pool.submit(restaurant.load, cluster, rate=10, orders=0.5, seconds=60, node=staying)
+        began = time.monotonic()
+        maas("remove", leaving, "--inventory", inventory, "--lose-data", "--yes")
+        print(f"removed after {time.monotonic() - began:.0f} s")
+        result = guests.result()
+    print(f"{result.report['answered']} answers, {result.report['failed']} failed")
+    assert result.report["failed"] == 0, result.report["failures"]
+    assert set(result.orders) <= restaurant.orders(lab)
+    assert leaving not in {node.name for node in cluster.nodes()}
+    assert lab.run(leaving, "sh", "-c", "ls /etc/kubernetes /etc/openvpn/client/maas*").returncode != 0
+    began = time.monotonic()
+    maas("up", "--name", NAME, "--yes")
+    print(f"added again after {time.monotonic() - began:.0f} s")
+    assert ready(cluster, leaving)

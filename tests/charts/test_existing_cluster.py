@@ -314,6 +314,95 @@ def test_existing_volumes_need_no_class(cluster: FakeCluster, helm: Major) -> No
     assert render_in(cluster, helm, *KEPT)
 
 
+def claim(name: str, namespace: str, size: str, storage_class: str = "fast") -> Any:
+    spec = {"resources": {"requests": {"storage": size}}, "storageClassName": storage_class}
+    return make("v1/PersistentVolumeClaim", name, namespace=namespace, owned=True, spec=spec)
+
+
+CLAIMS = {
+    "kube-prometheus.prometheus": ("monitoring", "prometheus-maas-db-prometheus-maas-0"),
+    "kube-prometheus.alertmanager": ("monitoring", "alertmanager-maas-db-alertmanager-maas-0"),
+    "kube-prometheus.grafana": ("monitoring", "grafana"),
+    "restaurant.database.postgresql": ("restaurant", "data-restaurant-database-0"),
+}
+ENLARGEABLE = {**DEFAULT_CLASS, "allowVolumeExpansion": True}
+
+
+def database_set(size: str) -> Any:
+    template = {"spec": {"resources": {"requests": {"storage": size}}}}
+    spec = {"volumeClaimTemplates": [template]}
+    return make("apps/v1/StatefulSet", "restaurant-database", namespace="restaurant", owned=True, spec=spec)
+
+
+@pytest.mark.parametrize("path", CLAIMS)
+def test_a_volume_whose_class_cannot_enlarge_it_keeps_its_size(cluster: FakeCluster, path: str) -> None:
+    namespace, name = CLAIMS[path]
+    cluster.objects += [SYSTEM, DEFAULT_CLASS, claim(name, namespace, "64Gi")]
+    bigger = (*KEPT, "--set", f"{path}.storage.size=128Gi")
+    message = refusal(cluster, "4", *bigger)
+    assert f"has 64Gi, but {path}.storage.size is 128Gi" in message
+    assert "StorageClass fast cannot enlarge volumes" in message
+    assert f"    {path}.storage.size: 64Gi" in message
+    assert "docs/runbooks/KubePersistentVolumeFillingUp.md" in message
+
+
+@pytest.mark.parametrize("path", [path for path in CLAIMS if "grafana" not in path])
+def test_a_volume_of_a_stateful_set_is_enlarged_by_commands(cluster: FakeCluster, helm: Major, path: str) -> None:
+    namespace, name = CLAIMS[path]
+    cluster.objects += [SYSTEM, ENLARGEABLE, claim(name, namespace, "64Gi"), database_set("2Gi")]
+    bigger = (*KEPT, "--set", f"{path}.storage.size=128Gi")
+    if "database" in path:
+        cluster.objects[-1] = database_set("64Gi")
+    message = refusal(cluster, helm, *bigger)
+    patch = '{"spec": {"resources": {"requests": {"storage": "128Gi"}}}}'
+    assert f"    kubectl -n {namespace} patch persistentvolumeclaim {name} --patch '{patch}'" in message
+    removal = "    kubectl -n restaurant delete statefulset restaurant-database --cascade=orphan"
+    assert (removal in message) == ("database" in path)
+    cluster.objects[-2] = claim(name, namespace, "128Gi")
+    if "database" in path:
+        message = refusal(cluster, helm, *bigger)
+        assert removal in message
+        assert "patch" not in message
+        cluster.objects.pop()
+    assert render_in(cluster, helm, *bigger)
+
+
+def test_a_volume_of_the_chart_itself_is_enlarged_by_helm(cluster: FakeCluster, helm: Major) -> None:
+    cluster.objects += [SYSTEM, ENLARGEABLE, claim("grafana", "monitoring", "1Gi")]
+    objects = render_in(cluster, helm, *KEPT, "--set", "kube-prometheus.grafana.storage.size=1.5Gi")
+    (found,) = [entry for entry in objects if entry["kind"] == "PersistentVolumeClaim"]
+    assert found["spec"]["resources"]["requests"]["storage"] == "1536Mi"
+
+
+@pytest.mark.parametrize("path", ["kube-prometheus.grafana", "restaurant.database.postgresql"])
+def test_a_volume_cannot_shrink(cluster: FakeCluster, path: str) -> None:
+    namespace, name = CLAIMS[path]
+    cluster.objects += [SYSTEM, ENLARGEABLE, claim(name, namespace, "8Gi")]
+    if "database" in path:
+        cluster.objects.append(database_set("8Gi"))
+    message = refusal(cluster, "4", *KEPT, "--set", f"{path}.storage.size=3Gi")
+    assert "A volume cannot shrink" in message
+    assert f"    {path}.storage.size: 8Gi" in message
+
+
+@pytest.mark.parametrize("path", CLAIMS)
+def test_a_volume_keeps_its_class(cluster: FakeCluster, path: str) -> None:
+    namespace, name = CLAIMS[path]
+    cluster.objects += [SYSTEM, ENLARGEABLE, claim(name, namespace, "64Gi")]
+    message = refusal(cluster, "4", *KEPT, "--set", f"{path}.storage.size=64Gi,{path}.storage.className=other")
+    assert f"    {path}.storage.className: fast" in message
+
+
+def test_a_volume_that_was_enlarged_by_hand_is_left_alone(cluster: FakeCluster, helm: Major) -> None:
+    cluster.objects += [
+        SYSTEM,
+        ENLARGEABLE,
+        database_set("2Gi"),
+        claim("data-restaurant-database-0", "restaurant", "9Gi"),
+    ]
+    assert render_in(cluster, helm)
+
+
 def test_a_second_operator_is_refused_and_the_first_one_named(cluster: FakeCluster, helm: Major) -> None:
     other = make("apps/v1/Deployment", "kps-operator", namespace="observability")
     other["metadata"]["labels"] = {"app.kubernetes.io/name": "kube-prometheus-stack-prometheus-operator"}

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from kubernetes import client
+from tests.support.charts import PROFILES
 
 from maas.helm import render
 from maas.helm.render import Request
+
+if TYPE_CHECKING:
+    from maas.cluster.client import Cluster
 
 TEXT = (render.umbrella() / "docs" / "installing.md").read_text(encoding="utf-8")
 
@@ -36,6 +42,25 @@ def test_crds_too_large_for_an_annotation_are_applied_server_side() -> None:
     assert "ServerSideApply=true" in found["Application"]["spec"]["syncPolicy"]["syncOptions"]
     for step in ("install", "upgrade"):
         assert found["HelmRelease"]["spec"][step]["crds"] == "CreateReplace"
+
+
+def test_argo_cd_compares_with_what_the_api_server_would_make_of_the_manifests() -> None:
+    annotations = examples()["Application"]["metadata"]["annotations"]
+    assert annotations == {"argocd.argoproj.io/compare-options": "ServerSideDiff=true"}
+
+
+@pytest.mark.xdist_group("api")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_templates_of_claims_are_what_the_api_server_returns(api: Cluster) -> None:
+    size = (("restaurant.database.postgresql.storage.size", '"1.5Gi"'),)
+    objects = render.objects(Request(render.umbrella(), values=(PROFILES["gitops"],), settings=size))
+    (rendered,) = [entry for entry in objects if entry["kind"] == "StatefulSet"]
+    body = {**rendered, "metadata": {**rendered["metadata"], "namespace": "default"}}
+    apps = client.AppsV1Api(api.client)
+    made = apps.create_namespaced_stateful_set("default", body, dry_run="All", _preload_content=False)
+    (returned,) = json.loads(made.data)["spec"]["volumeClaimTemplates"]
+    returned["metadata"].pop("creationTimestamp", None)
+    assert returned == rendered["spec"]["volumeClaimTemplates"][0]
 
 
 def test_every_profile_of_the_page_exists() -> None:

@@ -225,6 +225,7 @@ def test_no_key_is_repeated_in_a_list_that_is_merged_by_it(objects: tuple[Object
 
 # Secrets that exist before the installation, by the values of the profiles.
 GIVEN = {
+    ("ConfigMap", "kube-root-ca.crt"),  # Kubernetes creates it in every namespace
     ("Secret", "restaurant-key"),
     ("Secret", "restaurant-database"),
     ("Secret", "grafana-admin"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ from maas import paths
 if TYPE_CHECKING:
     from tests.support.charts import Rendered
 
-WITH_IT = sorted(PROFILES.keys() - {"network-only"})
+WITH_IT = sorted(PROFILES.keys() - {"network-only", "probes"})
 
 DATABASE_CLIENTS = ["restaurant", "restaurant-database-metrics", "restaurant-seed"]
 
@@ -174,6 +175,28 @@ def test_the_volume_and_the_password_of_the_database_are_both_kept() -> None:
     assert {"restaurant-database", "restaurant-key"} <= kept
     policy = one(objects, "StatefulSet", "restaurant-database")["spec"]["persistentVolumeClaimRetentionPolicy"]
     assert policy == {"whenDeleted": "Retain", "whenScaled": "Retain"}
+
+
+@pytest.mark.parametrize(("existing", "key", "signed"), [("", "", True), ("given", "", False), ("given", "pem", True)])
+def test_the_journal_is_signed_with_a_key_from_a_secret(
+    rendered: Rendered, existing: str, key: str, signed: bool
+) -> None:
+    values = {"secretKey__existingSecret": existing, "journalKey": key}
+    objects = rendered("restaurant", **{path: f'"{value}"' for path, value in values.items()})
+    found = one(objects, "Deployment", "maas-restaurant")
+    variables = [environment(container) for container in containers(found)]
+    assert [("RESTAURANT_JOURNAL_KEY_FILE" in names) for names in variables] == [signed, signed]
+    mounted = [
+        item["path"]
+        for source in pod_spec(found)["volumes"][1]["projected"]["sources"]
+        for item in source["secret"]["items"]
+    ]
+    assert ("journal-key" in mounted) == signed
+    generated = [entry for entry in objects if entry["kind"] == "Secret" and "journal-key" in entry.get("data", {})]
+    assert bool(generated) == (not existing)
+    assert all(
+        b64decode(entry["data"]["journal-key"]).startswith(b"-----BEGIN PRIVATE KEY-----") for entry in generated
+    )
 
 
 def policy(objects: tuple[Object, ...], name: str) -> Any:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from tests.support.charts import HELMS
+from tests.support.charts import HELMS, refusal
 
 from maas.codegen import values
-from maas.errors import ChartError
-from maas.helm import render
+from maas.helm import render, values_files
 from maas.helm.render import Request
 
 if TYPE_CHECKING:
@@ -49,7 +48,11 @@ def names(chart: Path) -> str:
 def test_the_schema_is_valid_and_accepts_the_charts_own_values(chart: Path) -> None:
     schema = schema_of(chart)
     Draft202012Validator.check_schema(schema)
-    assert not [error.message for error in Draft202012Validator(schema).iter_errors(values_of(chart))]
+    # Helm adds `global`, and in the umbrella the values of subcharts.
+    given = values_files.merge({"global": values_of(render.umbrella())["global"]}, values_of(chart))
+    if chart == render.umbrella():
+        given = values_files.merge({part.name: values_of(part) for part in render.subcharts()}, given)
+    assert not [error.message for error in Draft202012Validator(schema).iter_errors(given)]
 
 
 @pytest.mark.parametrize("chart", render.subcharts(), ids=names)
@@ -86,7 +89,10 @@ def test_every_object_of_the_schema_is_closed(chart: Path) -> None:
 
     def walk(node: Any, name: str) -> Iterator[str]:
         if isinstance(node, dict):
-            is_open = node.get("type") == "object" and node.get("additionalProperties") is not False
+            # `global` belongs to every chart of a release.
+            is_open = (
+                name != "global" and node.get("type") == "object" and node.get("additionalProperties") is not False
+            )
             if is_open and "properties" in node:
                 yield name
             for key, entry in node.items():
@@ -98,14 +104,6 @@ def test_every_object_of_the_schema_is_closed(chart: Path) -> None:
     assert list(walk(root, "")) == []
 
 
-def refusal(helm: Major, chart: Path | None = None, **settings: Any) -> str:
-    """Return Helm's error for values that the charts refuse; `__` stands for a dot in a path."""
-    pairs = tuple((path.replace("__", "."), json.dumps(value)) for path, value in settings.items())
-    with pytest.raises(ChartError) as refused:
-        render.render_uncached(Request(chart or render.umbrella(), settings=pairs, helm=helm))
-    return "\n".join(refused.value.context)
-
-
 @pytest.mark.parametrize("helm", HELMS)
 @pytest.mark.parametrize(
     ("settings", "message"),
@@ -114,19 +112,18 @@ def refusal(helm: Major, chart: Path | None = None, **settings: Any) -> str:
         ({"restaurant__replica": 2}, "additional properties 'replica' not allowed"),
         (
             {"restaurant__database__postgresql__storge": "1Gi"},
-            "at '/database/postgresql': additional properties 'storge'",
+            "at '/restaurant/database/postgresql': additional properties 'storge'",
         ),
         ({"calico__enabled": "yes"}, "at '/calico/enabled': got string, want boolean"),
-        ({"global__registry": "x"}, "at '/global': additional properties 'registry' not allowed"),
-        ({"calico__enabled": True, "calico__mtu": 100}, "at '/mtu': minimum: got 100, want 1,280"),
-        ({"calico__enabled": True, "calico__ipPool__cidr": "10.0.0.0"}, "at '/ipPool/cidr'"),
-        ({"calico__enabled": True, "calico__ipPool__vxlanMode": "Never"}, "at '/ipPool/vxlanMode'"),
-        ({"kube-prometheus__metricsServer__enabled": "maybe"}, "at '/metricsServer/enabled'"),
-        ({"kube-prometheus__metricsServer__resolution": "5s"}, "at '/metricsServer/resolution'"),
-        ({"restaurant__image__digest": "sha256:12"}, "at '/image/digest'"),
-        ({"restaurant__autoscaling__maxReplicas": 0}, "at '/autoscaling/maxReplicas': minimum"),
-        ({"restaurant__settings__timezone": ""}, "at '/settings/timezone'"),
-        ({"restaurant__resources__requests__cpu": "lots"}, "at '/resources/requests/cpu'"),
+        ({"calico__enabled": True, "calico__mtu": 100}, "at '/calico/mtu': minimum: got 100, want 1,280"),
+        ({"calico__enabled": True, "calico__ipPool__cidr": "10.0.0.0"}, "at '/calico/ipPool/cidr'"),
+        ({"calico__enabled": True, "calico__ipPool__vxlanMode": "Never"}, "at '/calico/ipPool/vxlanMode'"),
+        ({"kube-prometheus__metricsServer__enabled": "maybe"}, "at '/kube-prometheus/metricsServer/enabled'"),
+        ({"kube-prometheus__metricsServer__resolution": "5s"}, "at '/kube-prometheus/metricsServer/resolution'"),
+        ({"restaurant__image__digest": "sha256:12"}, "at '/restaurant/image/digest'"),
+        ({"restaurant__autoscaling__maxReplicas": 0}, "at '/restaurant/autoscaling/maxReplicas': minimum"),
+        ({"restaurant__settings__timezone": ""}, "at '/restaurant/settings/timezone'"),
+        ({"restaurant__resources__requests__cpu": "lots"}, "at '/restaurant/resources/requests/cpu'"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_path(settings: dict[str, Any], message: str, helm: Major) -> None:

@@ -40,8 +40,8 @@ def test_plain_helm_uninstalls_and_installs_the_chart_by_hand(lab: Lab) -> None:
     before = orders(lab)
     run("uninstall", "maas", "-n", "maas", "--wait")
     settings = ["calico.enabled=true", f"calico.mtu={planned.pod_mtu}", "calico.ipPool.cidr=10.91.0.0/16"]
-    # Their images are not in the bundle.
-    settings += ["kube-prometheus.grafana.enabled=false", "dashboard.engine=none"]
+    # The images of Grafana and Headlamp are not in the bundle.
+    settings += ["kube-prometheus.dashboards.engine=perses", "dashboard.engine=none"]
     options = [word for setting in settings for word in ("--set", setting)]
     run("install", "maas", ".", "-n", "maas", "--create-namespace", *options, "--wait", "--timeout", "4m")
     with console.phase("Ready") as step:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from maas import process
+from maas.errors import ChartError
 from maas.helm import render
 from maas.helm.client import Helm
 from maas.helm.render import Request
@@ -81,6 +83,16 @@ def helm(cluster: Cluster, major: Major, *words: str | Path) -> str:
     environment = {f"HELM_{what}_HOME": str(own / what.lower()) for what in ("CACHE", "CONFIG", "DATA")}
     environment |= {"KUBECONFIG": str(cluster.kubeconfig), "TZ": "UTC"}
     return process.run([Helm.pinned(major).executable, *words], env=environment, timeout=300).stdout
+
+
+def refusal(helm: Major, chart: Path | None = None, **settings: Any) -> str:
+    """Return Helm's error for values that the charts refuse; `__` stands for a dot in a path."""
+    pairs = tuple((path.replace("__", "."), json.dumps(value)) for path, value in settings.items())
+    try:
+        render.render_uncached(Request(chart or render.umbrella(), settings=pairs, helm=helm))
+    except ChartError as refused:
+        return "\n".join(refused.context)
+    raise AssertionError(f"the charts accept {settings}")
 
 
 def copied_umbrella(directory: Path) -> Path:

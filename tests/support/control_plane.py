@@ -58,18 +58,18 @@ def control_plane(directory: Path, *, controllers: Sequence[str] = _CONTROLLERS)
         directory: Where the programs write.
         controllers: The controllers that run, by the controller manager's own names; `*` is all of them.
     """
-    programs = {name: _program(name) for name in ("etcd", "kube-apiserver", "kube-controller-manager")}
+    programs = {name: program(name) for name in ("etcd", "kube-apiserver", "kube-controller-manager")}
     token = secrets.token_hex(16)
-    _account_key(directory / "sa.key")
+    account_key(directory / "sa.key")
     (directory / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")
     etcd, port = free_port(), free_port()
     with contextlib.ExitStack() as running:
-        _start(running, directory, programs["etcd"], _etcd(directory, etcd))
-        _start(running, directory, programs["kube-apiserver"], _api_server(directory, etcd=etcd, port=port))
+        start_program(running, directory, programs["etcd"], etcd_words(directory, etcd))
+        start_program(running, directory, programs["kube-apiserver"], api_server_words(directory, etcd=etcd, port=port))
         address = f"https://127.0.0.1:{port}"
-        _wait(f"{address}/readyz", token)
-        kubeconfig = _kubeconfig(directory, address, token)
-        _start(
+        wait_answer(f"{address}/readyz", token)
+        kubeconfig = write_kubeconfig(directory, address, token)
+        start_program(
             running, directory, programs["kube-controller-manager"], _controllers(directory, kubeconfig, controllers)
         )
         yield kubeconfig
@@ -91,8 +91,8 @@ def fake_nodes(directory: Path, kubeconfig: Path, *, count: int) -> Iterator[Non
     configuration.write_text("\n---\n".join([*texts, json.dumps(_TESTED)]), encoding="utf-8")
     words = [f"--kubeconfig={kubeconfig}", "--manage-all-nodes=true", f"--config={configuration}"]
     with contextlib.ExitStack() as running:
-        _start(running, directory, _program("kube-scheduler"), _scheduler(directory, kubeconfig))
-        _start(running, directory, kwok, [*words, f"--server-address=127.0.0.1:{free_port()}"])
+        start_program(running, directory, program("kube-scheduler"), _scheduler(directory, kubeconfig))
+        start_program(running, directory, kwok, [*words, f"--server-address=127.0.0.1:{free_port()}"])
         _machines(Cluster(kubeconfig), count)
         yield
 
@@ -132,7 +132,8 @@ def _machines(cluster: Cluster, count: int) -> None:
         cluster.core.create_persistent_volume(volume)
 
 
-def _program(name: str) -> Path:
+def program(name: str) -> Path:
+    """Return a program of the control plane, built if it is not in the cache."""
     component, _ = components.load().find(name)
     if found := golang.find(component, _PACKAGES[name]):
         return found
@@ -140,13 +141,15 @@ def _program(name: str) -> Path:
         return golang.build(component, [_PACKAGES[name]], phase=step)[_PACKAGES[name]]
 
 
-def _account_key(file: Path) -> None:
+def account_key(file: Path) -> None:
+    """Write a key that signs the tokens of ServiceAccounts."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = serialization.Encoding.PEM
     file.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
 
 
-def _etcd(directory: Path, port: int) -> list[str]:
+def etcd_words(directory: Path, port: int) -> list[str]:
+    """Return the arguments of etcd."""
     peer = free_port()
     return [
         f"--data-dir={directory / 'etcd'}",
@@ -157,7 +160,8 @@ def _etcd(directory: Path, port: int) -> list[str]:
     ]
 
 
-def _api_server(directory: Path, *, etcd: int, port: int) -> list[str]:
+def api_server_words(directory: Path, *, etcd: int, port: int) -> list[str]:
+    """Return the arguments of the API server."""
     return [
         f"--etcd-servers=http://127.0.0.1:{etcd}",
         f"--secure-port={port}",
@@ -195,9 +199,10 @@ def _controllers(directory: Path, kubeconfig: Path, controllers: Sequence[str]) 
     ]
 
 
-def _start(running: contextlib.ExitStack, directory: Path, program: Path, words: Sequence[str]) -> None:
-    log = running.enter_context((directory / f"{program.name}.log").open("wb"))
-    process = subprocess.Popen([str(program), *words], stdout=log, stderr=log)
+def start_program(running: contextlib.ExitStack, directory: Path, path: Path, words: Sequence[str]) -> None:
+    """Start a program, which is stopped with `running`."""
+    log = running.enter_context((directory / f"{path.name}.log").open("wb"))
+    process = subprocess.Popen([str(path), *words], stdout=log, stderr=log)
     running.callback(_stop, process)
 
 
@@ -207,7 +212,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _kubeconfig(directory: Path, address: str, token: str) -> Path:
+def write_kubeconfig(directory: Path, address: str, token: str) -> Path:
+    """Write and return an administrator's kubeconfig."""
     authority = base64.b64encode((directory / "certificates" / "apiserver.crt").read_bytes()).decode()
     config = {
         "apiVersion": "v1",
@@ -223,7 +229,8 @@ def _kubeconfig(directory: Path, address: str, token: str) -> Path:
     return file
 
 
-def _wait(url: str, token: str) -> None:
+def wait_answer(url: str, token: str) -> None:
+    """Wait until a path of the API server answers."""
     unchecked = ssl.create_default_context()
     unchecked.check_hostname, unchecked.verify_mode = False, ssl.CERT_NONE
     for _ in range(240):

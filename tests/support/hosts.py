@@ -58,6 +58,7 @@ def facts_of(**changes: Any) -> HostFacts:
             "cgroup_version": 2,
             "capabilities_missing": (),
             "tun": True,
+            "devices": ("eth0", "lo"),
             "addresses": ({"device": "eth0", "address": "203.0.113.10/24"},),
             "routes": ({"device": "eth0", "network": "203.0.113.0/24"},),
             "listeners": (),
@@ -69,7 +70,7 @@ def facts_of(**changes: Any) -> HostFacts:
             "authority": "",
             "resolver": {"path": "/etc/resolv.conf", "servers": ("203.0.113.1",)},
             "packages_missing": (),
-            "to_hub": None,
+            "to_hubs": {},
             "clock_offset": 0.1,
             **changes,
         }

@@ -129,6 +129,8 @@ def live(api: Cluster, directory: Path, *, major: Major, options: tuple[str, ...
     # From the previous chart to this one: data, secrets and volumes are kept.
     definitions(api)
     helm(api, major, "upgrade", "maas", render.umbrella(), *IN_MAAS, *options)
+    # The previous chart had no key for the signatures of the journal.
+    before["restaurant-key"] |= {"journal-key": secrets(api)["restaurant-key"]["journal-key"]}
     assert {name: data for name, data in secrets(api).items() if name in before} == before
     uid = kubectl(
         api, "get", "statefulset", "restaurant-database", "-n", "restaurant", "-o", "jsonpath={.metadata.uid}"

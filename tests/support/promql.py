@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import promql_parser as promql
 
+from maas.codegen.series import children
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -114,14 +116,14 @@ def _over_range(node: promql.Expr) -> bool:
         return False
     if isinstance(node, promql.MatrixSelector | promql.SubqueryExpr):
         return True
-    return any(_over_range(child) for child in _children(node))
+    return any(_over_range(child) for child in children(node))
 
 
 def _parts(node: promql.Expr) -> Iterator[promql.Expr]:
     if isinstance(node, promql.ParenExpr):
         yield from _parts(node.expr)
-    elif _filters(node) or any(_any(child, _filters) for child in _children(node)):
-        for child in _children(node):
+    elif _filters(node) or any(_any(child, _filters) for child in children(node)):
+        for child in children(node):
             yield from _parts(child)
     elif isinstance(node, promql.MatrixSelector):
         yield node.vector_selector
@@ -129,18 +131,8 @@ def _parts(node: promql.Expr) -> Iterator[promql.Expr]:
         yield node
 
 
-def _children(node: promql.Expr) -> list[promql.Expr]:
-    if isinstance(node, promql.BinaryExpr):
-        return [node.lhs, node.rhs]
-    if isinstance(node, promql.Call):
-        return list(node.args)
-    if isinstance(node, promql.AggregateExpr | promql.UnaryExpr | promql.ParenExpr | promql.SubqueryExpr):
-        return [node.expr]
-    return []
-
-
 def _any(node: promql.Expr, test: Callable[[promql.Expr], bool]) -> bool:
-    return test(node) or any(_any(child, test) for child in _children(node))
+    return test(node) or any(_any(child, test) for child in children(node))
 
 
 def _filters(node: promql.Expr) -> bool:

@@ -147,6 +147,7 @@ def cluster_with(*, ready: bool) -> Status:
         workloads=[Workload("Deployment", "restaurant", "restaurant", 2, 2)],
         certificates=[Certificate("CA of the VPN", NOON, "the next bootstrap")],
         restaurant="http://127.0.0.1:40001",
+        dashboards="http://127.0.0.1:40002",
         kubeconfig=Path("/state/kubeconfig"),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -12,14 +13,17 @@ from maas.components import Binary, Image, Packages, Tool
 from maas.errors import BundleError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from maas.bundle.sources import Policy
     from maas.components import Component
     from maas.console import Phase
+    from maas.os_releases import OsRelease
 
 State = Literal["cached", "to do", "unavailable"]
+_WITH_PACKAGES = ("auto", "build")
+"""The policies that allow Debian packages."""
 
 
 @dataclass(frozen=True)
@@ -40,35 +44,79 @@ class PlannedItem:
     state: State
 
 
-def plan(source: Policy = "auto", *, only: Collection[str] | None = None) -> list[PlannedItem]:
-    """Return what a bundle would contain, and from where. Checks that servers answer, but downloads nothing.
+@dataclass(frozen=True)
+class _Wanted:
+    """An item for a bundle; of packages, those for one release, or for this machine's if it is None."""
+
+    component: Component
+    item: Binary | Image | Packages | Tool
+    release: OsRelease | None = None
+
+    @property
+    def key(self) -> tuple[str, OsRelease | None]:
+        """What tells it from the others."""
+        return self.item.name, self.release
+
+
+def _wanted(only: Collection[str] | None, releases: Sequence[OsRelease] | None) -> list[_Wanted]:
+    return [
+        _Wanted(component, item, release)
+        for component, item in components.load().items()
+        if only is None or item.name in only
+        for release in ((None,) if releases is None or not isinstance(item, Packages) else releases)
+    ]
+
+
+def _fallbacks(wanted: list[_Wanted], unavailable: Collection[str]) -> list[_Wanted]:
+    """Return the images that take the place of unavailable ones and are not wanted already."""
+    names = {one.item.fallback for one in wanted if isinstance(one.item, Image) and one.item.name in unavailable}
+    return _wanted([name for name in names - {one.item.name for one in wanted} if name is not None], None)
+
+
+def plan(
+    source: Policy = "auto", *, only: Collection[str] | None = None, releases: Sequence[OsRelease] | None = None
+) -> list[PlannedItem]:
+    """Return what a bundle would contain, and from where.
+
+    Checks that servers answer and have the packages, but writes nothing.
 
     Args:
         source: Kinds of sources to use.
         only: Names of the items; without it, all.
+        releases: Releases of hosts to include packages for; without it, this machine's.
     """
-    rows = []
-    for component, item in components.load().items():
-        if only is not None and item.name not in only:
-            continue
-        match item:
+    every = _wanted(only, releases)
+    rows = [*_planned(every, source)]
+    unavailable = {row.name for row in rows if row.state == "unavailable"}
+    return [*rows, *_planned(_fallbacks(every, unavailable), source)]
+
+
+def _planned(every: list[_Wanted], source: Policy) -> Iterator[PlannedItem]:
+    for wanted in every:
+        match wanted.item:
             case Packages():
-                rows.append(_plan_packages(component, item, source))
+                yield _plan_packages(wanted.component, wanted.item, source, wanted.release)
             case Binary() | Image():
-                rows.append(_plan(component, item, source))
-    return rows
+                yield _plan(wanted.component, wanted.item, source)
 
 
-def build(directory: Path, *, source: Policy = "auto", only: Collection[str] | None = None) -> Bundle:
+def build(
+    directory: Path,
+    *,
+    source: Policy = "auto",
+    only: Collection[str] | None = None,
+    releases: Sequence[OsRelease] | None = None,
+) -> Bundle:
     """Build a bundle, or update one to the component lockfile.
 
     Content of the cache or of the directory is used again, so an interrupted run continues where it stopped. Items that no
-    source provides are listed in the manifest as unavailable. Added images are kept.
+    source provides are listed in the manifest as unavailable. Added images and packages for other releases are kept.
 
     Args:
         directory: Directory of the bundle. It is created if needed.
         source: Kinds of sources to use.
         only: Names of the items; without it, all.
+        releases: Releases of hosts to include packages for; without it, this machine's.
 
     Raises:
         MaasError: The directory contains other files, or the lockfile has no such item.
@@ -76,53 +124,105 @@ def build(directory: Path, *, source: Policy = "auto", only: Collection[str] | N
     lock = components.load()
     for name in only or ():
         lock.find(name)
-    wanted = [(component, item) for component, item in lock.items() if only is None or item.name in only]
     with cache.lock("bundle"):
         old = _old(directory)
-        unavailable = list(_fetch(wanted, source))
+        every = _wanted(only, releases)
+        unavailable = dict(_fetch(every, source))
+        fallbacks = _fallbacks(every, {name for name, _ in unavailable})
+        unavailable |= dict(_fetch(fallbacks, source))
+        every += fallbacks
         with console.phase("Bundle") as phase:
-            missing = {entry.name for entry in unavailable}
             items = [
                 placed
-                for component, item in wanted
-                if item.name not in missing
-                for placed in _place(component, item, _Target(directory, old), source, phase)
+                for wanted in every
+                if wanted.key not in unavailable
+                for placed in _place(wanted, _Target(directory, old), source, phase)
             ]
+            packages = [item for item in items if item.kind == "packages"]
+            if any(isinstance(wanted, Packages) for _, wanted in lock.items() if only is None or wanted.name in only):
+                packages += _kept_packages(directory, old, but={item.release for item in packages})
+            items = [item for item in items if item.kind != "packages"]
+            items += sorted(packages, key=lambda item: item.path)
             paths = {item.path for item in items}
             items += [item for item in old.values() if item.origin.source == "added" and item.path not in paths]
+            held = {item.release for item in packages}
+            absent = [
+                entry for (_, release), entry in unavailable.items() if release is None or release.directory not in held
+            ]
             directory.mkdir(parents=True, exist_ok=True)
-            manifest = Manifest(items=tuple(items), unavailable=tuple(unavailable))
+            manifest = Manifest(items=tuple(items), unavailable=tuple(absent))
             bundle = write(directory, manifest)
             phase.note(f"{len(items)} files, {bundle.size / 1e6:.0f} MB, {directory}")
-    for entry in unavailable:
+    for entry in absent:
         console.warn(f"{entry.name} {entry.version} is not in the bundle: {entry.reason}")
     return bundle
 
 
-def _fetch(wanted: list[tuple[Component, Binary | Image | Packages | Tool]], policy: Policy) -> Iterator[Unavailable]:
+def packages_missing(
+    releases: Sequence[OsRelease], *, directory: Path, source: Policy = "auto", phase: Phase, dry_run: bool = False
+) -> dict[OsRelease, BundleError]:
+    """Return the releases whose packages are neither in a bundle nor available, with the reason.
+
+    Resolves the packages without downloading them.
+
+    Args:
+        releases: Releases of hosts.
+        directory: Directory of the bundle, which need not exist.
+        source: Kinds of sources to use.
+        phase: Shows what is downloaded.
+        dry_run: Write nothing to the cache.
+    """
+    held = {item.release for item in _kept_packages(directory, _old(directory))}
+    sets = [item for _, item in components.load().items() if isinstance(item, Packages)]
+    reasons = {}
+    for release in releases:
+        if release.directory in held or all(_known(item, release) is not None for item in sets):
+            continue
+        try:
+            with debian.without_cache() if dry_run else nullcontext():
+                for item in sets:
+                    _resolve(item, source, phase, release, fetch=False)
+        except BundleError as error:
+            reasons[release] = error
+    return reasons
+
+
+def _fetch(every: list[_Wanted], policy: Policy) -> Iterator[tuple[tuple[str, OsRelease | None], Unavailable]]:
     """Download or build what is not in the cache, with one line for each item; yield what is not available."""
-    absent = [(component, item) for component, item in wanted if not _is_cached(component, item, policy)]
-    for number, (component, item) in enumerate(absent, start=1):
-        with console.phase(f"{item.name} {component.version} ({number} of {len(absent)})") as phase:
+    absent = [wanted for wanted in every if not _is_cached(wanted, policy)]
+    for number, wanted in enumerate(absent, start=1):
+        component, item = wanted.component, wanted.item
+        of = f" for {wanted.release}" if wanted.release else ""
+        with console.phase(f"{item.name} {component.version}{of} ({number} of {len(absent)})") as phase:
             try:
                 if isinstance(item, Packages):
-                    _resolve(item, policy, phase)
+                    _resolve(item, policy, phase, wanted.release)
                 elif not isinstance(item, Tool):
                     sources.fetch(component, item, policy=policy, phase=phase)
             except BundleError as error:
                 phase.note("unavailable")
                 reason = "; ".join(line.strip() for line in error.context) or error.message
-                yield Unavailable(name=item.name, version=component.version, reason=reason)
+                yield wanted.key, Unavailable(name=item.name, version=component.version, reason=reason)
 
 
-def _is_cached(component: Component, item: Binary | Image | Packages | Tool, policy: Policy) -> bool:
-    match item:
+def _is_cached(wanted: _Wanted, policy: Policy) -> bool:
+    match wanted.item:
         case Packages():
-            return _plan_packages(component, item, policy).state == "cached"
+            found = _known(wanted.item, wanted.release) if policy in _WITH_PACKAGES else None
+            return found is not None and not debian.missing(found)
         case Binary() | Image():
-            return sources.from_cache(component, item, policy=policy) is not None
+            return sources.from_cache(wanted.component, wanted.item, policy=policy) is not None
         case Tool():
             return True
+
+
+def _kept_packages(directory: Path, old: dict[str, Item], but: Collection[str | None] = ()) -> list[Item]:
+    """Return the packages that a bundle already contains, for other releases than some."""
+    return [
+        item
+        for item in old.values()
+        if item.kind == "packages" and item.release not in but and (directory / item.path).is_file()
+    ]
 
 
 @dataclass(frozen=True)
@@ -142,21 +242,20 @@ class _Target:
         return describe(path, **fields)
 
 
-def _place(
-    component: Component, item: Binary | Image | Packages | Tool, target: _Target, policy: Policy, phase: Phase
-) -> Iterator[Item]:
+def _place(wanted: _Wanted, target: _Target, policy: Policy, phase: Phase) -> Iterator[Item]:
+    component, item = wanted.component, wanted.item
     match item:
         case Packages():
-            where = f"{item.path}/{debian.distribution()}"
-            for package in _resolve(item, policy, phase):
+            of = wanted.release.directory if wanted.release else debian.distribution()
+            for package in _resolve(item, policy, phase, wanted.release):
                 yield target.put(
                     debian.file(package),
                     name=package.name,
                     version=package.version,
                     license=component.license,
                     kind="packages",
-                    path=f"{where}/{package.file}",
-                    origin=Origin(source="debian", location=debian.distribution()),
+                    path=f"{item.path}/{of}/{package.file}",
+                    origin=Origin(source="debian", location=of),
                     on=item.on,
                     key=cache.key(package=package.file),
                 )
@@ -176,20 +275,25 @@ def _place(
             )
 
 
-def _known(item: Packages) -> list[debian.Package] | None:
-    everywhere = debian.known(debian.EVERYWHERE)
-    return (
-        None
-        if everywhere is None
-        else debian.known(item.build.packages, {package.name: package.version for package in everywhere})
-    )
+def _known(item: Packages, release: OsRelease | None) -> list[debian.Package] | None:
+    try:
+        everywhere = debian.known(debian.EVERYWHERE, release=release)
+        if everywhere is None:
+            return None
+        installed = {package.name: package.version for package in everywhere}
+        return debian.known(item.build.packages, installed, release=release)
+    except BundleError:  # this machine has no apt; `_resolve` reports it
+        return None
 
 
-def _resolve(item: Packages, policy: Policy, phase: Phase) -> list[debian.Package]:
-    if policy not in {"auto", "build"}:
+def _resolve(
+    item: Packages, policy: Policy, phase: Phase, release: OsRelease | None, *, fetch: bool = True
+) -> list[debian.Package]:
+    if policy not in _WITH_PACKAGES:
         raise BundleError(_no_source(policy))
-    everywhere = debian.resolve(debian.EVERYWHERE, phase=phase, fetch=False)
-    return debian.resolve(item.build.packages, {package.name: package.version for package in everywhere}, phase=phase)
+    everywhere = debian.resolve(debian.EVERYWHERE, phase=phase, fetch=False, release=release)
+    installed = {package.name: package.version for package in everywhere}
+    return debian.resolve(item.build.packages, installed, phase=phase, fetch=fetch, release=release)
 
 
 def _plan(component: Component, item: Binary | Image, policy: Policy) -> PlannedItem:
@@ -210,15 +314,18 @@ def _plan(component: Component, item: Binary | Image, policy: Policy) -> Planned
     return PlannedItem(item.name, component.version, item.kind, "-", reason, "unavailable")
 
 
-def _plan_packages(component: Component, item: Packages, policy: Policy) -> PlannedItem:
-    if policy not in {"auto", "build"}:
-        return PlannedItem(item.name, component.version, item.kind, "-", _no_source(policy), "unavailable")
+def _plan_packages(component: Component, item: Packages, policy: Policy, release: OsRelease | None) -> PlannedItem:
+    found = _known(item, release)
     try:
-        place = f"{debian.distribution()}: {', '.join(item.build.packages)}"
+        place = release.directory if release else debian.distribution()
+        if policy not in _WITH_PACKAGES or (release and found is None):
+            with console.phase(f"Package lists of {place}") as phase, debian.without_cache():
+                _resolve(item, policy, phase, release, fetch=False)
     except BundleError as error:
         return PlannedItem(item.name, component.version, item.kind, "-", _reason(error), "unavailable")
-    state: State = "cached" if _known(item) is not None else "to do"
-    return PlannedItem(item.name, component.version, item.kind, "debian", place, state)
+    state: State = "to do" if found is None or debian.missing(found) else "cached"
+    location = f"{place}: {', '.join(item.build.packages)}"
+    return PlannedItem(item.name, component.version, item.kind, "debian", location, state)
 
 
 def _no_source(policy: Policy) -> str:

@@ -56,7 +56,7 @@ def create(name: str, digest: str) -> Iterator[Path]:
 def scratch() -> Iterator[Path]:
     """Yield an empty directory on the cache's file system. It is deleted when the block ends."""
     directory = paths.cache() / "scratch"
-    directory.mkdir(exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory) as temporary:
         filling = Path(temporary) / "entry"
         filling.mkdir()
@@ -88,6 +88,7 @@ def forget_old(directory: Path) -> None:
 
 def lock(name: str) -> AbstractContextManager[None]:
     """Hold a lock of the cache until the end of the block; wait for it with a message."""
+    paths.cache().mkdir(parents=True, exist_ok=True)
     return files.lock(paths.cache() / f"{name}.lock", command=f"build of the {name}", on_wait=console.line)
 
 

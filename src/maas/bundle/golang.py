@@ -5,6 +5,7 @@ The result depends only on the module's pins and on the Go version, not on paths
 
 from __future__ import annotations
 
+import os
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -126,8 +127,11 @@ def _digest(module: str) -> dict[str, str]:
 
 @lru_cache
 def _version(directory: Path) -> str:
+    # Go writes its telemetry to the user's configuration directory, and a plan must not write anything.
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    quiet = {"GOENV": os.environ.get("GOENV") or str(config / "go" / "env"), "XDG_CONFIG_HOME": os.devnull}
     try:
-        return process.run(["go", "env", "GOVERSION"], cwd=directory, env=_ENVIRONMENT).stdout.strip()
+        return process.run(["go", "env", "GOVERSION"], cwd=directory, env=_ENVIRONMENT | quiet).stdout.strip()
     except ProgramMissingError as error:
         raise BundleError(
             "Go is not installed, but this component is built from source",

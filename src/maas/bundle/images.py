@@ -1,4 +1,4 @@
-"""Images built from the recipes in the component lockfile: Go programs and Debian packages, without a daemon or root.
+"""Images built from the recipes in the component lockfile: programs, Debian packages, pages; without a daemon or root.
 
 Maintainer scripts of packages do not run; the recipe contains what an image needs of their effects. Images are built only
 where their registry is not available.
@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 from maas import components, process
-from maas.bundle import cache, debian, golang, oci
+from maas.bundle import cache, debian, golang, oci, web
 from maas.bundle.oci import Entry
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ def build(component: Component, name: str, reference: str, recipe: ImageBuild, *
         BundleError: A program or a package is not available.
     """
     programs = golang.build(component, [*recipe.programs.values()], phase=phase) if recipe.programs else {}
+    for directory in recipe.web.values():
+        web.build(component, directory, phase=phase)
     lower = _layers(recipe.base, phase)
     packages = _packages(recipe, phase)
     digest = _key(component, reference, recipe)
@@ -63,7 +65,7 @@ def build(component: Component, name: str, reference: str, recipe: ImageBuild, *
         return
     phase.note("writing the image")
     with cache.create(name, digest) as entry, cache.scratch() as scratch:
-        entries = [*_common(recipe, packages, scratch), *_own(component, recipe, programs)]
+        entries = [*_common(recipe, packages, scratch), *_own(component, recipe, programs, phase)]
         layers = [*lower, oci.write_layer(entries, scratch)]
         oci.write_image(entry / _ARCHIVE, layers, _config(recipe), reference=reference)
 
@@ -136,7 +138,10 @@ def _layers(name: str | None, phase: Phase) -> list[oci.Blob]:
 
 
 def _layer_key(recipe: Layer, packages: Sequence[Package]) -> str:
-    return cache.key(recipe=recipe.model_dump(), packages=[package.file for package in packages], writer=oci.WRITER)
+    # The pages have a key of their own.
+    return cache.key(
+        recipe=recipe.model_dump(exclude={"web"}), packages=[package.file for package in packages], writer=oci.WRITER
+    )
 
 
 def _key(component: Component, reference: str, recipe: ImageBuild) -> str | None:
@@ -148,7 +153,8 @@ def _key(component: Component, reference: str, recipe: ImageBuild) -> str | None
             return None
         layers.append(_layer_key(layer, packages))
     programs = {path: golang.key(component, package) for path, package in recipe.programs.items()}
-    return cache.key(reference=reference, layers=layers, programs=programs)
+    pages = {path: web.key(component, directory) for path, directory in recipe.web.items()}
+    return cache.key(reference=reference, layers=layers, programs=programs, **({"web": pages} if pages else {}))
 
 
 def _common(recipe: Layer, packages: Iterable[Package], scratch: Path) -> Iterator[Entry]:
@@ -178,7 +184,7 @@ def _common(recipe: Layer, packages: Iterable[Package], scratch: Path) -> Iterat
         yield Entry("/etc/group", content=groups.encode())
 
 
-def _own(component: Component, recipe: ImageBuild, programs: dict[str, Path]) -> Iterator[Entry]:
+def _own(component: Component, recipe: ImageBuild, programs: dict[str, Path], phase: Phase) -> Iterator[Entry]:
     """Yield the files of an image that come from its component."""
     for path, package in recipe.programs.items():
         names = recipe.capabilities.get(path, ())
@@ -193,6 +199,11 @@ def _own(component: Component, recipe: ImageBuild, programs: dict[str, Path]) ->
                 continue
             mode = 0o755 if any(fnmatch(file.name, pattern) for pattern in tree.executable) else 0o644
             yield Entry(f"{tree.to}/{file.relative_to(top)}", content=file.read_bytes(), mode=mode)
+    for path, directory in recipe.web.items():
+        top = web.build(component, directory, phase=phase)
+        for file in sorted(top.rglob("*")):
+            if file.is_file():
+                yield Entry(f"{path}/{file.relative_to(top)}", content=file.read_bytes(), mode=0o644)
 
 
 def _included(entry: Entry, drop: Sequence[str]) -> bool:

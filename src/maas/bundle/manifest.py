@@ -67,6 +67,11 @@ class Item(Model):
     key: Text
     """Digest of everything that determines the content. As long as it stays the same, the file is not built again."""
 
+    @property
+    def release(self) -> str | None:
+        """The release that a package is for, such as `debian-bookworm`; None for other files."""
+        return self.path.split("/")[1] if self.kind == "packages" else None
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.kind == "image") != (self.reference is not None):

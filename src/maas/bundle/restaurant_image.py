@@ -21,13 +21,14 @@ from maas.bundle import Bundle, cache
 from maas.errors import BundleError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from docker import DockerClient
 
     from maas.bundle.sources import Policy
     from maas.console import Phase
+    from maas.os_releases import OsRelease
 
 _REFERENCE = "ghcr.io/maas/restaurant"
 _BASES = {"BUILD_BASE": "python-build", "RUN_BASE": "python"}
@@ -167,39 +168,62 @@ def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
-def make_bundle(directory: Path | None, *, source: Policy, yes: bool, values: Mapping[str, Any]) -> Bundle:
+def make_bundle(
+    directory: Path | None,
+    *,
+    source: Policy,
+    yes: bool,
+    values: Mapping[str, Any],
+    releases: Sequence[OsRelease] | None = None,
+) -> Bundle:
     """Build or update a bundle with the upstream components and the application's image.
 
     Args:
         directory: Directory of the bundle; None for the one in the cache.
         source: `auto`, `download`, `pull` or `build`.
-        values: Values for the chart. They decide about images with `when` in the component lockfile.
+        values: Values for the chart. They decide about images with `when` or `switch` in the component lockfile.
         yes: Do not ask before installing or starting a container engine.
+        releases: Releases of hosts to include packages for; without it, this machine's.
 
     Raises:
         BundleError: Building the application's image failed.
     """
-    target = directory if directory is not None else paths.cache() / "bundle"
-    made = bundles.build(target, source=source, only=wanted(values))
+    made = bundles.build(target(directory), source=source, only=wanted(values), releases=releases)
     archive = restaurant(yes=yes)
     with cache.lock("restaurant"):
         return Bundle.load(made.directory).add_image(archive, reference(), version=_version(), on="workload")
 
 
+def target(directory: Path | None) -> Path:
+    """Return the directory of a bundle: the given one, or the one in the cache."""
+    return directory if directory is not None else paths.cache() / "bundle"
+
+
 def wanted(values: Mapping[str, Any]) -> list[str]:
-    """Return the names of a bundle's items for these values: all except images whose `when` is not true."""
+    """Return the names of a bundle's items for these values.
+
+    All except images whose `when` the values do not enable, and those whose `switch` they disable.
+    """
     return [
         item.name
         for _, item in components.load().items()
-        if not isinstance(item, components.Image) or item.when is None or _is_true(values, item.when)
+        if not isinstance(item, components.Image) or _is_selected(item, values)
     ]
 
 
-def _is_true(values: Mapping[str, Any], path: str) -> bool:
+def _is_selected(image: components.Image, values: Mapping[str, Any]) -> bool:
+    enabling = image.switch.enabled if image.switch else True
+    if image.when is not None:
+        return bool(_value(values, image.when) == enabling)
+    found = _value(values, image.switch.value) if image.switch else None
+    return found is None or bool(found == enabling)
+
+
+def _value(values: Mapping[str, Any], path: str) -> Any:
     found: Any = values
     for key in path.split("."):
         found = found.get(key) if isinstance(found, Mapping) else None
-    return found is True
+    return found
 
 
 def make_image_bundle(directory: Path | None, listed: Path, *, source: Policy, yes: bool) -> Bundle:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, assert_never
 
 from maas import components
-from maas.bundle import debian, download, golang, images, pull
+from maas.bundle import debian, download, golang, images, pull, web
 from maas.bundle.manifest import Origin
 from maas.components import Binary, Download, GoBuild, Image, ImageBuild, Pull, Tool
 from maas.errors import BundleError
@@ -98,6 +98,8 @@ class Source:
                     golang.version(self.component.name)
                 if image.packages or image.base:
                     debian.distribution()
+                if image.web:
+                    web.check()
 
     def fetch(self, phase: Phase) -> None:
         """Download or build the file into the cache.

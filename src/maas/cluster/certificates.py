@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from maas import process
 from maas.cluster import tunnel
 from maas.errors import PkiError, ProcessError
+from maas.hosts import ssh
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,15 +64,16 @@ def _vpn(path: Path, name: str, renewal: str) -> Certificate:
     return Certificate(name, x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc, renewal)
 
 
-def reject(state: Path, node: str, *, serial: int, address: str) -> None:
+def reject(state: Path, node: str, *, serial: int, address: str, become_password: str | None = None) -> None:
     """Make the VPN server reject a node's certificate at once, and verify that the node is disconnected.
 
     Raises:
         PkiError: The node is still connected.
     """
-    command = f"{tunnel.AS_ROOT} {shlex.join(['/usr/local/lib/maas/revoke', node, str(serial), address])}"
+    command = ssh.as_root(shlex.join(["/usr/local/lib/maas/revoke", node, str(serial), address]))
+    password = become_password or ""
     try:
-        process.run([*tunnel.ssh(state), command])
+        process.run([*tunnel.ssh(state), command], input=f"{password}\n")
     except ProcessError as error:
         raise PkiError(
             f"{node} is not disconnected from the VPN",

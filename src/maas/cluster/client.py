@@ -45,10 +45,12 @@ class Cluster:
     Attributes:
         kubeconfig: The file, readable by its owner only.
         absent: Nodes that are known to be down, and not waited for.
+        factor: How many times as long as by default to wait for something.
     """
 
     kubeconfig: Path
     absent: frozenset[str] = frozenset()
+    factor: int = 1
 
     @cached_property
     def client(self) -> Any:
@@ -216,6 +218,7 @@ class Cluster:
             ClusterError: Some are not Established in time; its context lists them.
         """
         missing = set(crds)
+        timeout *= self.factor
         deadline = time.monotonic() + timeout
         while missing and (seconds := deadline - time.monotonic()) > 0:
             try:
@@ -277,13 +280,18 @@ class Cluster:
         Raises:
             ClusterError: Something was still missing at the end.
         """
+        timeout *= self.factor
         deadline = time.monotonic() + timeout
         missing = ["the API server did not answer"]
-        while time.monotonic() < deadline:
+        late = False
+        while not late:
+            late = time.monotonic() >= deadline  # then it is observed for the last time
             try:
                 observation, missing = observe()
                 if not missing:
                     return observation
+                if late:
+                    break
                 observed = time.monotonic()
                 self._next_change(min(5.0, deadline - observed))
                 # Changes come in bursts, and each observation takes time of the API server.

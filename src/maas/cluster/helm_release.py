@@ -35,12 +35,14 @@ class Revision:
         number: Counted by Helm.
         description: Its fingerprint, or `the pod network`.
         deployed: Whether Helm's status of it is `deployed`.
+        unfinished: Whether Helm ended before it had created or updated all objects, and has no complete revision.
         crds_applied: Whether this process has applied the charts' CRDs since.
     """
 
     number: int
     description: str
     deployed: bool = True
+    unfinished: bool = False
     crds_applied: bool = False
 
 
@@ -69,10 +71,18 @@ class HelmRelease:
     def current(self) -> Revision | None:
         """Return the current revision; None where there is no release. The answer contains every manifest: ask once.
 
+        A revision that an interrupted run left unfinished is deleted first, because Helm refuses to continue from it. Its
+        objects stay, and the next revision adopts them. The caller holds the lock of the cluster.
+
         Raises:
             ClusterError: Helm failed.
         """
-        return asyncio.run(self._current())
+        found = asyncio.run(self._current())
+        if found is not None and found.unfinished:
+            record = f"sh.helm.release.v1.{RELEASE}.v{found.number}"
+            self._kubectl("delete", "secret", record, f"--namespace={NAMESPACE}")
+            found = asyncio.run(self._current())
+        return found
 
     def install_pod_network(self) -> Revision:
         """Install the release with the pod network alone, which every other pod waits for. Does not wait.
@@ -125,7 +135,9 @@ class HelmRelease:
                 found = await self._client.get_current_revision(RELEASE, namespace=NAMESPACE)
             except pyhelm3.ReleaseNotFoundError:
                 return None
-        return Revision(found.revision, found.description, deployed=found.status.value == "deployed")
+        status = found.status.value
+        unfinished = status.startswith("pending-") or (status == "failed" and found.revision == 1)
+        return Revision(found.revision, found.description, deployed=status == "deployed", unfinished=unfinished)
 
     async def _install(self, values: Mapping[str, Any], description: str) -> Revision:
         with _helm_errors():
@@ -143,9 +155,10 @@ class HelmRelease:
         for directory in sorted(paths.content().glob("charts/*/crds")):
             if directory.parent.name != without:
                 words = ["apply", "--server-side", "--force-conflicts", "--field-manager=maas"]
-                process.run(
-                    [self.kubectl, f"--kubeconfig={self.cluster.kubeconfig}", *words, f"--filename={directory}"]
-                )
+                self._kubectl(*words, f"--filename={directory}")
+
+    def _kubectl(self, *words: str) -> None:
+        process.run([self.kubectl, f"--kubeconfig={self.cluster.kubeconfig}", *words])
 
 
 def crd_names() -> list[str]:

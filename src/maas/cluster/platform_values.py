@@ -23,27 +23,40 @@ class Disabled:
     Attributes:
         component: Its name and version, and why its image is not available.
         switch: The value that disables it.
+        fallback: The component that takes its place; None if there is none.
     """
 
     component: Unavailable
     switch: Switch
+    fallback: str | None
 
     def __str__(self) -> str:
         gone = self.component
-        return f"{gone.name} {gone.version} is disabled: {gone.reason} (enable it with {self.switch})"
+        state = f"replaced by {self.fallback}" if self.fallback else "disabled"
+        return f"{gone.name} {gone.version} is {state}: {gone.reason} (enable it with {self.switch})"
 
 
 def missing_components(unavailable: Iterable[Unavailable]) -> list[Disabled]:
     """Return the optional components among those that a bundle does not contain."""
-    switches = {image.name: image.switch for image in components.load().images()}
-    return [Disabled(item, switch) for item in unavailable if (switch := switches.get(item.name)) is not None]
+    entries = list(unavailable)
+    names = {entry.name for entry in entries}
+    images = {image.name: image for image in components.load().images()}
+    return [
+        Disabled(entry, image.switch, image.fallback if image.fallback not in names else None)
+        for entry in entries
+        if (image := images.get(entry.name)) is not None and image.switch is not None
+    ]
 
 
 def platform_values(plan: Plan, inventory: Inventory) -> dict[str, Any]:
     """Return the values that describe the hosts and their network to the chart."""
+    host, _, port = plan.control_plane_endpoint.rpartition(":")
     values: dict[str, Any] = {
         "calico": {
             "enabled": True,
+            # The Service `kubernetes` answers only once kube-proxy runs: an agent that starts first fails, and Kubernetes
+            # waits 10 s before it starts it again.
+            "apiServer": {"host": host, "port": int(port)},
             "mtu": plan.pod_mtu,
             "ipPool": {"cidr": str(inventory.networks.pods)},
         },

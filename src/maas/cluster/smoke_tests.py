@@ -75,8 +75,9 @@ class Workspace:
         """Wait until everything that the tests depend on is Ready, and return the pods of the tests.
 
         Raises:
-            ClusterError: It was not Ready in time.
+            ClusterError: A node is missing, is not Ready or has another address, or a pod was not Ready in time.
         """
+        _check_nodes(self.cluster, self.addresses)
 
         def observe() -> tuple[list[Pod], list[str]]:
             missing = [str(item) for item in self.cluster.workloads() if item.name in _FOUNDATION and not item.settled]
@@ -133,15 +134,16 @@ class Workspace:
 def workspace(cluster: Cluster, addresses: dict[str, str], *, image: str) -> Iterator[Workspace]:
     """Create the namespace and pods of the tests, and delete them at the end.
 
+    The nodes need not be there yet: a pod starts as soon as its node is Ready.
+
     Args:
         cluster: The cluster.
         addresses: The VPN address that each node must have, by node name.
         image: A busybox image that every node has.
-
-    Raises:
-        ClusterError: A node is missing, is not Ready, or has another address.
     """
-    _check_nodes(cluster, addresses)
+    for left in cluster.core.list_namespace().items:
+        if left.metadata.name.startswith(f"{_NAME}-"):  # of a run that was killed
+            cluster.core.delete_namespace(left.metadata.name, propagation_policy="Background")
     namespace = f"{_NAME}-{secrets.token_hex(3)}"
     security = {"pod-security.kubernetes.io/enforce": "baseline"}
     cluster.core.create_namespace({"metadata": {"name": namespace, "labels": security}})

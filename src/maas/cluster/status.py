@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _RESTAURANT = ("restaurant", "restaurant")
 """Namespace and name of the application's Service."""
 
+_VIEWER = ("monitoring", "perses")
+"""Namespace and name of the Service of the dashboards' viewer."""
+
 
 @dataclass(frozen=True)
 class Status:
@@ -28,6 +31,7 @@ class Status:
         workloads: All Deployments, DaemonSets and StatefulSets.
         certificates: Of each kind of certificate, the one that expires first.
         restaurant: Where a browser on this machine finds the restaurant; None when it is not installed.
+        dashboards: The same for the viewer of the dashboards.
         kubeconfig: The administrator's kubeconfig on this machine.
     """
 
@@ -36,6 +40,7 @@ class Status:
     workloads: list[Workload]
     certificates: list[Certificate]
     restaurant: str | None
+    dashboards: str | None
     kubeconfig: Path
 
     @property
@@ -60,15 +65,24 @@ def gather(name: str) -> Status:
         workloads=cluster.workloads(),
         certificates=certificates.expiring(name),
         restaurant=restaurant_url(name, cluster),
+        dashboards=dashboards_url(name, cluster),
         kubeconfig=cluster.kubeconfig,
     )
 
 
 def restaurant_url(name: str, cluster: Cluster) -> str | None:
     """Return where a browser on this machine finds the restaurant; None when it is not installed."""
+    return _url(name, cluster, *_RESTAURANT)
+
+
+def dashboards_url(name: str, cluster: Cluster) -> str | None:
+    """Return where a browser on this machine finds the viewer of the dashboards; None when it is not installed."""
+    return _url(name, cluster, *_VIEWER)
+
+
+def _url(name: str, cluster: Cluster, namespace: str, service: str) -> str | None:
     from kubernetes.client.exceptions import ApiException
 
-    namespace, service = _RESTAURANT
     try:
         spec = cluster.core.read_namespaced_service(service, namespace).spec
     except ApiException:

@@ -1,8 +1,9 @@
 """An SSH tunnel to a cluster whose API server listens inside the VPN only: one connection to its control-plane host.
 
 The tunnel forwards the API and whatever else is needed (the restaurant's page). It is an ssh master process that
-outlives the command, so that kubectl and a browser can use it; every command that needs it opens it again when it has
-ended. `maas down` and `maas reset` close it.
+outlives the command, so that kubectl and a browser can use it, and a keeper that starts it again when the host or the
+network was away: the kubeconfig keeps its address. Every command that needs the tunnel starts both when they have ended,
+as after a reboot. `maas down` and `maas reset` close it.
 """
 
 from __future__ import annotations
@@ -10,25 +11,40 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
+import signal
 import socket
-import subprocess
+import time
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maas import files, paths, process
 from maas.cluster import kubeconfig
 from maas.cluster.client import Cluster
-from maas.errors import ClusterError, ProcessError, UsageError
+from maas.errors import ClusterError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 _FILE = "access.json"
 _OPEN_SECONDS = 20
-AS_ROOT = '$(test "$(id -u)" = 0 || echo sudo -n)'
-"""A prefix for commands in a host's shell: the user of the inventory need not be root."""
-_ALIVE = ("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3", "-o", "ExitOnForwardFailure=yes")
+_TUNNEL = ("-o", "ExitOnForwardFailure=yes", "-o", "ClearAllForwardings=no", "-o", "ControlPersist=no")
+"""Before the options of other connections, as ssh takes the first value of an option."""
+_KEEPER = """\
+file=$1 socket=$2
+shift 2
+rm -f "$file.up"
+echo $$ > "$file"
+while [ "$(cat "$file" 2>/dev/null)" = $$ ]; do
+    rm -f "$socket"
+    ssh $(cat "$file.forwards") "$@"
+    [ -e "$file.up" ] || { rm -f "$file"; exit 1; }
+    sleep 1
+done
+"""
+"""Runs ssh again whenever it ends, until the file with its process ID is gone; but once only if it never connected."""
+_LAUNCH = 'keeper=$1; shift; setsid sh -c "$keeper" maas-tunnel "$@" & echo $! > "$1"'
 
 
 @dataclass
@@ -65,33 +81,53 @@ def _save(state: Path, config: TunnelConfig) -> None:
     files.write_private(state / _FILE, json.dumps(asdict(config), indent=1).encode())
 
 
+def _keep_file(state: Path) -> Path:
+    return _socket(state).with_suffix(".keep")
+
+
+def _write_forwards(state: Path, config: TunnelConfig) -> None:
+    words = [f"-L 127.0.0.1:{port}:{target}" for target, port in config.forwards.items()]
+    files.write_private(Path(f"{_keep_file(state)}.forwards"), " ".join(words))
+
+
+def _keeper(state: Path) -> int | None:
+    """Return the process ID of the keeper, or None if it does not run."""
+    file = _keep_file(state)
+    with contextlib.suppress(OSError, ValueError):
+        number = int(file.read_text(encoding="ascii"))
+        if str(file) in Path(f"/proc/{number}/cmdline").read_text(encoding="utf-8", errors="replace"):
+            return number
+    return None
+
+
+def _is_open(state: Path, config: TunnelConfig) -> bool:
+    words = ["ssh", "-F", "none", "-S", str(_socket(state)), "-O", "check", config.ssh[-1]]
+    return process.run(words, check=False).returncode == 0
+
+
 def _ensure_open(state: Path, config: TunnelConfig) -> None:
-    """Start the ssh master process with all its forwards, unless it runs already."""
-    control = ["ssh", "-S", str(_socket(state))]
-    if process.run([*control, "-O", "check", config.ssh[-1]], check=False).returncode == 0:
+    """Start the keeper with an ssh master process, unless it runs already, and wait until the tunnel is open."""
+    if _is_open(state, config):
         return
-    _socket(state).unlink(missing_ok=True)
-    forwards: list[str] = []
-    for target, port in config.forwards.items():
-        forwards += ["-L", f"127.0.0.1:{port}:{target}"]
-    options, destination = config.ssh[1:-1], config.ssh[-1]
     log = state / "access.log"
-    # -f: ssh returns when the connection is established and every port is forwarded, and continues in the background.
-    words = [*control, "-M", "-N", "-f", *_ALIVE, "-o", "ControlPersist=no", *options, *forwards, destination]
-    started = process.start(words, log=log)
-    try:
-        status = started.wait(timeout=_OPEN_SECONDS)
-    except subprocess.TimeoutExpired:
-        started.kill()
-        status = None
-    if status != 0:
-        tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-4:]
-        raise ClusterError(
-            "cannot reach the control-plane host over SSH, so the cluster's API is unavailable",
-            context=tail,
-            hint="check that the host is up and that its SSH host key is the pinned one",
-            code="TunnelFailed",
-        )
+    if _keeper(state) is None:
+        file = _keep_file(state)
+        _write_forwards(state, config)
+        connected = ["-o", "PermitLocalCommand=yes", "-o", f"LocalCommand=touch '{file}.up'"]
+        words = ["-S", str(_socket(state)), "-M", "-N", *connected, *_TUNNEL, *config.ssh[1:]]
+        words = ["sh", "-c", _LAUNCH, "maas-tunnel", _KEEPER, str(file), str(_socket(state)), *words]
+        process.start(words, log=log).wait()
+    deadline = time.monotonic() + _OPEN_SECONDS
+    while not _is_open(state, config):
+        if time.monotonic() > deadline or _keeper(state) is None:
+            tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-4:]
+            raise ClusterError(
+                "cannot reach the control-plane host over SSH, so the cluster's API is unavailable",
+                context=tail,
+                hint="check that the host is up and that its SSH host key is the pinned one",
+                code="TunnelFailed",
+            )
+        time.sleep(0.05)
 
 
 def ssh(state: Path) -> list[str]:
@@ -120,10 +156,11 @@ def forward(state: Path, target: str) -> int:
     if target in config.forwards:
         return config.forwards[target]
     port = _free_port()
-    control = ["ssh", "-S", str(_socket(state)), "-O", "forward"]
+    control = ["ssh", "-F", "none", "-S", str(_socket(state)), "-O", "forward"]
     process.run([*control, "-L", f"127.0.0.1:{port}:{target}", config.ssh[-1]])
     config.forwards[target] = port
     _save(state, config)
+    _write_forwards(state, config)
     return port
 
 
@@ -182,16 +219,18 @@ def connect(name: str) -> Cluster:
 
 def close(state: Path) -> None:
     """Close the tunnel; one that is closed already is left alone."""
-    if (state / _FILE).exists():
-        words = ["ssh", "-S", str(_socket(state)), "-O", "exit", _load(state).ssh[-1]]
-        with contextlib.suppress(ProcessError):
-            process.run(words, check=True)
-        _socket(state).unlink(missing_ok=True)
+    number = _keeper(state)
+    if number is not None:
+        with contextlib.suppress(OSError):
+            os.killpg(number, signal.SIGTERM)
+    for path in _keep_file(state).parent.glob(f"{_keep_file(state).name}*"):
+        path.unlink(missing_ok=True)
+    _socket(state).unlink(missing_ok=True)
 
 
-def kubectl(name: str, arguments: Sequence[str]) -> int:
-    """Run the pinned kubectl on a cluster, in the foreground, and return its exit status."""
-    from maas.bundle import tools  # only this command needs it
+def run(program: str, name: str, arguments: Sequence[str]) -> int:
+    """Run the pinned kubectl or k9s on a cluster, in the foreground, and return its exit status."""
+    from maas.bundle import tools  # only these commands need it
 
     cluster = connect(name)
-    return process.foreground([tools.tool("kubectl"), *arguments], env={"KUBECONFIG": str(cluster.kubeconfig)})
+    return process.foreground([tools.tool(program), *arguments], env={"KUBECONFIG": str(cluster.kubeconfig)})

@@ -105,7 +105,7 @@ def chart_testing() -> Iterator[Fault]:
             argv += ["--chart-yaml-schema", paths.content() / "schemas" / "chart.yaml", "--lint-conf", rules]
             argv += ["--helm-lint-extra-args", f"--strict --quiet --kube-version {render.KUBERNETES[-1]}"]
             complaints.write_text("", encoding="utf-8")
-            done = process.run(argv, cwd=root, env=environment, check=False, timeout=120)
+            done = process.run(argv, cwd=root, env=environment, check=False, timeout=600)
             if done.returncode:
                 said = complaints.read_text(encoding="utf-8").strip() or f"{done.stdout}\n{done.stderr}"
                 lines = (line.strip() for line in said.splitlines())
@@ -127,7 +127,7 @@ def kubeconform() -> Iterator[Fault]:
             argv: list[str | Path] = [tools.tool("kubeconform"), "-strict", "-output", "json"]
             argv += ["-skip", ",".join(_WITHOUT_SCHEMA)]
             argv += ["-schema-location", scratch + "/{{.ResourceKind}}{{.KindSuffix}}.json"]
-            done = process.run([*argv, *manifests], check=False, timeout=120)
+            done = process.run([*argv, *manifests], check=False, timeout=600)
             try:
                 answer = json.loads(done.stdout)
             except json.JSONDecodeError as error:
@@ -165,7 +165,7 @@ def findings_of(manifests: str) -> Iterator[tuple[str, str]]:
     argv += ["--kubernetes-version", f"v{render.KUBERNETES[-1].rpartition('.')[0]}"]
     # All optional tests, except those for limits that equal the requests.
     argv += ["--enable-optional-test", "container-seccomp-profile,container-ports-check", "-"]
-    done = process.run(argv, input=manifests, check=False, timeout=120)
+    done = process.run(argv, input=manifests, check=False, timeout=600)
     try:
         objects = json.loads(done.stdout)
     except json.JSONDecodeError as error:
@@ -240,6 +240,17 @@ def missing_files() -> Iterator[Fault]:
                     yield Fault(_named(template), f"reads {pattern}, which does not exist")
 
 
+def community_rules() -> Iterator[Fault]:
+    """Compare alerts and records with the community's, of which community.yaml has the facts."""
+    from maas.codegen import community, rules  # noqa: PLC0415 - its library is for development
+
+    files = rules.load(render.umbrella() / "charts" / "kube-prometheus")
+    for one in community.drift(files, community.load()):
+        yield Fault(
+            one.name, f"{one.what}; change the rule, or the facts and reasons in src/maas/codegen/community.yaml"
+        )
+
+
 def language() -> Iterator[Fault]:
     """Check terms and spelling of every text."""
     from maas.codegen import terminology  # noqa: PLC0415 - codespell is for development
@@ -274,6 +285,7 @@ CHECKS: dict[str, Callable[[], Iterator[Fault]]] = {
     "generated files": drift,
     "used values": used_values,
     "files of templates": missing_files,
+    "community's rules": community_rules,
     "language": language,
     "links": doc_links,
     "commit subjects": commit_subjects,

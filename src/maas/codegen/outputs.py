@@ -22,11 +22,14 @@ def texts() -> dict[Path, str]:
     Raises:
         ChartError: A source is missing or not valid.
     """
+    from maas.codegen import community  # noqa: PLC0415 - its library is for development
+
     found: dict[Path, str] = {}
     charts = values.charts()
     for chart in charts:
         found[chart.directory / "values.yaml"] = values_docs.values_yaml(chart)
-        found[chart.directory / "values.schema.json"] = json.dumps(chart.schema, indent=2) + "\n"
+        # Helm stores the files of a release in base64, in which indentation hardly compresses: lines, but no indentation.
+        found[chart.directory / "values.schema.json"] = json.dumps(chart.schema, indent=0) + "\n"
         if chart.directory != render.umbrella():
             readme = chart.directory / "README.md"
             found[readme] = values_docs.readme(chart, readme.read_text(encoding="utf-8") if readme.is_file() else None)
@@ -36,7 +39,9 @@ def texts() -> dict[Path, str]:
     namespaces = {name: str(given["namespaceOverride"]) for name, given in umbrella.overrides.items()}
     found[docs / "roles.md"] = roles.document()
     found[docs / "policies.md"] = flows.document(flows.load(), namespaces)
-    found[docs / "alerts.md"] = alerts.document(rules.load(render.umbrella() / "charts" / "kube-prometheus"))
+    files = rules.load(render.umbrella() / "charts" / "kube-prometheus")
+    found[docs / "alerts.md"] = alerts.document(files)
+    found[docs / "rules.md"] = community.document(files, community.load())
     found[architecture.source().with_suffix(".svg")] = architecture.svg()
     schemas = paths.content() / "schemas"
     found[schemas / "components.schema.json"] = json_schema.schema(Lockfile, "hack/build/components.yaml")

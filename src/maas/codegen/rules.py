@@ -28,7 +28,7 @@ _UNITS: Mapping[Unit, Mapping[str, Any]] = {
     "percent": {"type": "number", "minimum": 1, "maximum": 100},
     "ratio": {"type": "number", "minimum": 0, "maximum": 1},
     "bytes": {"type": "integer", "minimum": 1},
-    "duration": {"type": "string", "pattern": "^([0-9]+(ms|s|m|h|d|w))+$"},
+    "duration": {"$ref": "#/$defs/duration"},
     # It is inserted between the quotes of a matcher.
     "regex": {"type": "string", "pattern": '^[^"\\\\\\n]*$'},
 }
@@ -111,7 +111,8 @@ class Group(_Strict):
 
     Attributes:
         name: Its name, the upstream one if it exists.
-        when: A path in the chart values; unless the value is true, the group is not rendered. Rules may have it, too.
+        when: A path in the chart values, or PATH=TEXT; unless the value is true, or this text, the group is not rendered.
+            Rules may have it, too.
         interval: Evaluation interval; None for the default of Prometheus.
         rules: The rules, in order of evaluation.
     """

@@ -120,9 +120,26 @@ def chart(directory: Path) -> Chart:
     """
     shared = _read(render.umbrella() / SHARED_SOURCE)
     source = Source(directory, shared)
-    return Chart(
-        directory=directory, tree=source.tree(), schema=values_schema.schema(source), overrides=source.overrides()
-    )
+    tree = source.tree()
+    schema = values_schema.schema(source)
+    # Only for a rendering, in which Helm adds these keys: a values file alone, in an editor or `helm lint`, is incomplete.
+    schema |= {"if": {"required": ["common"]}, "then": _required(tree)}
+    for child in tree.children:
+        if isinstance(child, Branch) and child.subchart:
+            # Helm adds the defaults of a subchart only if it is enabled.
+            enabled = {"required": ["global"], "properties": {"enabled": {"const": True}}}
+            schema["properties"][child.path[0]] |= {"if": enabled, "then": _required(child)}
+    return Chart(directory=directory, tree=tree, schema=schema, overrides=source.overrides())
+
+
+def _required(branch: Branch) -> dict[str, Any]:
+    """Return a schema that requires every value: Helm removes the default of one that is null, and templates need all."""
+    children = [
+        child for child in branch.children if isinstance(child, Branch) or branch.subchart or not child.umbrella
+    ]
+    branches = [child for child in children if isinstance(child, Branch) and not child.subchart]
+    found: dict[str, Any] = {"required": [child.path[-1] for child in children]}
+    return found | ({"properties": {child.path[-1]: _required(child) for child in branches}} if branches else {})
 
 
 class Source:
@@ -156,7 +173,9 @@ class Source:
             own["rules"] = {**own["rules"], "properties": own["rules"]["properties"] | declared}
         includes = self._text.get("include", [])
         if self._directory == render.umbrella():
-            own = {"global": {"$ref": f"{REFERENCE}global"}, **own}
+            # Helm reads `enabled` where a chart has the umbrella as a dependency, and passes it on.
+            every = self._shared["groups"]["chart"]["properties"]
+            own = {"global": every["global"], "enabled": every["enabled"], **own}
         else:
             includes = ["chart", *includes]
         found: dict[str, Any] = self.with_includes({"include": includes, "properties": own}, ())["properties"]

@@ -13,11 +13,7 @@ REFERENCE = "#/$defs/"
 _SOURCE_KEYWORDS = frozenset({"include", "subchart", "example", "brief", "umbrella", "link"})
 """The keywords of the sources that JSON Schema does not have."""
 
-_LIBRARY: Node = {
-    "$comment": "Helm itself adds this key, for the library chart",
-    "type": "object",
-    "properties": {"global": {"$ref": f"{REFERENCE}global"}},
-}
+_LIBRARY: Node = {"$comment": "Helm itself adds this key, for the library chart", "type": "object"}
 """What Helm adds to the values for the library chart before it validates them."""
 
 
@@ -64,6 +60,8 @@ class _Writer:
             return [self._node(entry, path) for entry in node]
         if not isinstance(node, Mapping):
             return node
+        if self._prefix and path == ("global",):
+            return {}  # a copy of the umbrella's own, which is validated there
         if name := node.get("subchart"):
             inner = _Writer(self._source.subchart(name), self._definitions, prefix=f"{name}.")
             return {"description": " ".join(node["description"].split()), **inner.root()}

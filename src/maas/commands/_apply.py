@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from maas import components, console, paths, process
 from maas.bundle import tools
-from maas.cluster import smoke_tests, tunnel
+from maas.cluster import encryption, smoke_tests, tunnel
 from maas.cluster.helm_release import HelmRelease, Revision
 from maas.cluster.platform_values import missing_components, platform_values
-from maas.cluster.status import restaurant_url
+from maas.cluster.status import dashboards_url, restaurant_url
 from maas.commands.status import summarize
 from maas.helm import RELEASE, values_files
-from maas.hosts import ansible, pki
+from maas.hosts import ansible, pki, ssh
+from maas.hosts import encryption as encryption_keys
 from maas.hosts.ansible_inventory import ansible_inventory
 
 if TYPE_CHECKING:
@@ -53,11 +55,12 @@ class _Background(Generic[_T]):
 
 @dataclass(frozen=True)
 class _Connection:
-    """A cluster whose API server answers, with the release as it is there."""
+    """A cluster whose API server answers, with the release as it is there, and the pods of the smoke tests."""
 
     cluster: Cluster
     release: HelmRelease
     revision: Revision
+    workspace: smoke_tests.Workspace
 
 
 def apply(result: PreflightResult, bundle: Bundle, values: Mapping[str, Any], *, since: float) -> None:
@@ -81,11 +84,13 @@ def apply(result: PreflightResult, bundle: Bundle, values: Mapping[str, Any], *,
     # The user's values come last: they enable a component again whose image is available elsewhere.
     merged = values_files.merge(platform_values(plan, inventory), *(item.switch.values_off for item in missing), values)
     with console.phase("VPN keys") as step:
-        keys = pki.ensure(result.state / "pki", plan.cluster, list(plan.hosts), hub=plan.hub)
+        keys = pki.ensure(result.state / "pki", plan.cluster, list(plan.hosts), hubs=list(plan.hubs))
         step.note(f"{len(keys.changes)} created or renewed" if keys.changes else "unchanged")
-    with ThreadPoolExecutor(1) as pool:
+    secrets = _encryption_keys(result)
+    # The pool first: its thread may still create the workspace that the stack deletes.
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(1) as pool:
         # Every pod waits for the pod network, which needs the API server alone: it is installed while nodes join.
-        connection = _Background(pool, lambda: _connect(result, merged))
+        connection = _Background(pool, lambda: _connect(result, merged, stack))
 
         def connect_early(phase: ansible.PhaseEnd) -> None:
             if phase.title == ansible.CONTROL_PLANE_STARTED and not phase.failures:
@@ -99,26 +104,32 @@ def apply(result: PreflightResult, bundle: Bundle, values: Mapping[str, Any], *,
                 facts=result.facts,
                 bundle=bundle,
                 pki=keys,
+                encryption=secrets.configuration(),
                 known_hosts=result.known_hosts,
             ),
             state=result.state,
-            retry=paths.command("bootstrap", f"--inventory {inventory.file}"),
+            retry=paths.command("bootstrap", f"--inventory {inventory.file}", *ssh.ask_again(result.become_password)),
             without=result.without,
+            become_password=result.become_password,
             on_phase_end=connect_early,
         )
         connected = connection.result()
         cluster = connected.cluster
+        if secrets.phase == "promoted" and len(secrets.keys) == 1:
+            with console.phase("Encryption") as step:
+                step.note(f"{encryption.rewrite(cluster, step)} Secrets of before are encrypted")
+                encryption_keys.save(result.state, encryption_keys.following(secrets))
+        elif secrets.phase != "complete":
+            command = paths.command("encrypt", "rotate", f"--inventory {inventory.file}")
+            console.warn(f"the rotation of the key for Secrets is not finished; continue it: {command}")
         with console.phase("Nodes ready") as step:
             cluster.wait_nodes(result.node_count, step=step)
         chart = _Background(pool, lambda: _deploy(connected))
-        addresses = {name: str(host.vpn_address) for name, host in plan.hosts.items() if name not in result.without}
-        with (
-            console.phase("Verify") as step,
-            smoke_tests.workspace(cluster, addresses, image=components.load().image("busybox").reference) as workspace,
-        ):
-            pods = workspace.wait_ready(step)
+        with console.phase("Verify") as step:
+            pods = connected.workspace.wait_ready(step)
             chart.start()  # the tests wait more than they work
-            passed = workspace.run(pods, pod_mtu=plan.pod_mtu, step=step)
+            passed = connected.workspace.run(pods, pod_mtu=plan.pod_mtu, step=step)
+        stack.close()
         verified = console.elapsed(time.monotonic() - since)
         for test in passed:
             console.line(f"  {test.name}: {test.detail}")
@@ -129,15 +140,33 @@ def apply(result: PreflightResult, bundle: Bundle, values: Mapping[str, Any], *,
     if waiting:
         console.warn(f"not Ready until {', '.join(sorted(result.without))} is back: {', '.join(waiting)}")
     console.line(f"everything Ready after {console.elapsed(time.monotonic() - since)}")
-    summarize(inventory.cluster, cluster, restaurant=restaurant_url(inventory.cluster, cluster))
+    name = inventory.cluster
+    pages = {"restaurant": restaurant_url(name, cluster), "dashboards": dashboards_url(name, cluster)}
+    summarize(name, cluster, pages=pages)
 
 
-def _connect(result: PreflightResult, values: dict[str, Any]) -> _Connection:
-    """Open the tunnel to the API server, and install the pod network where there is no release yet."""
-    ssh = result.ssh(result.inventory.control_plane)
-    admin = process.run([*ssh, f"{tunnel.AS_ROOT} cat /etc/kubernetes/admin.conf"]).stdout
-    opened = tunnel.open_tunnel(result.state, ssh=ssh, api=result.plan.control_plane_endpoint, admin=admin)
-    cluster = replace(opened, absent=result.without)
+def _encryption_keys(result: PreflightResult) -> encryption_keys.Keys:
+    """Return the keys for Secrets: those of the state directory, those on the control plane, or a new one."""
+    host = result.inventory.control_plane
+    facts = result.facts[host.name]
+    found = ""
+    if facts.encryption_keys and encryption_keys.load(result.state) is None:
+        read = ssh.as_root(f"cat {encryption_keys.CONFIGURATION}")
+        found = process.run([*result.ssh(host), read], input=f"{result.become_password or ''}\n").stdout
+    return encryption_keys.ensure(result.state, exists=facts.joined, found=found)
+
+
+def _connect(result: PreflightResult, values: dict[str, Any], stack: contextlib.ExitStack) -> _Connection:
+    """Open the tunnel to the API server, install the pod network if there is no release, and create the smoke tests' pods.
+
+    All of them start while nodes join.
+    """
+    connect = result.ssh(result.inventory.control_plane)
+    password = result.become_password or ""
+    read = ssh.as_root("cat /etc/kubernetes/admin.conf")
+    admin = process.run([*connect, read], input=f"{password}\n").stdout
+    opened = tunnel.open_tunnel(result.state, ssh=connect, api=result.plan.control_plane_endpoint, admin=admin)
+    cluster = replace(opened, absent=result.without, factor=result.plan.timeouts.factor)
     release = HelmRelease(cluster, helm=tools.tool("helm"), kubectl=tools.tool("kubectl"), values=values)
     with console.phase("Pod network") as step:
         revision = release.current()
@@ -146,7 +175,10 @@ def _connect(result: PreflightResult, values: dict[str, Any]) -> _Connection:
             step.note(f"release {RELEASE} revision {revision.number}")
         else:
             step.note("already installed")
-    return _Connection(cluster, release, revision)
+    addresses = {name: str(host.vpn_address) for name, host in result.plan.hosts.items() if name not in result.without}
+    image = components.load().image("busybox").reference
+    workspace = stack.enter_context(smoke_tests.workspace(cluster, addresses, image=image))
+    return _Connection(cluster, release, revision, workspace)
 
 
 def _deploy(connection: _Connection) -> None:

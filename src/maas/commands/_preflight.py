@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maas import console, files
 from maas.errors import PreflightError
-from maas.hosts import ansible, known_hosts, network_plan, preflight
+from maas.hosts import ansible, encryption, known_hosts, network_plan, preflight, udp_probe
 from maas.hosts import facts as host_facts
 from maas.hosts import ssh as host_ssh
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from maas.console import Phase
     from maas.hosts.facts import HostFacts
     from maas.hosts.inventory import Host, Inventory
     from maas.hosts.known_hosts import Trusted
@@ -39,6 +41,7 @@ class PreflightResult:
         host_keys: The SSH host key to trust of each host that is present.
         warnings: What preflight found that does not prevent a cluster.
         without: Names of the hosts that are left out this time.
+        become_password: The password for sudo.
     """
 
     inventory: Inventory
@@ -48,6 +51,7 @@ class PreflightResult:
     host_keys: tuple[Trusted, ...]
     warnings: tuple[Problem, ...] = ()
     without: frozenset[str] = frozenset()
+    become_password: str | None = field(default=None, repr=False)
 
     @property
     def node_count(self) -> int:
@@ -61,9 +65,9 @@ class PreflightResult:
 
     def ssh(self, host: Host) -> list[str]:
         """Return the words of an ssh command to a host, the destination last."""
-        control = host_ssh.control_path(self.inventory.cluster)
-        options = host_ssh.options(known_hosts=self.known_hosts, control_path=control, key=host.key)
-        return ["ssh", *options, "-p", str(host.port), "-l", host.user, host.address]
+        control = host_ssh.control_path(self.inventory.cluster, host)
+        factor = self.plan.timeouts.factor
+        return host_ssh.command(host, known_hosts=self.known_hosts, control_path=control, factor=factor)
 
     def save(self) -> None:
         """Pin the host keys, and store facts and plan in the state directory, where the next run finds them."""
@@ -85,18 +89,28 @@ class PreflightResult:
         }
 
 
-def run(inventory: Inventory, state: Path, *, without: Sequence[str] = ()) -> PreflightResult:
+def run(
+    inventory: Inventory,
+    state: Path,
+    *,
+    without: Sequence[str] = (),
+    more: Callable[[Mapping[str, HostFacts], Phase], list[Problem]] | None = None,
+    become_password: str | None = None,
+) -> PreflightResult:
     """Check the hosts of an inventory and compute their network plan. Nothing is written; see `PreflightResult.save`.
 
     Args:
         inventory: The hosts.
         state: The cluster's state directory, which need not exist yet.
         without: Names of the hosts to leave out this time.
+        more: Further checks of the facts, of what the hosts need from the controller.
+        become_password: The password for sudo.
 
     Raises:
         HostKeyError: A host shows another key than the pinned or given one, or does not answer.
         PreflightError: A preflight check failed, or a host cannot be left out.
     """
+    inventory = host_ssh.resolve(inventory)
     absent = facts_of_absent(inventory, state, without)
     optional = {host.name for host in inventory.workers} & _saved_facts(state).keys()
     present = inventory.model_copy(update={"hosts": tuple(host for host in inventory.hosts if host.name not in absent)})
@@ -109,8 +123,13 @@ def run(inventory: Inventory, state: Path, *, without: Sequence[str] = ()) -> Pr
     with console.phase("Preflight") as step, tempfile.TemporaryDirectory(prefix="maas-") as scratch:
         trusted = Path(scratch) / ansible.KNOWN_HOSTS
         known_hosts.pin(present, keys, known_hosts=trusted)
-        facts = host_facts.gather(present, known_hosts=trusted, optional=optional)
+        facts = host_facts.gather(present, known_hosts=trusted, optional=optional, become_password=become_password)
         problems = preflight.check(present, facts)
+        program = partial(host_facts.run_program, known_hosts=trusted, become_password=become_password)
+        problems += udp_probe.check(present, facts, run=program)
+        problems += encryption.problems(facts, state)
+        problems += more(facts, step) if more else []
+        problems.sort(key=lambda one: one.severity)
         errors = [problem for problem in problems if problem.severity == "error"]
         warnings = [problem for problem in problems if problem.severity == "warning"]
         step.note(f"{len(facts)} hosts, {len(errors)} errors, {len(warnings)} warnings")
@@ -127,7 +146,14 @@ def run(inventory: Inventory, state: Path, *, without: Sequence[str] = ()) -> Pr
     previous = network_plan.Plan.from_json(earlier.read_text(encoding="utf-8")) if earlier.exists() else None
     plan = network_plan.compute(inventory, everything, previous=previous)
     return PreflightResult(
-        inventory, state, everything, plan, keys, warnings=tuple(warnings), without=frozenset(absent)
+        inventory,
+        state,
+        everything,
+        plan,
+        keys,
+        warnings=tuple(warnings),
+        without=frozenset(absent),
+        become_password=become_password,
     )
 
 

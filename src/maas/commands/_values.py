@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,8 +75,11 @@ def _problems(values: Mapping[str, Any]) -> list[str]:
         return []
     root = render.umbrella()
     schema = json.loads((root / "values.schema.json").read_text(encoding="utf-8"))
-    defaults = {chart.name: values_files.read([chart / "values.yaml"]) for chart in render.subcharts()}
-    merged = _without_null(values_files.merge(defaults, values_files.read([root / "values.yaml"]), values))
+    # Helm adds `global` and `common`, too.
+    defaults = {chart.name: {"global": {}} | values_files.read([chart / "values.yaml"]) for chart in render.subcharts()}
+    merged = _without_null(
+        values_files.merge({"common": {}}, defaults, values_files.read([root / "values.yaml"]), values)
+    )
     errors = validators.validator_for(schema)(schema).iter_errors(merged)
     return sorted({line for error in errors for line in _lines(best_match([error]))})
 
@@ -84,6 +88,9 @@ def _lines(error: ValidationError) -> Iterator[str]:
     """Return a problem, or one for each key that the schema does not know."""
     place = ".".join(str(part) for part in error.absolute_path)
     prefix = f"{place}: " if place else ""
+    if "then" in error.absolute_schema_path and (found := re.match("'(.+)' is a required property", error.message)):
+        yield f"{place}.{found[1]}: null is not a value; remove the key for the default".removeprefix(".")
+        return
     if error.validator != "additionalProperties" or error.validator_value is not False:
         # Of alternatives, such as a number or null, each has its own reason.
         yield prefix + " or ".join(dict.fromkeys(one.message for one in error.context or [error]))

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from maas import console, paths
-from maas.commands import _apply, _preflight, _values, bundle
+from maas.commands import _apply, _packages, _preflight, _timings, _values, bundle
 from maas.hosts import inventory, lock
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ def bootstrap(
     without: Sequence[str],
     dry_run: bool,
     yes: bool,
+    become_password: str | None = None,
+    timings: bool = False,
 ) -> None:
     """Bootstrap the hosts of an inventory.
 
@@ -37,10 +39,13 @@ def bootstrap(
         without: Names of workers to leave out this time: nodes that are down.
         dry_run: Show the plan and change nothing, on the hosts or here.
         yes: Do not ask for confirmation.
+        become_password: The password for sudo.
+        timings: Show at the end how long each phase took, on each host.
 
     Raises:
         MaasError: A stage failed; before the plan was confirmed, nothing was changed.
     """
+    run = _timings.Timings()
     chart_values = _values.load(values)
     hosts = inventory.load(file)
     rendered = _values.refuse_early(chart_values)
@@ -48,7 +53,15 @@ def bootstrap(
         console.warn("the chart was not rendered with the values: Helm is not in the cache; bootstrap renders it first")
     state = paths.state_path(hosts.cluster) if dry_run else paths.state(hosts.cluster)
     with nullcontext() if dry_run else lock.hold(state, command=f"bootstrap of {hosts.cluster}"):
-        result = _preflight.run(hosts, state, without=without)
+        result = _preflight.run(
+            hosts,
+            state,
+            without=without,
+            become_password=become_password,
+            more=lambda facts, step: _packages.problems(
+                facts, directory=directory, source=source, dry_run=dry_run, phase=step
+            ),
+        )
         if dry_run and console.json_requested():
             console.document(result.data())
             return
@@ -59,7 +72,12 @@ def bootstrap(
         if not console.confirm(f'Create cluster "{hosts.cluster}" on these {result.node_count} hosts?', assume_yes=yes):
             console.line("nothing was changed")
             return
-        components = bundle.prepare(directory, source=source, yes=yes, values=chart_values)
+        releases = [*_packages.needed(result.facts)]
+        components = bundle.prepare(directory, source=source, yes=yes, values=chart_values, releases=releases)
         if not rendered:
             _values.refuse_unrenderable(chart_values)
-        _apply.apply(result, components, chart_values, since=time.monotonic())
+        try:
+            _apply.apply(result, components, chart_values, since=time.monotonic())
+        finally:
+            if timings:
+                run.show(state)

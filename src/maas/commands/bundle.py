@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from maas import bundle as bundles
 from maas import console
 from maas.bundle import restaurant_image, tools
-from maas.commands import _values
+from maas.commands import _packages, _values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,9 +16,18 @@ if TYPE_CHECKING:
 
     from maas.bundle import Bundle
     from maas.bundle.sources import Policy
+    from maas.os_releases import OsRelease
 
 
-def bundle(directory: Path | None, *, images: Path | None, source: Policy, values: Sequence[Path], yes: bool) -> None:
+def bundle(
+    directory: Path | None,
+    *,
+    images: Path | None,
+    source: Policy,
+    values: Sequence[Path],
+    releases: Sequence[OsRelease] | None,
+    yes: bool,
+) -> None:
     """Build a bundle, of every component or of some images.
 
     Args:
@@ -26,6 +35,7 @@ def bundle(directory: Path | None, *, images: Path | None, source: Policy, value
         images: A list of images, such as the images.txt of a release; None for every component.
         source: Which sources of components to use.
         values: Values files for the chart; they can enable optional components.
+        releases: Releases of hosts to include packages for; None for this machine's.
         yes: Do not ask for confirmation.
 
     Raises:
@@ -35,23 +45,26 @@ def bundle(directory: Path | None, *, images: Path | None, source: Policy, value
     if images is not None:
         restaurant_image.make_image_bundle(directory, images, source=source, yes=yes)
     else:
-        restaurant_image.make_bundle(directory, source=source, yes=yes, values=_values.load(values))
+        chart_values = _values.load(values)
+        if releases:
+            _packages.refuse(releases, directory=directory, source=source)
+        restaurant_image.make_bundle(directory, source=source, yes=yes, values=chart_values, releases=releases)
 
 
-def show_plan(source: Policy, *, values: Mapping[str, Any]) -> None:
+def show_plan(source: Policy, *, values: Mapping[str, Any], releases: Sequence[OsRelease] | None = None) -> None:
     """Show the components of a bundle for these values, and the source of each."""
-    plan = bundles.plan(source, only=restaurant_image.wanted(values))
+    plan = bundles.plan(source, only=restaurant_image.wanted(values), releases=releases)
     rows = [(row.name, row.version, row.kind, row.source, row.location, row.state) for row in plan]
     console.table("bundle", ("item", "version", "kind", "source", "", "state"), rows)
 
 
-def show_plan_for(files: Sequence[Path], *, source: Policy) -> None:
+def show_plan_for(files: Sequence[Path], *, source: Policy, releases: Sequence[OsRelease] | None) -> None:
     """Show the components of a bundle for values files, and the source of each.
 
     Raises:
         UsageError: A file is missing or not valid.
     """
-    show_plan(source, values=_values.load(files))
+    show_plan(source, values=_values.load(files), releases=releases)
 
 
 def image(*, yes: bool) -> None:
@@ -69,12 +82,26 @@ def image(*, yes: bool) -> None:
     console.table("image", ("", ""), rows)
 
 
-def prepare(directory: Path | None, *, source: Policy, yes: bool, values: Mapping[str, Any]) -> Bundle:
+def prepare(
+    directory: Path | None,
+    *,
+    source: Policy,
+    yes: bool,
+    values: Mapping[str, Any],
+    releases: Sequence[OsRelease] | None = None,
+) -> Bundle:
     """Complete the bundle and the helm that installs the chart, before hosts would have to wait for either.
+
+    Args:
+        directory: The bundle; None for the one in the cache.
+        source: Which sources of components to use.
+        yes: Do not ask for confirmation.
+        values: Values for the chart; they can enable optional components.
+        releases: Releases of hosts that need packages; None for this machine's.
 
     Raises:
         BundleError: A component is not available.
     """
-    complete = restaurant_image.make_bundle(directory, source=source, yes=yes, values=values)
+    complete = restaurant_image.make_bundle(directory, source=source, yes=yes, values=values, releases=releases)
     tools.tool("helm")
     return complete

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from maas import console, lab, paths
 from maas.cluster import tunnel
-from maas.commands import _apply, _preflight, _values, bundle
+from maas.commands import _apply, _preflight, _timings, _values, bundle
 from maas.hosts import inventory, lock
 
 if TYPE_CHECKING:
@@ -17,12 +17,22 @@ if TYPE_CHECKING:
     from maas.bundle.sources import Policy
 
 
-def up(name: str, *, directory: Path | None, source: Policy, values: Sequence[Path], dry_run: bool, yes: bool) -> None:
+def up(
+    name: str,
+    *,
+    directory: Path | None,
+    source: Policy,
+    values: Sequence[Path],
+    dry_run: bool,
+    yes: bool,
+    timings: bool = False,
+) -> None:
     """Create the hosts of a lab on this machine and bootstrap them.
 
     Raises:
         MaasError: A stage failed.
     """
+    run = _timings.Timings()
     chart_values = _values.load(values)
     rendered = _values.refuse_early(chart_values)
     if dry_run:
@@ -33,15 +43,24 @@ def up(name: str, *, directory: Path | None, source: Policy, values: Sequence[Pa
         console.line("nothing was changed (--dry-run)")
         return
     lab.prepare(assume_yes=yes)
-    components = bundle.prepare(directory, source=source, yes=yes, values=chart_values)
-    if not rendered:
-        _values.refuse_unrenderable(chart_values)
+    try:
+        components = bundle.prepare(directory, source=source, yes=yes, values=chart_values)
+        if not rendered:
+            _values.refuse_unrenderable(chart_values)
+    except BaseException:
+        for what in lab.release_engine():
+            console.line(f"  {what}")
+        raise
     created = lab.up(name, bundle=components.directory, assume_yes=yes)
     booted = time.monotonic()
     with lock.hold(created.directory, command=f"up of the lab {name}"):
         result = _preflight.run(inventory.load(created.inventory), created.directory)
         _preflight.show(result)
-        _apply.apply(result, components, chart_values, since=booted)
+        try:
+            _apply.apply(result, components, chart_values, since=booted)
+        finally:
+            if timings:
+                run.show(created.directory)
 
 
 def down(name: str | None) -> None:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from maas import console, paths
 from maas.cluster import tunnel
 from maas.commands import _preflight
-from maas.hosts import ansible, inventory, lock
+from maas.hosts import ansible, inventory, lock, ssh
 from maas.hosts.ansible_inventory import ansible_inventory
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def reset(file: Path, *, dry_run: bool, yes: bool) -> None:
+def reset(file: Path, *, dry_run: bool, yes: bool, become_password: str | None = None) -> None:
     """Uninstall everything that `maas bootstrap` installed on the hosts of an inventory.
 
     Raises:
@@ -25,7 +25,7 @@ def reset(file: Path, *, dry_run: bool, yes: bool) -> None:
     hosts = inventory.load(file)
     state = paths.state_path(hosts.cluster) if dry_run else paths.state(hosts.cluster)
     with nullcontext() if dry_run else lock.hold(state, command=f"reset of {hosts.cluster}"):
-        result = _preflight.run(hosts, state)
+        result = _preflight.run(hosts, state, become_password=become_password)
         names = ", ".join(host.name for host in hosts.hosts)
         console.line(f"uninstall Kubernetes with all its volumes, the VPN and all files of bootstrap from {names}")
         if dry_run:
@@ -38,9 +38,12 @@ def reset(file: Path, *, dry_run: bool, yes: bool) -> None:
         tunnel.close(state)
         ansible.run(
             "reset",
-            inventory=ansible_inventory(hosts, plan=result.plan, facts=result.facts, known_hosts=result.known_hosts),
+            inventory=ansible_inventory(
+                result.inventory, plan=result.plan, facts=result.facts, known_hosts=result.known_hosts
+            ),
             state=state,
-            retry=paths.command("reset", f"--inventory {hosts.file}"),
+            become_password=become_password,
+            retry=paths.command("reset", f"--inventory {hosts.file}", *ssh.ask_again(become_password)),
         )
     console.line(
         f"Keys and logs are kept in {shlex.quote(str(state))}. "

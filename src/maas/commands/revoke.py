@@ -8,7 +8,7 @@ from maas.errors import PkiError
 from maas.hosts import lock, network_plan, pki
 
 
-def revoke(name: str, node: str, *, yes: bool) -> None:
+def revoke(name: str, node: str, *, yes: bool, become_password: str | None = None) -> None:
     """Revoke a node's VPN certificate, and verify that the node is disconnected.
 
     Its keys are deleted here too: a later bootstrap with the node in the inventory creates new ones.
@@ -18,7 +18,7 @@ def revoke(name: str, node: str, *, yes: bool) -> None:
     """
     state = tunnel.state_dir(name)
     plan = network_plan.Plan.from_json((state / "plan.json").read_text(encoding="utf-8"))
-    if node == plan.hub:
+    if node in plan.hubs:
         raise PkiError(
             f"{node} is the VPN server of {name}: without its certificate no node has a VPN",
             hint=f"revoke one of {', '.join(sorted(set(plan.hosts) - {node}))}",
@@ -32,7 +32,7 @@ def revoke(name: str, node: str, *, yes: bool) -> None:
         address = str(plan.hosts[node].vpn_address)
         with console.phase("Revocation") as step:
             step.note(f"{node}: revoking certificate {serial:x}")
-            certificates.reject(state, node, serial=serial, address=address)
+            certificates.reject(state, node, serial=serial, address=address, become_password=become_password)
             step.note(f"{node} is disconnected: certificate {serial:x} is revoked, {address} does not answer")
     console.line(f"remove {node} from the inventory, or the next bootstrap creates new keys for it")
     arguments = f"delete node {node}" if name == "lab" else f"--name {name} delete node {node}"

@@ -10,6 +10,8 @@ from maas.cluster import status as cluster_status
 from maas.errors import ClusterError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from maas.cluster.client import Cluster
     from maas.cluster.objects import Node
     from maas.cluster.status import Status
@@ -60,7 +62,8 @@ def _show(found: Status) -> None:
             for item in found.certificates
         ],
     )
-    _summary(found.name, nodes=found.nodes, restaurant=found.restaurant, kubeconfig=str(found.kubeconfig))
+    pages = {"restaurant": found.restaurant, "dashboards": found.dashboards}
+    _summary(found.name, nodes=found.nodes, pages=pages, kubeconfig=str(found.kubeconfig))
 
 
 def _data(found: Status) -> dict[str, Any]:
@@ -93,6 +96,7 @@ def _data(found: Status) -> dict[str, Any]:
             for item in found.certificates
         ],
         "restaurant": found.restaurant,
+        "dashboards": found.dashboards,
         "kubeconfig": str(found.kubeconfig),
     }
 
@@ -101,18 +105,20 @@ def _role(node: Node) -> str:
     return "control plane" if node.control_plane else "worker"
 
 
-def summarize(name: str, cluster: Cluster, *, restaurant: str | None) -> None:
-    """Show how to reach a cluster and what runs on it."""
-    _summary(name, nodes=cluster.nodes(), restaurant=restaurant, kubeconfig=str(cluster.kubeconfig))
+def summarize(name: str, cluster: Cluster, *, pages: Mapping[str, str | None]) -> None:
+    """Show how to reach a cluster and what runs on it; pages that are not installed have no address."""
+    _summary(name, nodes=cluster.nodes(), pages=pages, kubeconfig=str(cluster.kubeconfig))
 
 
-def _summary(name: str, *, nodes: list[Node], restaurant: str | None, kubeconfig: str) -> None:
+def _summary(name: str, *, nodes: list[Node], pages: Mapping[str, str | None], kubeconfig: str) -> None:
     rows = [("nodes", ", ".join(f"{node.name} {node.address}" for node in nodes))]
-    if restaurant is not None:
-        rows.append(("restaurant", restaurant))
+    rows += [(title, address) for title, address in pages.items() if address is not None]
+    of = [] if name == "lab" else [f"--name {name}"]
+    if pages["dashboards"] is not None:
+        rows.append(("token to log in", paths.command("credentials", *of, "--role viewer --token")))
     rows += [
         ("kubeconfig", kubeconfig),
-        ("kubectl", paths.command("kubectl", "get nodes" if name == "lab" else f"--name {name} get nodes")),
-        ("status", paths.command("status", *([] if name == "lab" else [f"--name {name}"]))),
+        ("kubectl", paths.command("kubectl", *of, "get nodes")),
+        ("status", paths.command("status", *of)),
     ]
     console.table(f"cluster {name}", ("", ""), rows)

@@ -138,7 +138,7 @@ def copy_with_libraries(chart: Path, target: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _installable(chart: Path) -> Iterator[Path]:
+def installable(chart: Path) -> Iterator[Path]:
     """Yield a chart with its library charts: itself, or a temporary copy."""
     if chart.is_file() or not libraries(chart):
         yield chart
@@ -177,7 +177,7 @@ def render_uncached(request: Request) -> str:
     Raises:
         ChartError: The chart rejects the values, or does not render.
     """
-    with _installable(request.chart) as chart:
+    with installable(request.chart) as chart:
         return Helm.pinned(request.helm).template(
             chart,
             release=RELEASE,
@@ -206,7 +206,7 @@ def parse(text: str) -> list[Mapping[str, Any]]:
 
 def _cached(request: Request, form: str, make: Callable[[Request], str]) -> str:
     directory = cache_dir()
-    directory.mkdir(exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     entry = directory / f"{request.key}.{form}.zst"
     if entry.is_file():
         entry.touch()

@@ -353,6 +353,17 @@ def _existing(name: str) -> Iterator[DockerClient]:
         yield client
 
 
+def release_engine() -> list[str]:
+    """Stop an engine that `up` started if nothing uses it, and restore what its start changed.
+
+    Returns:
+        What was stopped and restored, one line each; empty if there is a lab, or if the engine was running before.
+    """
+    with engine.lock(), contextlib.suppress(LabError), contextlib.closing(engine.connect()) as client:
+        return engine.release(client)
+    return []
+
+
 def status(name: str) -> LabState:
     """Return the state of a lab.
 

@@ -96,11 +96,16 @@ def mirror_commands(mirror: str) -> list[str]:
         ReleaseError: An image is not in the component lockfile.
     """
     commands = []
+    built = {item.reference: item.name for item in components.load().images() if item.pull is None}
     for line in lines(references(), {}).splitlines():
         # Some tools do not accept a tag together with a digest: copy by digest, and name the copy by its tag.
         tagged, _, digest = line.partition("@")
         source = f"{tagged.rpartition(':')[0]}@{digest}" if digest else tagged
-        commands.append(f"crane copy {source} {mirror.rstrip('/')}/{_path(tagged)}")
+        target = f"{mirror.rstrip('/')}/{_path(tagged)}"
+        # An image that no registry has is in a bundle.
+        commands.append(
+            f"crane push images/{built[tagged]}.tar {target}" if tagged in built else f"crane copy {source} {target}"
+        )
     return commands
 
 

@@ -6,10 +6,12 @@ import json
 import shutil
 import socket
 import tarfile
+import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,9 +23,10 @@ from maas.components import Lockfile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from maas.console import Phase
+
+BOOKWORM = {"ID": "debian", "VERSION_CODENAME": "bookworm"}
 
 
 @pytest.fixture(scope="session")
@@ -182,7 +185,7 @@ def registry(crane: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         server.wait(10)
 
 
-def write_deb(directory: Path, name: str, version: str, files: dict[str, str], *, depends: str = "") -> str:
+def write_deb(directory: Path, name: str, version: str, files: dict[str, str | bytes], *, depends: str = "") -> str:
     """Build a Debian package and return its entry for an index."""
     root = directory / f"root-{name}"
     for path, text in {
@@ -192,7 +195,7 @@ def write_deb(directory: Path, name: str, version: str, files: dict[str, str], *
         + "Description: for a test\n",
     }.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text)
+        (root / path).write_bytes(text.encode() if isinstance(text, str) else text)
     file = directory / f"{name}.deb"
     process.run(["dpkg-deb", "--root-owner-group", "--build", root, file])
     control = (root / "DEBIAN" / "control").read_text()
@@ -221,6 +224,87 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     monkeypatch.setenv("APT_CONFIG", str(directory / "apt.conf"))
     return directory
+
+
+@dataclass
+class Archive:
+    """Debian archives in a directory, signed, of which apt knows only Debian 12.
+
+    Attributes:
+        directory: It contains the archive `debian`, and whatever else a test publishes.
+        keyring: The public key of the archives.
+    """
+
+    directory: Path
+    keyring: bytes
+
+    def publish(self, suite: str, *packages: tuple[Any, ...], of: str = "debian", user: str = "archive") -> Path:
+        """Publish a suite with these packages (arguments of `write_deb`), signed by a user of GnuPG."""
+        root = self.directory / of
+        (root / suite).mkdir(parents=True, exist_ok=True)
+        entries = [write_deb(root / suite, *package[:3], depends="".join(package[3:])) for package in packages]
+        index = root / "dists" / suite / "main" / "binary-amd64" / "Packages"
+        index.parent.mkdir(parents=True, exist_ok=True)
+        index.write_text("".join(entries).replace("Filename: ./", f"Filename: {suite}/"))
+        content = index.read_bytes()
+        release = root / "dists" / suite / "Release"
+        release.write_text(
+            f"Origin: {of.capitalize()}\nSuite: {suite}\nCodename: {suite}\nArchitectures: amd64\nComponents: main\n"
+            f"Date: {time.strftime('%a, %d %b %Y %H:%M:%S UTC', time.gmtime())}\nSHA256:\n"
+            f" {hashlib.sha256(content).hexdigest()} {len(content)} main/binary-amd64/Packages\n"
+        )
+        signed = release.with_name("InRelease")
+        words: list[str | Path] = ["gpg", "--batch", "--yes", "--local-user", user, "--output", signed]
+        process.run([*words, "--clearsign", release])
+        return index
+
+
+@pytest.fixture(scope="session")
+def gpg_home() -> Iterator[Path]:
+    """A directory of GnuPG with the keys of two users; its path is short, because its sockets are in it."""
+    directory = Path(tempfile.mkdtemp(prefix="gpg-"))
+    environment = {"GNUPGHOME": str(directory)}
+    for user in ("archive", "stranger"):
+        words = ["gpg", "--batch", "--passphrase", "", "--quick-generate-key", user, "ed25519", "sign", "never"]
+        process.run(words, env=environment)
+    yield directory
+    process.run(["gpgconf", "--kill", "all"], env=environment, check=False)
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def archive(tmp_path: Path, gpg_home: Path, monkeypatch: pytest.MonkeyPatch) -> Archive:
+    """Archives with Debian 12, whose keyring package has the key of the other releases, and Debian 13.
+
+    The machine's own apt settings would accept any package, and prefer Debian 12.
+    """
+    monkeypatch.setenv("GNUPGHOME", str(gpg_home))
+    public = gpg_home / "archive.gpg"
+    process.run(["gpg", "--batch", "--yes", "--output", public, "--export", "archive"])
+    directory = tmp_path / "archives"
+    made = Archive(directory, public.read_bytes())
+    keyring = {"usr/share/keyrings/debian-archive-keyring.gpg": made.keyring}
+    made.publish(
+        "bookworm",
+        ("probe", "2.0", {"bin/probe": "#!/bin/sh\n"}),
+        ("probe-lib", "1.0", {"usr/lib/probe.so": "lib"}),
+        ("debian-archive-keyring", "2025", keyring),
+    )
+    made.publish(
+        "trixie",
+        ("probe", "3.0", {"usr/bin/probe": "#!/bin/sh\n"}, "probe-new (= 3.0)"),
+        ("probe-new", "3.0", {"usr/lib/new.so": "lib"}),
+        ("probe-lib", "1.0", {"usr/lib/probe.so": "lib"}),
+    )
+    (directory / "sources.list").write_text(f"deb [signed-by={public}] file:{directory}/debian bookworm main\n")
+    (directory / "apt.conf").write_text(
+        f'Dir::Etc::sourcelist "{directory}/sources.list";\nDir::Etc::sourceparts "-";\n'
+        'APT::Default-Release "bookworm";\nAPT::Get::AllowUnauthenticated "true";\n'
+        'Acquire::AllowInsecureRepositories "true";\n'
+    )
+    monkeypatch.setenv("APT_CONFIG", str(directory / "apt.conf"))
+    monkeypatch.setattr("platform.freedesktop_os_release", lambda: BOOKWORM)
+    return made
 
 
 @dataclass

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,9 @@ import httpx
 import jsonschema
 import pytest
 
-from maas import bundle, console, paths
+from maas import bundle, console, os_releases, paths
 from maas.bundle import cache as store
-from maas.bundle import download, golang
+from maas.bundle import debian, download, golang
 from maas.bundle.manifest import Bundle
 from maas.errors import BundleError, MaasError
 
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.unit.bundle.conftest import Opened, Registry, Web
+    from tests.unit.bundle.conftest import Archive, Opened, Registry, Web
 
     from maas.components import Lockfile
+    from maas.console import Phase
 
+BOOKWORM, TRIXIE, _, NOBLE = os_releases.SUPPORTED
 PAUSE = "maas.dev/build/pause"
 
 
@@ -221,6 +224,28 @@ def test_an_item_without_a_working_source_is_unavailable_and_the_others_are_buil
     assert "lost v1 is not in the bundle" in warned[0]
 
 
+@pytest.mark.usefixtures("cache", "warned")
+@pytest.mark.parametrize("lost", [True, False])
+def test_an_image_that_is_not_available_is_replaced_by_its_fallback(
+    use: Callable[..., Lockfile], registry: Registry, tmp_path: Path, lost: bool
+) -> None:
+    digest = registry.push("screen:v1", b"screen", tmp_path / "push")
+    there = f"{registry.host}/screen:v1"
+    image = {"kind": "image", "on": "workload", "pull": {"digest": digest}}
+    first = {**image, "name": "first", "reference": "127.0.0.1:1/screen:v1" if lost else there, "fallback": "second"}
+    use(
+        first={"version": "v1", "items": [first]},
+        second={"version": "v1", "items": [{**image, "name": "second", "reference": there}]},
+    )
+    rows = {row.name: row.state for row in bundle.plan(only=["first"])}
+    assert rows == ({"first": "unavailable", "second": "to do"} if lost else {"first": "to do"})
+    made = bundle.build(tmp_path / "bundle", only=["first"])
+    assert [item.name for item in made.items] == ["second" if lost else "first"]
+    assert [entry.name for entry in made.manifest.unavailable] == (["first"] if lost else [])
+    again = bundle.build(tmp_path / "bundle", only=["first", "second"])
+    assert [item.name for item in again.items] == (["second"] if lost else ["first", "second"])
+
+
 @pytest.mark.usefixtures("cache", "small")
 @pytest.mark.parametrize(
     ("source", "expected"),
@@ -331,6 +356,70 @@ def test_host_packages_are_sorted_by_distribution_without_those_of_every_system(
     made.verify()
     assert [(item.kind, item.name, item.version) for item in made.items] == [("packages", "probe", "1:2.0-1")]
     assert (made.directory / made.items[0].path).read_bytes() == (mirror / "probe.deb").read_bytes()
+
+
+@pytest.fixture
+def host_packages(use: Callable[..., Lockfile], archive: Archive, monkeypatch: pytest.MonkeyPatch) -> Archive:
+    """A lockfile with host packages only, and the archives they come from."""
+    monkeypatch.setattr("maas.bundle.debian.EVERYWHERE", ("probe-lib",))
+    packages = {"name": "host-packages", "kind": "packages", "on": "node", "path": "packages"}
+    use(host={"version": "debian", "items": [{**packages, "build": {"packages": ["probe"]}}]})
+    return archive
+
+
+def packed(made: Bundle) -> list[str]:
+    made.verify()
+    return [item.path.removeprefix("packages/") for item in made.items if item.kind == "packages"]
+
+
+OURS = ["debian-bookworm/probe_2.0_amd64.deb"]
+THEIRS = ["debian-trixie/probe-new_3.0_amd64.deb", "debian-trixie/probe_3.0_amd64.deb"]
+
+
+@pytest.mark.usefixtures("cache", "host_packages")
+def test_a_bundle_has_packages_for_the_releases_that_are_asked_for_and_keeps_the_others(tmp_path: Path) -> None:
+    assert packed(bundle.build(tmp_path / "bundle")) == OURS
+    assert packed(bundle.build(tmp_path / "bundle", releases=[])) == OURS
+    both = bundle.build(tmp_path / "bundle", releases=[TRIXIE])
+    assert packed(both) == OURS + THEIRS
+    assert bundle.build(tmp_path / "bundle").digest == both.digest
+    other = tmp_path / "other"
+    assert packed(bundle.build(other, releases=[TRIXIE])) == THEIRS
+    assert bundle.build(other, releases=[BOOKWORM, TRIXIE]).digest == both.digest
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_bundle_that_was_made_beforehand_needs_no_mirror(
+    host_packages: Archive,
+    tmp_path: Path,
+    phase: Phase,
+    warned: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = bundle.build(tmp_path / "bundle", releases=[TRIXIE])
+    monkeypatch.setattr(debian, "_resolved", {})  # another process, later
+    shutil.rmtree(paths.cache() / "debian")
+    shutil.rmtree(host_packages.directory / "debian")
+    assert bundle.packages_missing([TRIXIE], directory=made.directory, phase=phase) == {}
+    assert bundle.build(made.directory, releases=[TRIXIE]).digest == made.digest
+    assert warned == []
+    absent = bundle.packages_missing([TRIXIE, NOBLE], directory=tmp_path / "new", phase=phase)
+    assert [*absent] == [TRIXIE, NOBLE]
+    assert bundle.build(tmp_path / "new", releases=[TRIXIE]).manifest.unavailable[0].name == "host-packages"
+
+
+@pytest.mark.usefixtures("host_packages")
+def test_the_plan_tells_each_release_and_writes_nothing(cache: Path, tmp_path: Path, phase: Phase) -> None:
+    before = sorted(cache.rglob("*"))
+    rows = bundle.plan(releases=[BOOKWORM, TRIXIE, NOBLE])
+    places = [(row.state, row.location.split(":")[0]) for row in rows]
+    assert places[:2] == [("to do", "debian-bookworm"), ("to do", "debian-trixie")]
+    assert places[2][0] == "unavailable"
+    assert bundle.packages_missing([TRIXIE], directory=tmp_path / "bundle", phase=phase, dry_run=True) == {}
+    assert sorted(cache.rglob("*")) == before
+    bundle.build(tmp_path / "bundle", releases=[TRIXIE])
+    assert [row.state for row in bundle.plan(releases=[TRIXIE])] == ["cached"]
+    assert [row.state for row in bundle.plan("pull", releases=[TRIXIE])] == ["unavailable"]
 
 
 @pytest.mark.usefixtures("cache", "small")

@@ -79,7 +79,8 @@ def test_the_schema_and_the_tool_refuse_the_same_mistakes(
 
 
 def test_a_switch_is_a_value_of_the_chart_that_enables_by_default() -> None:
-    switches = [image.switch for image in components.load().images() if image.switch]
+    # With `when`, the switch also enables the image, which by default is not installed.
+    switches = [image.switch for image in components.load().images() if image.switch and image.when is None]
     assert switches
     for switch in switches:
         chart, _, path = switch.value.partition(".")
@@ -94,30 +95,37 @@ def test_a_switch_is_a_value_of_the_chart_that_enables_by_default() -> None:
 def test_a_build_module_requires_the_version_in_the_lockfile(component: components.Component) -> None:
     module = (MODULES / component.name / "go.mod").read_text()
     required = dict(re.findall(r"^(?:require )?\s*([\w./-]+\.[\w./-]+) (v\S+)", module, re.MULTILINE))
-    for package in packages_of(component) - {"maas.dev/build/pause"}:
+    for package in packages_of(component) - {"maas.dev/build/pause", "maas.dev/build/perses-viewer"}:
         above = [module for module in required if package == module or package.startswith(f"{module}/")]
         version = required[max(above, key=len)]
         assert PSEUDO_VERSIONS.get(version, version) == component.version, package
 
 
 def test_optional_images_are_built_only_if_the_values_enable_them() -> None:
-    costly = {"keda", "keda-metrics-apiserver"}
+    costly = {"blackbox-exporter", "keda", "keda-metrics-apiserver", "perses-viewer"}
     everything = {item.name for _, item in components.load().items()}
     assert {*restaurant_image.wanted({})} == everything - costly
-    assert {*restaurant_image.wanted({"kube-prometheus": {"keda": {"enabled": True}}})} == everything
-    without: list[Any] = [{"keda": {"enabled": False}}, {"keda": {}}, {}, None]
+    chosen: dict[str, Any] = {name: {"enabled": True} for name in ("keda", "probes")}
+    chosen["dashboards"] = {"engine": "perses"}
+    assert {*restaurant_image.wanted({"kube-prometheus": chosen})} == everything - {"grafana"}
+    without: list[Any] = [{"keda": {"enabled": False}}, {"keda": {}}, {"dashboards": {"engine": "grafana"}}, {}, None]
     for monitoring in without:
         assert not costly & {*restaurant_image.wanted({"kube-prometheus": monitoring})}
 
 
-def test_a_condition_of_an_image_is_a_value_of_the_chart_that_is_off_by_default() -> None:
+def test_images_that_the_values_disable_are_left_out() -> None:
+    none = {"dashboard": {"engine": "none"}, "kube-prometheus": {"dashboards": {"engine": "none"}}}
+    assert not {"grafana", "headlamp", "perses-viewer"} & {*restaurant_image.wanted(none)}
+
+
+def test_a_condition_of_an_image_is_a_value_of_the_chart_that_does_not_enable_it_by_default() -> None:
     for item in components.load().images():
         if item.when:
             chart, _, path = item.when.partition(".")
             found = YAML(typ="safe").load(paths.content() / "charts" / chart / "values.yaml")
             for key in path.split("."):
                 found = found[key]
-            assert found is False, item.when
+            assert found in ({False} if item.switch is None else {"grafana"}), item.when
 
 
 def test_no_module_repeats_the_kubernetes_version() -> None:
@@ -190,6 +198,7 @@ def test_a_lockfile_that_is_not_valid_is_refused_with_the_places(tmp_path: Path)
     faults = {
         "duplicate items: probe": {"probe": {**component, "items": [{**item, "pull": {}}, {**item, "pull": {}}]}},
         "unknown bases: absent": {"probe": {**component, "items": [{**item, "build": {"base": "absent"}}]}},
+        "unknown fallbacks: absent": {"probe": {**component, "items": [{**item, "pull": {}, "fallback": "absent"}]}},
         "components.probe.items.0.image.color": {"probe": {**component, "items": [{**item, "color": "red"}]}},
         "no source; give pull or build": {"probe": {**component, "items": [item]}},
     }
@@ -199,3 +208,33 @@ def test_a_lockfile_that_is_not_valid_is_refused_with_the_places(tmp_path: Path)
         with pytest.raises(MaasError, match="is not valid") as caught:
             components.load(path)
         assert any(expected in line for line in caught.value.context)
+
+
+def test_the_viewer_is_the_version_of_its_packages_which_are_pinned_without_a_registry() -> None:
+    web = MODULES / "perses" / "web"
+    package = json.loads((web / "package.json").read_text())
+    every = {**package["dependencies"], **package["devDependencies"]}
+    assert {name: version for name, version in every.items() if not re.fullmatch(r"\d+\.\d+\.\d+", version)} == {}
+    assert package["dependencies"]["@perses-dev/dashboards"] == components.load().components["perses"].version
+    locked = json.loads((web / "package-lock.json").read_text())["packages"]
+    assert locked[""]["dependencies"] == package["dependencies"]
+    packages = {name: entry for name, entry in locked.items() if name}
+    assert len(packages) > 200
+    assert [name for name, entry in packages.items() if "resolved" in entry or "integrity" not in entry] == []
+    # Everything may be redistributed in an image.
+    accepted = {
+        "0BSD",
+        "Apache-2.0",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "BlueOak-1.0.0",
+        "CC-BY-4.0",
+        "ISC",
+        "MIT",
+        "OFL-1.1",
+    }
+    accepted |= {"(MIT OR Apache-2.0)", "Unlicense"}
+    # These have a file with the text of their license only: Apache-2.0, and MIT for typed-function.
+    silent = {name for name, entry in packages.items() if "license" not in entry}
+    assert silent == {"node_modules/typed-function"} | {name for name in silent if "/@perses-dev/" in name}
+    assert {entry["license"] for name, entry in packages.items() if name not in silent} <= accepted

@@ -39,6 +39,7 @@ class Helm:
 
     def __init__(self) -> None:
         self.revisions: list[tuple[str, dict[str, Any]]] = []
+        self.status = "deployed"
         self.applied: list[str] = []
         self.awaited: list[tuple[list[str], int]] = []
         self.asked = 0
@@ -50,7 +51,7 @@ class Helm:
         if not self.revisions:
             raise pyhelm3.ReleaseNotFoundError(1, b"", b"not found")
         description = self.revisions[-1][0]
-        status = pyhelm3.ReleaseRevisionStatus.DEPLOYED
+        status = pyhelm3.ReleaseRevisionStatus(self.status)
         return SimpleNamespace(revision=len(self.revisions), description=description, status=status, notes="notes")
 
     async def get_chart(self, place: str) -> str:
@@ -63,6 +64,11 @@ class Helm:
         return SimpleNamespace(revision=len(self.revisions), notes="notes")
 
     def run(self, argv: list[Any]) -> None:
+        if "delete" in argv:
+            assert argv[-2:] == [f"sh.helm.release.v1.maas.v{len(self.revisions)}", "--namespace=maas"]
+            self.revisions.pop()
+            self.status = "deployed"
+            return
         self.applied.append(Path(argv[-1].removeprefix("--filename=")).parent.name)
 
     def wait_established(self, definitions: list[str]) -> None:
@@ -135,6 +141,29 @@ def test_a_run_that_was_interrupted_after_the_network_applies_the_crds(helm: Hel
     helm.applied.clear()
     deploy(helm)
     assert helm.applied == ["calico", "kube-prometheus"]
+
+
+@pytest.mark.parametrize("status", ["pending-install", "failed"])
+def test_an_installation_that_did_not_end_is_none(helm: Helm, status: str) -> None:
+    release_of(helm).install_pod_network()
+    helm.status = status
+    assert release_of(helm).current() is None
+    assert helm.revisions == []
+
+
+@pytest.mark.parametrize("status", ["pending-upgrade", "pending-rollback"])
+def test_an_upgrade_that_did_not_end_is_repeated_from_the_revision_before(helm: Helm, status: str) -> None:
+    deploy(helm, a=1)
+    deploy(helm, a=2)
+    helm.status = status
+    assert deploy(helm, a=2).number == 2
+
+
+def test_a_failed_upgrade_is_followed_by_the_next_revision(helm: Helm) -> None:
+    deploy(helm, a=1)
+    deploy(helm, a=2)
+    helm.status = "failed"
+    assert deploy(helm, a=2).number == 3
 
 
 def test_nothing_is_installed_before_its_crds_are_established(helm: Helm) -> None:

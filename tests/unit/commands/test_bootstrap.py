@@ -8,9 +8,15 @@ from tests.support.hosts import facts_of, inventory_of
 
 from maas.commands import _preflight
 from maas.errors import PreflightError
+from maas.hosts import facts, known_hosts, ssh, udp_probe
+from maas.hosts.preflight import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from maas.hosts.facts import HostFacts
+    from maas.hosts.inventory import Inventory
 
 
 def test_a_worker_that_is_down_is_planned_with_its_last_facts(tmp_path: Path) -> None:
@@ -32,3 +38,27 @@ def test_only_a_worker_with_facts_can_be_left_out(tmp_path: Path, name: str, why
     with pytest.raises(PreflightError) as caught:
         _preflight.facts_of_absent(inventory_of("node1"), tmp_path, [name])
     assert caught.value.context == (why,)
+
+
+def test_a_worker_that_does_not_reach_the_hub_stops_the_run_before_the_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = Problem(host="node1", severity="error", message="it does not reach the hub at X:1194/udp", fix="open it")
+    tried: list[str] = []
+
+    def probe(inventory: Inventory, found: dict[str, HostFacts], *, run: Callable[..., str]) -> list[Problem]:
+        tried.extend(found)
+        assert callable(run)
+        return [silent] if len(inventory.hosts) > 1 else []
+
+    known = {host.name: facts_of() for host in inventory_of("node1").hosts}
+    monkeypatch.setattr(ssh, "resolve", lambda inventory: inventory)
+    monkeypatch.setattr(known_hosts, "scan", lambda *_, **__: ())
+    monkeypatch.setattr(known_hosts, "pin", lambda *_, **__: None)
+    monkeypatch.setattr(facts, "gather", lambda *_, **__: known)
+    monkeypatch.setattr(udp_probe, "check", probe)
+    with pytest.raises(PreflightError) as caught:
+        _preflight.run(inventory_of("node1"), tmp_path)
+    assert tried == ["master", "node1"]
+    assert caught.value.context == ("node1: it does not reach the hub at X:1194/udp (open it)",)
+    assert list(tmp_path.iterdir()) == [], "nothing was written"

@@ -41,8 +41,8 @@ def refused(directory: Path, text: str) -> tuple[str, ...]:
         ("restaurant: {replica: 3}", ("restaurant.replica: unknown key, did you mean replicas?",)),
         ("restaurant: {replicas: three}", ("restaurant.replicas: 'three' is not of type 'integer'",)),
         (
-            "kube-prometheus: {grafana: {enabld: true}}",
-            ("kube-prometheus.grafana.enabld: unknown key, did you mean enabled?",),
+            "kube-prometheus: {alertmanager: {enabld: true}}",
+            ("kube-prometheus.alertmanager.enabld: unknown key, did you mean enabled?",),
         ),
         ("restaurants: {replicas: 3}", ("restaurants: unknown key, did you mean restaurant?",)),
         ("calico: []", ("calico: [] is not of type 'object'",)),
@@ -73,10 +73,12 @@ def test_the_profiles_pass(profile: Path) -> None:
     assert _values.load([profile]) == values_files.read([profile])
 
 
-def test_null_removes_a_default(tmp_path: Path) -> None:
+def test_null_is_refused_for_a_value_and_removes_a_key_of_a_map(tmp_path: Path) -> None:
+    sentence = "restaurant.replicas: null is not a value; remove the key for the default"
+    assert refused(tmp_path, "restaurant: {replicas: null}") == (sentence,)
     file = tmp_path / "values.yaml"
-    file.write_text("restaurant: {replicas: null}")
-    assert _values.load([file]) == {"restaurant": {"replicas": None}}
+    file.write_text("restaurant: {resources: {limits: {cpu: null}}}")
+    assert _values.load([file]) == {"restaurant": {"resources": {"limits": {"cpu": None}}}}
 
 
 def test_values_that_pass_the_schema_are_rendered() -> None:
@@ -145,7 +147,7 @@ def test_a_dry_run_without_helm_says_that_nothing_was_rendered(
 
 
 def test_without_helm_values_are_rendered_before_hosts_are_created(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     values = tmp_path / "values.yaml"
     values.write_text("restaurant: {ingress: {enabled: true}}")
@@ -155,6 +157,8 @@ def test_without_helm_values_are_rendered_before_hosts_are_created(
     monkeypatch.setattr(lab, "prepare", lambda **_: None)
     monkeypatch.setattr(bundle, "prepare", lambda *_, **__: reached.append("bundle"))
     monkeypatch.setattr(lab, "up", lambda *_, **__: reached.append("hosts"))
+    monkeypatch.setattr(lab, "release_engine", lambda: [f"stopped after {reached.pop()}"])
     with pytest.raises(ChartError, match="rejects the values"):
         up(tmp_path, values, dry_run=False)
-    assert reached == ["bundle"]
+    assert reached == []
+    assert "stopped after bundle" in capsys.readouterr().err

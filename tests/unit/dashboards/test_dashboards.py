@@ -47,7 +47,7 @@ SUBJECTS = {
     },
     "platform": {
         *("overview", "autoscalers", "capacity", "node-loss"),
-        *("prometheus", "prometheus-remote-write", "alertmanager", "grafana"),
+        *("prometheus", "prometheus-remote-write", "alertmanager", "grafana", "probes"),
     },
     "restaurant": {"restaurant", "restaurant-scaling", "postgresql"},
 }

@@ -1,0 +1,106 @@
+"""Run a Python program as root on every host of a cluster, and read the JSON line that it prints."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from maas import process
+from maas.errors import ClusterError, ProcessTimeoutError
+from maas.hosts import ansible, ssh
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from maas.hosts.inventory import Host, Inventory
+
+_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """The hosts of a cluster, as the tool reaches them.
+
+    Attributes:
+        inventory: The hosts; `maas.hosts.ssh.resolve` has completed it.
+        state: The cluster's state directory, with the pinned host keys.
+        become_password: The password for sudo.
+        factor: How many times as long as by default to wait for a host.
+    """
+
+    inventory: Inventory
+    state: Path
+    become_password: str | None = field(default=None, repr=False)
+    factor: int = 1
+
+    @property
+    def control_planes(self) -> set[str]:
+        """The names of the control planes."""
+        return {host.name for host in self.inventory.hosts if host.role == "control-plane"}
+
+    def run(self, host: Host, command: str, *, input: str = "", timeout: float = _SECONDS) -> process.Completed:  # noqa: A002 - as process.run
+        """Run a command as root on a host, whatever its exit status.
+
+        Args:
+            host: The host.
+            command: The command for its shell.
+            input: The standard input of the command.
+            timeout: Seconds after which it is stopped.
+
+        Raises:
+            ProcessTimeoutError: It did not end in time.
+        """
+        control = ssh.control_path(self.inventory.cluster, host)
+        known = self.state / ansible.KNOWN_HOSTS
+        words = ssh.command(host, known_hosts=known, control_path=control, factor=self.factor)
+        password = self.become_password or ""
+        text = f"{password}\n{input}"
+        return process.run([*words, ssh.as_root(command)], input=text, timeout=timeout * self.factor, check=False)
+
+
+def run(hosts: Hosts, program: str, mark: str) -> dict[str, dict[str, Any]]:
+    """Run a program on all hosts at the same time, and return its answer for each host.
+
+    Args:
+        hosts: The hosts.
+        program: A Python program that prints a line with its answer.
+        mark: What that line starts with, before the JSON document.
+
+    Raises:
+        ClusterError: A host does not answer, or the program failed on it; all of them are listed.
+    """
+    with ThreadPoolExecutor(len(hosts.inventory.hosts)) as pool:
+        answers = list(pool.map(lambda host: _answer(hosts, host, program, mark), hosts.inventory.hosts))
+    found = dict(zip((host.name for host in hosts.inventory.hosts), answers, strict=True))
+    failed = {name: answer for name, answer in found.items() if isinstance(answer, str)}
+    if failed:
+        raise ClusterError(
+            f"cannot read the state of {', '.join(failed)}",
+            context=[f"{name}: {reason}" for name, reason in failed.items()],
+            hint="nothing was changed; every host of the inventory must answer over SSH and allow to become root",
+            command=_first_command(hosts.inventory.hosts, failed),
+            code="HostUnreachable",
+        )
+    return {name: answer for name, answer in found.items() if isinstance(answer, dict)}
+
+
+def _answer(hosts: Hosts, host: Host, program: str, mark: str) -> dict[str, Any] | str:
+    try:
+        done = hosts.run(host, "python3 -", input=program)
+    except ProcessTimeoutError:
+        return f"timed out after {_SECONDS * hosts.factor} s"
+    line = next((line for line in done.stdout.splitlines() if line.startswith(mark)), None)
+    if line is None:
+        if done.returncode == ssh.BECOME_FAILED:
+            return f"sudo rejects the password of {host.user}"
+        errors = done.stderr.strip().splitlines()
+        return errors[-1] if errors else f"ssh exited with status {done.returncode} without a message"
+    answer: dict[str, Any] = json.loads(line.removeprefix(mark))
+    return answer
+
+
+def _first_command(hosts: Sequence[Host], failed: Mapping[str, object]) -> str:
+    return next(ssh.plain_command(host) for host in hosts if host.name in failed)

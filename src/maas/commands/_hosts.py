@@ -1,0 +1,74 @@
+"""The hosts of a cluster that exists, with the connections to them and to its API server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from maas import console, paths
+from maas.cluster import tunnel
+from maas.cluster.host_programs import Hosts
+from maas.errors import UsageError
+from maas.hosts import inventory, network_plan, ssh
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from maas.cluster.client import Cluster
+    from maas.hosts.network_plan import Plan
+
+
+@dataclass(frozen=True)
+class Members:
+    """The nodes of a cluster.
+
+    Attributes:
+        cluster: Its API server.
+        hosts: The hosts of its nodes.
+        plan: Its network plan.
+        addresses: The VPN address of each node.
+    """
+
+    cluster: Cluster
+    hosts: Hosts
+    plan: Plan
+    addresses: dict[str, str]
+
+
+def connect(name: str, file: Path | None, *, become_password: str | None = None) -> Members:
+    """Return the hosts of the nodes of a cluster. Hosts of the inventory that are not nodes are left out.
+
+    Args:
+        name: Name of the lab.
+        file: The inventory; by default that of the lab.
+        become_password: The password for sudo on the hosts.
+
+    Raises:
+        UsageError: There is no such cluster, or the inventory lacks one of its nodes.
+        ClusterError: The API server does not answer.
+    """
+    if file is None:
+        file = tunnel.state_dir(name) / "hosts.yaml"
+        if not file.is_file():
+            raise UsageError(
+                f"{name} is not a lab, so its inventory is needed",
+                hint="pass the inventory of the cluster with --inventory FILE",
+            )
+    listed = inventory.load(file)
+    state = tunnel.state_dir(listed.cluster)
+    cluster = tunnel.connect(listed.cluster)
+    nodes = {node.name: node.address for node in cluster.nodes()}
+    known = {host.name for host in listed.hosts}
+    if missing := sorted(nodes.keys() - known):
+        raise UsageError(
+            f"{', '.join(missing)} of {listed.cluster} is not in {listed.file}",
+            hint="add the host to the inventory, or remove its node",
+            command=paths.command("status", f"--name {listed.cluster}"),
+        )
+    if others := sorted(known - nodes.keys()):
+        console.warn(f"left out, because it is not a node of {listed.cluster}: {', '.join(others)}")
+    present = listed.model_copy(update={"hosts": tuple(host for host in listed.hosts if host.name in nodes)})
+    plan = network_plan.Plan.from_json((state / "plan.json").read_text(encoding="utf-8"))
+    resolved = ssh.resolve(present)
+    hosts = Hosts(resolved, state, become_password=become_password, factor=plan.timeouts.factor)
+    return Members(cluster, hosts, plan, nodes)

@@ -1,0 +1,182 @@
+"""Two hubs and two nodes, as network namespaces with the configuration that the roles install: what a failure costs.
+
+Each failure happens while a UDP flow of full-size packets and one TCP connection run between the nodes.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.support import hub_network
+from tests.support.hub_network import Network
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+LONGEST = 1.5
+"""Seconds without a reply that a failure may cost. TCP repeats a lost packet after twice the time before."""
+LONGEST_API = 2.0
+"""Seconds without an answer that the end of an API server may cost; that of its host one more."""
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[Network]:
+    # Not the temporary directory of pytest, which only root can read: OpenVPN and BIRD drop their privileges.
+    with tempfile.TemporaryDirectory(prefix="maas-hubs-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        hub_network.unpack(directory / "programs")
+        with Network.of(directory, directory / "programs", hubs=("hub1", "hub2"), nodes=("node1", "node2")) as made:
+            made.wait("all BGP sessions", made.established, seconds=180)
+            yield made
+
+
+@pytest.fixture(scope="module")
+def results() -> Iterator[dict[str, dict[str, Any]]]:
+    found: dict[str, dict[str, Any]] = {}
+    yield found
+    print(f"\nlongest time without a reply between two nodes\n{hub_network.shown(found)}")
+
+
+def device(network: Network) -> str:
+    return network.path("node1", network.address("node2"))
+
+
+def settled(network: Network) -> None:
+    """Wait until everything is as it was, and traffic takes the way through the first hub again."""
+    network.wait("all BGP sessions", network.established)
+    network.wait("the way through the first hub", lambda: device(network) == "maas0")
+
+
+def lives(result: dict[str, Any]) -> None:
+    """Check that a failure was short, and that the connection outlived it."""
+    assert result["udp"] <= LONGEST
+    assert result["tcp"] <= 2 * LONGEST
+
+
+def test_every_host_has_a_way_to_every_other_one(network: Network, results: dict[str, Any]) -> None:
+    settled(network)
+    for name in network.underlay:
+        for other in set(network.underlay) - {name}:
+            assert network.path(name, network.address(other)).startswith("maas"), (name, other)
+    with network.traffic("hub2", "node1", seconds=0.5) as near, network.traffic("hub1", "hub2", seconds=0.5) as linked:
+        pass
+    lives(near)
+    lives(linked)
+    with network.traffic("node1", "node2", seconds=2) as result:
+        pass
+    results["none"] = result
+    lives(result)
+
+
+def test_a_node_receives_nothing_that_is_for_another_one(network: Network) -> None:
+    stolen = network.address("node2")
+    before = {hub: refused(network, hub) for hub in ("hub1", "hub2")}
+    network.run("node1", "ip", "address", "add", f"{stolen}/32", "dev", "lo")
+    try:
+        for hub, count in before.items():
+            network.wait(f"{hub} to refuse it", partial(refuses_more, network, hub, count))
+            assert f"via {transit(network, hub, 'node2')} " in network.run(hub, "ip", "route", "get", stolen)
+    finally:
+        network.run("node1", "ip", "address", "del", f"{stolen}/32", "dev", "lo")
+
+
+def refuses_more(network: Network, hub: str, count: int) -> bool:
+    """Return whether a hub has refused more routes of node1 than before."""
+    return refused(network, hub) > count
+
+
+def refused(network: Network, hub: str) -> int:
+    """Return how many routes of node1 a hub has refused."""
+    lines = network.bird(hub, "show", "protocols", "all", "'node1'").splitlines()
+    (words,) = (line.split() for line in lines if "Import updates" in line)
+    return int(words[3]) + int(words[4])  # by BIRD itself, and by the filter
+
+
+def transit(network: Network, hub: str, node: str) -> str:
+    neighbors = network.variables(hub)["node"]["neighbors"]
+    return next(str(neighbor["address"]) for neighbor in neighbors if neighbor["name"] == node)
+
+
+def test_masqueraded_packets_have_the_address_of_the_host(network: Network) -> None:
+    pod = "10.91.0.1"
+    network.run("node1", "ip", "address", "add", f"{pod}/32", "dev", "lo")
+    rule = ("POSTROUTING", "-s", pod, "-o", "maas+", "-j", "MASQUERADE")
+    network.run("node1", "iptables", "-w", "-t", "nat", "-I", *rule)
+    try:
+        for other in ("node2", "hub1"):
+            assert network.source("node1", other, own=pod) == network.address("node1")
+    finally:
+        network.run("node1", "iptables", "-w", "-t", "nat", "-D", *rule)
+        network.run("node1", "ip", "address", "del", f"{pod}/32", "dev", "lo")
+
+
+def test_a_hubs_program_is_killed(network: Network, results: dict[str, Any]) -> None:
+    settled(network)
+    with network.traffic("node1", "node2", seconds=4) as result:
+        network.kill("hub1", "server")
+        time.sleep(2)
+        assert device(network) == "maas1"
+    network.start("hub1")
+    results["OpenVPN of a hub killed"] = result
+    lives(result)
+
+
+def test_nodes_are_cut_from_hubs(network: Network, results: dict[str, Any]) -> None:
+    settled(network)
+    with network.traffic("node1", "node2", seconds=4) as result:
+        network.cut("node1", "hub1")
+    results["one node cut from one hub"] = result
+    with network.traffic("node1", "node2", seconds=4) as apart:
+        network.cut("node2", "hub2")
+    results["two nodes without a common hub"] = apart
+    assert network.path("hub2", network.address("node2")) == "maas0-1"
+    network.reconnect("node1", "hub1")
+    network.reconnect("node2", "hub2")
+    lives(result)
+    lives(apart)
+
+
+def test_the_address_of_the_api_moves(network: Network, results: dict[str, Any]) -> None:
+    settled(network)
+    for hub in ("hub1", "hub2"):
+        network.start_api(hub)
+    network.wait("the address of the API", lambda: network.path("node1", network.api) == "maas0")
+    network.wait("the address of the API", lambda: network.path("hub2", network.api) == "lo")
+    poll = network.poll_api("node1", seconds=6)
+    time.sleep(1)
+    network.kill("hub1", "api")
+    poll.wait(20)
+    assert network.path("node1", network.api) == "maas1"
+    assert network.path("hub1", network.api) == "maas0-1", "a hub whose own server is gone uses the other one"
+    results["API server killed"] = gone = json.loads((network.home("node1") / "poll.json").read_text())
+    network.start_api("hub1")
+    network.wait("the address of the API", lambda: network.path("node1", network.api) == "maas0")
+    assert gone["api"] <= LONGEST_API
+
+
+def test_a_hub_dies(network: Network, results: dict[str, Any]) -> None:
+    settled(network)
+    with network.traffic("node1", "node2", seconds=6) as result:
+        poll = network.poll_api("node1", seconds=4)
+        time.sleep(1)
+        network.unplug("hub1")
+        network.kill("hub1")
+        poll.wait(20)
+    results["a hub is gone"] = result | json.loads((network.home("node1") / "poll.json").read_text())
+    network.unplug("hub1", plugged=True)
+    with network.traffic("node1", "node2", seconds=12) as back:
+        network.start("hub1")
+    results["it returns, with all its programs"] = back
+    settled(network)
+    lives(result)
+    lives(back)
+    assert results["a hub is gone"]["api"] <= LONGEST_API + 1
