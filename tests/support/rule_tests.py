@@ -23,6 +23,11 @@ FILES = sorted(HERE.glob("*_test.yaml"))
 CHART = render.umbrella() / "charts" / "kube-prometheus"
 ALONE = (
     *(("rules.enabled", "true"), ("probes.enabled", "true")),
+    ("slos.enabled", "true"),
+    (
+        "slos.objectives",
+        '{"shop": {"objective": 99, "good": "shop_requests_total{code!~\\"5..\\"}", "all": "shop_requests_total"}}',
+    ),
     *(("dashboards.enabled", "false"), ("dashboards.engine", '"perses"')),
 )
 """With every rule, and without the dashboards, which are most of the chart's text and not tested here."""

@@ -9,6 +9,7 @@
 {{- include "kube-prometheus.validateStorage" . -}}
 {{- include "kube-prometheus.validateViewer" . -}}
 {{- include "kube-prometheus.validateProbes" . -}}
+{{- include "kube-prometheus.validateSlos" . -}}
 {{- range $name := list "prometheus" "alertmanager" "grafana" "perses" -}}
 {{- with get $.Values $name -}}
 {{- if ternary .enabled (eq $.Values.dashboards.engine $name) (hasKey . "enabled") -}}
@@ -305,6 +306,27 @@ before its ScaledObjects: only KEDA removes their finalizer, so they could never
 {{- if and (hasKey $probe $option) (ne $owner $type) -}}
 {{- include "maas.fail" (list
   (printf "%s.%s is for probes of type %s, and this one is of type %s." $path $option $owner $type)
+) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Fails for a window that Prometheus does not keep the samples of: the error budget would be that of less time. */ -}}
+{{- define "kube-prometheus.validateSlos" -}}
+{{- $prefix := include "maas.value.prefix" . -}}
+{{- $hours := dict "h" 1 "d" 24 "w" 168 "y" 8760 -}}
+{{- $retention := .Values.prometheus.retention -}}
+{{- if and .Values.slos.enabled (regexMatch "^[0-9]+[hdwy]$" $retention) -}}
+{{- $kept := mul (regexFind "^[0-9]+" $retention) (get $hours (regexFind "[hdwy]$" $retention)) -}}
+{{- range $name, $slo := .Values.slos.objectives -}}
+{{- $window := .window | default "14d" -}}
+{{- if gt (mul (trimSuffix "d" $window) 24) $kept -}}
+{{- include "maas.fail" (list
+  (printf "%sslos.objectives.%s has a window of %s, but Prometheus keeps samples for %s." $prefix $name $window $retention)
+  "Set a shorter window, or keep the samples longer:"
+  ""
+  (printf "    %sprometheus.retention: %s" $prefix $window)
 ) -}}
 {{- end -}}
 {{- end -}}

@@ -18,6 +18,7 @@ from maas.dashboards import (
     resources_cluster,
     resources_namespace,
     restaurant,
+    slos,
     tunnels,
 )
 from maas.dashboards.model import FOLDERS
@@ -37,6 +38,7 @@ DASHBOARDS = (
     *platform.DASHBOARDS,
     *monitoring.DASHBOARDS,
     *probes.DASHBOARDS,
+    *slos.DASHBOARDS,
     *restaurant.DASHBOARDS,
 )
 

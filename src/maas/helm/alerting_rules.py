@@ -47,18 +47,32 @@ def refuse_broken(values: Mapping[str, Any]) -> None:
     Raises:
         ChartError: promtool reports errors.
     """
-    found: Any = values
-    for key in ("kube-prometheus", "rules", "additional"):
-        found = found.get(key) if isinstance(found, dict) else None
-    # The schema rejects other types.
-    if not isinstance(found, dict) or not found or tools.cached("promtool") is None:
-        return
-    if faults := [f"{name}: {complaint}" for name, complaint in broken(found)]:
-        raise ChartError(
-            "the values contain rules that cannot be evaluated",
-            context=faults,
-            hint="correct the expressions in kube-prometheus.rules.additional",
-        )
+    for path, groups in (("rules.additional", lambda found: found), ("slos.objectives", _selectors)):
+        found: Any = values
+        for key in ("kube-prometheus", *path.split(".")):
+            found = found.get(key) if isinstance(found, dict) else None
+        # The schema rejects other types.
+        if not isinstance(found, dict) or not found or tools.cached("promtool") is None:
+            continue
+        if faults := [f"{name}: {complaint}" for name, complaint in broken(groups(found))]:
+            raise ChartError(
+                "the values contain rules that cannot be evaluated",
+                context=faults,
+                hint=f"correct the expressions in kube-prometheus.{path}",
+            )
+
+
+def _selectors(objectives: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a file of rules for each selector of service level objectives, in which promtool finds its errors."""
+    return {
+        f"{name}.{key}": {
+            "groups": [{"name": name, "rules": [{"record": "slo:rate", "expr": f"rate({slo[key]}[5m])"}]}]
+        }
+        for name, slo in objectives.items()
+        if isinstance(slo, dict)
+        for key in ("good", "all")
+        if key in slo
+    }
 
 
 def _errors(*files: Path) -> list[str]:

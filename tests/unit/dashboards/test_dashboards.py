@@ -13,12 +13,11 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models import prometheus as prometheus_models
 from grafana_foundation_sdk.models import units
-from tests.support import promql
+from tests.support import promql, rule_tests
 
 from maas import process
 from maas.bundle import tools
 from maas.dashboards import model, probe, registry
-from maas.helm import render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,7 +46,7 @@ SUBJECTS = {
     },
     "platform": {
         *("overview", "autoscalers", "capacity", "node-loss"),
-        *("prometheus", "prometheus-remote-write", "alertmanager", "grafana", "probes"),
+        *("prometheus", "prometheus-remote-write", "alertmanager", "grafana", "probes", "slos"),
     },
     "restaurant": {"restaurant", "restaurant-scaling", "postgresql"},
 }
@@ -312,8 +311,7 @@ def test_promtool_parses_every_query(tmp_path: Path) -> None:
 
 
 def test_recorded_series_have_a_recording_rule_in_the_chart() -> None:
-    directory = render.umbrella() / "charts" / "kube-prometheus" / "files" / "rules"
-    text = "\n".join(file.read_text(encoding="utf-8") for file in directory.glob("*.yaml"))
-    recorded = set(re.findall(r"^\s*-?\s*record:\s*(\S+)", text, re.MULTILINE))
+    rules = [rule for groups in rule_tests.groups().values() for group in groups for rule in group["rules"]]
+    recorded = {rule["record"] for rule in rules if "record" in rule}
     read = {name for d in DOCUMENTS.values() for expr in expressions(d) for name in promql.metrics(filled(expr))}
     assert {name for name in read if ":" in name} <= recorded
