@@ -16,8 +16,8 @@ import time
 AUTHORITY = "/etc/kubernetes/pki/ca.crt"
 PORT = 6443
 INTERVAL, MISSES = 1.0, 2
-STARTING = 0.3
-"""Seconds between checks while the API server is not ready."""
+AGAIN = 0.3
+"""Seconds until the next check while the API server is not ready, also after the first miss."""
 
 
 def ready(address):
@@ -51,7 +51,7 @@ def main():
         if announced != (misses == 0) and (not announced or misses >= MISSES):
             announced = not announced
             announce(api, announced)
-        interval = INTERVAL if announced else STARTING
+        interval = INTERVAL if misses == 0 else AGAIN
         time.sleep(max(0.0, interval - (time.monotonic() - since)))
 
 
