@@ -128,8 +128,14 @@ def bootstrap(
     values: Values = None,
     without: Annotated[
         list[str] | None,
-        typer.Option(help="Worker that is down and is left out this time. Can be repeated."),
+        typer.Option(help="Host that is down and is left out this time. Can be repeated."),
     ] = None,
+    accept_slow_etcd: Annotated[
+        bool,
+        typer.Option(
+            "--accept-slow-etcd", help="Accept control planes that are far from each other or have slow disks."
+        ),
+    ] = False,
     ask_become_pass: AskBecomePass = False,
     timings: Timings = False,
     dry_run: DryRun = False,
@@ -150,6 +156,7 @@ def bootstrap(
         source=source,
         values=values or [],
         without=without or [],
+        accept_slow_etcd=accept_slow_etcd,
         dry_run=dry_run,
         yes=yes,
         become_password=_sudo_password(ask=ask_become_pass),

@@ -94,6 +94,7 @@ def run(
     state: Path,
     *,
     without: Sequence[str] = (),
+    accept_slow_etcd: bool = False,
     more: Callable[[Mapping[str, HostFacts], Phase], list[Problem]] | None = None,
     become_password: str | None = None,
 ) -> PreflightResult:
@@ -103,6 +104,7 @@ def run(
         inventory: The hosts.
         state: The cluster's state directory, which need not exist yet.
         without: Names of the hosts to leave out this time.
+        accept_slow_etcd: Only warn about control planes that are too slow for each other.
         more: Further checks of the facts, of what the hosts need from the controller.
         become_password: The password for sudo.
 
@@ -112,7 +114,11 @@ def run(
     """
     inventory = host_ssh.resolve(inventory)
     absent = facts_of_absent(inventory, state, without)
-    optional = {host.name for host in inventory.workers} & _saved_facts(state).keys()
+    optional = {host.name for host in inventory.hosts if host in inventory.workers or _spare(inventory)}
+    optional &= _saved_facts(state).keys()
+    earlier = state / _PLAN
+    previous = network_plan.Plan.from_json(earlier.read_text(encoding="utf-8")) if earlier.exists() else None
+    order = sorted(previous.hubs, key=lambda hub: previous.hubs[hub].index) if previous else []
     present = inventory.model_copy(update={"hosts": tuple(host for host in inventory.hosts if host.name not in absent)})
     with console.phase("Host keys") as step:
         keys = known_hosts.scan(present, known_hosts=state / ansible.KNOWN_HOSTS, optional=optional)
@@ -124,9 +130,9 @@ def run(
         trusted = Path(scratch) / ansible.KNOWN_HOSTS
         known_hosts.pin(present, keys, known_hosts=trusted)
         facts = host_facts.gather(present, known_hosts=trusted, optional=optional, become_password=become_password)
-        problems = preflight.check(present, facts)
+        problems = preflight.check(present, facts, accept_slow_etcd=accept_slow_etcd)
         program = partial(host_facts.run_program, known_hosts=trusted, become_password=become_password)
-        problems += udp_probe.check(present, facts, run=program)
+        problems += udp_probe.check(present, facts, run=program, order=order)
         problems += encryption.problems(facts, state)
         problems += more(facts, step) if more else []
         problems.sort(key=lambda one: one.severity)
@@ -142,8 +148,6 @@ def run(
             hint="no host was changed; fix the problems listed above, then run the same command again",
         )
     everything = absent | facts
-    earlier = state / _PLAN
-    previous = network_plan.Plan.from_json(earlier.read_text(encoding="utf-8")) if earlier.exists() else None
     plan = network_plan.compute(inventory, everything, previous=previous)
     return PreflightResult(
         inventory,
@@ -169,9 +173,17 @@ def facts_of_absent(inventory: Inventory, state: Path, names: Sequence[str]) -> 
         PreflightError: A host cannot be left out.
     """
     saved = _saved_facts(state) if names else {}
-    workers = {host.name for host in inventory.workers}
-    wrong = [f"{name} is not a worker of the inventory" for name in names if name not in workers]
-    wrong += [f"{name} has no facts from an earlier run" for name in names if name in workers and name not in saved]
+    planes = {host.name for host in inventory.control_planes}
+    known = {host.name for host in inventory.hosts}
+    down = sorted(planes.intersection(names))
+    wrong = [f"{name} is not a host of the inventory" for name in names if name not in known]
+    wrong += [f"{name} has no facts from an earlier run" for name in names if name in known and name not in saved]
+    if len(down) > _spare(inventory):
+        running = len(planes) - len(down)
+        wrong.append(
+            f"without {', '.join(down)}, {running} of {len(planes)} control planes remain, and etcd needs "
+            f"{len(planes) - _spare(inventory)}"
+        )
     if wrong:
         raise PreflightError(
             "hosts cannot be left out",
@@ -179,6 +191,11 @@ def facts_of_absent(inventory: Inventory, state: Path, names: Sequence[str]) -> 
             hint="remove a worker that never was part of the cluster from the inventory instead",
         )
     return {name: host_facts.HostFacts.model_validate(saved[name]) for name in names}
+
+
+def _spare(inventory: Inventory) -> int:
+    """Return how many control planes can be down while etcd still has a majority."""
+    return (len(inventory.control_planes) - 1) // 2
 
 
 def _saved_facts(state: Path) -> dict[str, Any]:

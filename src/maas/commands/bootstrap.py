@@ -24,6 +24,7 @@ def bootstrap(
     source: Policy,
     values: Sequence[Path],
     without: Sequence[str],
+    accept_slow_etcd: bool = False,
     dry_run: bool,
     yes: bool,
     become_password: str | None = None,
@@ -36,7 +37,8 @@ def bootstrap(
         directory: The bundle; None for the one in the cache.
         source: The sources of components that are not in the bundle yet.
         values: Values files for the chart.
-        without: Names of workers to leave out this time: nodes that are down.
+        without: Names of hosts to leave out this time: nodes that are down.
+        accept_slow_etcd: Only warn about control planes that are too slow for each other.
         dry_run: Show the plan and change nothing, on the hosts or here.
         yes: Do not ask for confirmation.
         become_password: The password for sudo.
@@ -57,6 +59,7 @@ def bootstrap(
             hosts,
             state,
             without=without,
+            accept_slow_etcd=accept_slow_etcd,
             become_password=become_password,
             more=lambda facts, step: _packages.problems(
                 facts, directory=directory, source=source, dry_run=dry_run, phase=step

@@ -121,7 +121,7 @@ def resources() -> dict[str, Any]:
         "programs_free": shutil.disk_usage("/usr/local").free,
         "swap": [line.split()[0] for line in _text("/proc/swaps").splitlines()[1:]],
         "swap_units": swap_units(_output("systemctl", "--no-legend", "--plain", "list-unit-files", *_SWAP_UNITS)),
-        "sync_ms": sync_time(),
+        **sync_times(),
     }
 
 
@@ -131,8 +131,8 @@ def swap_units(listing: str) -> list[str]:
     return [f[0] for f in fields if len(f) > 1 and f[1] in {"enabled", "enabled-runtime"}]
 
 
-def sync_time() -> float | None:
-    """Return how many milliseconds a write to disk takes (the 90th percentile), as etcd does it for each change.
+def sync_times() -> dict[str, float]:
+    """Return how many milliseconds a write to disk takes (two percentiles), as etcd does it for each change.
 
     The file has no name, so nothing remains of it.
     """
@@ -146,8 +146,9 @@ def sync_time() -> float | None:
                 os.fdatasync(file.fileno())
                 times.append(time.monotonic() - began)
     except OSError:
-        return None
-    return round(sorted(times)[len(times) * 9 // 10] * 1000, 1)
+        return {}
+    times.sort()
+    return {f"sync_{name}ms": round(times[len(times) * n // 100] * 1000, 1) for name, n in (("", 90), ("p99_", 99))}
 
 
 def computation_time() -> float:

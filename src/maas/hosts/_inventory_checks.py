@@ -22,11 +22,15 @@ _VPN_PREFIXES = range(16, 30)
 # networks.transit is divided into one part for each hub, and the last one for the links between hubs.
 TRANSIT_PARTS = 8
 _TRANSIT_PREFIX = 23
+# An even number of members of etcd survives no more failures than one less, and more than five make each write slow.
+CONTROL_PLANES = (1, 3, 5)
 # RFC 1918, and the addresses of RFC 6598 for networks between carriers and customers.
 _PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 # kube-apiserver accepts at most 2^20 service addresses; a platform with monitoring needs some dozens.
 _SERVICES_PREFIXES = range(12, 27)
 _VXLAN_PORT = 4789  # Calico's UDP port on every host
+_LAST_PORT = 65535
+_HUB_PORT = 1194  # the default of Hub.port
 _MAX_NAME_SERVERS = 3  # of resolv.conf and of the kubelet
 _DNS_LABEL = 63
 _DNS_NAME = 253
@@ -85,6 +89,7 @@ class SemanticChecks:
         """
         self._directory = directory
         self._defaults = networks
+        self._document = document
         self._add = document.add
         data = document.data if isinstance(document.data, dict) else {}
         self._data: dict[str, Any] = data
@@ -94,6 +99,7 @@ class SemanticChecks:
             for index, entry in enumerate(entries if isinstance(entries, list) else [])
             if isinstance(entry, dict)
         ]
+        self._planes = [(index, host) for index, host in self._hosts if host.get("role") == "control-plane"]
 
     def run(self) -> None:
         """Run all checks."""
@@ -112,16 +118,20 @@ class SemanticChecks:
     def _check_roles(self) -> None:
         if not self._hosts:
             return
-        planes = [index for index, host in self._hosts if host.get("role") == "control-plane"]
-        if not planes:
+        count, wanted = len(self._planes), "1, 3 or 5"
+        if not count:
             if all(host.get("role") == "worker" for _, host in self._hosts):
-                self._add(("hosts",), "no host has the role control-plane; exactly one is required", key=True)
-        elif len(planes) > 1:
-            for index in planes[1:]:
-                self._add(
-                    ("hosts", index, "role"),
-                    f"{len(planes)} hosts have the role control-plane; this version supports exactly one",
-                )
+                self._add(("hosts",), f"no host has the role control-plane; {wanted} are required", key=True)
+        elif count not in CONTROL_PLANES:
+            reason = (
+                f"more than {CONTROL_PLANES[-1]} members make etcd slow"
+                if count > CONTROL_PLANES[-1]
+                else f"etcd with {count} members survives no more failures than with {count - 1}"
+            )
+            self._add(
+                ("hosts", self._planes[-1][0], "role"),
+                f"{count} hosts have the role control-plane; use {wanted}, because {reason}",
+            )
 
     def _check_names(self) -> None:
         seen: dict[str, int] = {}
@@ -170,22 +180,77 @@ class SemanticChecks:
         return None
 
     def _check_hubs(self) -> None:
-        workers = [(index, host) for index, host in self._hosts if host.get("role") == "worker"]
-        shared = any("hub" not in host for _, host in workers)
-        self._check_hub(("hub",), self._data.get("hub"), used=shared)
+        if isinstance(self._document.data, dict) and "hub" not in self._data:
+            if not any("hub" in host for _, host in self._planes):
+                self._add((), "the key hub is missing")
+        elif self._planes and "hub" in self._planes[0][1]:
+            place: Place = ("hosts", self._planes[0][0], "hub")
+            self._add(
+                place, "the key hub of the file is the address of this host already; remove one of them", key=True
+            )
+        places = self._hub_places()
+        workers = [host for _, host in self._hosts if host.get("role") == "worker"]
+        used = len(places) > 1 or any("hub" not in host for host in workers)
+        for place, hub, owner in places:
+            self._check_hub(place, hub, owner=owner, used=used, count=len(places))
         for index, host in self._hosts:
-            place: Place = ("hosts", index, "hub")
-            if "hub" in host and host.get("role") == "control-plane":
-                self._add(place, "the control plane runs the hub itself; remove this key", key=True)
-            elif "hub" in host:
-                self._check_hub(place, host["hub"], used=True)
-                if isinstance(host["hub"], dict) and "listen" in host["hub"]:
-                    self._add((*place, "listen"), "the hub has one listening port; write it in hub.listen", key=True)
+            if "hub" not in host or host.get("role") == "control-plane":
+                continue
+            place = ("hosts", index, "hub")
+            if len(places) > 1:
+                self._add(
+                    place,
+                    "there are several hubs, and this key does not say which one it is for; remove it, and give a hub "
+                    "that has another address here a name that this host resolves to it",
+                    key=True,
+                )
+                continue
+            self._check_hub(place, host["hub"], owner=None, used=True, count=1)
+            if isinstance(host["hub"], dict) and "listen" in host["hub"]:
+                self._add((*place, "listen"), "the hub has one listening port; write it in hub.listen", key=True)
+        self._check_ports(places)
 
-    def _check_hub(self, place: Place, hub: Any, *, used: bool) -> None:
+    def _hub_places(self) -> list[tuple[Place, Any, dict[str, Any] | None]]:
+        """Return place, value and host of each hub."""
+        first = self._planes[0][1] if self._planes else None
+        found: list[tuple[Place, Any, dict[str, Any] | None]] = []
+        if "hub" in self._data:
+            found.append((("hub",), self._data["hub"], first))
+        planes = self._planes[1:] if "hub" in self._data else self._planes
+        return found + [(("hosts", index, "hub"), host["hub"], host) for index, host in planes if "hub" in host]
+
+    def _check_ports(self, places: list[tuple[Place, Any, dict[str, Any] | None]]) -> None:
+        """Check that the ports of no two hubs are the same. Each hub has one more for every link to another hub."""
+        seen: list[tuple[object, int, Place]] = []
+        for place, hub, _ in places:
+            text, port = self._text(hub, "endpoint"), hub.get("port", _HUB_PORT) if isinstance(hub, dict) else None
+            address = _address(text) if text else None
+            if address is None or not isinstance(port, int):
+                continue
+            for other, first, at in seen:
+                if other != address or abs(first - port) >= len(places):
+                    continue
+                name = "hub" if at == ("hub",) else f"hosts[{at[1]}].hub"
+                ports = f"the ports {first} to {first + len(places) - 1} of {text}"
+                self._add((*place, "endpoint"), f"{name} has {ports}; use other ones, or another endpoint")
+            seen.append((address, port, place))
+
+    def _check_hub(self, place: Place, hub: Any, *, owner: dict[str, Any] | None, used: bool, count: int) -> None:
+        """Check the address of a hub.
+
+        Args:
+            place: Where it is.
+            hub: Its value.
+            owner: The host whose address it is; None if it is that of a hub for one worker.
+            used: Whether a host uses it.
+            count: The number of hubs.
+        """
         listening = "listen" if isinstance(hub, dict) and "listen" in hub else "port"
-        if isinstance(hub, dict) and hub.get(listening) == _VXLAN_PORT:
+        port = hub.get(listening) if isinstance(hub, dict) else None
+        if isinstance(port, int) and port <= _VXLAN_PORT < port + count:
             self._add((*place, listening), f"UDP port {_VXLAN_PORT} is used by the pod network on every host")
+        if isinstance(port, int) and port <= _LAST_PORT < port + count - 1:
+            self._add((*place, listening), f"a hub uses {count} ports, and {port} leaves too few up to {_LAST_PORT}")
         text = self._text(hub, "endpoint")
         if text is None:
             return
@@ -210,6 +275,9 @@ class SemanticChecks:
         if owners and all(host.get("role") == "worker" for host in owners):
             name = owners[0].get("name", "a worker")
             self._add(place, f"{text} is the address of the worker {name}; the hub runs on the control plane")
+        elif owners and owner is not None and owner not in owners:
+            own, name = owner.get("name", "this host"), owners[0].get("name", "another host")
+            self._add(place, f"{text} is the address of {name}, not of {own}")
 
     def _check_keys(self) -> None:
         checked: set[Path] = set()

@@ -129,6 +129,7 @@ class HostFacts(_Model):
         swap: Swap devices and files.
         swap_units: Services that enable swap at boot.
         sync_ms: Milliseconds of a synchronous write to /var/lib (90th percentile); None if it is unknown.
+        sync_p99_ms: The same, 99th percentile.
         cgroup_version: 2 for the unified hierarchy, otherwise 1.
         capabilities_missing: The required capabilities that no process of the host can have.
         tun: Whether /dev/net/tun exists.
@@ -169,6 +170,7 @@ class HostFacts(_Model):
     swap: tuple[str, ...]
     swap_units: tuple[str, ...] = ()
     sync_ms: float | None = None
+    sync_p99_ms: float | None = None
     cgroup_version: Literal[1, 2]
     capabilities_missing: tuple[str, ...]
     tun: bool
@@ -299,5 +301,8 @@ def _gather(inventory: Inventory, host: Host, command: list[str], password: str)
 
 
 def _needed_ports(inventory: Inventory, host: Host) -> tuple[tuple[str, int], ...]:
-    hub = (("udp", inventory.server_of(host).listening_port),) if host in inventory.hubs else ()
+    hub: tuple[tuple[str, int], ...] = ()
+    if host in inventory.hubs:
+        first = inventory.server_of(host).listening_port
+        hub = tuple(("udp", first + number) for number in range(len(inventory.hubs)))
     return (*hub, *_PORTS[host.role], *_PORTS_OF_ALL)

@@ -171,12 +171,12 @@ _HostDirectory = Annotated[
 
 
 class Hub(Model):
-    """The address of the OpenVPN server, which runs on the control plane."""
+    """The address of the OpenVPN server of a hub, which runs on a control plane."""
 
     endpoint: _Endpoint
-    """Name or address at which the hosts reach the control plane. A forwarded UDP port is sufficient."""
+    """Name or address at which the hosts reach the control plane. Forwarded UDP ports are sufficient."""
     port: _Port = 1194
-    """UDP port at that address."""
+    """UDP port at that address. A hub uses as many ports from this one on as there are hubs."""
     listen: Annotated[_Port | None, _NotNull()] = None
     """UDP port that the OpenVPN server listens on, if the port at that address is forwarded to it. Default: `port`."""
 
@@ -218,7 +218,7 @@ class Host(Model):
     address: _Endpoint
     """Name or address for SSH, or an alias in `~/.ssh/config`."""
     role: Role
-    """Role of the node. Exactly one host is the control plane."""
+    """Role of the node. 1, 3 or 5 hosts are control planes."""
     port: _Port = 22
     """Port of the SSH server, unless `~/.ssh/config` has another one."""
     user: _User = "root"
@@ -232,7 +232,8 @@ class Host(Model):
     labels: dict[_LabelName, _LabelValue] = Field(default_factory=dict)
     """Labels of the Kubernetes node."""
     hub: Annotated[Hub | None, _NotNull()] = None
-    """Address of the OpenVPN server for this host, if it differs from that of the other hosts (same LAN, split DNS)."""
+    """On a control plane, the address of its OpenVPN server, which makes it a hub. On a worker, the address of the only hub
+    for this host, if it differs from that for the other hosts (same LAN, split DNS)."""
     bundle: Annotated[_HostDirectory | None, _NotNull()] = None
     """Directory on the host that already contains the bundle. By default, the bundle is copied over SSH."""
 
@@ -242,8 +243,8 @@ class InventoryFile(Model):
 
     cluster: _ClusterName
     """Name of the cluster and of its state directory."""
-    hub: Hub
-    """Address of the OpenVPN server."""
+    hub: Annotated[Hub | None, _NotNull()] = None
+    """Address of the OpenVPN server of the first control plane, unless that host has a `hub` itself."""
     networks: Networks = Field(default_factory=Networks)
     """Private networks of the cluster."""
     nameservers: tuple[_NameServer, ...] = ()
@@ -263,14 +264,20 @@ class Inventory(InventoryFile):
     """Path of the file."""
 
     @property
+    def control_planes(self) -> tuple[Host, ...]:
+        """The hosts that run a control plane, in the order of the file."""
+        return tuple(host for host in self.hosts if host.role == "control-plane")
+
+    @property
     def control_plane(self) -> Host:
-        """The host that runs the control plane."""
-        return next(host for host in self.hosts if host.role == "control-plane")
+        """The first host that runs a control plane."""
+        return self.control_planes[0]
 
     @property
     def hubs(self) -> tuple[Host, ...]:
         """The hosts that run an OpenVPN server, in the order of the file."""
-        return tuple(host for host in self.hosts if host.role == "control-plane")
+        first = self.control_plane if self.hub is not None else None
+        return tuple(host for host in self.control_planes if host.hub is not None or host is first)
 
     @property
     def workers(self) -> tuple[Host, ...]:
@@ -279,7 +286,10 @@ class Inventory(InventoryFile):
 
     def server_of(self, hub: Host) -> Hub:
         """Return the address of a hub's OpenVPN server, with the port that it listens on."""
-        return (hub.hub if hub.role == "control-plane" else None) or self.hub
+        own = (hub.hub if hub.role == "control-plane" else None) or self.hub
+        if own is None:
+            raise ValueError(f"{hub.name} is not a hub")
+        return own
 
     def servers_for(self, host: Host) -> dict[str, Hub]:
         """Return the addresses at which a host reaches the OpenVPN servers of the other hubs, by their names."""
@@ -315,7 +325,13 @@ def load(path: Path) -> Inventory:
         document.add((), "the file is empty")
     if document.problems or read is None:
         raise InventoryError(str(path), sorted(set(document.problems)))
-    return Inventory(file=path.absolute(), **dict(read))
+    values = dict(read)
+    if read.hub is not None:
+        # A copy without this host must not take the address for that of another one.
+        first = next(host for host in read.hosts if host.role == "control-plane")
+        own = first.model_copy(update={"hub": read.hub})
+        values |= {"hub": None, "hosts": tuple(own if host is first else host for host in read.hosts)}
+    return Inventory(file=path.absolute(), **values)
 
 
 def _other_format(document: Document) -> str | None:

@@ -20,7 +20,7 @@ from maas.hosts.inventory import Networks
 from maas.hosts.timeouts import Timeouts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from maas.hosts.facts import HostFacts, HubPath, Proxy
     from maas.hosts.inventory import Host, Inventory
@@ -42,6 +42,8 @@ PUBLIC_RESOLVERS = ("9.9.9.9", "1.1.1.1")
 _ETCD_HEARTBEAT_MS, _ETCD_ELECTION_MS = 100, 1000
 # More than the time until traffic takes the way through another hub, so that the failure of a hub costs no leader.
 _ETCD_ELECTION_MEMBERS_MS = 3000
+ETCD_SLOW_MS, ETCD_LIMIT_MS = 50, 150
+"""Round-trip times between members of etcd: from which each change is slow, and up to which a cluster is supported."""
 _NODE_MONITOR_PERIOD = 5  # kube-controller-manager's default
 _LIMIT = 90
 _POD_START = 25
@@ -227,6 +229,12 @@ class Plan(_Model):
         """Return the address of a host inside the tunnels of a hub, which is its own one at the hub itself."""
         return self.hubs[hub].network[int(self.hosts[host].vpn_address) - int(self.vpn.network_address)]
 
+    def announcers(self) -> list[str]:
+        """Return the hosts that announce the address of the API; none in a cluster of version 0.1, where a host has it."""
+        if self.api_address in {host.vpn_address for host in self.hosts.values()}:
+            return []
+        return [name for name, host in self.hosts.items() if host.role == "control-plane" and name in self.hubs]
+
     def links(self) -> tuple[LinkPlan, ...]:
         """Return the tunnels between hubs, one for each pair. The hub with the lower number listens."""
         network = _transit_parts(self.transit)[-1]
@@ -309,20 +317,21 @@ def compute(inventory: Inventory, facts: Mapping[str, HostFacts], *, previous: P
     etcd, etcd_reason = _etcd(inventory, facts)
     keepalive, retry, timers = Keepalive(), ConnectRetry(), Timers()
     timeouts = host_timeouts.compute(
-        facts, previous=previous.timeouts if previous else None, control_plane=inventory.control_plane.name
+        facts, previous=previous.timeouts if previous else None, control_plane=primary(inventory, facts).name
     )
     hosts = {host.name: _host_plan(inventory, host, facts[host.name], addresses[host.name]) for host in inventory.hosts}
     reasons = [
         Reason(
             setting="VPN addresses",
             value=", ".join(f"{name} {address}" for name, address in addresses.items()),
-            why=f"the control plane has the first address of {inventory.networks.vpn}; hosts keep their addresses",
+            why=f"the first control plane has the first address of {inventory.networks.vpn}; hosts keep their addresses",
         ),
         Reason(
             setting="hubs",
             value=", ".join(f"{name} {hub.network}" for name, hub in hubs.items()),
             why="addresses of their tunnels; a host has a tunnel to each hub, and prefers them in this order",
         ),
+        *_tunnel_reasons(inventory, hubs),
         Reason(setting="API endpoint", value=endpoint, why=endpoint_reason),
         Reason(setting="tunnel MTU", value=str(tun), why=tun_reason),
         Reason(setting="pod MTU", value=str(pod_mtu(tun)), why=f"{tun} of the tunnel minus {_VXLAN} of VXLAN"),
@@ -376,8 +385,11 @@ def _still_valid(inventory: Inventory, facts: Mapping[str, HostFacts], previous:
     if previous is None:
         return None
     networks = inventory.networks
-    removed = previous.hubs.keys() - {hub.name for hub in inventory.hubs}
-    changes = [f"{name} was a hub and is none" for name in sorted(removed)]
+    planes = {name for name, host in previous.hosts.items() if host.role == "control-plane"}
+    gone = planes - {host.name for host in inventory.control_planes}
+    changes = [f"{name} was a control plane and is none" for name in sorted(gone)]
+    removed = previous.hubs.keys() - {hub.name for hub in inventory.hubs} - gone
+    changes += [f"{name} was a hub and is none" for name in sorted(removed)]
     changes += [
         f"{what} was {before} and is {now}"
         for what, before, now in (
@@ -392,7 +404,7 @@ def _still_valid(inventory: Inventory, facts: Mapping[str, HostFacts], previous:
     members = [name for name, fact in facts.items() if fact.cluster == inventory.cluster]
     if members:
         raise PlanError(
-            f"the hub and the networks of the existing cluster {inventory.cluster} cannot be changed",
+            f"the control planes, hubs and networks of the existing cluster {inventory.cluster} cannot be changed",
             context=[*changes, f"already in the cluster: {', '.join(members)}"],
             hint="restore the previous values in the inventory, or reset the hosts first",
             code="PlanChanged",
@@ -401,21 +413,38 @@ def _still_valid(inventory: Inventory, facts: Mapping[str, HostFacts], previous:
 
 
 def _api_endpoint(inventory: Inventory, facts: Mapping[str, HostFacts], previous: Plan | None) -> tuple[str, str]:
-    """Return address and port of the API, and the reason. A cluster that exists keeps them: its certificates name them."""
+    """Return address and port of the API, and the reason. A cluster that exists keeps them: its certificates name them.
+
+    Raises:
+        PlanError: Several control planes cannot share the address, because it is that of a host.
+    """
     last = f"{inventory.networks.vpn[-2]}:{API_PORT}"
-    exists = facts[inventory.control_plane.name].cluster == inventory.cluster
+    planes = inventory.control_planes
+    exists = any(facts[host.name].cluster == inventory.cluster for host in planes)
     if exists and previous and previous.control_plane_endpoint != last:
+        if len(planes) > 1:
+            raise PlanError(
+                f"the address of the API of the existing cluster {inventory.cluster} would have to move",
+                context=[f"it is {previous.control_plane_endpoint}, the address of one host, and in the certificates"],
+                hint="keep one control plane, or create the cluster again with this version",
+                code="PlanChanged",
+            )
         return previous.control_plane_endpoint, "unchanged; the certificates of the cluster contain it"
-    return last, f"the last address of {inventory.networks.vpn}; each control plane announces it while its API is ready"
+    why = f"the last address of {inventory.networks.vpn}; each control plane announces it while its API is ready"
+    if silent := [host.name for host in planes if host not in inventory.hubs]:
+        why += f"; not {', '.join(silent)}, because only a hub can announce it"
+    return last, why
 
 
 def _addresses(inventory: Inventory, previous: Plan | None, *, api: IPv4Address) -> dict[str, IPv4Address]:
     before = previous.hosts if previous else {}
     known = {host.name: before[host.name].vpn_address for host in inventory.hosts if host.name in before}
     free = inventory.networks.vpn.hosts()
-    known[inventory.control_plane.name] = next(free)
     taken = {*known.values(), api}
     fresh = (address for address in free if address not in taken)
+    first = inventory.control_plane.name
+    if first not in known:
+        known[first] = next(fresh)
     return {host.name: known[host.name] if host.name in known else next(fresh) for host in inventory.hosts}
 
 
@@ -435,21 +464,66 @@ def _hubs(inventory: Inventory, previous: Plan | None) -> dict[str, HubPlan]:
     return hubs
 
 
-def _etcd(inventory: Inventory, facts: Mapping[str, HostFacts]) -> tuple[Etcd, str]:
-    """Return the timers of etcd and their reason: for the slowest way between members, also through another hub."""
-    members = [host.name for host in inventory.hosts if host.role == "control-plane"]
-    if len(members) == 1:
-        return Etcd(), "a single member does not depend on the latency between hosts"
+def _tunnel_reasons(inventory: Inventory, hubs: Mapping[str, HubPlan]) -> list[Reason]:
+    """Return the tunnels of a cluster with several hubs and the reasons for them."""
+    if len(hubs) == 1:
+        return []
+    devices = ", ".join(f"{VPN_DEVICES}{hub.index} to {name}" for name, hub in hubs.items())
+    ports = ", ".join(f"{name} {hub.port} to {hub.port + len(hubs) - 1}" for name, hub in hubs.items())
+    nodes = [host.name for host in inventory.hosts if host.name not in hubs]
+    of_nodes = Reason(
+        setting=f"tunnels of {', '.join(nodes)}",
+        value=devices,
+        why="all of them are open at once, so that the end of a hub costs about a second and no connection",
+    )
+    return [
+        *([of_nodes] if nodes else []),
+        Reason(
+            setting="links between hubs",
+            value=f"{len(hubs) * (len(hubs) - 1) // 2}, UDP ports {ports}",
+            why="one for each pair, so that two hosts need no hub in common",
+        ),
+    ]
+
+
+def primary(inventory: Inventory, facts: Mapping[str, HostFacts], *, without: Collection[str] = ()) -> Host:
+    """Return the control plane that the others join: the first one that is a member already, or the first one.
+
+    Args:
+        inventory: The hosts.
+        facts: Their facts.
+        without: Names of the hosts that are down.
+    """
+    present = [host for host in inventory.control_planes if host.name not in without]
+    return next((host for host in present if facts[host.name].joined), present[0])
+
+
+def member_round_trips(
+    inventory: Inventory, facts: Mapping[str, HostFacts]
+) -> list[tuple[str, str, str | None, float]]:
+    """Return the ways between members of etcd: both ends, the hub between them if there is one, and milliseconds."""
+    members = [host.name for host in inventory.control_planes]
     times: dict[tuple[str, str], float] = {}
     for host, found in facts.items():
         for hub, path in found.to_hubs.items():
             if path.rtt_ms is not None:
                 times[host, hub] = max(path.rtt_ms, times.get((host, hub), 0))
                 times[hub, host] = times[host, hub]
-    ways = [times[pair] for pair in combinations(members, 2) if pair in times]
+    ways: list[tuple[str, str, str | None, float]] = []
     for one, other in combinations(members, 2):
-        relays = (hub.name for hub in inventory.hubs if hub.name not in {one, other})
-        ways += [times[one, hub] + times[hub, other] for hub in relays if {(one, hub), (hub, other)} <= times.keys()]
+        if (one, other) in times:
+            ways.append((one, other, None, times[one, other]))
+        for hub in (hub.name for hub in inventory.hubs if hub.name not in {one, other}):
+            if {(one, hub), (hub, other)} <= times.keys():
+                ways.append((one, other, hub, times[one, hub] + times[hub, other]))
+    return ways
+
+
+def _etcd(inventory: Inventory, facts: Mapping[str, HostFacts]) -> tuple[Etcd, str]:
+    """Return the timers of etcd and their reason: for the slowest way between members, also through another hub."""
+    if len(inventory.control_planes) == 1:
+        return Etcd(), "a single member does not depend on the latency between hosts"
+    ways = [time for _, _, _, time in member_round_trips(inventory, facts)]
     if not ways:
         return etcd_timers(0), "the round-trip times between members are unknown, because hubs do not answer pings"
     etcd = etcd_timers(max(ways))

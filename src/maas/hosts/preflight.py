@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from maas import os_releases
 from maas.hosts import host_firewall
-from maas.hosts.network_plan import PUBLIC_RESOLVERS, VPN_DEVICES
+from maas.hosts.network_plan import ETCD_LIMIT_MS, ETCD_SLOW_MS, PUBLIC_RESOLVERS, VPN_DEVICES, member_round_trips
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,6 +26,8 @@ _CONTROL_PLANE_CPUS = 2
 _DISK_NEEDED, _DISK_WANTED = 4 * _GIB, 10 * _GIB
 _PROGRAMS_NEEDED = 1 * _GIB
 _SYNC_MS = 50
+# Of the slowest writes: a leader of etcd that waits for longer than a tenth of the election timeout risks its place.
+_SYNC_LIMIT_MS = 300
 _SKEW = 2.0
 _CONTROLLER_SKEW = 60.0
 _SMALL_PATH = 1280
@@ -47,11 +49,49 @@ class Problem(BaseModel):
         return f"{self.host}: {self.message} ({self.fix})"
 
 
-def check(inventory: Inventory, facts: Mapping[str, HostFacts]) -> list[Problem]:
-    """Check all hosts and return the problems, errors first."""
+def check(inventory: Inventory, facts: Mapping[str, HostFacts], *, accept_slow_etcd: bool = False) -> list[Problem]:
+    """Check all hosts and return the problems, errors first.
+
+    Args:
+        inventory: The hosts.
+        facts: Their facts.
+        accept_slow_etcd: Warn about control planes that are too far from each other, or whose disks are too slow.
+    """
     problems = [problem for host in inventory.hosts for problem in _Check(inventory, host, facts[host.name]).problems()]
     problems += _clocks(inventory, facts)
+    if len(inventory.control_planes) > 1:
+        problems += _members(inventory, facts, accept_slow_etcd=accept_slow_etcd)
     return sorted(problems, key=lambda problem: problem.severity)
+
+
+def _members(inventory: Inventory, facts: Mapping[str, HostFacts], *, accept_slow_etcd: bool) -> Iterator[Problem]:
+    """Check what several members of etcd depend on: the time between them, and their disks."""
+    severity: Literal["error", "warning"] = "warning" if accept_slow_etcd else "error"
+    accept = "; --accept-slow-etcd continues nevertheless"
+    shortest: dict[tuple[str, str], float] = {}
+    for one, other, _, time in member_round_trips(inventory, facts):
+        shortest[one, other] = min(time, shortest.get((one, other), time))
+    for (one, other), time in shortest.items():
+        if time > ETCD_SLOW_MS:
+            beyond = time > ETCD_LIMIT_MS
+            yield Problem(
+                host=one,
+                severity=severity if beyond else "warning",
+                message=f"the round trip to the control plane {other} takes {time:.0f} ms, which each change of the API "
+                "waits for",
+                fix=f"use control planes within {ETCD_LIMIT_MS if beyond else ETCD_SLOW_MS} ms of each other"
+                + (accept if beyond else ""),
+            )
+    for host in inventory.control_planes:
+        slowest = facts[host.name].sync_p99_ms
+        if slowest is not None and slowest > _SYNC_LIMIT_MS:
+            yield Problem(
+                host=host.name,
+                severity=severity,
+                message=f"one of a hundred synchronous writes to /var/lib takes {slowest:.0f} ms, in which etcd loses its "
+                "leader",
+                fix=f"use a disk that takes less than {_SYNC_LIMIT_MS} ms, such as a local SSD{accept}",
+            )
 
 
 def _clocks(inventory: Inventory, facts: Mapping[str, HostFacts]) -> Iterator[Problem]:
@@ -64,7 +104,7 @@ def _clocks(inventory: Inventory, facts: Mapping[str, HostFacts]) -> Iterator[Pr
             message=f"its clock is {abs(reference):.0f} s {_side(reference)} the clock of the controller",
             fix="synchronize both clocks; certificates are valid only within a period",
         )
-    for host in inventory.workers:
+    for host in inventory.hosts:
         skew = facts[host.name].clock_offset - reference
         if abs(skew) > _SKEW:
             yield Problem(

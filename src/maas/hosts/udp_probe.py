@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from maas.hosts.facts import program_text
 from maas.hosts.preflight import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from maas.hosts.facts import HostFacts
     from maas.hosts.inventory import Host, Inventory
@@ -26,26 +27,58 @@ _WORKER_SECONDS = 10
 _HUB_SECONDS = 15
 
 
-def check(inventory: Inventory, facts: Mapping[str, HostFacts], *, run: Run) -> list[Problem]:
-    """Try the UDP port of each hub from the other hosts, all at the same time.
+@dataclass(frozen=True)
+class _Port:
+    """A UDP port of a hub, and the hosts that send to it.
 
-    A hub on which OpenVPN runs, or another program on that port, is not tried.
+    Attributes:
+        hub: The hub.
+        number: The port on which it listens.
+        offset: What is added to its public port.
+        senders: The hosts.
+    """
+
+    hub: Host
+    number: int
+    offset: int
+    senders: tuple[Host, ...]
+
+
+def check(
+    inventory: Inventory, facts: Mapping[str, HostFacts], *, run: Run, order: Sequence[str] = ()
+) -> list[Problem]:
+    """Try the UDP ports of each hub from the other hosts, all at the same time.
+
+    A port on which OpenVPN runs, or another program, is not tried.
 
     Args:
         inventory: The hosts.
         facts: Their facts.
         run: Runs a program on a host.
+        order: The hubs of the cluster by their numbers, which decide about the end that listens on a link.
     """
-    with ThreadPoolExecutor(len(inventory.hubs)) as pool:
-        found = pool.map(lambda hub: _check_hub(inventory, hub, facts, run), inventory.hubs)
+    ports = list(_ports(inventory, order))
+    with ThreadPoolExecutor(max(1, len(ports))) as pool:
+        found = pool.map(lambda port: _check_port(inventory, port, facts, run), ports)
         return [problem for problems in found for problem in problems]
 
 
-def _check_hub(inventory: Inventory, hub: Host, facts: Mapping[str, HostFacts], run: Run) -> list[Problem]:
-    port = inventory.server_of(hub).listening_port
-    used = any((one.protocol, one.port) == ("udp", port) for one in facts[hub.name].listeners)
+def _ports(inventory: Inventory, order: Sequence[str]) -> Iterator[_Port]:
+    """Yield the ports of all hubs: of their servers, for the hosts that are no hubs, and of the links to later hubs."""
+    hubs = sorted(inventory.hubs, key=lambda hub: order.index(hub.name) if hub.name in order else len(order))
+    nodes = tuple(host for host in inventory.hosts if host not in hubs)
+    for number, hub in enumerate(hubs):
+        first = inventory.server_of(hub).listening_port
+        yield _Port(hub, first, 0, nodes)
+        for offset, later in enumerate(hubs[number + 1 :], start=1):
+            yield _Port(hub, first + offset, offset, (later,))
+
+
+def _check_port(inventory: Inventory, port: _Port, facts: Mapping[str, HostFacts], run: Run) -> list[Problem]:
+    hub = port.hub
+    used = any((one.protocol, one.port) == ("udp", port.number) for one in facts[hub.name].listeners)
     tried: list[tuple[Host, str]] = []
-    for host in inventory.hosts:
+    for host in port.senders:
         path = facts[host.name].to_hubs.get(hub.name)
         if path is not None and path.address is not None and ":" not in path.address:
             tried.append((host, path.address))
@@ -55,15 +88,16 @@ def _check_hub(inventory: Inventory, hub: Host, facts: Mapping[str, HostFacts], 
     names = [host.name for host, _ in tried]
 
     def send(host: Host, address: str) -> dict[str, Any]:
-        target = {"name": host.name, "address": address, "port": inventory.servers_for(host)[hub.name].port}
+        at = inventory.servers_for(host)[hub.name].port + port.offset
+        target = {"name": host.name, "address": address, "port": at}
         return _result(run, host, "request", {**tokens, **target, "seconds": _WORKER_SECONDS})
 
     with ThreadPoolExecutor(len(tried) + 1) as pool:
-        end = {**tokens, "port": port, "workers": names, "seconds": _HUB_SECONDS}
+        end = {**tokens, "port": port.number, "workers": names, "seconds": _HUB_SECONDS}
         answers = pool.submit(_result, run, hub, "respond", end)
         sent = [pool.submit(send, host, address) for host, address in tried]
         found = [(host, address, one.result()) for (host, address), one in zip(tried, sent, strict=True)]
-        return list(_problems(inventory, hub, found, answers.result()))
+        return list(_problems(inventory, port, found, answers.result()))
 
 
 def _result(run: Run, host: Host, function: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -76,9 +110,9 @@ def _result(run: Run, host: Host, function: str, parameters: dict[str, Any]) -> 
 
 
 def _problems(
-    inventory: Inventory, server: Host, found: list[tuple[Host, str, dict[str, Any]]], hub_end: dict[str, Any]
+    inventory: Inventory, port: _Port, found: list[tuple[Host, str, dict[str, Any]]], hub_end: dict[str, Any]
 ) -> Iterator[Problem]:
-    hub, listening = server.name, inventory.server_of(server).listening_port
+    hub, listening = port.hub.name, port.number
     if not hub_end or hub_end["error"]:
         reason = hub_end.get("error") or "the program that answers could not run"
         yield Problem(
@@ -92,12 +126,13 @@ def _problems(
         if end.get("answered"):
             continue
         at = inventory.servers_for(host)[hub]
-        target = f"{at.endpoint}:{at.port}/udp" + ("" if at.endpoint == address else f" ({address})")
+        public = at.port + port.offset
+        target = f"{at.endpoint}:{public}/udp" + ("" if at.endpoint == address else f" ({address})")
         source = end.get("source") or "it"
         tried = f"{end.get('sent', 0)} datagrams from {source} in {_WORKER_SECONDS} s"
         fix = f"allow UDP port {listening} of {hub} in the firewall of its provider or network"
-        if at.port != listening:
-            fix += f", and forward port {at.port} of {at.endpoint} to it"
+        if public != listening:
+            fix += f", and forward port {public} of {at.endpoint} to it"
         if host.name in hub_end["arrived"]:
             outcome = f"they arrived from {hub_end['arrived'][host.name]}, but no answer of {hub} came back"
             fix = f"allow outgoing UDP of {hub}, and answers to {host.name}, in the firewalls on the path"
