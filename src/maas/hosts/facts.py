@@ -129,7 +129,7 @@ class HostFacts(_Model):
         swap: Swap devices and files.
         swap_units: Services that enable swap at boot.
         sync_ms: Milliseconds of a synchronous write to /var/lib (90th percentile); None if it is unknown.
-        sync_p99_ms: The same, 99th percentile.
+        sync_p99_ms: The same, the slowest of 50 writes (99th percentile).
         cgroup_version: 2 for the unified hierarchy, otherwise 1.
         capabilities_missing: The required capabilities that no process of the host can have.
         tun: Whether /dev/net/tun exists.

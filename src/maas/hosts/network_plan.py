@@ -500,8 +500,8 @@ def primary(inventory: Inventory, facts: Mapping[str, HostFacts], *, without: Co
 
 def member_round_trips(
     inventory: Inventory, facts: Mapping[str, HostFacts]
-) -> list[tuple[str, str, str | None, float]]:
-    """Return the ways between members of etcd: both ends, the hub between them if there is one, and milliseconds."""
+) -> list[tuple[str, str, float]]:
+    """Return the ways between members of etcd, also those through another hub: both ends, and milliseconds."""
     members = [host.name for host in inventory.control_planes]
     times: dict[tuple[str, str], float] = {}
     for host, found in facts.items():
@@ -509,13 +509,15 @@ def member_round_trips(
             if path.rtt_ms is not None:
                 times[host, hub] = max(path.rtt_ms, times.get((host, hub), 0))
                 times[hub, host] = times[host, hub]
-    ways: list[tuple[str, str, str | None, float]] = []
+    ways: list[tuple[str, str, float]] = []
     for one, other in combinations(members, 2):
         if (one, other) in times:
-            ways.append((one, other, None, times[one, other]))
-        for hub in (hub.name for hub in inventory.hubs if hub.name not in {one, other}):
-            if {(one, hub), (hub, other)} <= times.keys():
-                ways.append((one, other, hub, times[one, hub] + times[hub, other]))
+            ways.append((one, other, times[one, other]))
+        ways += [
+            (one, other, times[one, hub.name] + times[hub.name, other])
+            for hub in inventory.hubs
+            if hub.name not in {one, other} and {(one, hub.name), (hub.name, other)} <= times.keys()
+        ]
     return ways
 
 
@@ -523,7 +525,7 @@ def _etcd(inventory: Inventory, facts: Mapping[str, HostFacts]) -> tuple[Etcd, s
     """Return the timers of etcd and their reason: for the slowest way between members, also through another hub."""
     if len(inventory.control_planes) == 1:
         return Etcd(), "a single member does not depend on the latency between hosts"
-    ways = [time for _, _, _, time in member_round_trips(inventory, facts)]
+    ways = [time for _, _, time in member_round_trips(inventory, facts)]
     if not ways:
         return etcd_timers(0), "the round-trip times between members are unknown, because hubs do not answer pings"
     etcd = etcd_timers(max(ways))

@@ -69,7 +69,7 @@ def _members(inventory: Inventory, facts: Mapping[str, HostFacts], *, accept_slo
     severity: Literal["error", "warning"] = "warning" if accept_slow_etcd else "error"
     accept = "; --accept-slow-etcd continues nevertheless"
     shortest: dict[tuple[str, str], float] = {}
-    for one, other, _, time in member_round_trips(inventory, facts):
+    for one, other, time in member_round_trips(inventory, facts):
         shortest[one, other] = min(time, shortest.get((one, other), time))
     for (one, other), time in shortest.items():
         if time > ETCD_SLOW_MS:
@@ -88,8 +88,8 @@ def _members(inventory: Inventory, facts: Mapping[str, HostFacts], *, accept_slo
             yield Problem(
                 host=host.name,
                 severity=severity,
-                message=f"one of a hundred synchronous writes to /var/lib takes {slowest:.0f} ms, in which etcd loses its "
-                "leader",
+                message=f"the slowest of 50 synchronous writes to /var/lib takes {slowest:.0f} ms, in which etcd can lose "
+                "its leader",
                 fix=f"use a disk that takes less than {_SYNC_LIMIT_MS} ms, such as a local SSD{accept}",
             )
 

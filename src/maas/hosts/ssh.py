@@ -196,11 +196,11 @@ def _control(path: Path | None) -> dict[str, str]:
 def without_hint(failed: Sequence[str], *, optional: Collection[str]) -> str:
     """Return how to continue without the hosts that failed, as a further sentence of a hint.
 
-    It is empty if `--without` would not be accepted for one of them: for the control plane, and for a new worker.
+    It is empty if `--without` would not be accepted for one of them: for the only control plane, and for a new host.
     """
     if not set(failed) <= set(optional):
         return ""
-    one = "this worker is" if len(failed) == 1 else "these workers are"
+    one = "this host is" if len(failed) == 1 else "these hosts are"
     return f". To continue while {one} down: {' '.join(f'--without {name}' for name in failed)}"
 
 

@@ -135,7 +135,7 @@ def test_the_hint_for_a_worker_that_is_down_is_an_option_that_works(inventory: P
     (paths.state("shop") / "facts.json").write_text(json.dumps({"master": facts, "node1": facts}))
     with pytest.raises(MaasError) as known:
         run([])
-    assert (known.value.hint or "").endswith(". To continue while this worker is down: --without node1")
+    assert (known.value.hint or "").endswith(". To continue while this host is down: --without node1")
     run(["node1"])
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from maas.hosts import preflight
-from maas.hosts.inventory import Hub
+from maas.hosts.inventory import Host, Hub
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -365,6 +365,51 @@ WORKER: list[tuple[dict[str, Any], list[str]]] = [
     ({"sync_ms": 180.4}, []),
 ]
 
+# (round trips of b to a, and of c to a and b; slowest write of c; the problems): several members of etcd
+MEMBERS: list[tuple[tuple[float | None, ...], float | None, list[str]]] = [
+    ((20.0, 30.0, 50.0), 300.0, []),
+    ((None, None, None), None, []),
+    (
+        (151.0, 80.2, 20.0),
+        None,
+        [
+            # It is far from a by the direct way, but not through c.
+            (
+                "warning: a: the round trip to the control plane b takes 100 ms, which each change of the API waits for "
+                "(use control planes within 50 ms of each other)"
+            ),
+            (
+                "warning: a: the round trip to the control plane c takes 80 ms, which each change of the API waits for "
+                "(use control planes within 50 ms of each other)"
+            ),
+        ],
+    ),
+    (
+        (10.0, 300.4, 290.0),
+        None,
+        [
+            (
+                "error: a: the round trip to the control plane c takes 300 ms, which each change of the API waits for "
+                "(use control planes within 150 ms of each other; --accept-slow-etcd continues nevertheless)"
+            ),
+            (
+                "error: b: the round trip to the control plane c takes 290 ms, which each change of the API waits for "
+                "(use control planes within 150 ms of each other; --accept-slow-etcd continues nevertheless)"
+            ),
+        ],
+    ),
+    (
+        (1.0, 1.0, 1.0),
+        412.3,
+        [
+            (
+                "error: c: the slowest of 50 synchronous writes to /var/lib takes 412 ms, in which etcd can lose its leader "
+                "(use a disk that takes less than 300 ms, such as a local SSD; --accept-slow-etcd continues nevertheless)"
+            )
+        ],
+    ),
+]
+
 
 def lines(inventory: Inventory, facts: dict[str, HostFacts]) -> list[str]:
     return [f"{problem.severity}: {problem}" for problem in preflight.check(inventory, facts)]
@@ -375,6 +420,37 @@ def test_a_bad_control_plane_is_reported_with_reason_and_remedy(
     inventory_of: Inventories, facts_of: Facts, state: dict[str, Any], problems: list[str]
 ) -> None:
     assert lines(inventory_of(), {"master": facts_of(**state)}) == problems
+
+
+@pytest.mark.parametrize(("times", "slowest", "problems"), MEMBERS)
+def test_control_planes_that_are_too_slow_for_each_other_are_reported(
+    inventory_of: Inventories,
+    facts_of: Facts,
+    times: tuple[float | None, ...],
+    slowest: float | None,
+    problems: list[str],
+) -> None:
+    addresses = {name: f"203.0.113.{n}" for n, name in enumerate("abc", start=1)}
+    hosts = (
+        Host(name=name, address=address, role="control-plane", hub=Hub(endpoint=address))
+        for name, address in addresses.items()
+    )
+
+    def to(**found: float | None) -> dict[str, Any]:
+        return {name: {"address": addresses[name], "rtt_ms": time, "path_mtu": 1500} for name, time in found.items()}
+
+    own = {
+        name: {"addresses": ({"device": "eth0", "address": f"{address}/24"},)} for name, address in addresses.items()
+    }
+    facts = {
+        "a": facts_of(**own["a"]),
+        "b": facts_of(**own["b"], to_hubs=to(a=times[0])),
+        "c": facts_of(**own["c"], to_hubs=to(a=times[1], b=times[2]), sync_p99_ms=slowest),
+    }
+    inventory = inventory_of(hub=None, hosts=tuple(hosts))
+    assert lines(inventory, facts) == problems
+    accepted = [str(one) for one in preflight.check(inventory, facts, accept_slow_etcd=True) if one.severity == "error"]
+    assert accepted == []
 
 
 @pytest.mark.parametrize(("state", "problems"), WORKER)

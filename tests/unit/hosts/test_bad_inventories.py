@@ -245,6 +245,112 @@ EDITED: list[tuple[str, str, list[str]]] = [
         ],
     ),
 ]
+# (first control planes of three, the problems): several control planes and hubs
+PLANES = """\
+cluster: shop
+hosts:
+  - {name: a, address: 203.0.113.1, role: control-plane, hub: {endpoint: 203.0.113.1}}
+  - {name: b, address: 203.0.113.2, role: control-plane, hub: {endpoint: 203.0.113.2}}
+  - {name: c, address: 203.0.113.3, role: control-plane, hub: {endpoint: 203.0.113.3}}
+  - {name: node1, address: 203.0.113.4, role: worker}
+"""
+SEVERAL: list[tuple[str, str, list[str]]] = [
+    (
+        "role: control-plane, hub: {endpoint: 203.0.113.3}",
+        "role: worker",
+        [
+            (
+                "4:43: hosts[1].role: 2 hosts have the role control-plane; use 1, 3 or 5, because etcd with 2 members "
+                "survives no more failures than with 1"
+            )
+        ],
+    ),
+    (
+        "role: worker",
+        "role: control-plane",
+        [
+            (
+                "6:47: hosts[3].role: 4 hosts have the role control-plane; use 1, 3 or 5, because etcd with 4 members "
+                "survives no more failures than with 3"
+            )
+        ],
+    ),
+    (
+        "  - {name: node1, address: 203.0.113.4, role: worker}",
+        "\n".join(f"  - {{name: n{n}, address: 203.0.113.{n}, role: control-plane}}" for n in range(4, 8)),
+        [
+            (
+                "9:44: hosts[6].role: 7 hosts have the role control-plane; use 1, 3 or 5, because more than 5 members make "
+                "etcd slow"
+            )
+        ],
+    ),
+    (
+        "hub: {endpoint: 203.0.113.2}",
+        "hub: {endpoint: 203.0.113.1}",
+        [
+            "4:74: hosts[1].hub.endpoint: 203.0.113.1 is the address of a, not of b",
+            (
+                "4:74: hosts[1].hub.endpoint: hosts[0].hub has the ports 1194 to 1196 of 203.0.113.1; use other ones, or "
+                "another endpoint"
+            ),
+        ],
+    ),
+    (
+        "hub: {endpoint: 203.0.113.3}",
+        "hub: {endpoint: 203.0.113.4}",
+        [
+            "5:74: hosts[2].hub.endpoint: 203.0.113.4 is the address of the worker node1; the hub runs on the control plane"
+        ],
+    ),
+    (
+        "hosts:",
+        "hub: {endpoint: vpn.example.org}\nhosts:",
+        ["4:58: hosts[0].hub: the key hub of the file is the address of this host already; remove one of them"],
+    ),
+    (
+        "role: worker",
+        "role: worker, hub: {endpoint: 192.0.2.1}",
+        [
+            (
+                "6:55: hosts[3].hub: there are several hubs, and this key does not say which one it is for; remove it, and "
+                "give a hub that has another address here a name that this host resolves to it"
+            )
+        ],
+    ),
+    (
+        "hub: {endpoint: 203.0.113.3}",
+        "hub: {endpoint: 203.0.113.3, port: 4787}",
+        ["5:93: hosts[2].hub.port: UDP port 4789 is used by the pod network on every host"],
+    ),
+    (
+        "hub: {endpoint: 203.0.113.3}",
+        "hub: {endpoint: 203.0.113.3, port: 65534}",
+        ["5:93: hosts[2].hub.port: a hub uses 3 ports, and 65534 leaves too few up to 65535"],
+    ),
+    (
+        "hub: {endpoint: 203.0.113.3}",
+        "hub: {endpoint: 127.0.0.1}",
+        ["5:74: hosts[2].hub.endpoint: 127.0.0.1 is the loopback address of each host, not the address of the hub"],
+    ),
+    (
+        "hub: {endpoint: 203.0.113.3}",
+        "hub: {endpoint: 10.93.1.1}",
+        [
+            "5:74: hosts[2].hub.endpoint: 10.93.1.1 is in networks.transit 10.93.0.0/21, which exists only inside the cluster"
+        ],
+    ),
+    (
+        "hosts:",
+        "networks: {transit: 10.93.0.0/24}\nhosts:",
+        [
+            (
+                "2:21: networks.transit: 10.93.0.0/24 is too small: an eighth of it must have an address for each of the 4 "
+                "hosts, at least a /26"
+            )
+        ],
+    ),
+]
 # (text, the problems)
 WHOLE: list[tuple[str, list[str]]] = [
     # More than one document
@@ -346,6 +452,18 @@ def expected(problems: list[str]) -> tuple[str, list[str], str]:
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     hint = "no host was changed; correct the file, then run the same command again"
     return f"invalid inventory F: {count}", problems, hint
+
+
+def test_three_control_planes_are_accepted(tmp_path: Path) -> None:
+    (tmp_path / "hosts.yaml").write_text(PLANES)
+    assert [hub.name for hub in load(tmp_path / "hosts.yaml").hubs] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(("old", "new", "problems"), SEVERAL)
+def test_control_planes_that_cannot_work_together_are_refused(
+    tmp_path: Path, old: str, new: str, problems: list[str]
+) -> None:
+    assert message(tmp_path, PLANES.replace(old, new, 1)) == expected(problems)
 
 
 @pytest.mark.parametrize(("old", "new", "problems"), EDITED)

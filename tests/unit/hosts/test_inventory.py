@@ -53,7 +53,7 @@ def edited(directory: Path, old: str, new: str) -> list[str]:
 
 def test_the_defaults_need_not_be_written(tmp_path: Path) -> None:
     inventory = load(written(tmp_path, GOOD))
-    assert inventory.hub.port == 1194
+    assert inventory.server_of(inventory.control_plane).port == 1194
     assert inventory.networks.vpn == IPv4Network("10.90.0.0/24")
     assert [(host.name, host.user, host.port, host.key) for host in inventory.hosts] == [
         ("master", "root", 22, None),
@@ -191,7 +191,11 @@ def test_a_loopback_hub_is_fine_when_every_worker_has_its_own_way(tmp_path: Path
         ("{endpoint: vpn.example.org}", "{endpoint: vpn.example.org, port: 4789}", "is used by the pod network"),
         ("{endpoint: vpn.example.org}", "{endpoint: vpn.example.org, port: 0}", "0 is not a port number"),
         ("{endpoint: vpn.example.org}", "{port: 1194}", "the key endpoint is missing"),
-        ("role: control-plane", "role: control-plane, hub: {endpoint: 10.0.0.1}", "runs the hub itself"),
+        (
+            "role: control-plane",
+            "role: control-plane, hub: {endpoint: 10.0.0.1}",
+            "hosts[0].hub: the key hub of the file is the address of this host already; remove one of them",
+        ),
     ],
 )
 def test_a_hub_that_cannot_be_reached_is_refused(tmp_path: Path, old: str, new: str, expected: str) -> None:
@@ -200,18 +204,41 @@ def test_a_hub_that_cannot_be_reached_is_refused(tmp_path: Path, old: str, new: 
 
 def test_a_cluster_without_control_plane_is_refused(tmp_path: Path) -> None:
     assert edited(tmp_path, "control-plane", "worker") == [
-        "3:1: hosts: no host has the role control-plane; exactly one is required"
+        "3:1: hosts: no host has the role control-plane; 1, 3 or 5 are required"
     ]
 
 
-@pytest.mark.parametrize("count", [2, 3])
-def test_more_than_one_control_plane_is_refused_and_said_to_be_unsupported(tmp_path: Path, count: int) -> None:
-    text = GOOD.replace("role: worker", "role: control-plane", count - 1)
-    found = problems(tmp_path, text)
-    assert len(found) == count - 1
-    assert all(
-        line.endswith(f"{count} hosts have the role control-plane; this version supports exactly one") for line in found
-    )
+def several(count: int, *, hubs: int) -> str:
+    """Return an inventory with control planes, of which the first ones are hubs, and a worker."""
+    hosts = [
+        f"  - {{name: m{n}, address: 203.0.113.{n}, role: control-plane"
+        + (f", hub: {{endpoint: vpn{n}.example.org}}" if n <= hubs else "")
+        + "}"
+        for n in range(1, count + 1)
+    ]
+    return "\n".join(["cluster: shop", "hosts:", *hosts, "  - {name: node1, address: 203.0.113.99, role: worker}", ""])
+
+
+@pytest.mark.parametrize(("count", "hubs"), [(1, 1), (3, 3), (3, 1), (5, 2)])
+def test_the_control_planes_with_an_endpoint_are_the_hubs(tmp_path: Path, count: int, hubs: int) -> None:
+    read = load(written(tmp_path, several(count, hubs=hubs)))
+    assert [host.name for host in read.control_planes] == [f"m{n}" for n in range(1, count + 1)]
+    assert [host.name for host in read.hubs] == [f"m{n}" for n in range(1, hubs + 1)]
+    assert {name: hub.endpoint for name, hub in read.servers_for(read.workers[0]).items()} == {
+        f"m{n}": f"vpn{n}.example.org" for n in range(1, hubs + 1)
+    }
+
+
+def test_the_hub_of_the_file_stays_that_of_the_first_control_plane_when_it_is_left_out(tmp_path: Path) -> None:
+    text = several(3, hubs=3).replace(", hub: {endpoint: vpn1.example.org}", "")
+    read = load(written(tmp_path, text.replace("hosts:", "hub: {endpoint: old.example.org}\nhosts:", 1)))
+    assert [read.server_of(hub).endpoint for hub in read.hubs] == [
+        "old.example.org",
+        "vpn2.example.org",
+        "vpn3.example.org",
+    ]
+    rest = read.model_copy(update={"hosts": read.hosts[1:]})
+    assert [rest.server_of(hub).endpoint for hub in rest.hubs] == ["vpn2.example.org", "vpn3.example.org"]
 
 
 @pytest.mark.parametrize("name", ["Node1", "node_1", "-node", "node-", "a..b", "n" * 64, "localhost", "all", "12"])

@@ -199,7 +199,7 @@ CHECK = "check that address and port in the inventory are right, that the host i
 @pytest.mark.parametrize(
     ("shown", "optional", "hint"),
     [
-        ({"master": [ED]}, {"node1"}, f"{CHECK}. To continue while this worker is down: --without node1"),
+        ({"master": [ED]}, {"node1"}, f"{CHECK}. To continue while this host is down: --without node1"),
         ({"master": [ED]}, set(), CHECK),  # a new worker cannot be left out
         ({"node1": [ED]}, {"node1"}, CHECK),  # nor can the control plane
         ({}, {"node1"}, CHECK),
@@ -216,6 +216,6 @@ def test_the_hint_is_a_command_that_works(
 
 def test_the_hint_names_every_worker_that_is_down() -> None:
     assert ssh.without_hint(["node1", "node2"], optional={"node1", "node2", "node3"}) == (
-        ". To continue while these workers are down: --without node1 --without node2"
+        ". To continue while these hosts are down: --without node1 --without node2"
     )
     assert not ssh.without_hint(["node1", "node4"], optional={"node1"})

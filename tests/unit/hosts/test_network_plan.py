@@ -378,3 +378,82 @@ def test_a_hub_keeps_its_number_when_others_come_before_it(inventory_of: Invento
     later = network_plan.compute(inventory, {host.name: facts_of() for host in inventory.hosts}, previous=first)
     assert {name: hub.index for name, hub in later.hubs.items()} == {"a": 1, "b": 0, "c": 2}
     assert list(later.hubs) == ["a", "b", "c"]
+
+
+def member(facts_of: Facts, **changes: Any) -> HostFacts:
+    return facts_of(cluster="shop", joined=True, **changes)
+
+
+def test_the_plan_of_three_control_planes_says_why(inventory_of: Inventories, facts_of: Facts) -> None:
+    inventory = three(inventory_of)
+    found = {
+        "a": facts_of(),
+        "b": facts_of(to_hubs={"a": path(20.0)}),
+        "c": facts_of(to_hubs={"a": path(20.0), "b": path(20.0)}),
+        "node1": facts_of(),
+    }
+    made = network_plan.compute(inventory, found)
+    rows = {row[0]: row[1:] for row in made.rows()}
+    assert rows["tunnels of node1"] == (
+        "maas0 to a, maas1 to b, maas2 to c",
+        "all of them are open at once, so that the end of a hub costs about a second and no connection",
+    )
+    assert rows["links between hubs"] == (
+        "3, UDP ports a 1194 to 1196, b 1194 to 1196, c 1194 to 1196",
+        "one for each pair, so that two hosts need no hub in common",
+    )
+    assert rows["API endpoint"] == (
+        "10.90.0.254:6443",
+        "the last address of 10.90.0.0/24; each control plane announces it while its API is ready",
+    )
+    assert rows["etcd heartbeat / election"] == (
+        "100 / 3000 ms",
+        "1.5 times the slowest way between members, 40.0 ms; 3 s outlast a lost hub",
+    )
+    assert made.announcers() == ["a", "b", "c"]
+
+
+def test_a_control_plane_that_is_no_hub_does_not_announce_the_api(inventory_of: Inventories, facts_of: Facts) -> None:
+    hosts = (hub("a", 1), hub("b", 2), Host(name="c", address="203.0.113.3", role="control-plane"))
+    inventory = inventory_of(hub=None, hosts=hosts)
+    made = network_plan.compute(inventory, {name: facts_of() for name in "abc"})
+    assert made.announcers() == ["a", "b"]
+    reason = {row[0]: row[2] for row in made.rows()}["API endpoint"]
+    assert reason.endswith("not c, because only a hub can announce it")
+
+
+def test_a_new_control_plane_before_the_old_one_takes_no_address_from_it(
+    inventory_of: Inventories, facts_of: Facts
+) -> None:
+    first = network_plan.compute(inventory_of(hub=None, hosts=(hub("b", 2),)), {"b": facts_of()})
+    inventory = three(inventory_of)
+    found = {host.name: facts_of() for host in inventory.hosts} | {"b": member(facts_of)}
+    later = network_plan.compute(inventory, found, previous=first)
+    assert {name: str(host.vpn_address) for name, host in later.hosts.items()} == {
+        "a": "10.90.0.2",
+        "b": "10.90.0.1",
+        "c": "10.90.0.3",
+        "node1": "10.90.0.4",
+    }
+    assert network_plan.primary(inventory, found).name == "b"
+    assert network_plan.primary(inventory, found, without=["b"]).name == "a"
+
+
+def test_a_control_plane_of_the_cluster_cannot_just_be_left_out(inventory_of: Inventories, facts_of: Facts) -> None:
+    inventory = three(inventory_of)
+    found = {host.name: member(facts_of) for host in inventory.hosts}
+    first = network_plan.compute(inventory, found)
+    with pytest.raises(PlanError) as caught:
+        network_plan.compute(inventory_of(hub=None, hosts=(hub("a", 1),)), found, previous=first)
+    assert caught.value.context[:2] == ("b was a control plane and is none", "c was a control plane and is none")
+
+
+def test_the_api_of_an_existing_cluster_does_not_move(inventory_of: Inventories, facts_of: Facts) -> None:
+    old = network_plan.compute(inventory_of(hub=None, hosts=(hub("a", 1),)), {"a": facts_of()})
+    old = old.model_copy(update={"control_plane_endpoint": "10.90.0.1:6443"})
+    inventory = three(inventory_of)
+    found = {host.name: facts_of() for host in inventory.hosts} | {"a": member(facts_of)}
+    with pytest.raises(PlanError) as caught:
+        network_plan.compute(inventory, found, previous=old)
+    assert str(caught.value) == "the address of the API of the existing cluster shop would have to move"
+    assert caught.value.context == ("it is 10.90.0.1:6443, the address of one host, and in the certificates",)

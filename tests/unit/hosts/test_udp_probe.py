@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ast
+import json
 import re
 import socket
 import subprocess
@@ -10,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from maas.hosts import _udp_script, udp_probe
-from maas.hosts.inventory import Hub
+from maas.hosts.inventory import Host, Hub
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from maas.hosts.facts import HostFacts
-    from maas.hosts.inventory import Host, Inventory
+    from maas.hosts.inventory import Inventory
 
     Inventories = Callable[..., Inventory]
     Facts = Callable[..., HostFacts]
@@ -155,3 +157,75 @@ def test_a_datagram_that_the_firewall_of_the_hub_drops_has_arrived() -> None:
     assert found == (b"hello", ("192.0.2.9", 40000))
     assert _udp_script._datagram(payload, 1195) is None  # noqa: SLF001
     assert _udp_script._datagram(payload[:24], 1194) is None  # noqa: SLF001
+
+
+@pytest.fixture
+def two_hubs(inventory_of: Inventories, facts_of: Facts) -> Callable[..., tuple[Inventory, dict[str, HostFacts]]]:
+    """Two hubs and a worker, with the listening port of each hub; datagrams to the second port of `a` are for its link."""
+
+    def make(first: int, second: int, **changes: Any) -> Any:
+        ports = {"a": first, "b": second}
+        hubs = [
+            Host(name=name, address="127.0.0.1", role="control-plane", hub=Hub(endpoint="127.0.0.1", port=port))
+            for name, port in ports.items()
+        ]
+        path = {"address": "127.0.0.1", "rtt_ms": 1.0, "path_mtu": 1500}
+        node = Host(name="node1", address="127.0.0.2", role="worker")
+        facts = {
+            "a": facts_of(to_hubs={"b": path}, **changes),
+            "b": facts_of(to_hubs={"a": path}),
+            "node1": facts_of(to_hubs={"a": path, "b": path}),
+        }
+        return inventory_of(hub=None, hosts=(*hubs, node)), facts
+
+    return make
+
+
+def parameters_of(program: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(ast.literal_eval(re.findall(r"json\.loads\((.*)\)\)\n$", program)[0]))
+    return found
+
+
+def test_the_links_between_hubs_are_tried_on_the_ports_after_that_of_the_server(two_hubs: Any) -> None:
+    first, second = free_port(), free_port()
+    tried: list[tuple[str, int]] = []
+
+    def run(host: Host, program: str) -> str:
+        tried.append((host.name, parameters_of(program)["port"]))
+        return on_this_machine(host, program)
+
+    inventory, facts = two_hubs(first, second)
+    assert udp_probe.check(inventory, facts, run=run) == []
+    link = first + 1
+    assert sorted(tried) == sorted(
+        [("a", first), ("node1", first), ("b", second), ("node1", second), ("a", link), ("b", link)]
+    )
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_link_that_does_not_arrive_is_an_error_although_the_server_runs(two_hubs: Any) -> None:
+    """The server of an existing cluster is not tried, but the new link to a hub that is added is."""
+    first, second = free_port(), free_port()
+    inventory, facts = two_hubs(first, second, listeners=({"protocol": "udp", "port": first, "program": "openvpn"},))
+
+    def run(host: Host, program: str) -> str:
+        if host.name == "b" and parameters_of(program)["port"] == first + 1:
+            program = program.replace(f'"port": {first + 1}', f'"port": {free_port()}')
+        return on_this_machine(host, program)
+
+    (message,) = messages(udp_probe.check(inventory, facts, run=run))
+    assert message.startswith(f"b: it does not reach the hub at 127.0.0.1:{first + 1}/udp: N datagrams")
+    assert f"allow UDP port {first + 1} of a in the firewall of its provider" in message
+
+
+def test_the_hub_with_the_lower_number_listens_on_a_link(two_hubs: Any) -> None:
+    inventory, facts = two_hubs(11940, 12940)
+    tried: list[tuple[str, int]] = []
+
+    def run(host: Host, program: str) -> str:
+        tried.append((host.name, parameters_of(program)["port"]))
+        return ""
+
+    udp_probe.check(inventory, facts, run=run, order=["b"])
+    assert ("b", 12941) in tried
+    assert ("a", 12941) in tried
