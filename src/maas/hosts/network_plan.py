@@ -498,9 +498,7 @@ def primary(inventory: Inventory, facts: Mapping[str, HostFacts], *, without: Co
     return next((host for host in present if facts[host.name].joined), present[0])
 
 
-def member_round_trips(
-    inventory: Inventory, facts: Mapping[str, HostFacts]
-) -> list[tuple[str, str, float]]:
+def member_round_trips(inventory: Inventory, facts: Mapping[str, HostFacts]) -> list[tuple[str, str, float]]:
     """Return the ways between members of etcd, also those through another hub: both ends, and milliseconds."""
     members = [host.name for host in inventory.control_planes]
     times: dict[tuple[str, str], float] = {}
