@@ -318,7 +318,7 @@ def test_an_export_is_verified_alone_with_the_public_key_and_an_anchor(
     previous, found = journal.GENESIS, []
     for entry in chain:
         content = journal.canonical(forged.introduction(None)) if entry.kind == "key" else entry.content
-        entry = replace(entry, content=content.replace("621", "1"), previous_hash=previous, key=forged.key)
+        entry = replace(entry, content=content, previous_hash=previous, key=forged.key)
         entry = replace(entry, hash=entry.digest(), signature=forged.sign(entry.digest()))
         previous = entry.hash
         found.append(entry.line())
