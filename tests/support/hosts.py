@@ -9,7 +9,11 @@ from maas.bundle import Bundle, Manifest
 from maas.hosts.facts import HostFacts
 from maas.hosts.inventory import Host, Hub, Inventory
 
-PROGRAMS = ("kubelet", "kubeadm", "kubectl", "containerd", "containerd-shim-runc-v2", "ctr", "crictl")
+PROGRAMS = (
+    *("kubelet", "kubeadm", "kubectl"),
+    *("containerd", "containerd-shim-runc-v2", "ctr", "crictl"),
+    *("age", "etcdctl", "etcdutl"),
+)
 IMAGES = {
     "kube-apiserver": "control-plane",
     "kube-proxy": "node",

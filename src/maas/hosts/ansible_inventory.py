@@ -31,6 +31,8 @@ _ESCALATION_SECONDS = 15
 """How long Ansible waits for a login and for sudo's answer, on a host that is not slow."""
 _RUNTIME = ("containerd", "containerd-shim-runc-v2", "ctr", "crictl", "runc")
 _KUBERNETES = {"control-plane": ("kubelet", "kubeadm", "kubectl"), "worker": ("kubelet", "kubeadm")}
+_ETCD_BACKUP = ("age", "etcdctl", "etcdutl")
+_BACKUP_MINUTES = 30
 _STAGES = {"control-plane": ("control-plane", "node", "workload"), "worker": ("node", "workload")}
 _IMAGES = {
     "pause": "pause",
@@ -111,7 +113,17 @@ def _cluster(inventory: Inventory, plan: Plan) -> dict[str, Any]:
             for host in inventory.hosts
         },
         "containers": any(host.container for host in plan.hosts.values()),
+        "backup": _backup(inventory),
     }
+
+
+def _backup(inventory: Inventory) -> dict[str, Any]:
+    """Return the settings of etcd's backups: control planes make them one after the other, so that one is always recent."""
+    if inventory.backup is None:
+        return {}
+    members = [host.name for host in inventory.hosts if host.role == "control-plane"]
+    minutes = {name: number * _BACKUP_MINUTES // len(members) for number, name in enumerate(members)}
+    return {**inventory.backup.model_dump(mode="json"), "minutes": minutes}
 
 
 def _versions(bundle: Bundle) -> dict[str, Any]:
@@ -155,6 +167,7 @@ def _contents(host: Host, facts: HostFacts, bundle: Bundle) -> dict[str, Any]:
         "programs": {
             "containerd": [*_programs(bundle, _RUNTIME), *_plugins(bundle)],
             "kubernetes": _programs(bundle, _KUBERNETES[host.role]),
+            **({"etcd_backup": _programs(bundle, _ETCD_BACKUP)} if host.role == "control-plane" else {}),
         },
         "images": {stage: _stage(bundle, stage, host) for stage in _STAGES[host.role]},
     }

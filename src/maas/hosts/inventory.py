@@ -69,6 +69,9 @@ class _NotNull:
 
 _NAME_SERVER = "the IPv4 address of a name server, which pods can reach"
 _NETWORK = "an IPv4 network such as 10.90.0.0/24"
+_RECIPIENT = "a public key of age (age1 and 58 characters)"
+_RECIPIENT_LENGTH = 62
+_BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 
 
 def _network(value: object) -> IPv4Network:
@@ -91,6 +94,33 @@ def _name_server(text: str) -> str:
     if address.is_loopback or address.is_unspecified or address.is_multicast:
         raise ValueError(text)
     return text
+
+
+def _recipient(value: object) -> str:
+    """Check a public key of age, with its checksum: a mistyped one would encrypt backups that nobody can decrypt."""
+    text = value if isinstance(value, str) else ""
+    if text.upper().startswith("AGE-SECRET-KEY-"):
+        # Without the value, which must not get into a log.
+        message = "this is a private key, which must not be here; write its public key (age-keygen -y FILE)"
+        raise PydanticCustomError("message", message)
+    known = text.startswith("age1") and len(text) == _RECIPIENT_LENGTH and set(text[4:]) <= set(_BECH32)
+    if not known:
+        raise PydanticCustomError("text", _RECIPIENT)
+    if not _checksum_ok("age", text[4:]):
+        raise PydanticCustomError("message", "{value} is mistyped: its checksum is wrong", {"value": text})
+    return text
+
+
+def _checksum_ok(prefix: str, data: str) -> bool:
+    """Return whether the last characters of a Bech32 text are the checksum of the others (BIP 173)."""
+    values = [ord(letter) >> 5 for letter in prefix] + [0] + [ord(letter) & 31 for letter in prefix]
+    check = 1
+    for value in [*values, *(_BECH32.index(letter) for letter in data)]:
+        top = check >> 25
+        check = (check & 0x1FFFFFF) << 5 ^ value
+        for bit, generator in enumerate((0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)):
+            check ^= generator if top >> bit & 1 else 0
+    return check == 1
 
 
 def _absolute(path: Path) -> Path:
@@ -162,6 +192,11 @@ _LabelValue = Annotated[
     Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$"),
     _Expected("a label value (text of at most 63 letters, digits, '-', '_' and '.')"),
 ]
+_Recipient = Annotated[
+    str,
+    BeforeValidator(_recipient),
+    WithJsonSchema({"title": _RECIPIENT, "type": "string", "pattern": f"^age1[{_BECH32}]{{58}}$"}),
+]
 _HostDirectory = Annotated[
     Path,
     AfterValidator(_absolute),
@@ -201,6 +236,15 @@ class Networks(Model):
     def containing(self, address: IPv4Address | str) -> str | None:
         """Return the name of the network that contains an address."""
         return next((name for name, network in self if IPv4Address(address) in network), None)
+
+
+class Backup(Model):
+    """Backups of etcd, which every control plane makes every half hour."""
+
+    recipients: Annotated[tuple[_Recipient, ...], Field(min_length=1)]
+    """Public keys of age that backups are encrypted to, as `age-keygen` prints them. Keep the private keys off the hosts."""
+    keep: Annotated[int, Field(strict=True, ge=2, le=1000), _Expected("a number of backups (2 to 1000)")] = 48
+    """Number of backups to keep on each control plane."""
 
 
 class Ssh(Model):
@@ -249,6 +293,8 @@ class InventoryFile(Model):
     """Private networks of the cluster."""
     nameservers: tuple[_NameServer, ...] = ()
     """Name servers of pods, at most three. By default, those of each host that pods can reach."""
+    backup: Annotated[Backup | None, _NotNull()] = None
+    """Backups of etcd. Without recipients, there are none."""
     hosts: Annotated[tuple[Host, ...], Field(min_length=1)]
     """Hosts of the cluster."""
 
@@ -297,7 +343,7 @@ class Inventory(InventoryFile):
         return {hub.name: own or self.server_of(hub) for hub in self.hubs if hub.name != host.name}
 
 
-_MODELS = {model.__name__: model for model in (Hub, Networks, Ssh, Host, InventoryFile)}
+_MODELS = {model.__name__: model for model in (Hub, Networks, Backup, Ssh, Host, InventoryFile)}
 
 
 def load(path: Path) -> Inventory:
@@ -418,7 +464,7 @@ def _shown(value: object) -> str:
 
 def _known_keys(place: Place) -> list[str]:
     """Return the keys of the mapping at a place."""
-    models: Mapping[object, type[Model]] = {"hub": Hub, "networks": Networks, "ssh": Ssh}
+    models: Mapping[object, type[Model]] = {"hub": Hub, "networks": Networks, "backup": Backup, "ssh": Ssh}
     model = InventoryFile if not place else Host if isinstance(place[-1], int) else models[place[-1]]
     return list(model.model_fields)
 

@@ -350,6 +350,7 @@ def compute(inventory: Inventory, facts: Mapping[str, HostFacts], *, previous: P
             value=f"{etcd.heartbeat_ms} / {etcd.election_ms} ms",
             why=etcd_reason,
         ),
+        _backup_reason(inventory),
         *_timer_reasons(keepalive, retry, timers),
         *([Reason(setting="timeouts", value=timeouts.shown(), why=timeouts.why)] if timeouts.why else []),
         *(
@@ -377,6 +378,19 @@ def compute(inventory: Inventory, facts: Mapping[str, HostFacts], *, previous: P
         timers=timers,
         timeouts=timeouts,
         reasons=tuple(reasons),
+    )
+
+
+def _backup_reason(inventory: Inventory) -> Reason:
+    backup = inventory.backup
+    if backup is None:
+        why = "the inventory has no backup.recipients, so a lost disk of the control plane is a lost cluster"
+        return Reason(setting="etcd backup", value="none", why=why)
+    keys = "1 key" if len(backup.recipients) == 1 else f"{len(backup.recipients)} keys"
+    return Reason(
+        setting="etcd backup",
+        value=f"every 30 min, {backup.keep} kept",
+        why=f"encrypted to {keys} of backup.recipients; the newest is copied to this controller at each run",
     )
 
 

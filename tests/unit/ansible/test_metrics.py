@@ -189,6 +189,26 @@ def test_a_node_exports_metrics_of_its_hub(tmp_path: Path, monkeypatch: pytest.M
     assert not [name for name in found if name.startswith(("openvpn_revoked", "kubernetes_"))]
 
 
+def test_the_outcome_of_backups_is_exported_if_there_are_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path, monkeypatch, "hub")
+    settings, outcome = tmp_path / "settings.json", tmp_path / "outcome.json"
+    monkeypatch.setattr(metrics, "ETCD_BACKUP", settings)
+    monkeypatch.setattr(metrics, "ETCD_BACKUP_OUTCOME", outcome)
+    assert not [name for name in world.samples() if name.startswith("etcd_backup")]
+    settings.write_text("{}")
+    found = world.samples()
+    assert found["etcd_backup_last_success_timestamp_seconds"] == settings.stat().st_mtime
+    assert found["etcd_backup_last_run_failed"] == 0
+    outcome.write_text(json.dumps({"failed": True, "succeeded": 42, "size": 7, "seconds": 1.5, "count": 3}))
+    assert {name: value for name, value in world.samples().items() if name.startswith("etcd_backup")} == {
+        "etcd_backup_last_success_timestamp_seconds": 42,
+        "etcd_backup_last_run_failed": 1,
+        "etcd_backup_size_bytes": 7,
+        "etcd_backup_duration_seconds": 1.5,
+        "etcd_backup_files": 3,
+    }
+
+
 def test_every_metric_has_its_help_and_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path, monkeypatch, "hub")
     names = {name.split("{")[0] for name in world.samples()}

@@ -12,7 +12,7 @@ from tests.support.hosts import INVENTORY, bundle_of, facts_of
 from maas.errors import BundleError
 from maas.hosts import network_plan, pki
 from maas.hosts.ansible_inventory import ansible_inventory
-from maas.hosts.inventory import Host, Inventory
+from maas.hosts.inventory import Backup, Host, Inventory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,6 +115,21 @@ def test_kubectl_is_on_the_control_plane_alone(made: Any) -> None:
     }
     assert "/usr/local/bin/kubectl" in programs["master"]
     assert "/usr/local/bin/kubectl" not in programs["node1"]
+
+
+def test_only_control_planes_back_etcd_up_and_only_with_recipients(made: Any) -> None:
+    without = made()
+    assert without["all"]["vars"]["cluster"]["backup"] == {}
+    assert "etcd_backup" not in host_of(without, "node1")["node"]["programs"]
+    backup = Backup(recipients=("age1mnu7qzkfe6cfwchgzf66hrnd449u4vfp3jsv5zypuvcd03hv6gxq8f6hhz",))
+    content = made(INVENTORY.model_copy(update={"backup": backup}))
+    assert content["all"]["vars"]["cluster"]["backup"] == {
+        "recipients": [*backup.recipients],
+        "keep": 48,
+        "minutes": {"master": 0},
+    }
+    programs = [entry["dest"] for entry in host_of(content, "master")["node"]["programs"]["etcd_backup"]]
+    assert programs == [f"/usr/local/bin/{name}" for name in ("age", "etcdctl", "etcdutl")]
 
 
 def test_a_bundle_is_carried_unless_the_host_has_it(made: Any, tmp_path: Path) -> None:

@@ -99,10 +99,51 @@ def test_everything_that_can_be_written_is_read(tmp_path: Path) -> None:
     assert inventory.servers_for(master) == {}
 
 
+# As age-keygen printed it.
+RECIPIENT = "age1mnu7qzkfe6cfwchgzf66hrnd449u4vfp3jsv5zypuvcd03hv6gxq8f6hhz"
+PRIVATE = "AGE-SECRET-KEY-1QQPQ8L8J3U4Q0N4S9M6A2T0J8V3U7K5X6Y2Z9W4C8D7E3F5G6H"
+
+
+def test_backups_have_recipients_and_a_number(tmp_path: Path) -> None:
+    found = load(
+        written(tmp_path, GOOD.replace("hosts:", f"backup: {{recipients: [{RECIPIENT}], keep: 10}}\nhosts:", 1))
+    )
+    assert found.backup is not None
+    assert (found.backup.recipients, found.backup.keep) == ((RECIPIENT,), 10)
+    assert load(written(tmp_path, GOOD)).backup is None
+
+
+@pytest.mark.parametrize(
+    ("backup", "expected"),
+    [
+        ("{}", "backup: the key recipients is missing"),
+        ("{recipients: []}", "backup.recipients: the list is empty"),
+        (f"{{recipients: [{RECIPIENT[:-1]}]}}", "is not a public key of age (age1 and 58 characters)"),
+        (f"{{recipients: [{RECIPIENT[:-1]}q]}}", f"{RECIPIENT[:-1]}q is mistyped: its checksum is wrong"),
+        ("{recipients: [ssh-ed25519 AAAA]}", "is not a public key of age"),
+        ("{recipients: [7]}", "7 is not text; write it in quotes"),
+        (f"{{recipients: [{RECIPIENT}], keep: 1}}", "1 is not a number of backups (2 to 1000)"),
+        (f"{{recipient: [{RECIPIENT}]}}", "unknown key, did you mean recipients?"),
+    ],
+)
+def test_backups_that_nobody_could_read_are_refused(tmp_path: Path, backup: str, expected: str) -> None:
+    found = edited(tmp_path, "hosts:", f"backup: {backup}\nhosts:")
+    assert any(expected in line for line in found), found
+
+
+def test_a_private_key_in_the_place_of_a_public_one_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    (found,) = edited(tmp_path, "hosts:", f"backup: {{recipients: [{PRIVATE}]}}\nhosts:")
+    assert "this is a private key" in found
+    assert PRIVATE not in found
+
+
 @pytest.mark.parametrize(
     ("old", "new", "valid"),
     [
         ("shop", "shop", True),
+        ("hosts:", f"backup: {{recipients: [{RECIPIENT}]}}\nhosts:", True),
+        ("hosts:", "backup: {recipients: []}\nhosts:", False),
+        ("hosts:", "backup: {recipients: [age1]}\nhosts:", False),
         ("role: worker}", "role: worker, hub: {endpoint: 10.0.0.1}, labels: {zone: a}}", True),
         ("role: worker}", "role: worker, key: null}", False),
         ("role: worker}", "role: worker, bundle: /mnt/../bundle}", False),
@@ -305,7 +346,10 @@ def test_a_bundle_on_a_host_is_named_by_an_absolute_path(tmp_path: Path, path: s
         ("# nothing\n", "1:1: the file is empty"),
         ("hosts: [\n", "invalid YAML"),
         ("a: 1\n---\nb: 2\n", "2:1: invalid YAML: the file contains more than one YAML document"),
-        ("- a\n", "1:1: expected a mapping with the keys cluster, hub, networks, nameservers and hosts, not a list"),
+        (
+            "- a\n",
+            "1:1: expected a mapping with the keys cluster, hub, networks, nameservers, backup and hosts, not a list",
+        ),
         ("cluster: shop\ncluster: shop\n", "2:1: invalid YAML: the key cluster occurs twice in the same mapping"),
         ("cluster: &c [*c]\n", "expected a cluster name"),
         ('cluster: "shop\\n"\n', "1:10: cluster: the text contains a line break or another control character"),

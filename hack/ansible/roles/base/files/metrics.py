@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Export metrics of this host's VPN and certificates for node-exporter's textfile collector. Run by a timer.
+"""Export metrics of this host's VPN, certificates and backups of etcd for node-exporter's textfile collector. Run by a timer.
 
 /etc/maas/host.json has the host's part of the network plan. On the hub, the status file of OpenVPN says which peers are
 connected; for a node's hubs and for links between hubs, a ping does. The file is replaced atomically.
@@ -31,6 +31,9 @@ STATUS = Path("/run/openvpn-server/maas.status")
 REVOKED = Path("/etc/openvpn/server/maas/revoked")
 DEVICES = Path("/sys/class/net")
 KUBERNETES = Path("/etc/kubernetes")
+ETCD_BACKUP = Path("/etc/maas/etcd-backup/settings.json")
+"""Its settings; it does not exist without recipients."""
+ETCD_BACKUP_OUTCOME = Path("/var/lib/maas/etcd-backup.json")
 STALE = 60
 """Seconds after which a status file is outdated; OpenVPN writes it every ten."""
 
@@ -54,6 +57,14 @@ HELP = {
     "openvpn_pod_mtu_bytes": ("gauge", "MTU of the pod network."),
     "openvpn_pod_mtu_wanted_bytes": ("gauge", "Planned MTU of the pod network."),
     "kubernetes_certificate_not_after_seconds": ("gauge", "Expiry of a certificate of the control plane, Unix time."),
+    "etcd_backup_last_success_timestamp_seconds": (
+        "gauge",
+        "Last successful backup of etcd, or the start of backups if there was none, Unix time.",
+    ),
+    "etcd_backup_last_run_failed": ("gauge", "Whether the last backup of etcd failed."),
+    "etcd_backup_size_bytes": ("gauge", "Size of the last successful backup of etcd."),
+    "etcd_backup_duration_seconds": ("gauge", "Duration of the last successful backup of etcd."),
+    "etcd_backup_files": ("gauge", "Number of backups of etcd on the host."),
 }
 
 
@@ -178,6 +189,20 @@ def hub(samples, host):
         samples.add("kubernetes_certificate_not_after_seconds", end, name=name, kind="ca" if authority else "leaf")
 
 
+def etcd_backup(samples):
+    """Add the outcome of the backups of etcd, if the host makes any."""
+    if not ETCD_BACKUP.is_file():
+        return
+    text = ETCD_BACKUP_OUTCOME.read_text(encoding="utf-8") if ETCD_BACKUP_OUTCOME.is_file() else "{}"
+    outcome = json.loads(text)
+    succeeded = outcome.get("succeeded", ETCD_BACKUP.stat().st_mtime)
+    samples.add("etcd_backup_last_success_timestamp_seconds", succeeded)
+    samples.add("etcd_backup_last_run_failed", int(outcome.get("failed", False)))
+    samples.add("etcd_backup_size_bytes", outcome.get("size"))
+    samples.add("etcd_backup_duration_seconds", outcome.get("seconds"))
+    samples.add("etcd_backup_files", outcome.get("count"))
+
+
 def replace(path, text, mode):
     """Replace a file atomically."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -198,6 +223,7 @@ def main():
     tunnel(samples, host)
     if host["role"] == "hub":
         hub(samples, host)
+    etcd_backup(samples)
     TARGET.parent.mkdir(mode=0o755, exist_ok=True)
     replace(TARGET, samples.text(), 0o644)
 
