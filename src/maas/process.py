@@ -292,6 +292,24 @@ def start(
         raise ProgramMissingError(words[0]) from error
 
 
+@contextlib.contextmanager
+def background(argv: Sequence[str | Path], *, log: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run a program while the block runs, with its output appended to `log`.
+
+    Raises:
+        ProgramMissingError: The program is not installed.
+    """
+    words = [str(word) for word in argv]
+    with contextlib.ExitStack() as stack:
+        sink = stack.enter_context(log.open("ab"))
+        options = {"stdin": subprocess.DEVNULL, "stdout": sink, "stderr": subprocess.STDOUT}
+        try:
+            child = stack.enter_context(_started(words, env=_environment(None), **options))
+        except FileNotFoundError as error:
+            raise ProgramMissingError(words[0]) from error
+        yield child
+
+
 def foreground(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> int:
     """Run a program on the terminal of this process, and return its exit status.
 

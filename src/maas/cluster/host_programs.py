@@ -53,12 +53,24 @@ class Hosts:
         Raises:
             ProcessTimeoutError: It did not end in time.
         """
+        text = f"{self.become_password or ''}\n{input}"
+        return process.run(self._words(host, command), input=text, timeout=timeout * self.factor, check=False)
+
+    def receive(self, host: Host, command: str, file: Path, *, timeout: float = _SECONDS) -> process.Completed:
+        """Run a command as root on a host, and write its output, which need not be text, to a file; see `run`."""
+        words = ["sh", "-c", 'exec "$@" > "$0"', str(file), *self._words(host, command)]
+        return process.run(words, input=f"{self.become_password or ''}\n", timeout=timeout * self.factor, check=False)
+
+    def send(self, host: Host, command: str, file: Path, *, timeout: float = _SECONDS) -> process.Completed:
+        """Run a command as root on a host with a file, which need not be text, as its standard input; see `run`."""
+        words = ["sh", "-c", '{ cat; cat "$0"; } | "$@"', str(file), *self._words(host, command)]
+        return process.run(words, input=f"{self.become_password or ''}\n", timeout=timeout * self.factor, check=False)
+
+    def _words(self, host: Host, command: str) -> list[str]:
         control = ssh.control_path(self.inventory.cluster, host)
         known = self.state / ansible.KNOWN_HOSTS
         words = ssh.command(host, known_hosts=known, control_path=control, factor=self.factor)
-        password = self.become_password or ""
-        text = f"{password}\n{input}"
-        return process.run([*words, ssh.as_root(command)], input=text, timeout=timeout * self.factor, check=False)
+        return [*words, ssh.as_root(command)]
 
 
 def run(hosts: Hosts, program: str, mark: str) -> dict[str, dict[str, Any]]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from maas.cluster.client import Cluster
+    from maas.hosts.inventory import Inventory
     from maas.hosts.network_plan import Plan
 
 
@@ -47,14 +48,7 @@ def connect(name: str, file: Path | None, *, become_password: str | None = None)
         UsageError: There is no such cluster, or the inventory lacks one of its nodes.
         ClusterError: The API server does not answer.
     """
-    if file is None:
-        file = tunnel.state_dir(name) / "hosts.yaml"
-        if not file.is_file():
-            raise UsageError(
-                f"{name} is not a lab, so its inventory is needed",
-                hint="pass the inventory of the cluster with --inventory FILE",
-            )
-    listed = inventory.load(file)
+    listed = _listed(name, file)
     state = tunnel.state_dir(listed.cluster)
     cluster = tunnel.connect(listed.cluster)
     nodes = {node.name: node.address for node in cluster.nodes()}
@@ -68,7 +62,35 @@ def connect(name: str, file: Path | None, *, become_password: str | None = None)
     if others := sorted(known - nodes.keys()):
         console.warn(f"left out, because it is not a node of {listed.cluster}: {', '.join(others)}")
     present = listed.model_copy(update={"hosts": tuple(host for host in listed.hosts if host.name in nodes)})
-    plan = network_plan.Plan.from_json((state / "plan.json").read_text(encoding="utf-8"))
-    resolved = ssh.resolve(present)
-    hosts = Hosts(resolved, state, become_password=become_password, factor=plan.timeouts.factor)
-    return Members(cluster, hosts, plan, nodes)
+    plan = _plan(state)
+    return Members(cluster, _reached(present, plan, state, become_password), plan, nodes)
+
+
+def reach(name: str, file: Path | None, *, become_password: str | None = None) -> Hosts:
+    """Return the hosts of a cluster whose API need not answer; see `connect`.
+
+    Raises:
+        UsageError: There is no such cluster.
+    """
+    listed = _listed(name, file)
+    state = tunnel.state_dir(listed.cluster)
+    return _reached(listed, _plan(state), state, become_password)
+
+
+def _listed(name: str, file: Path | None) -> Inventory:
+    if file is None:
+        file = tunnel.state_dir(name) / "hosts.yaml"
+        if not file.is_file():
+            raise UsageError(
+                f"{name} is not a lab, so its inventory is needed",
+                hint="pass the inventory of the cluster with --inventory FILE",
+            )
+    return inventory.load(file)
+
+
+def _plan(state: Path) -> Plan:
+    return network_plan.Plan.from_json((state / "plan.json").read_text(encoding="utf-8"))
+
+
+def _reached(listed: Inventory, plan: Plan, state: Path, become_password: str | None) -> Hosts:
+    return Hosts(ssh.resolve(listed), state, become_password=become_password, factor=plan.timeouts.factor)

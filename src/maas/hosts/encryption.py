@@ -140,13 +140,17 @@ def ensure(state: Path, *, exists: bool, found: str) -> Keys:
     """
     keys = load(state)
     if keys is None:
-        keys = _read(found) if found else Keys(keys=(new_key(),), phase="promoted" if exists else "complete")
+        keys = read(found) if found else Keys(keys=(new_key(),), phase="promoted" if exists else "complete")
         save(state, keys)
     return keys
 
 
-def _read(text: str) -> Keys:
-    """Return the keys of an EncryptionConfiguration that MaaS wrote."""
+def read(text: str) -> Keys:
+    """Return the keys of an EncryptionConfiguration that MaaS wrote.
+
+    Raises:
+        PkiError: It is another one.
+    """
     try:
         (resource,) = json.loads(text)["resources"]
         own = resource["providers"][0]["secretbox"]["keys"]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from maas.hosts.inventory import Host, Inventory
 
 PORT = 22
+FAILED = 255
+"""The exit status of ssh itself where the host does not answer."""
 BECOME_FAILED = 94
 """The exit status of `as_root` where sudo rejects the password."""
 

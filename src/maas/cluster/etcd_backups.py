@@ -1,0 +1,381 @@
+"""Backups of etcd: those that the control planes make, their copies on the controller, and what one contains.
+
+A backup is a tar archive that age has encrypted; hack/ansible/roles/etcd_backup makes it. Only the owner of a private key can
+open it, on the controller: hosts have none. In clear text it is only in a private directory, in memory where there is enough.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shlex
+import shutil
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from maas import files, paths, process
+from maas.bundle import tools
+from maas.errors import ClusterError, ProcessTimeoutError, UsageError
+from maas.hosts import ssh
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from maas.cluster.host_programs import Hosts
+    from maas.hosts.inventory import Host
+
+DIRECTORY = "etcd-backups"
+"""Of the copies, in the cluster's state directory."""
+SNAPSHOT = "etcd.db"
+"""The snapshot in a backup."""
+
+_ON_HOST = "/var/lib/maas/etcd-backups"
+_UNIT = "maas-etcd-backup.service"
+_SUFFIX = ".tar.gz.age"
+_TIME = "%Y%m%dT%H%M%SZ"
+_SECONDS = 600
+_BLOCK = 1 << 20
+_ROOM = 256 << 20
+"""Bytes that a restored snapshot needs beside itself; etcd allocates 64 MB for its log at once."""
+_ACCESSIBLE = 0o077
+
+
+@dataclass(frozen=True, order=True)
+class Backup:
+    """A backup.
+
+    Attributes:
+        taken: When it was made.
+        name: The name of its file.
+        size: Its size in bytes.
+    """
+
+    taken: datetime
+    name: str
+    size: int
+
+
+class Description(BaseModel):
+    """What a backup says about itself.
+
+    Attributes:
+        cluster: The name of its cluster.
+        host: The control plane that made it.
+        authority: The sha256 of the CA of its cluster.
+        taken: When it was made.
+        kubernetes: The version of Kubernetes.
+        revision: The revision of etcd.
+        keys: Number of keys in etcd.
+        files: The sha256 of each file.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    format: int
+    cluster: str
+    host: str
+    authority: str
+    taken: datetime
+    kubernetes: str
+    revision: int
+    keys: int
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A backup in clear text, whose files have been compared with their digests.
+
+    Attributes:
+        file: The encrypted file.
+        archive: The tar archive in clear text.
+        directory: Its files.
+        description: What it says about itself.
+    """
+
+    file: Path
+    archive: Path
+    directory: Path
+    description: Description
+
+
+def parse(name: str, size: int) -> Backup | None:
+    """Return the backup of a file, or None if the file is none."""
+    try:
+        taken = datetime.strptime(name.partition("-")[0], _TIME).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return Backup(taken, name, size) if name.endswith(_SUFFIX) else None
+
+
+def copies(state: Path) -> list[Backup]:
+    """Return the backups on this controller, the newest first."""
+    found = (parse(path.name, path.stat().st_size) for path in (state / DIRECTORY).glob(f"*{_SUFFIX}"))
+    return sorted((backup for backup in found if backup), reverse=True)
+
+
+def on_host(hosts: Hosts, host: Host) -> list[Backup]:
+    """Return the backups on a control plane, the newest first.
+
+    Raises:
+        ClusterError: The host does not answer.
+    """
+    script = f"[ ! -d {_ON_HOST} ] || find {_ON_HOST} -name '*{_SUFFIX}' -printf '%f %s\\n'"
+    lines = run(hosts, host, f"sh -c {shlex.quote(script)}").splitlines()
+    found = (parse(name, int(size)) for name, _, size in (line.rpartition(" ") for line in lines))
+    return sorted((backup for backup in found if backup), reverse=True)
+
+
+def take(hosts: Hosts, host: Host) -> Backup:
+    """Make a backup on a control plane and return it.
+
+    Raises:
+        ClusterError: The host does not answer, or there is no new backup.
+    """
+    before = {backup.name for backup in on_host(hosts, host)}
+    done = _run(hosts, host, f"systemctl start {_UNIT}", timeout=_SECONDS)
+    new = [backup for backup in on_host(hosts, host) if backup.name not in before]
+    if done.returncode != 0 or not new:
+        log = run(hosts, host, f"journalctl --no-pager --output cat --lines 8 --unit {_UNIT}").splitlines()
+        said = [line for line in log if "maas-etcd-backup.service" not in line and not line.startswith("Starting")]
+        raise ClusterError(
+            f"{host.name}: the backup of etcd failed",
+            context=said[-4:] or done.stderr.strip().splitlines()[-4:],
+            hint="earlier backups were kept; see the log on the host",
+            command=f"{ssh.plain_command(host)} journalctl -u {_UNIT}",
+            code="BackupFailed",
+        )
+    return new[0]
+
+
+def copy(hosts: Hosts, host: Host, backup: Backup, *, keep: int) -> Path:
+    """Copy a backup from a control plane to this controller, unless it is here, and return its path.
+
+    Args:
+        hosts: The hosts of the cluster.
+        host: The control plane.
+        backup: One of its backups.
+        keep: The number of copies to keep.
+
+    Raises:
+        ClusterError: The host does not answer, or the copy is not complete.
+    """
+    directory = hosts.state / DIRECTORY
+    directory.mkdir(mode=0o700, exist_ok=True)
+    path = directory / backup.name
+    if not (path.is_file() and path.stat().st_size == backup.size):
+        with files.replacing(path, mode=0o600) as fresh:
+            done = hosts.receive(host, f"cat {shlex.quote(f'{_ON_HOST}/{backup.name}')}", fresh, timeout=_SECONDS)
+            if done.returncode != 0 or fresh.stat().st_size != backup.size:
+                raise ClusterError(
+                    f"{host.name}: the backup {backup.name} was not copied completely",
+                    context=done.stderr.strip().splitlines()[-2:],
+                    hint="run the same command again",
+                    code="HostUnreachable",
+                )
+    for old in copies(hosts.state)[keep:]:
+        (directory / old.name).unlink()
+    return path
+
+
+def choose(state: Path, wanted: str | None) -> Path:
+    """Return the file of a backup on this controller.
+
+    Args:
+        state: The cluster's state directory.
+        wanted: The path of a file, or the name of a backup; without it, the newest one.
+
+    Raises:
+        UsageError: There is no such backup here.
+    """
+    found = copies(state)
+    if wanted is None and found:
+        return state / DIRECTORY / found[0].name
+    for path in (Path(wanted), state / DIRECTORY / wanted) if wanted is not None else ():
+        if path.is_file():
+            return path
+    raise UsageError(
+        "there is no backup of etcd on this controller" if wanted is None else f"there is no backup {wanted}",
+        hint="this lists the backups" if found else "this makes one and copies it to this controller",
+        command=paths.command("etcd", "list" if found else "backup", f"--name {state.name}"),
+        code="BackupNotFound",
+    )
+
+
+@contextlib.contextmanager
+def opened(file: Path, identity: Path) -> Iterator[Opened]:
+    """Decrypt and check a backup while the block runs; afterwards nothing in clear text is left.
+
+    Args:
+        file: The backup.
+        identity: A file with the private key, in the format of age-keygen.
+
+    Raises:
+        UsageError: The file with the private key is not usable.
+        ClusterError: The key is not one of the recipients', or the backup is damaged.
+    """
+    _refuse_identity(identity)
+    with scratch(file.stat().st_size * 12 + _ROOM) as directory:
+        archive = directory / "backup.tar.gz"
+        words = [*map(str, (tools.tool("age"), "--decrypt", "--identity", identity, "--output", archive, file))]
+        done = process.run(words, check=False)
+        if done.returncode != 0:
+            raise _undecipherable(file, identity, done.stderr)
+        content = directory / "content"
+        content.mkdir()
+        try:
+            description = _unpack(archive, content)
+        except (tarfile.TarError, EOFError, OSError, ValidationError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise ClusterError(f"{directory.parent} is full", hint="free some space there") from error
+            raise ClusterError(
+                f"{file.name} is damaged: {str(error).splitlines()[0] or type(error).__name__}",
+                hint="use an older backup",
+                command=paths.command("etcd", "list"),
+                code="BackupDamaged",
+            ) from error
+        yield Opened(file, archive, content, description)
+
+
+@contextlib.contextmanager
+def scratch(needed: int) -> Iterator[Path]:
+    """Create a directory that only this user can read, in memory if that has enough room, and delete it at the end.
+
+    Args:
+        needed: Bytes that it must be able to hold.
+
+    Raises:
+        ClusterError: No directory has enough room.
+    """
+    candidates = [os.environ.get("XDG_RUNTIME_DIR", ""), "/dev/shm", tempfile.gettempdir()]  # noqa: S108 - private in it
+    rooms = {
+        path: shutil.disk_usage(path).free for path in candidates if Path(path).is_absolute() and Path(path).is_dir()
+    }
+    for path, free in rooms.items():
+        if free >= needed:
+            with tempfile.TemporaryDirectory(prefix="maas-etcd-", dir=path) as name:
+                yield Path(name)
+            return
+    raise ClusterError(
+        f"the backup needs {needed >> 20} MiB to be opened, and no directory for temporary files has them",
+        context=[f"{path}: {free >> 20} MiB free" for path, free in rooms.items()],
+        hint="free some space",
+    )
+
+
+def run(hosts: Hosts, host: Host, command: str, *, text: str = "", timeout: float = 60) -> str:
+    """Run a command as root on a host and return its output.
+
+    Raises:
+        ClusterError: The host does not answer, or the command failed.
+    """
+    done = _run(hosts, host, command, text=text, timeout=timeout)
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise ClusterError(f"{host.name}: {lines[-1]}", context=lines[:-1][-4:], command=ssh.plain_command(host))
+    return done.stdout
+
+
+def _run(hosts: Hosts, host: Host, command: str, *, text: str = "", timeout: float = 60) -> process.Completed:
+    try:
+        done = hosts.run(host, command, input=text, timeout=timeout)
+    except ProcessTimeoutError as error:
+        raise unreachable(host, f"timed out after {error.seconds:.0f} s") from error
+    if done.returncode == ssh.FAILED:
+        raise unreachable(host, (done.stderr.strip().splitlines() or ["ssh failed without a message"])[-1])
+    if done.returncode == ssh.BECOME_FAILED:
+        raise unreachable(host, f"sudo rejects the password of {host.user}")
+    return done
+
+
+def unreachable(host: Host, reason: str) -> ClusterError:
+    """Return the error for a host that does not answer."""
+    return ClusterError(
+        f"{host.name} does not answer: {reason}",
+        hint="nothing was changed; start the host, then run the same command again",
+        command=ssh.plain_command(host),
+        code="HostUnreachable",
+    )
+
+
+def _refuse_identity(identity: Path) -> None:
+    try:
+        text = identity.read_text(encoding="utf-8", errors="replace")
+        accessible = identity.stat().st_mode & _ACCESSIBLE
+    except OSError as error:
+        raise UsageError(
+            f"cannot read the private key {identity}: {error.strerror}",
+            hint="pass the file that age-keygen wrote, with --identity",
+            code="FileNotFound",
+        ) from error
+    if "AGE-SECRET-KEY-" not in text:
+        raise UsageError(
+            f"{identity} has no private key of age",
+            hint="pass the file that age-keygen wrote, with --identity; a key with a passphrase must be decrypted first",
+        )
+    if accessible:
+        raise UsageError(
+            f"other users can read the private key {identity}",
+            hint="make it private",
+            command=f"chmod 600 {shlex.quote(str(identity))}",
+        )
+
+
+def _undecipherable(file: Path, identity: Path, said: str) -> ClusterError:
+    if "no identity matched" in said:
+        return ClusterError(
+            f"the private key in {identity} is not one that {file.name} is encrypted to",
+            hint="use the key of a recipient that the inventory had when the backup was made",
+            code="WrongKey",
+        )
+    lines = [line.removeprefix("age: ") for line in said.strip().splitlines()]
+    return ClusterError(
+        f"{file.name} is truncated or damaged: it cannot be decrypted",
+        context=[line for line in lines if not line.startswith("report unexpected")],
+        hint="copy it again, or use an older backup",
+        command=paths.command("etcd", "list"),
+        code="BackupDamaged",
+    )
+
+
+def _unpack(archive: Path, target: Path) -> Description:
+    """Write the files of a backup to a directory, and return what it says about itself.
+
+    Raises:
+        ValueError: A file is missing or differs from its digest.
+    """
+    with tarfile.open(archive, mode="r|gz") as tar:
+        members = iter(tar)
+        head = next(members, None)
+        said = tar.extractfile(head) if head is not None and head.name == "backup.json" else None
+        if said is None:
+            raise ValueError("it does not begin with its description")
+        description = Description.model_validate_json(said.read())
+        if description.format != 1:
+            raise ValueError(f"its format {description.format} is that of a newer release")
+        digests = {}
+        for member in members:
+            source = tar.extractfile(member) if member.name in description.files else None
+            if source is None or ".." in Path(member.name).parts or Path(member.name).is_absolute():
+                raise ValueError(f"it has an unexpected file {member.name}")
+            path = target / member.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            digest = hashlib.sha256()
+            with path.open("wb") as file:
+                while block := source.read(_BLOCK):
+                    digest.update(block)
+                    file.write(block)
+            digests[member.name] = digest.hexdigest()
+    if wrong := sorted(name for name, digest in description.files.items() if digests.get(name) != digest):
+        raise ValueError(f"{wrong[0]} is missing or differs from its digest")
+    if SNAPSHOT not in digests:
+        raise ValueError("it has no snapshot")
+    return description
