@@ -193,6 +193,12 @@ def encrypt(session: nox.Session) -> None:
 
 
 @nox.session
+def etcd(session: nox.Session) -> None:
+    """Back up etcd and prove backups: -- backup, -- list, or -- prove --identity KEY."""
+    maas(session, "etcd")
+
+
+@nox.session
 def reset(session: nox.Session) -> None:
     """Uninstall everything `bootstrap` installed on the hosts of an inventory."""
     maas(session, "reset")

@@ -12,8 +12,10 @@ from maas import components, console, paths, process
 from maas.bundle import tools
 from maas.cluster import encryption, smoke_tests, tunnel
 from maas.cluster.helm_release import HelmRelease, Revision
+from maas.cluster.host_programs import Hosts
 from maas.cluster.platform_values import missing_components, platform_values
 from maas.cluster.status import dashboards_url, restaurant_url
+from maas.commands import etcd
 from maas.commands.status import summarize
 from maas.helm import RELEASE, values_files
 from maas.hosts import ansible, pki, ssh
@@ -140,6 +142,9 @@ def apply(result: PreflightResult, bundle: Bundle, values: Mapping[str, Any], *,
     if waiting:
         console.warn(f"not Ready until {', '.join(sorted(result.without))} is back: {', '.join(waiting)}")
     console.line(f"everything Ready after {console.elapsed(time.monotonic() - since)}")
+    if inventory.backup:
+        hosts = Hosts(inventory, result.state, become_password=result.become_password, factor=plan.timeouts.factor)
+        etcd.copy_latest(hosts, without=result.without)
     name = inventory.cluster
     pages = {"restaurant": restaurant_url(name, cluster), "dashboards": dashboards_url(name, cluster)}
     summarize(name, cluster, pages=pages)

@@ -15,6 +15,23 @@ from typing import Annotated, Literal
 import typer
 
 from maas import __version__, console, paths, process
+from maas.cli._etcd import encrypt_app, etcd_app
+from maas.cli._options import (
+    AskBecomePass,
+    BundleDirectory,
+    DryRun,
+    Inventory,
+    Name,
+    Output,
+    OwnInventory,
+    PassphraseFile,
+    Release,
+    Source,
+    Timings,
+    Values,
+    Yes,
+    sudo_password,
+)
 from maas.errors import MaasError, UsageError
 
 app = typer.Typer(
@@ -27,48 +44,6 @@ app = typer.Typer(
 )
 
 _CRASH = "crash.log"
-
-_Policy = Literal["auto", "download", "pull", "build"]
-"""As maas.bundle.sources.Policy, which takes half a second to import."""
-
-
-def _set_output(value: console.Output) -> console.Output:
-    console.set_output(value)
-    return value
-
-
-Name = Annotated[str, typer.Option("--name", "-n", help="Name of the lab, or of the cluster in the inventory.")]
-Inventory = Annotated[Path, typer.Option("--inventory", "-i", help="The hosts and their networks.")]
-OwnInventory = Annotated[
-    Path | None, typer.Option("--inventory", "-i", help="The hosts of the cluster. Default: those of the lab --name.")
-]
-Output = Annotated[
-    console.Output,
-    typer.Option("--output", "-o", callback=_set_output, is_eager=True, help="Format of the result: text or json."),
-]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and change nothing.")]
-Source = Annotated[
-    _Policy,
-    typer.Option(help="Source of components: auto (the sources of each component in order), download, pull or build."),
-]
-BundleDirectory = Annotated[
-    Path | None, typer.Option("--bundle", help="A bundle made by `maas bundle`. Default: the one in the cache.")
-]
-PassphraseFile = Annotated[
-    Path | None, typer.Option(help="File with the passphrase of the signing key, readable only by you.")
-]
-Release = Annotated[
-    str | None,
-    typer.Option(help="Name of the Helm release. Default: the one in the cluster, whatever its name and namespace."),
-]
-Timings = Annotated[bool, typer.Option("--timings", help="Show at the end how long each phase took, on each host.")]
-AskBecomePass = Annotated[
-    bool, typer.Option("--ask-become-pass", "-K", help="Ask for the password for sudo. It is not stored.")
-]
-Values = Annotated[
-    list[Path] | None, typer.Option("--values", "-f", help="Values file for the chart. Can be repeated.")
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -114,11 +89,6 @@ def status(*, name: Name = "lab", output: Output = "text") -> None:
     command.status(name)
 
 
-def _sudo_password(where: str = "the hosts", *, ask: bool) -> str | None:
-    """Return the password for sudo on hosts, or None if it was not asked for with `--ask-become-pass`."""
-    return console.password(f"password for sudo on {where}") if ask else None
-
-
 @app.command()
 def bootstrap(
     *,
@@ -159,7 +129,7 @@ def bootstrap(
         accept_slow_etcd=accept_slow_etcd,
         dry_run=dry_run,
         yes=yes,
-        become_password=_sudo_password(ask=ask_become_pass),
+        become_password=sudo_password(ask=ask_become_pass),
         timings=timings,
     )
 
@@ -175,7 +145,7 @@ def reset(
     """Uninstall everything `bootstrap` installed on the hosts. Deletes all data volumes."""
     from maas.commands import reset as command
 
-    password = _sudo_password(ask=ask_become_pass)
+    password = sudo_password(ask=ask_become_pass)
     command.reset(inventory, dry_run=dry_run, yes=yes, become_password=password)
 
 
@@ -190,7 +160,7 @@ def revoke(
     """Revoke the VPN certificate of a node, and disconnect the node."""
     from maas.commands import revoke as command
 
-    password = _sudo_password("the control-plane host", ask=ask_become_pass)
+    password = sudo_password("the control-plane host", ask=ask_become_pass)
     command.revoke(name, node, yes=yes, become_password=password)
 
 
@@ -215,7 +185,7 @@ def remove(
         lose_data=lose_data,
         dry_run=dry_run,
         yes=yes,
-        become_password=_sudo_password(ask=ask_become_pass),
+        become_password=sudo_password(ask=ask_become_pass),
     )
 
 
@@ -241,7 +211,7 @@ def doctor(
     if cis:
         if kubeconfig or values or release or namespace:
             raise UsageError("--cis checks a whole cluster of MaaS", hint="use it with --name or --inventory only")
-        command.benchmark(name, inventory, become_password=_sudo_password(ask=ask_become_pass))
+        command.benchmark(name, inventory, become_password=sudo_password(ask=ask_become_pass))
         return
     if inventory or ask_become_pass:
         raise UsageError("--inventory and --ask-become-pass require --cis", hint="other checks do not read hosts")
@@ -296,38 +266,8 @@ def revoke_credentials(
     command.revoke(name, None if role is None else Grant(role, namespace), admin=admin, release=release)
 
 
-encrypt_app = typer.Typer(no_args_is_help=True, help="Show and rotate the key that encrypts Secrets in etcd.")
 app.add_typer(encrypt_app, name="encrypt")
-
-
-@encrypt_app.command("status")
-def encrypt_status(
-    *,
-    name: Name = "lab",
-    inventory: OwnInventory = None,
-    ask_become_pass: AskBecomePass = False,
-    output: Output = "text",
-) -> None:
-    """Show the keys that encrypt Secrets, and which API servers use them."""
-    from maas.commands import encrypt as command
-
-    command.status(name, inventory, become_password=_sudo_password(ask=ask_become_pass))
-
-
-@encrypt_app.command("rotate")
-def encrypt_rotate(
-    *,
-    name: Name = "lab",
-    inventory: OwnInventory = None,
-    ask_become_pass: AskBecomePass = False,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-) -> None:
-    """Replace the key that encrypts Secrets, in phases that can be interrupted and continued."""
-    from maas.commands import encrypt as command
-
-    password = _sudo_password(ask=ask_become_pass)
-    command.rotate(name, inventory, yes=yes, dry_run=dry_run, become_password=password)
+app.add_typer(etcd_app, name="etcd")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

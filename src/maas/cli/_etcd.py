@@ -1,0 +1,86 @@
+"""The commands on etcd: backups, and the key that encrypts Secrets in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maas.cli._options import AskBecomePass, DryRun, Name, Output, OwnInventory, Yes, sudo_password
+
+etcd_app = typer.Typer(no_args_is_help=True, help="Back up etcd, prove backups, and restore one.")
+encrypt_app = typer.Typer(no_args_is_help=True, help="Show and rotate the key that encrypts Secrets in etcd.")
+
+Identity = Annotated[Path, typer.Option("--identity", help="File with a private key of age, readable only by you.")]
+BackupName = Annotated[
+    str | None,
+    typer.Argument(metavar="[BACKUP]", help="A file, or a name of `list`. Default: the newest one on this controller."),
+]
+
+
+@etcd_app.command("backup")
+def etcd_backup(*, name: Name = "lab", inventory: OwnInventory = None, ask_become_pass: AskBecomePass = False) -> None:
+    """Make a backup on each control plane now, and copy it to this controller."""
+    from maas.commands import etcd as command
+
+    command.backup(name, inventory, become_password=sudo_password(ask=ask_become_pass))
+
+
+@etcd_app.command("list")
+def etcd_list(
+    *,
+    name: Name = "lab",
+    inventory: OwnInventory = None,
+    ask_become_pass: AskBecomePass = False,
+    output: Output = "text",
+) -> None:
+    """List the backups on the control planes and on this controller."""
+    from maas.commands import etcd as command
+
+    command.show(name, inventory, become_password=sudo_password(ask=ask_become_pass))
+
+
+@etcd_app.command("prove")
+def etcd_prove(
+    backup: BackupName = None,
+    *,
+    identity: Identity,
+    name: Name = "lab",
+    inventory: OwnInventory = None,
+    output: Output = "text",
+) -> None:
+    """Restore a backup into an etcd of its own on this machine, and show what it contains. Contacts no host."""
+    from maas.commands import etcd as command
+
+    command.prove(name, inventory, backup, identity=identity)
+
+
+@encrypt_app.command("status")
+def encrypt_status(
+    *,
+    name: Name = "lab",
+    inventory: OwnInventory = None,
+    ask_become_pass: AskBecomePass = False,
+    output: Output = "text",
+) -> None:
+    """Show the keys that encrypt Secrets, and which API servers use them."""
+    from maas.commands import encrypt as command
+
+    command.status(name, inventory, become_password=sudo_password(ask=ask_become_pass))
+
+
+@encrypt_app.command("rotate")
+def encrypt_rotate(
+    *,
+    name: Name = "lab",
+    inventory: OwnInventory = None,
+    ask_become_pass: AskBecomePass = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Replace the key that encrypts Secrets, in phases that can be interrupted and continued."""
+    from maas.commands import encrypt as command
+
+    password = sudo_password(ask=ask_become_pass)
+    command.rotate(name, inventory, yes=yes, dry_run=dry_run, become_password=password)

@@ -1,0 +1,211 @@
+"""`maas etcd`: back up etcd, list its backups, and prove that one can be restored."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from maas import console, paths
+from maas.cluster import etcd_backups, etcd_proof, tunnel
+from maas.commands import _hosts
+from maas.errors import ClusterError, UsageError
+from maas.hosts import inventory as inventories
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from maas.cluster.etcd_backups import Backup, Description
+    from maas.cluster.etcd_proof import Proof
+    from maas.cluster.host_programs import Hosts
+    from maas.hosts.inventory import Host, Inventory
+
+_SHOWN = ("nodes", "namespaces", "pods", "deployments", "statefulsets", "services", "configmaps", "secrets")
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+def backup(name: str, file: Path | None, *, become_password: str | None = None) -> None:
+    """Make a backup on each control plane now, and copy it to this controller.
+
+    Args:
+        name: Name of the lab.
+        file: The inventory; by default that of the lab.
+        become_password: The password for sudo on the hosts.
+
+    Raises:
+        UsageError: The inventory has no recipients.
+        ClusterError: A control plane does not answer, or its backup failed.
+    """
+    hosts = _hosts.reach(name, file, become_password=become_password)
+    refuse_without_recipients(hosts.inventory)
+    for host in _control_planes(hosts):
+        with console.phase(f"Backup of {host.name}") as step:
+            made = etcd_backups.take(hosts, host)
+            path = _copy(hosts, host, made)
+            step.note(f"{made.name}, {_size(made.size)}")
+        console.line(f"copied to {path}")
+    console.line(f"To prove that it can be restored: {_prove(hosts.inventory)}")
+
+
+def copy_latest(hosts: Hosts, *, without: Iterable[str] = ()) -> None:
+    """Copy the latest backup of each control plane to this controller; where there is none yet, make it first.
+
+    A failure is only a warning: a cluster that is set up is worth more than its backup.
+
+    Args:
+        hosts: The hosts of the cluster, whose inventory has recipients.
+        without: Names of the hosts that are left out.
+    """
+    for host in _control_planes(hosts):
+        if host.name in without:
+            continue
+        try:
+            with console.phase(f"Backup of {host.name}") as step:
+                found = etcd_backups.on_host(hosts, host) or [etcd_backups.take(hosts, host)]
+                _copy(hosts, host, found[0])
+                step.note(f"{found[0].name}, {_size(found[0].size)}, {_age(found[0].taken)} old")
+        except ClusterError as error:
+            console.warn(f"this controller has no new backup of etcd: {error.message}")
+
+
+def show(name: str, file: Path | None, *, become_password: str | None = None) -> None:
+    """List the backups on the control planes and on this controller, with their ages and sizes.
+
+    Args:
+        name: Name of the lab.
+        file: The inventory; by default that of the lab.
+        become_password: The password for sudo on the hosts.
+
+    Raises:
+        UsageError: There is no such cluster.
+    """
+    hosts = _hosts.reach(name, file, become_password=become_password)
+    places: dict[Backup, list[str]] = {}
+    for host in _control_planes(hosts):
+        try:
+            for one in etcd_backups.on_host(hosts, host):
+                places.setdefault(one, []).append(host.name)
+        except ClusterError as error:
+            console.warn(f"only the copies on this controller are listed: {error.message}")
+    for one in etcd_backups.copies(hosts.state):
+        places.setdefault(one, []).append("controller")
+    found = sorted(places, reverse=True)
+    if console.json_requested():
+        console.document(
+            {
+                "cluster": hosts.inventory.cluster,
+                "backups": [
+                    {"name": one.name, "taken": one.taken.isoformat(), "bytes": one.size, "on": places[one]}
+                    for one in found
+                ],
+            }
+        )
+        return
+    if not found:
+        refuse_without_recipients(hosts.inventory)
+        console.line(f"there is no backup yet; this makes one: {_command('backup', hosts.inventory)}")
+        return
+    rows = [(one.name, _age(one.taken), _size(one.size), ", ".join(places[one])) for one in found]
+    console.table(f"backups of etcd of {hosts.inventory.cluster}", ("backup", "age", "size", "on"), rows)
+
+
+def prove(name: str, file: Path | None, wanted: str | None, *, identity: Path) -> None:
+    """Restore a backup into an etcd of its own on this controller, and show what it contains. No host is contacted.
+
+    Args:
+        name: Name of the lab.
+        file: The inventory; by default that of the lab.
+        wanted: A file, or the name of a backup; by default the newest one on this controller.
+        identity: The file with a private key of age.
+
+    Raises:
+        UsageError: There is no such backup, or no private key.
+        ClusterError: The backup is damaged, or for another key.
+    """
+    cluster = name if file is None else inventories.load(file).cluster
+    state = tunnel.state_dir(cluster)
+    path = etcd_backups.choose(state, wanted)
+    with console.phase("Decryption") as step, etcd_backups.opened(path, identity) as opened:
+        step.note(path.name)
+        with console.phase("Proof") as second:
+            proof = etcd_proof.prove(opened, second)
+            second.note(f"{proof.total} objects, etcd answered after {proof.seconds:.1f} s")
+        _show_proof(path, opened.description, proof)
+
+
+def refuse_without_recipients(hosts: Inventory) -> None:
+    """Refuse what requires backups in a cluster that makes none.
+
+    Raises:
+        UsageError: The inventory has no recipients.
+    """
+    if hosts.backup is None:
+        raise UsageError(
+            f"{hosts.cluster} makes no backups of etcd: {hosts.file} has no backup.recipients",
+            hint="create a key pair with `age-keygen -o KEY` on a machine that is no host of the cluster, add its public key to "
+            "backup.recipients, then run bootstrap",
+            command=paths.command("bootstrap", f"--inventory {hosts.file}"),
+        )
+
+
+def _control_planes(hosts: Hosts) -> list[Host]:
+    return [host for host in hosts.inventory.hosts if host.role == "control-plane"]
+
+
+def _copy(hosts: Hosts, host: Host, found: Backup) -> Path:
+    backups = hosts.inventory.backup
+    return etcd_backups.copy(
+        hosts, host, found, keep=backups.keep if backups else len(etcd_backups.copies(hosts.state)) + 1
+    )
+
+
+def _show_proof(path: Path, description: Description, proof: Proof) -> None:
+    if console.json_requested():
+        console.document(
+            {
+                "backup": path.name,
+                "cluster": description.cluster,
+                "host": description.host,
+                "taken": description.taken.isoformat(),
+                "revision": description.revision,
+                "objects": proof.objects,
+                "encryptedSecrets": proof.sealed,
+                "newest": {"created": proof.newest.isoformat() if proof.newest else None, "key": proof.newest_name},
+                "seconds": round(proof.seconds, 1),
+            }
+        )
+        return
+    named = {resource.partition(".")[0]: count for resource, count in proof.objects.items()}
+    rows: list[tuple[str, object]] = [(resource, named[resource]) for resource in _SHOWN if resource in named]
+    rows.append(("all objects", proof.total))
+    console.table(f"contents of {path.name}", ("resource", "objects"), rows)
+    console.line(
+        f"taken on {description.host} {_age(description.taken)} ago, revision {description.revision}, "
+        f"Kubernetes {description.kubernetes}"
+    )
+    if proof.newest:
+        console.line(f"newest object: {proof.newest_name}, created {_age(proof.newest)} ago")
+    console.line(f"{proof.sealed} Secrets are encrypted, with keys that the backup contains")
+
+
+def _command(name: str, hosts: Inventory) -> str:
+    return paths.command("etcd", name, f"--inventory {hosts.file}")
+
+
+def _prove(hosts: Inventory) -> str:
+    return f"{_command('prove', hosts)} --identity KEY"
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+def _age(taken: datetime) -> str:
+    """Return how long ago something was, in its largest unit."""
+    seconds = max(0.0, (datetime.now(UTC) - taken).total_seconds())
+    if seconds < _MINUTE:
+        return f"{seconds:.0f} s"
+    for limit, unit, name in ((_HOUR, _MINUTE, "min"), (2 * _DAY, _HOUR, "h")):
+        if seconds < limit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds / _DAY:.0f} d"
