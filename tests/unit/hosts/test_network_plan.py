@@ -8,7 +8,7 @@ import pytest
 
 from maas.errors import PlanError
 from maas.hosts import network_plan
-from maas.hosts.inventory import Host, Hub, Networks
+from maas.hosts.inventory import Backup, Host, Hub, Networks
 from maas.hosts.network_plan import Plan
 
 if TYPE_CHECKING:
@@ -457,3 +457,16 @@ def test_the_api_of_an_existing_cluster_does_not_move(inventory_of: Inventories,
         network_plan.compute(inventory, found, previous=old)
     assert str(caught.value) == "the address of the API of the existing cluster shop would have to move"
     assert caught.value.context == ("it is 10.90.0.1:6443, the address of one host, and in the certificates",)
+
+
+def test_the_plan_says_plainly_that_there_are_no_backups(inventory_of: Inventories, facts_of: Facts) -> None:
+    def shown(**changes: Any) -> tuple[str, str]:
+        inventory = inventory_of("node1", **changes)
+        plan = network_plan.compute(inventory, {host.name: facts_of() for host in inventory.hosts})
+        return next((reason.value, reason.why) for reason in plan.reasons if reason.setting == "etcd backup")
+
+    value, why = shown()
+    assert value == "none"
+    assert "a lost disk of the control plane is a lost cluster" in why
+    recipient = "age1mnu7qzkfe6cfwchgzf66hrnd449u4vfp3jsv5zypuvcd03hv6gxq8f6hhz"
+    assert shown(backup=Backup(recipients=(recipient,), keep=10))[0] == "every 30 min, 10 kept"
