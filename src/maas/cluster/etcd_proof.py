@@ -1,4 +1,4 @@
-"""Prove that a backup of etcd can be restored: restore it into an etcd of its own on this machine, and read what it has.
+"""Test that a backup of etcd can be restored: restore it into an etcd of its own on this machine, and read what it has.
 
 That etcd listens on loopback only, and requires a client certificate of the cluster, as the control plane's does: the backup
 contains both, so the proof covers the PKI too.

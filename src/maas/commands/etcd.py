@@ -1,4 +1,4 @@
-"""`maas etcd`: back up etcd, list its backups, and prove that one can be restored."""
+"""`maas etcd`: back up etcd, list its backups, and test that one can be restored."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def backup(name: str, file: Path | None, *, become_password: str | None = None) 
             path = _copy(hosts, host, made)
             step.note(f"{made.name}, {_size(made.size)}")
         console.line(f"copied to {path}")
-    console.line(f"To prove that it can be restored: {_prove(hosts.inventory)}")
+    console.line(f"To test that it can be restored: {_prove(hosts.inventory)}")
 
 
 def copy_latest(hosts: Hosts, *, without: Iterable[str] = ()) -> None:
