@@ -39,7 +39,7 @@ JOURNAL_KEY.write_text(new_key())
 
 def make_settings(url: str, **values: object) -> Settings:
     given = {"database_url": url, "secret_key": SECRET, "database_pool_size": 10, "journal_key_file": JOURNAL_KEY,
-             "address": "1 rue du Four, 75006 Paris", "registration": "SIRET 732 829 320 00074"}  # fmt: skip
+             "bookings_per_address": 0, "bookings_per_contact": 0, "address": "1 rue du Four, 75006 Paris", "registration": "SIRET 732 829 320 00074"}  # fmt: skip
     return Settings.model_validate({**given, **values})
 
 

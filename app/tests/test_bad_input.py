@@ -98,10 +98,17 @@ def house(sign_in: SignIn, database: Database) -> House:
     slots = client.get(f"/api/v1/availability?day={start.date()}&covers=2").get_json()["slots"]
     booking = {"starts_at": slots[0], "covers": 2, "guest": "Ana", "contact": "0612345678"}
     wait = {"guest": "Bo", "covers": 2, "quoted_minutes": 10}
+    gone = post(client, "/bookings", booking | {"contact": "0712345678"}).get_json()["reference"]
+    assert post(client, f"/bookings/{gone}/move", {"status": "cancelled"}).status_code == 200
+    week = {"bookings": ["12:00-14:00,19:00-22:00"] * 7, "take_away": ["00:00-24:00"] * 7}
+    assert client.put("/api/v1/opening/week", json=week, headers={"If-Match": '"0"'}).status_code == 200
+    special = {"first_day": "2031-01-01", "last_day": "2031-01-02", "name": "Nouvel An"}
     new = {"username": "lea", "name": "Léa", "role": "server", "password": "une phrase assez longue"}
     names = {
         "reference": order, "other": other, "billed": billed, "presented": presented, "paid": paid, "voided": voided, "discount": given["discounts"][0]["id"], "line": line, "held": held, "ready": ready, "payment": payment,
         "booking": post(client, "/bookings", booking).get_json()["reference"], "slot": slots[1],
+        "gone": gone, "day": start.date().isoformat(), "period": post(client, "/opening/days", special).get_json()["id"],
+        "guest": client.get("/api/v1/guests?search=0612345678").get_json()["items"][0]["id"],
         "entry": post(client, "/waiting-list", wait).get_json()["id"],
         "ingredient": post(client, "/ingredients", {"name": "Sel", "unit": "gram", "quantity": 9}).get_json()["id"],
         "person": post(client, "/people", new).get_json()["id"],
@@ -167,6 +174,24 @@ FORMS: dict[str, Values] = {
     "bookings.move_waiting": {"status": "left"},
     "booking.book": {"key": "k", "starts_at": "{slot}", "covers": "2", "guest": "Cy", "contact": "0612345678"},
     "booking.cancel": {},
+    "bookings.undo": {"status": "cancelled"},
+    "bookings.take": {
+        "key": "k", "day": "{day}", "clock": "12:30", "covers": "2", "guest": "Di", "contact": "", "note": "",
+        "override": "",
+    },
+    "bookings.change": {
+        "version": "1", "day": "{day}", "clock": "12:45", "covers": "3", "guest": "Ana", "contact": "0612345678",
+        "note": "", "override": "",
+    },
+    "bookings.change_guest": {"version": "1", "name": "Ana B.", "contact": "0612345679", "note": ""},
+    "opening.change_week": {"version": "1", **{f"{name}-{day}": "12:00-14:00" for name in ("bookings", "take_away") for day in range(7)}},
+    "opening.add_special_days": {
+        "first_day": "2031-12-25", "last_day": "", "name": "Noël", "bookings": "", "take_away": "",
+    },
+    "opening.change_special_days": {
+        "version": "1", "first_day": "2032-01-01", "last_day": "2032-01-02", "name": "Nouvel An", "bookings": "",
+        "take_away": "",
+    },
     "plan.add_room": {"name": "Patio"},
     "plan.change_room": {"version": "1", "name": "Caveau"},
     "plan.add_table": {
@@ -206,6 +231,8 @@ ELSEWHERE = {
     "cash.reopen": {"reference": "presented"},
     "bookings.move": {"reference": "booking"},
     "booking.cancel": {"reference": "booking"},
+    "bookings.undo": {"reference": "gone"},
+    "bookings.change": {"reference": "booking"},
     "service.serve": {"line": "ready"},
     "service.change_course": {"line": "held"},
     "kitchen.acknowledge_void": {"line": "voided"},
@@ -219,6 +246,11 @@ EMPTY = {"tip", "name_en", "description", "description_en", "available_from", "a
 OPTIONAL = {
     "orders.place_order": set(),
     "booking.book": set(),
+    "bookings.take": {"contact", "note", "override"},
+    "bookings.change": {"contact", "note", "override"},
+    "bookings.change_guest": {"note"},
+    "opening.add_special_days": {"last_day", "bookings", "take_away"},
+    "opening.change_special_days": {"last_day", "bookings", "take_away"},
     "stock.add_ingredient": {"quantity", "low_at"},
     "service.void": {"quantity"},
     "service.change_course": set(),
@@ -354,6 +386,27 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH /rooms/<key:room>": {"name": "Caveau"},
     "POST /bookings": {"starts_at": "{slot}", "covers": 2, "guest": "Cy", "contact": "0612345678", "note": ""},
     "POST /bookings/<uuid:reference>/move": {"status": "cancelled"},
+    "POST /desk/bookings": {
+        "starts_at": "{slot}",
+        "covers": 2,
+        "guest": "Di",
+        "contact": "",
+        "note": "",
+        "allergies": ["milk"],
+        "tables": [9],
+        "override": "",
+    },
+    "PUT /bookings/<uuid:reference>": {"starts_at": "{slot}", "covers": 3, "guest": "Di", "contact": "0612345678"},
+    "PUT /guests/<key:guest>": {
+        "name": "Ana B.",
+        "contact": "0612345679",
+        "allergies": ["milk"],
+        "note": "",
+        "blocked": True,
+    },
+    "PUT /opening/week": {"bookings": ["12:00-14:00"] * 7, "take_away": [""] * 7},
+    "POST /opening/days": {"first_day": "2031-12-25", "last_day": "2031-12-25", "name": "Noël", "bookings": ""},
+    "PUT /opening/days/<key:period>": {"first_day": "2032-01-01", "last_day": "2032-01-02", "name": "Nouvel An"},
     "POST /waiting-list": {"guest": "Cy", "contact": "", "covers": 2, "quoted_minutes": 10},
     "POST /waiting-list/<key:entry>/move": {"status": "left"},
     "POST /orders/<uuid:reference>/discounts": {"amount": 100, "reason": "geste"},
@@ -389,10 +442,19 @@ OTHERS = {
     "POST /bookings/<uuid:reference>/move": {"reference": "booking"},
     "POST /bookings/<uuid:reference>/cancel": {"reference": "booking"},
     "GET /bookings/<uuid:reference>": {"reference": "booking"},
+    "PUT /bookings/<uuid:reference>": {"reference": "booking"},
+    "POST /bookings/<uuid:reference>/undo": {"reference": "gone"},
 }
 WRONG: list[Any] = [{"a": {}}, [[]], HUGE, "a\0b", -1, 1.5, 2**63, True]
 #: Values that are right after all: text that is long or looks odd where any text may stand, and truth.
-RIGHT = {("hold", True), ("out_of_stock", True), ("active", True), ("password", HUGE), ("current", HUGE)}
+RIGHT = {
+    ("hold", True),
+    ("out_of_stock", True),
+    ("active", True),
+    ("blocked", True),
+    ("password", HUGE),
+    ("current", HUGE),
+}
 
 
 def operations(app: Flask) -> dict[str, tuple[str, Operation]]:

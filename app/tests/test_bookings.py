@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import uuid
 from collections.abc import Iterator
@@ -36,7 +37,9 @@ def _morning() -> Iterator[None]:
 
 
 def book(client: FlaskClient, clock: str = "20:00", covers: int = 2, *, day: str = "2026-04-03", **changes: Any) -> Any:
-    body = {"starts_at": f"{day}T{clock}:00+02:00", "covers": covers, "guest": "Ana", "contact": "0612345678"}
+    # Another guest each time: one contact has one booking at a time.
+    contact = f"06{random.randrange(10**8):08}"
+    body = {"starts_at": f"{day}T{clock}:00+02:00", "covers": covers, "guest": "Ana", "contact": contact}
     return client.post("/api/v1/bookings", json=body | changes, headers={"Idempotency-Key": uuid.uuid4().hex})
 
 
@@ -238,7 +241,7 @@ def test_whatever_is_booked_and_cancelled_no_table_is_held_twice(
                     assert one.ends_at <= other.starts_at or other.ends_at <= one.starts_at
         loads = session.execute(text("SELECT covers FROM slot_load")).scalars().all()
         assert all(0 <= load <= 20 for load in loads)
-        for table in ("booked_table", "booking", "slot_load"):
+        for table in ("booking_change", "booked_table", "booking", "slot_load", "guest"):
             session.execute(text(f"DELETE FROM {table}"))
 
 

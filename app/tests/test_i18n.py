@@ -25,7 +25,7 @@ from restaurant.forms import LABELS, parse_cents
 from restaurant.menu.models import Allergen, Course, Station
 from restaurant.orders.models import LineStatus, OrderStatus
 from restaurant.people.permissions import Role
-from restaurant.reservations.models import BookingStatus, WaitStatus
+from restaurant.reservations.models import BookingStatus, ChangeKind, WaitStatus
 from restaurant.stock.models import MovementReason, Unit
 from restaurant.types import Labelled
 
@@ -35,6 +35,7 @@ COMPILED = PACKAGE / "locales/fr/LC_MESSAGES/restaurant.mo"
 LABELLED: list[type[Labelled]] = [
     Allergen,
     BookingStatus,
+    ChangeKind,
     Condition,
     Course,
     LineStatus,

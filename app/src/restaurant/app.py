@@ -25,6 +25,8 @@ from restaurant.kitchen.web import kitchen
 from restaurant.lifecycle import Lifecycle
 from restaurant.menu import api as menu_api
 from restaurant.menu.web import pages as card_pages
+from restaurant.opening import api as opening_api
+from restaurant.opening.web import pages as opening_pages
 from restaurant.orders.api import api as orders_api
 from restaurant.orders.api import seating_api, service_api
 from restaurant.orders.staff_web import pages as service_pages
@@ -120,6 +122,7 @@ def register_blueprints(app: Flask) -> None:
     guard.register(service_pages, read=Permission.SEE_FLOOR, write=Permission.TAKE_ORDERS)
     guard.register(booking_web.guests, read=Access.PUBLIC, write=Access.PUBLIC)
     guard.register(booking_web.desk, read=Permission.BOOK, write=Permission.BOOK)
+    guard.register(opening_pages, read=Permission.EDIT_OPENING, write=Permission.EDIT_OPENING)
     guard.register(cash_desk, read=Permission.CASH, write=Permission.CASH)
     guard.register(invoice_pages, read=Permission.CASH, write=Permission.CASH)
     guard.register(till_pages, read=Permission.CASH, write=Permission.CASH)
@@ -144,6 +147,8 @@ def register_blueprints(app: Flask) -> None:
     guard.register(floor_api.edit, read=Permission.EDIT_FLOOR, write=Permission.EDIT_FLOOR)
     guard.register(booking_api.guests, read=Access.PUBLIC, write=Access.PUBLIC)
     guard.register(booking_api.desk, read=Permission.BOOK, write=Permission.BOOK)
+    guard.register(opening_api.public, read=Access.PUBLIC, write=Access.PUBLIC)
+    guard.register(opening_api.editor, read=Permission.EDIT_OPENING, write=Permission.EDIT_OPENING)
     guard.register(billing_api.bills, read=Permission.CASH, write=Permission.CASH)
     guard.register(billing_api.closings, read=Permission.CLOSE_DAY, write=Permission.CLOSE_DAY)
     guard.register(stock_api, read=Permission.MANAGE_STOCK, write=Permission.MANAGE_STOCK)

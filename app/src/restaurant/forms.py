@@ -25,7 +25,9 @@ _NOT_CONTENT = frozenset({"key", "manager", "password"})
 
 #: What pages call the fields of forms, as messages to translate.
 LABELS = {
-    "address": "Address", "amount": "Amount", "category": "Category", "contact": "Telephone or e-mail",
+    "address": "Address", "allergies": "Allergies", "amount": "Amount", "category": "Category",
+    "contact": "Telephone or e-mail", "first_day": "First day", "last_day": "Last day", "note": "Note",
+    "override": "Override the rules, because", "tables": "Tables",
     "course": "Course", "covers": "Guests", "customer": "Customer", "description": "Description",
     "guest": "Name", "height": "Depth, cm",
     "low_at": "Low-stock threshold", "method": "Payment method", "name": "Name", "name_en": "Name in English",

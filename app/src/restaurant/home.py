@@ -41,6 +41,12 @@ def navigation() -> list[NavigationItem]:
         item("reports.report_page", _("Reports"), _("Sales, guests and turn time"), Permission.SEE_REPORTS),
         item("stock.stock_page", _("Stock"), _("Ingredients, deliveries and low stock"), Permission.MANAGE_STOCK),
         item("card.card_page", _("Menu"), _("Dishes, prices and availability"), Permission.EDIT_MENU),
+        item(
+            "opening.opening_page",
+            _("Opening hours"),
+            _("Weekly hours, holidays and special days"),
+            Permission.EDIT_OPENING,
+        ),
         item("team.people_page", _("Team"), _("Accounts and roles"), Permission.MANAGE_PEOPLE),
     )
     user = signed_in()

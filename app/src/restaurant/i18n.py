@@ -113,6 +113,11 @@ def format_numeric_day(day: date) -> str:
     return _format_date(day, "dd/MM/y")
 
 
+def weekdays() -> list[str]:
+    """The names of the weekdays, Monday first."""
+    return [format_date(date(2024, 1, day), "EEEE", locale=FORMATS[current_locale()]) for day in range(1, 8)]
+
+
 def _format_date(day: date, pattern: str) -> str:
     if isinstance(day, datetime):
         day = local(day)

@@ -7,9 +7,10 @@ from restaurant.floor import models as floor
 from restaurant.http import idempotency
 from restaurant.kitchen import models as kitchen
 from restaurant.menu import models as menu
+from restaurant.opening import models as opening
 from restaurant.orders import models as orders
 from restaurant.people import models as people
 from restaurant.reservations import models as reservations
 from restaurant.stock import models as stock
 
-ALL = (billing, floor, idempotency, kitchen, menu, orders, people, reservations, stock)
+ALL = (billing, floor, idempotency, kitchen, menu, opening, orders, people, reservations, stock)

@@ -25,6 +25,7 @@ from sqlalchemy.exc import ArgumentError
 from restaurant.billing.signing import Signer, new_key
 from restaurant.billing.siret import is_siren
 from restaurant.business_day import BusinessDay
+from restaurant.opening.hours import Hours, Purpose, parse_hours
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -58,22 +59,34 @@ def _renamed(name: str, former: str) -> AliasChoices:
 
 @dataclass(frozen=True)
 class Opening:
-    """When guests may begin, in the restaurant's time zone, and how many within a quarter of an hour."""
+    """When the restaurant is open unless it was edited, and how many guests may book."""
 
     zone: ZoneInfo
-    services: tuple[tuple[time, time], ...]
+    bookings: Hours
+    """First and last times at which a booking may begin, on each day that is not closed."""
+    take_away: Hours
     covers: int
+    """How many guests may begin within a quarter of an hour."""
     closed: frozenset[int]
-    """Days of the week without bookings, Monday is 0."""
+    """Days of the week on which the restaurant is closed, Monday is 0."""
     stays: tuple[tuple[float, timedelta], ...]
     """For how long parties of up to so many hold their table, the smallest first; the last is for all others."""
+    per_address: int
+    """How many bookings one address may make within an hour, 0 for any number."""
+    per_contact: int
+    """How many bookings one contact may have ahead, 0 for any number."""
 
     def stay(self, covers: int) -> timedelta:
         """How long a party of this size holds its table."""
         return next(duration for most, duration in self.stays if covers <= most)
 
-    def __str__(self) -> str:
-        return ", ".join(f"{first:%H:%M}–{last:%H:%M}" for first, last in self.services)
+    @property
+    def week(self) -> dict[Purpose, tuple[Hours, ...]]:
+        """The hours of each weekday, Monday first."""
+        hours = {Purpose.BOOKINGS: self.bookings, Purpose.TAKE_AWAY: self.take_away}
+        return {
+            purpose: tuple(() if day in self.closed else spans for day in range(7)) for purpose, spans in hours.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -82,20 +95,6 @@ class KitchenThresholds:
 
     warning: timedelta
     late: timedelta
-
-
-def _services(text: str) -> tuple[tuple[time, time], ...]:
-    found = []
-    for span in text.split(","):
-        first, _dash, last = span.strip().partition("-")
-        try:
-            start, end = time.fromisoformat(first.strip()), time.fromisoformat(last.strip())
-        except ValueError as error:
-            raise ValueError("must be times such as 12:00-13:45,19:00-22:00") from error
-        if start > end:
-            raise ValueError(f"{span.strip()} ends before it begins")
-        found.append((start, end))
-    return tuple(found)
 
 
 def _weekdays(text: str) -> frozenset[int]:
@@ -163,6 +162,12 @@ class Settings(BaseSettings):
 
     booking_times: str = "12:00-13:45,19:00-22:00"
     """First and last start time of bookings, for each service."""
+    take_away_times: str = "00:00-24:00"
+    """Times between which guests may order take-away."""
+    bookings_per_address: int = Field(default=10, ge=0, le=100_000)
+    """Maximum number of bookings from one address within an hour; 0 is no limit. The staff has none."""
+    bookings_per_contact: int = Field(default=4, ge=0, le=1000)
+    """Maximum number of bookings that one telephone number or e-mail address may have ahead; 0 is no limit."""
     booking_covers: int = Field(default=20, ge=1, le=1000)
     """Maximum number of guests whose bookings start within the same 15 minutes."""
     booking_stays: str = "2:90,4:105,6:120,150"
@@ -171,7 +176,7 @@ class Settings(BaseSettings):
     """Time at which a business day begins: closings, reports and lists of bookings count what is before to the day
     before."""
     closed_days: str = ""
-    """Days of the week without bookings, such as `sun,mon`."""
+    """Days of the week on which the restaurant is closed, such as `sun,mon`."""
 
     kitchen_warning_minutes: int = Field(
         default=10, ge=1, le=240, validation_alias=_renamed("kitchen_warning_minutes", "kitchen_soon_minutes")
@@ -231,10 +236,11 @@ class Settings(BaseSettings):
             raise ValueError(f"{value} is not a time zone; use a name such as Europe/Paris") from error
         return value
 
-    @field_validator("booking_times")
+    @field_validator("booking_times", "take_away_times")
     @classmethod
     def _known_times(cls, value: str) -> str:
-        _services(value)
+        if not parse_hours(value):
+            raise ValueError("must be times such as 12:00-13:45,19:00-22:00")
         return value
 
     @field_validator("booking_stays")
@@ -335,8 +341,11 @@ class Settings(BaseSettings):
         """When guests may book."""
         return Opening(
             zone=self.zone,
-            services=_services(self.booking_times),
+            bookings=parse_hours(self.booking_times),
+            take_away=parse_hours(self.take_away_times),
             covers=self.booking_covers,
+            per_address=self.bookings_per_address,
+            per_contact=self.bookings_per_contact,
             closed=_weekdays(self.closed_days),
             stays=_stays(self.booking_stays),
         )

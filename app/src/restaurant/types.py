@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Annotated, TypeVar
 
@@ -63,6 +64,12 @@ def choice(kind: type[E]) -> Enum:
     )
 
 
+def natural(text: str) -> list[tuple[int, int, str]]:
+    """A key that sorts names as people count: 1, 2, 10, T1, T2."""
+    parts = re.findall(r"\d+|\D+", text.casefold())
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+
+
 #: Format characters that some scripts and emoji need between two letters.
 _JOINERS = "\u200c\u200d"
 
@@ -81,6 +88,8 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+#: A day within what can be added to and subtracted from.
+Day = Annotated[date, Field(ge=date(2020, 1, 1), le=date(2100, 1, 1))]
 Key = Annotated[int, Field(ge=1, le=LARGEST)]
 Name = Annotated[
     str,

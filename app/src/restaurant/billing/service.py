@@ -29,6 +29,7 @@ from restaurant.orders.models import LineStatus, Order, OrderStatus
 from restaurant.orders.state_machine import SETTLED
 from restaurant.people import service as people
 from restaurant.people.models import User
+from restaurant.reservations import limits
 from restaurant.types import LARGEST, now
 
 log = structlog.get_logger()
@@ -404,6 +405,7 @@ def close_day(session: Session, *, by: str, business_day: BusinessDay) -> Closin
     idempotency.purge(session)
     outbox.purge(session)
     people.purge(session)
+    limits.purge(session, at=moment)
     return closing
 
 

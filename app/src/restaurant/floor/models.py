@@ -46,7 +46,7 @@ class Room(Base):
     name: Mapped[str] = mapped_column(String(80), unique=True)
     position: Mapped[int] = mapped_column(default=0)
     version: Mapped[int] = mapped_column(server_default="1")
-    tables: Mapped[list[Table]] = relationship(back_populates="room", order_by="Table.name", passive_deletes="all")
+    tables: Mapped[list[Table]] = relationship(back_populates="room", passive_deletes="all")
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # SQLAlchemy reads it from the class
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm.attributes import set_committed_value
 
 from restaurant.database import flush
 from restaurant.errors import Conflict, Invalid, NotFound
@@ -17,6 +18,7 @@ from restaurant.i18n import gettext as _
 from restaurant.orders import service as orders
 from restaurant.orders.models import LineStatus, Order, OrderStatus
 from restaurant.reservations.service import sat_beside, upcoming
+from restaurant.types import natural
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,11 @@ def state_of(
 
 
 def read_rooms(session: Session) -> Sequence[Room]:
-    """All rooms with their tables."""
-    return session.scalars(select(Room).options(selectinload(Room.tables)).order_by(Room.position, Room.id)).all()
+    """All rooms with their tables, in the order of their names: 1, 2, 10."""
+    rooms = session.scalars(select(Room).options(selectinload(Room.tables)).order_by(Room.position, Room.id)).all()
+    for room in rooms:
+        set_committed_value(room, "tables", sorted(room.tables, key=lambda table: natural(table.name)))
+    return rooms
 
 
 def read_floor(session: Session, *, at: datetime, late: timedelta) -> list[tuple[Room, list[Seat]]]:

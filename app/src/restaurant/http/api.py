@@ -118,7 +118,12 @@ class Api(Blueprint):
 def require_version(thing: Versioned, version: int) -> None:
     """Raise `Stale` unless the client has seen the present state of `thing`."""
     if thing.version != version:
-        raise Stale(_("Someone else has changed this in the meantime. Reload the page and make your change again."))
+        raise stale()
+
+
+def stale() -> Stale:
+    """The refusal of a change that was made from an earlier state."""
+    return Stale(_("Someone else has changed this in the meantime. Reload the page and make your change again."))
 
 
 def _view(operation: Operation) -> Callable[..., Response]:

@@ -52,9 +52,13 @@ _REVISION = select(Revision.number).where(Revision.name == "menu")
 _KNOWN: WeakKeyDictionary[Engine | Connection, Menu] = WeakKeyDictionary()
 
 
-def read_menu(session: Session) -> Menu:
-    """All categories with their dishes, options and allergens; one small statement when nothing has changed."""
-    revision = session.connection().execute(_REVISION).scalar() or 0
+def read_menu(session: Session, *, revision: int | None = None) -> Menu:
+    """All categories with their dishes, options and allergens; one small statement when nothing has changed.
+
+    None at all when the caller has just read the `revision`.
+    """
+    if revision is None:
+        revision = session.connection().execute(_REVISION).scalar() or 0
     bind = session.get_bind()
     known = _KNOWN.get(bind)
     if known is not None and known.revision == revision:

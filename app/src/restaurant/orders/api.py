@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from restaurant.billing import service as billing
 from restaurant.floor.service import read_table
 from restaurant.http.api import Api, require_version
-from restaurant.http.guard import signed_in
+from restaurant.http.guard import current_user, signed_in
 from restaurant.orders import service
 from restaurant.orders.models import Order, OrderLine
 from restaurant.orders.schemas import (
@@ -57,7 +57,7 @@ _CONFLICT = (HTTPStatus.CONFLICT,)
 def place_order(session: Session, *, body: OrderPlacement) -> OrderView:
     """Place a take-away order."""
     settings: Settings = current_app.extensions["settings"]
-    return service.place_order(session, body, at=now(), zone=settings.zone)
+    return service.place_order(session, body, at=now(), opening=settings.opening, by=current_user())
 
 
 @api.operation("GET", "/orders/<uuid:reference>", reply=OrderView, refusals=(HTTPStatus.NOT_FOUND,))

@@ -32,12 +32,15 @@ from restaurant.kitchen.models import Change
 from restaurant.menu.models import Allergen, Course, Dish, Option, Station
 from restaurant.menu.service import Menu, is_available, read_menu
 from restaurant.metrics import COVERS, count_order
+from restaurant.opening.hours import Purpose
+from restaurant.opening.service import read_calendar, require_open, revisions
 from restaurant.orders.models import ChosenOption, LineStatus, Order, OrderKind, OrderLine, OrderStatus
 from restaurant.orders.schemas import LinePlacement, LineView, OrderPlacement, OrderView
 from restaurant.orders.state_machine import MOVES, SETTLED, status_of
 from restaurant.people.models import User
 from restaurant.people.permissions import Permission
 from restaurant.reservations.models import BESIDE, BookedTable
+from restaurant.settings import Opening
 from restaurant.stock import service as stock
 from restaurant.types import now
 
@@ -89,12 +92,19 @@ class _NewLine(TypedDict):
     allergens: list[str]
 
 
-def place_order(session: Session, placement: OrderPlacement, *, at: datetime, zone: ZoneInfo) -> OrderView:
+def place_order(
+    session: Session, placement: OrderPlacement, *, at: datetime, opening: Opening, by: User | None
+) -> OrderView:
     """Place a guest's order at the instant `at`; it goes to the kitchen at once.
 
-    Raises `Invalid` for an unknown dish or wrong options, `Conflict` for a dish that is not available.
+    Raises `Invalid` for an unknown dish or wrong options, `Conflict` for a dish that is not available, and outside the
+    opening hours, unless it is one of those who take orders that places it.
     """
-    menu = read_menu(session)
+    known = revisions(session)
+    if by is None or not by.may(Permission.TAKE_ORDERS):
+        calendar = read_calendar(session, opening, revision=known.get("opening", 0))
+        require_open(calendar, Purpose.TAKE_AWAY, at=at)
+    menu, zone = read_menu(session, revision=known.get("menu", 0)), opening.zone
     lines = _lines(menu, placement.lines, kind=placement.kind, at=at, zone=zone)
     for line in lines:
         line["status"] = LineStatus.FIRED

@@ -20,6 +20,8 @@ from restaurant.i18n import COOKIE, LOCALES
 from restaurant.i18n import gettext as _
 from restaurant.menu import service as menu
 from restaurant.menu.web import dishes_block, rendered
+from restaurant.opening.hours import Purpose
+from restaurant.opening.service import closed_now, read_calendar, revisions
 from restaurant.orders import service
 from restaurant.orders.models import OrderStatus
 from restaurant.orders.schemas import OrderPlacement
@@ -38,18 +40,25 @@ _STEPS = (OrderStatus.SENT, OrderStatus.IN_PREPARATION, OrderStatus.READY, Order
 @web.get("/")
 def menu_page() -> str:
     """The menu with quantities to choose."""
+    settings: Settings = current_app.extensions["settings"]
     database: Database = current_app.extensions["database"]
+    at = now()
     with database.reading() as session:
-        card = menu.read_menu(session)
+        known = revisions(session)
+        card = menu.read_menu(session, revision=known.get("menu", 0))
+        calendar = read_calendar(session, settings.opening, revision=known.get("opening", 0))
+    closed = "" if calendar.is_open(Purpose.TAKE_AWAY, at) else closed_now(calendar, Purpose.TAKE_AWAY, at=at)
 
     def page(key: str) -> str:
-        return render_template("orders/menu.html", categories=card.categories, dishes=dishes_block(card), key=key)
+        return render_template(
+            "orders/menu.html", categories=card.categories, dishes=dishes_block(card), key=key, closed=closed
+        )
 
     key = uuid.uuid4().hex
     if request.query_string or current_user() is not None:
         return page(key)
     # To everybody who is not signed in it is the same page but for the form's key.
-    return str(rendered(card, "page", lambda: Markup(page(_KEY)))).replace(_KEY, key, 1)  # noqa: S704
+    return str(rendered(card, f"page {closed}", lambda: Markup(page(_KEY)))).replace(_KEY, key, 1)  # noqa: S704
 
 
 @web.post("/commandes")
@@ -66,7 +75,8 @@ def place_order() -> Response:
         if claimed.replay is not None:
             reference = claimed.replay[1]
         else:
-            reference = str(service.place_order(session, placement, at=now(), zone=settings.zone).reference)
+            order = service.place_order(session, placement, at=now(), opening=settings.opening, by=current_user())
+            reference = str(order.reference)
             idempotency.keep(session, claimed, status=303, body=reference)
     return redirect(url_for("orders.order_page", reference=reference), code=303)
 

@@ -29,6 +29,7 @@ class Permission(Labelled):
     VOID_LINES = "void_lines"
     COOK = "cook"
     BOOK = "book"
+    EDIT_OPENING = "edit_opening"
     CASH = "cash"
     DISCOUNT = "discount"
     REFUND = "refund"

@@ -5,14 +5,16 @@ from __future__ import annotations
 import uuid
 from http import HTTPStatus
 
-from flask import current_app
+from flask import current_app, request
 from sqlalchemy.orm import Session
 
-from restaurant.http.api import Api
-from restaurant.http.guard import signed_in
+from restaurant.http.api import Api, require_version
+from restaurant.http.guard import current_user, signed_in
 from restaurant.http.paging import PageQuery
+from restaurant.people.permissions import Permission
+from restaurant.reservations import guests as files
 from restaurant.reservations import service
-from restaurant.reservations.models import BookingStatus
+from restaurant.reservations.models import BookingStatus, Guest
 from restaurant.reservations.schemas import (
     AvailabilityQuery,
     AvailabilityView,
@@ -20,7 +22,12 @@ from restaurant.reservations.schemas import (
     BookingsView,
     BookingView,
     DayQuery,
+    DeskBooking,
     ExpectedWait,
+    GuestChange,
+    GuestsQuery,
+    GuestsView,
+    GuestView,
     NewBooking,
     NewWait,
     WaitMove,
@@ -36,6 +43,15 @@ desk = Api("booking_desk")
 _CONFLICT = (HTTPStatus.CONFLICT,)
 
 
+def who_books() -> service.Host | service.Online:
+    """The member of the staff who sends this request, else the guest at its address."""
+    user = current_user()
+    if user is not None and user.may(Permission.BOOK):
+        return service.Host(user)
+    settings: Settings = current_app.extensions["settings"]
+    return service.Online(address=request.remote_addr or "", key=settings.signing_keys[0])
+
+
 @guests.operation("GET", "/availability", query=AvailabilityQuery, reply=AvailabilityView)
 def read_availability(session: Session, *, query: AvailabilityQuery) -> AvailabilityView:
     """List the available times of a day."""
@@ -46,14 +62,14 @@ def read_availability(session: Session, *, query: AvailabilityQuery) -> Availabi
 
 @guests.operation(
     "POST", "/bookings", body=NewBooking, reply=BookingView, status=HTTPStatus.CREATED, idempotent=True,
-    refusals=_CONFLICT,
+    refusals=(HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS),
 )  # fmt: skip
 def book(session: Session, *, body: NewBooking) -> BookingView:
     """Book a table."""
     settings: Settings = current_app.extensions["settings"]
     booking = service.book(
         session, starts_at=body.starts_at, covers=body.covers, guest=body.guest, contact=body.contact,
-        note=body.note, allergies=body.allergies, opening=settings.opening,
+        note=body.note, allergies=body.allergies, opening=settings.opening, by=who_books(),
     )  # fmt: skip
     return BookingView.of(booking)
 
@@ -69,7 +85,9 @@ def cancel_booking(session: Session, *, reference: uuid.UUID) -> BookingView:
     """Cancel a booking; knowing its reference is enough."""
     settings: Settings = current_app.extensions["settings"]
     booking = service.lock_booking(session, reference)
-    service.cancel_by_guest(session, booking, at=now(), cutoff=settings.cancellation)
+    service.cancel_by_guest(
+        session, booking, at=now(), cutoff=settings.cancellation, business_day=settings.business_day
+    )
     return BookingView.of(booking)
 
 
@@ -84,12 +102,77 @@ def list_bookings(session: Session, *, query: DayQuery) -> BookingsView:
 @desk.operation("POST", "/bookings/<uuid:reference>/move", body=BookingMove, reply=BookingView, refusals=_CONFLICT)
 def move_booking(session: Session, *, reference: uuid.UUID, body: BookingMove) -> BookingView:
     """Seat the guests of a booking, complete or cancel it, or mark it as a no-show."""
+    settings: Settings = current_app.extensions["settings"]
     booking = service.lock_booking(session, reference)
     if body.status is BookingStatus.ARRIVED:
-        service.arrive(session, booking, server=signed_in())
+        service.arrive(session, booking, server=signed_in(), business_day=settings.business_day)
     else:
-        service.move(session, booking, body.status)
+        host = service.Host(signed_in())
+        service.move(session, booking, body.status, by=host, business_day=settings.business_day)
     return BookingView.of(booking)
+
+
+@desk.operation(
+    "POST", "/desk/bookings", body=DeskBooking, reply=BookingView, status=HTTPStatus.CREATED, idempotent=True,
+    refusals=(HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND),
+)  # fmt: skip
+def take_booking(session: Session, *, body: DeskBooking) -> BookingView:
+    """Take a booking at chosen tables or against a rule, with a reason."""
+    settings: Settings = current_app.extensions["settings"]
+    wanted = dict(body)
+    host = service.Host(signed_in(), override=wanted.pop("override"))
+    return BookingView.of(service.book(session, **wanted, opening=settings.opening, by=host))
+
+
+@desk.operation("PUT", "/bookings/<uuid:reference>", body=DeskBooking, reply=BookingView, if_match=True,
+                refusals=_CONFLICT)  # fmt: skip
+def change_booking(session: Session, *, reference: uuid.UUID, body: DeskBooking, version: int) -> BookingView:
+    """Change a booking: its time, size, tables, or what is known about its guests."""
+    settings: Settings = current_app.extensions["settings"]
+    booking = service.lock_booking(session, reference)
+    require_version(booking, version)
+    wanted = dict(body)
+    host = service.Host(signed_in(), override=wanted.pop("override"))
+    service.change(session, booking, **wanted, opening=settings.opening, by=host)
+    return BookingView.of(booking)
+
+
+@desk.operation("POST", "/bookings/<uuid:reference>/undo", reply=BookingView, refusals=_CONFLICT)
+def undo_booking(session: Session, *, reference: uuid.UUID) -> BookingView:
+    """Take back the last step of a booking, such as seating, a cancellation or a no-show."""
+    booking = service.lock_booking(session, reference)
+    service.undo(session, booking, by=service.Host(signed_in()))
+    return BookingView.of(booking)
+
+
+@desk.operation("GET", "/guests", query=GuestsQuery, reply=GuestsView)
+def list_guests(session: Session, *, query: GuestsQuery) -> GuestsView:
+    """List the guest file by name, or those whose name or contact has a text in it."""
+    found, following = files.list_guests(session, query, search=query.search.strip())
+    records = files.records(session, [guest.id for guest in found])
+    return GuestsView(items=[GuestView.of(guest, records[guest.id]) for guest in found], next=following)
+
+
+@desk.operation("GET", "/guests/<key:guest>", reply=GuestView)
+def read_guest(session: Session, *, guest: int) -> GuestView:
+    """Read a guest's file."""
+    return _guest_view(session, files.read_guest(session, guest))
+
+
+@desk.operation("PUT", "/guests/<key:guest>", body=GuestChange, reply=GuestView, if_match=True, refusals=_CONFLICT)
+def change_guest(session: Session, *, guest: int, body: GuestChange, version: int) -> GuestView:
+    """Change a guest's file."""
+    found = files.read_guest(session, guest)
+    require_version(found, version)
+    return _guest_view(session, files.change_guest(session, found, **dict(body)))
+
+
+@desk.operation("DELETE", "/guests/<key:guest>", reply=None, if_match=True, refusals=_CONFLICT)
+def forget_guest(session: Session, *, guest: int, version: int) -> None:
+    """Delete a guest's file, and what names the guest in past bookings."""
+    found = files.read_guest(session, guest)
+    require_version(found, version)
+    files.forget_guest(session, found)
 
 
 @desk.operation("GET", "/waiting-list", query=PageQuery, reply=WaitsView)
@@ -117,3 +200,7 @@ def join_waiting_list(session: Session, *, body: NewWait) -> WaitView:
 def move_waiting(session: Session, *, entry: int, body: WaitMove) -> WaitView:
     """Call a guest, or remove them from the list."""
     return WaitView.model_validate(service.move_waiting(session, entry, body.status))
+
+
+def _guest_view(session: Session, guest: Guest) -> GuestView:
+    return GuestView.of(guest, files.records(session, [guest.id])[guest.id])

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from restaurant.database import Base
 from restaurant.floor.models import Table
 from restaurant.orders.models import Order
-from restaurant.types import Labelled, Moment, choice, now
+from restaurant.types import Labelled, Moment, choice, natural, now
 
 
 class BookingStatus(Labelled):
@@ -33,6 +33,37 @@ class WaitStatus(Labelled):
     LEFT = "left"
 
 
+class ChangeKind(Labelled):
+    """What was done to a booking."""
+
+    BOOKED = "booked"
+    CHANGED = "changed"
+    ARRIVED = "arrived"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    NO_SHOW = "no_show"
+    UNDONE = "undone"
+
+
+class Guest(Base):
+    """What the restaurant knows about a guest, who is found by telephone number or e-mail address."""
+
+    __tablename__ = "guest"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    contact_key: Mapped[str] = mapped_column(String(120), unique=True)
+    name: Mapped[str] = mapped_column(String(80), index=True)
+    contact: Mapped[str] = mapped_column(String(120))
+    allergies: Mapped[list[str]] = mapped_column(JSON, default=list)
+    note: Mapped[str] = mapped_column(String(500), default="")
+    blocked: Mapped[bool] = mapped_column(default=False)
+    """Whether this guest books by telephone only."""
+    created_at: Mapped[datetime] = mapped_column(Moment, default=now)
+    version: Mapped[int] = mapped_column()
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # SQLAlchemy reads it from the class
+
+
 class Booking(Base):
     """Guests who are expected. Known outside by `reference`, which cannot be guessed."""
 
@@ -50,6 +81,9 @@ class Booking(Base):
     note: Mapped[str] = mapped_column(String(500), default="")
     allergies: Mapped[list[str]] = mapped_column(JSON, default=list)
     order_id: Mapped[int | None] = mapped_column(ForeignKey("orders.id"))
+    guest_id: Mapped[int | None] = mapped_column(ForeignKey("guest.id"), index=True)
+    override_reason: Mapped[str | None] = mapped_column(String(200))
+    """Why a rule was set aside for this booking, such as the opening hours or the number of guests at a time."""
     created_at: Mapped[datetime] = mapped_column(Moment, default=now)
     version: Mapped[int] = mapped_column()
 
@@ -57,8 +91,38 @@ class Booking(Base):
         back_populates="booking", cascade="all, delete-orphan", order_by="BookedTable.table_id"
     )
     order: Mapped[Order | None] = relationship()
+    file: Mapped[Guest | None] = relationship()
+    changes: Mapped[list[BookingChange]] = relationship(order_by="BookingChange.id", passive_deletes="all")
+
+    @property
+    def tables(self) -> list[Table]:
+        """The tables held for it, in the order of their names."""
+        return sorted((place.table for place in self.places), key=lambda table: natural(table.name))
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # SQLAlchemy reads it from the class
+
+
+class BookingChange(Base):
+    """What was done to a booking, when and by whom; nobody for the guest."""
+
+    __tablename__ = "booking_change"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    booking_id: Mapped[int] = mapped_column(ForeignKey("booking.id", ondelete="CASCADE"), index=True)
+    kind: Mapped[ChangeKind] = mapped_column(choice(ChangeKind))
+    by: Mapped[str] = mapped_column(String(40), default="")
+    detail: Mapped[str] = mapped_column(String(300), default="")
+    created_at: Mapped[datetime] = mapped_column(Moment, default=now)
+
+
+class BookingAddress(Base):
+    """How many bookings an address made since an instant. Only a keyed hash of the address is kept."""
+
+    __tablename__ = "booking_address"
+
+    address_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    since: Mapped[datetime] = mapped_column(Moment)
+    bookings: Mapped[int] = mapped_column()
 
 
 class BookedTable(Base):

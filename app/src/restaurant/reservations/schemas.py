@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from restaurant.http.paging import PageQuery, PageView
 from restaurant.menu.models import Allergen
-from restaurant.reservations.models import Booking, BookingStatus, WaitStatus
-from restaurant.types import Name, Text
+from restaurant.reservations.guests import Record
+from restaurant.reservations.models import Booking, BookingStatus, Guest, WaitStatus
+from restaurant.types import Day, Key, Name, Text
 
 Covers = Annotated[int, Field(ge=1, le=20)]
-#: A year is enough: the service refuses what is too far ahead, this only keeps dates within what can be added to.
-Day = Annotated[date, Field(ge=date(2020, 1, 1), le=date(2100, 1, 1))]
 Contact = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=5, max_length=120, pattern=r"^[^\x00-\x1f]*$")
 ]
@@ -52,6 +51,25 @@ class NewBooking(BaseModel):
     allergies: Annotated[list[Allergen], Field(max_length=14)] = []
 
 
+class DeskBooking(BaseModel):
+    """A booking as the staff takes or changes it.
+
+    Without `tables` those that fit are chosen. A reason in `override` sets aside the opening hours, the number of
+    guests at a time and the seats of a table; a booking for which no table is left then has none.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    starts_at: Start
+    covers: Covers
+    guest: Name
+    contact: Contact | Literal[""] = ""
+    note: Text = ""
+    allergies: Annotated[list[Allergen], Field(max_length=14)] = []
+    tables: Annotated[list[Key], Field(max_length=20)] = []
+    override: Annotated[Text, Field(max_length=200)] = ""
+
+
 class BookingView(BaseModel):
     """A booking and the names of the tables held for it."""
 
@@ -70,7 +88,7 @@ class BookingView(BaseModel):
     def of(cls, booking: Booking) -> BookingView:
         """The view of a booking."""
         plain = {name: getattr(booking, name) for name in cls.model_fields if name != "tables"}
-        return cls(**plain, tables=[place.table.name for place in booking.places])
+        return cls(**plain, tables=[table.name for table in booking.tables])
 
 
 class BookingsView(PageView):
@@ -91,6 +109,52 @@ class BookingMove(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     status: Literal[BookingStatus.ARRIVED, BookingStatus.COMPLETED, BookingStatus.CANCELLED, BookingStatus.NO_SHOW]
+
+
+class GuestsQuery(PageQuery):
+    """A part of a name or contact to look for."""
+
+    search: Annotated[str, Field(max_length=80)] = ""
+
+
+class GuestView(BaseModel):
+    """What the restaurant knows about a guest, and how they kept to what they booked."""
+
+    id: int
+    name: str
+    contact: str
+    allergies: list[Allergen]
+    note: str
+    blocked: bool
+    visits: int
+    no_shows: int
+    cancelled: int
+    version: int
+
+    @classmethod
+    def of(cls, guest: Guest, record: Record) -> GuestView:
+        """The view of a guest's file."""
+        counts = {"visits", "no_shows", "cancelled"}
+        plain = {name: getattr(record if name in counts else guest, name) for name in cls.model_fields}
+        return cls(**plain)
+
+
+class GuestsView(PageView):
+    """A page of the guest file, by name."""
+
+    items: list[GuestView]
+
+
+class GuestChange(BaseModel):
+    """What is known about a guest; one that is `blocked` books by telephone only."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name
+    contact: Contact
+    allergies: Annotated[list[Allergen], Field(max_length=14)] = []
+    note: Text = ""
+    blocked: bool = False
 
 
 class NewWait(BaseModel):

@@ -9,32 +9,40 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from heapq import heappop, heappush
+from itertools import chain
 from math import ceil
 
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload, selectinload
+from sqlalchemy.orm.attributes import flag_modified
 
 from restaurant.business_day import BusinessDay
 from restaurant.database import on_commit, violated
 from restaurant.errors import Conflict, Invalid, NotFound
 from restaurant.floor.models import Condition, Table
 from restaurant.http.paging import PageQuery, read_page
+from restaurant.i18n import format_day, label, local
 from restaurant.i18n import gettext as _
-from restaurant.i18n import label
 from restaurant.menu.models import Allergen
 from restaurant.metrics import BOOKED, BOOKINGS_REFUSED
+from restaurant.opening.hours import Purpose, show_hours
+from restaurant.opening.service import read_calendar
 from restaurant.orders import service as orders
 from restaurant.orders.models import Order
 from restaurant.people.models import User
+from restaurant.reservations import guests, limits
 from restaurant.reservations.models import (
     BESIDE,
     BookedTable,
     Booking,
+    BookingChange,
     BookingStatus,
+    ChangeKind,
     SlotLoad,
     WaitEntry,
     WaitStatus,
@@ -59,26 +67,42 @@ _MOVES: dict[BookingStatus, frozenset[BookingStatus]] = {
     BookingStatus.CANCELLED: frozenset(),
     BookingStatus.NO_SHOW: frozenset(),
 }
+#: What `undo` goes back to.
+_BACK: dict[BookingStatus, BookingStatus] = {
+    BookingStatus.ARRIVED: BookingStatus.CONFIRMED,
+    BookingStatus.COMPLETED: BookingStatus.ARRIVED,
+    BookingStatus.CANCELLED: BookingStatus.CONFIRMED,
+    BookingStatus.NO_SHOW: BookingStatus.CONFIRMED,
+}
 _RELEASING = {BookingStatus.COMPLETED, BookingStatus.CANCELLED, BookingStatus.NO_SHOW}
+#: Guests of these do not come, so others may start at their time.
+_ABSENT = {BookingStatus.CANCELLED, BookingStatus.NO_SHOW}
 
 
-def slots(day: date, *, opening: Opening) -> list[datetime]:
-    """The instants at which a booking may begin on `day`."""
-    found: list[datetime] = []
-    if day.weekday() in opening.closed:
-        return found
-    for first, last in opening.services:
-        start, end = (datetime.combine(day, clock, opening.zone) for clock in (first, last))
-        while start <= end:
-            found.append(start)
-            start += SLOT
-    return found
+@dataclass(frozen=True)
+class Host:
+    """A member of the staff who books or changes a booking: no limit against robots applies.
+
+    With a reason, `override` sets aside opening hours, the number of guests at a time and the seats of a table. A table
+    is still never held twice: when none is left, the booking has none until the host gives it one.
+    """
+
+    user: User
+    override: str = ""
+
+
+@dataclass(frozen=True)
+class Online:
+    """A guest who books by themselves: from which address, and the key with which its hash is made."""
+
+    address: str
+    key: str
 
 
 def availability(session: Session, *, day: date, covers: int, opening: Opening) -> list[datetime]:
     """The slots of `day` at which a party of `covers` could still be taken, as far as can be seen now."""
     earliest = now() + LEAD
-    wanted = [slot for slot in slots(day, opening=opening) if slot >= earliest]
+    wanted = [slot for slot in read_calendar(session, opening).starts(day) if slot >= earliest]
     if not wanted:
         return []
     duration = opening.stay(covers)
@@ -115,44 +139,119 @@ def book(
     note: str,
     allergies: Sequence[Allergen],
     opening: Opening,
+    by: Host | Online,
+    tables: Sequence[int] = (),
 ) -> Booking:
-    """Book. Raises `Invalid` for a time that is no slot, `Conflict` when slot or tables are full."""
-    moment = now()
-    local = starts_at.astimezone(opening.zone)
-    if local.weekday() in opening.closed:
-        detail = _("We are closed on this day.")
-        raise Invalid(detail, code="closed", fields={"/starts_at": detail})
-    if local not in slots(local.date(), opening=opening):
-        detail = _("We take bookings every 15 minutes: {times}.", times=opening)
-        raise Invalid(detail, code="no-slot", fields={"/starts_at": detail})
-    if not moment + LEAD <= starts_at <= moment + AHEAD:
-        detail = _("Please book at least 30 minutes and at most 60 days ahead.")
-        raise Invalid(detail, code="too-early-or-late", fields={"/starts_at": detail})
-    _take_slot(session, starts_at, covers, most=opening.covers)
-    ends_at = starts_at + opening.stay(covers)
+    """Book, at the named tables or at those that fit best.
+
+    Raises `Invalid` for a time that is no slot, `Conflict` when slot or tables are full or the guest has a booking at
+    that time, `TooManyBookings`, and `NotFound` for an unknown table.
+    """
+    forced = isinstance(by, Host) and bool(by.override)
+    if not forced:
+        _check_start(session, starts_at, opening=opening, by=by)
     booking = Booking(
         guest=guest,
         contact=contact,
         covers=covers,
         starts_at=starts_at,
-        ends_at=ends_at,
+        ends_at=starts_at + opening.stay(covers),
         status=BookingStatus.CONFIRMED,
         note=note,
         allergies=[allergen.value for allergen in allergies],
+        override_reason=by.override or None if isinstance(by, Host) else None,
     )
+    if contact:
+        file = guests.file_of(session, name=guest, contact=contact, allergies=allergies)
+        if isinstance(by, Online):
+            limits.check_guest(session, file, at=now(), most=opening.per_contact)
+        if not forced:
+            limits.check_contact(session, file, starts_at=starts_at, ends_at=booking.ends_at)
+        booking.guest_id = file.id
+    if isinstance(by, Online):
+        limits.count_address(session, by.address, key=by.key, at=now(), most=opening.per_address)
     session.add(booking)
     session.flush()
-    taken = set(
-        session.scalars(
-            select(BookedTable.table_id).where(
-                BookedTable.active, BookedTable.starts_at < ends_at, BookedTable.ends_at > starts_at
-            )
-        )
-    )
-    for choice in _choices([table for table in _usable_tables(session) if table.id not in taken], covers):
-        if _hold(session, booking, choice):
-            return booking
-    raise _full()
+    _take(session, booking, opening=opening, tables=tables, forced=forced)
+    _log(session, booking, ChangeKind.BOOKED, by=by, detail=booking.override_reason or "")
+    on_commit(session, lambda: BOOKED.inc(covers))
+    return booking
+
+
+def change(
+    session: Session,
+    booking: Booking,
+    *,
+    starts_at: datetime,
+    covers: int,
+    guest: str,
+    contact: str,
+    note: str,
+    allergies: Sequence[Allergen],
+    opening: Opening,
+    by: Host,
+    tables: Sequence[int] = (),
+) -> None:
+    """Change a booking that is ahead: its time, size and tables too. Raises as `book` does.
+
+    When no other tables are named, it keeps those it has where they still fit and are free.
+    """
+    if booking.status is not BookingStatus.CONFIRMED:
+        raise Conflict(_("This booking can no longer be changed."), code="wrong-step")
+    before = _summary(booking)
+    forced = bool(by.override)
+    if starts_at != booking.starts_at and not forced:
+        _check_start(session, starts_at, opening=opening, by=by)
+    ends_at = starts_at + opening.stay(covers)
+    booking.guest, booking.contact, booking.note = guest, contact, note
+    booking.allergies = [allergen.value for allergen in allergies]
+    if contact:
+        file = guests.file_of(session, name=guest, contact=contact, allergies=allergies)
+        if not forced:
+            limits.check_contact(session, file, starts_at=starts_at, ends_at=ends_at, except_for=booking.id)
+        booking.guest_id = file.id
+    else:
+        booking.guest_id = None
+    if by.override:
+        booking.override_reason = by.override
+    held = [place.table_id for place in booking.places]
+    named = tables if set(tables) != set(held) else ()
+    if (starts_at, covers) != (booking.starts_at, booking.covers) or named or not held:
+        _lock_slots(session, booking.starts_at, starts_at)
+        _leave_slot(session, booking)
+        booking.places.clear()
+        booking.starts_at, booking.ends_at, booking.covers = starts_at, ends_at, covers
+        session.flush()
+        _take(session, booking, opening=opening, tables=named, forced=forced, before=held)
+    # A change of the tables alone is one of the booking too, for whoever else has its page open.
+    flag_modified(booking, "covers")
+    session.flush()
+    after = _summary(booking)
+    told = f"{before} → {after}" if before != after else after
+    _log(session, booking, ChangeKind.CHANGED, by=by, detail=f"{told} ({by.override})" if by.override else told)
+
+
+def undo(session: Session, booking: Booking, *, by: Host) -> None:
+    """Take back the last step of a booking. Raises `Conflict` when others have its tables, or guests have ordered."""
+    before = booking.status
+    if before not in _BACK:
+        raise Conflict(_("There is nothing to undo."), code="wrong-step")
+    if before is BookingStatus.ARRIVED:
+        _leave_tables(session, booking, by=by.user)
+    elif before is BookingStatus.COMPLETED and (booking.order is None or booking.order.closed_at is not None):
+        raise Conflict(_("The order of this booking is closed."), code="wrong-step")
+    elif not _reactivate(session, booking):
+        if before is BookingStatus.COMPLETED:
+            raise Conflict(_("Others have the table in the meantime."), code="fully-booked")
+        booking.places.clear()
+        session.flush()
+        _take_tables(session, booking, tables=(), forced=False, before=())
+    if before in _ABSENT:
+        # These guests were counted before: taking back a mistake is never refused because of others at that time.
+        _take_slot(session, booking.starts_at, booking.covers, most=None)
+    booking.status = _BACK[before]
+    session.flush()
+    _log(session, booking, ChangeKind.UNDONE, by=by, detail=before.value)
 
 
 def read_booking(session: Session, reference: uuid.UUID) -> Booking:
@@ -160,7 +259,12 @@ def read_booking(session: Session, reference: uuid.UUID) -> Booking:
     booking = session.scalar(
         select(Booking)
         .where(Booking.reference == reference)
-        .options(selectinload(Booking.places).joinedload(BookedTable.table), joinedload(Booking.order))
+        .options(
+            selectinload(Booking.places).joinedload(BookedTable.table),
+            joinedload(Booking.order),
+            joinedload(Booking.file),
+            selectinload(Booking.changes),
+        )
     )
     if booking is None:
         raise NotFound(_("This booking does not exist."))
@@ -182,45 +286,57 @@ def list_bookings(
         session,
         select(Booking)
         .where(Booking.starts_at >= start, Booking.starts_at < end)
-        .options(selectinload(Booking.places).joinedload(BookedTable.table), joinedload(Booking.order))
+        .options(
+            selectinload(Booking.places).joinedload(BookedTable.table),
+            joinedload(Booking.order),
+            joinedload(Booking.file),
+        )
         .order_by(Booking.starts_at, Booking.id),
         page,
     )
 
 
-def move(session: Session, booking: Booking, status: BookingStatus) -> None:
-    """Cancel, complete or mark as not come; its tables are free again. Raises `Conflict` for a wrong step."""
+def move(
+    session: Session, booking: Booking, status: BookingStatus, *, by: Host | None, business_day: BusinessDay
+) -> None:
+    """Cancel, complete or mark as not come; its tables are free again. Raises `Conflict` for a wrong step.
+
+    Without a host it is the guest who does so.
+    """
     _check_step(booking, status)
+    if status is BookingStatus.NO_SHOW:
+        _check_day(booking, business_day)
     booking.status = status
     if status in _RELEASING:
         for place in booking.places:
             place.active = False
-    if status in {BookingStatus.CANCELLED, BookingStatus.NO_SHOW}:
-        session.execute(
-            update(SlotLoad)
-            .where(SlotLoad.starts_at == booking.starts_at)
-            .values(covers=SlotLoad.covers - booking.covers)
-            .execution_options(synchronize_session=False)
-        )
+    if status in _ABSENT:
+        _leave_slot(session, booking)
     session.flush()
+    _log(session, booking, ChangeKind(status.value), by=by)
 
 
-def cancel_by_guest(session: Session, booking: Booking, *, at: datetime, cutoff: timedelta) -> None:
+def cancel_by_guest(
+    session: Session, booking: Booking, *, at: datetime, cutoff: timedelta, business_day: BusinessDay
+) -> None:
     """Cancel, which guests may until `cutoff` before the booking begins. Raises `Conflict` afterwards."""
     if booking.status is BookingStatus.CONFIRMED and at > booking.starts_at - cutoff:
         raise Conflict(
             _("It is too late to cancel online. Please call us so that we can offer the table to someone else."),
             code="too-late-to-cancel",
         )
-    move(session, booking, BookingStatus.CANCELLED)
+    move(session, booking, BookingStatus.CANCELLED, by=None, business_day=business_day)
 
 
-def arrive(session: Session, booking: Booking, *, server: User) -> Order:
+def arrive(session: Session, booking: Booking, *, server: User, business_day: BusinessDay) -> Order:
     """Seat the guests of a booking at its tables; the first one has their order.
 
-    Raises `Conflict` when guests sit at one of them or it cannot be used.
+    Raises `Conflict` on another day, without a table, and when guests sit at one of them or it cannot be used.
     """
     _check_step(booking, BookingStatus.ARRIVED)
+    _check_day(booking, business_day)
+    if not booking.places:
+        raise Conflict(_("This booking has no table yet. Choose one first."), code="no-table")
     for place in booking.places:
         orders.keep_free(session, place.table)
     order = orders.open_table(
@@ -228,12 +344,19 @@ def arrive(session: Session, booking: Booking, *, server: User) -> Order:
         booking.places[0].table,
         covers=booking.covers,
         guest=booking.guest,
-        allergies=[Allergen(name) for name in booking.allergies],
+        allergies=allergies_of(booking),
         server=server,
     )
     booking.status, booking.order_id = BookingStatus.ARRIVED, order.id
     session.flush()
+    _log(session, booking, ChangeKind.ARRIVED, by=Host(server))
     return order
+
+
+def allergies_of(booking: Booking) -> list[Allergen]:
+    """What the guests of a booking must not eat, by what they said and by the guest's file."""
+    known = booking.file.allergies if booking.file is not None else []
+    return [allergen for allergen in Allergen if allergen.value in {*booking.allergies, *known}]
 
 
 def upcoming(session: Session, *, at: datetime) -> dict[int, datetime]:
@@ -335,12 +458,73 @@ def _check_step(booking: Booking, status: BookingStatus) -> None:
         )
 
 
-def _take_slot(session: Session, starts_at: datetime, covers: int, *, most: int) -> None:
+def _check_start(session: Session, starts_at: datetime, *, opening: Opening, by: Host | Online) -> None:
+    """Raise `Invalid` unless a booking may begin then; a host may take one for at once."""
+    moment = now()
+    calendar = read_calendar(session, opening)
+    if not calendar.is_open(Purpose.BOOKINGS, starts_at):
+        day = starts_at.astimezone(opening.zone).date()
+        hours = calendar.hours(Purpose.BOOKINGS, day)
+        if hours:
+            detail = _("We take bookings every 15 minutes: {times}.", times=show_hours(hours))
+            raise Invalid(detail, code="no-slot", fields={"/starts_at": detail})
+        special = calendar.exception(day)
+        detail = _("We are closed on this day.") if special is None else _(
+            "We are closed on this day: {reason}.", reason=special.name
+        )  # fmt: skip
+        raise Invalid(detail, code="closed", fields={"/starts_at": detail})
+    earliest = moment - SLOT if isinstance(by, Host) else moment + LEAD
+    if not earliest <= starts_at <= moment + AHEAD:
+        detail = _("Please book at least 30 minutes and at most 60 days ahead.")
+        raise Invalid(detail, code="too-early-or-late", fields={"/starts_at": detail})
+
+
+def _check_day(booking: Booking, business_day: BusinessDay) -> None:
+    """Raise `Conflict` when the booking is for a later day."""
+    if business_day.of(booking.starts_at) > business_day.of(now()):
+        raise Conflict(_("This booking is for {day}.", day=format_day(booking.starts_at)), code="another-day")
+
+
+def _log(session: Session, booking: Booking, kind: ChangeKind, *, by: Host | Online | None, detail: str = "") -> None:
+    name = by.user.username if isinstance(by, Host) else ""
+    session.add(BookingChange(booking_id=booking.id, kind=kind, by=name, detail=detail[:300]))
+    session.flush()
+
+
+def _summary(booking: Booking) -> str:
+    tables = " + ".join(table.name for table in booking.tables)
+    parts = [f"{local(booking.starts_at):%Y-%m-%d %H:%M}", f"{booking.covers}", *([tables] if tables else [])]
+    return ", ".join(parts)
+
+
+def _lock_slots(session: Session, *starts: datetime) -> None:
+    """Lock what is known of these times, always in the same sequence, so that two people cannot wait for each other."""
+    session.execute(
+        select(SlotLoad.starts_at)
+        .where(SlotLoad.starts_at.in_(set(starts)))
+        .order_by(SlotLoad.starts_at)
+        .with_for_update()
+    )
+
+
+def _leave_slot(session: Session, booking: Booking) -> None:
+    session.execute(
+        update(SlotLoad)
+        .where(SlotLoad.starts_at == booking.starts_at)
+        .values(covers=SlotLoad.covers - booking.covers)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _take_slot(session: Session, starts_at: datetime, covers: int, *, most: int | None) -> None:
     insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     session.execute(insert(SlotLoad).values(starts_at=starts_at, covers=0).on_conflict_do_nothing())
+    wanted = [SlotLoad.starts_at == starts_at]
+    if most is not None:
+        wanted.append(SlotLoad.covers + covers <= most)
     taken = session.execute(
         update(SlotLoad)
-        .where(SlotLoad.starts_at == starts_at, SlotLoad.covers + covers <= most)
+        .where(*wanted)
         .values(covers=SlotLoad.covers + covers)
         .returning(SlotLoad.covers)
         .execution_options(synchronize_session=False)
@@ -352,6 +536,75 @@ def _take_slot(session: Session, starts_at: datetime, covers: int, *, most: int)
 def _full() -> Conflict:
     BOOKINGS_REFUSED.inc()
     return Conflict(_("No table is available at this time. Please choose another time."), code="fully-booked")
+
+
+def _take(
+    session: Session, booking: Booking, *, opening: Opening, tables: Sequence[int], forced: bool,
+    before: Sequence[int] = (),
+) -> None:  # fmt: skip
+    """Take the guests out of what the slot can bear, and hold tables. Raises `Conflict` when one is full."""
+    _take_slot(session, booking.starts_at, booking.covers, most=None if forced else opening.covers)
+    _take_tables(session, booking, tables=tables, forced=forced, before=before)
+
+
+def _take_tables(
+    session: Session, booking: Booking, *, tables: Sequence[int], forced: bool, before: Sequence[int]
+) -> None:
+    """Hold the named tables, else those of `before` where they fit, else those that fit best."""
+    covers = booking.covers
+    usable = _usable_tables(session)
+    if tables:
+        named = [table for table in usable if table.id in set(tables)]
+        if len(named) < len(set(tables)):
+            raise NotFound(_("This table does not exist, or cannot be used."))
+        if not forced and sum(table.seats_max for table in named) < covers:
+            raise Conflict(_("These tables have fewer seats than guests."), code="too-few-seats")
+        if not _hold(session, booking, named):
+            raise Conflict(_("Another booking has this table at that time."), code="table-taken")
+        return
+    taken = set(
+        session.scalars(
+            select(BookedTable.table_id).where(
+                BookedTable.active, BookedTable.starts_at < booking.ends_at, BookedTable.ends_at > booking.starts_at
+            )
+        )
+    )
+    free = [table for table in usable if table.id not in taken]
+    kept = [table for table in free if table.id in set(before)]
+    choices = _choices(free, covers)
+    if kept and len(kept) == len(before) and _fits(kept, covers):
+        choices = chain([kept], choices)
+    if not any(_hold(session, booking, choice) for choice in choices) and not forced:
+        raise _full()
+
+
+def _fits(tables: Sequence[Table], covers: int) -> bool:
+    return sum(table.seats_max for table in tables) >= covers and (len(tables) > 1 or tables[0].seats_min <= covers)
+
+
+def _reactivate(session: Session, booking: Booking) -> bool:
+    """Hold the tables again that a booking had; False when it had none or another booking holds one of them."""
+    try:
+        with session.begin_nested():
+            for place in booking.places:
+                place.active = True
+                session.flush()
+    except IntegrityError as error:
+        if violated(error, "ex_booked_table_overlap"):
+            session.refresh(booking, ["places"])
+            return False
+        raise
+    return bool(booking.places)
+
+
+def _leave_tables(session: Session, booking: Booking, *, by: User) -> None:
+    """Free the tables of guests who were seated by mistake. Raises `Conflict` once they have ordered."""
+    if booking.order is not None:
+        order = orders.lock_order(session, booking.order.reference)
+        if order.closed_at is not None or order.lines:
+            raise Conflict(_("These guests have ordered already."), code="wrong-step")
+        orders.cancel(session, order, reason=_("seated by mistake"), by=by)
+    booking.order_id = None
 
 
 def _usable_tables(session: Session) -> Sequence[Table]:
@@ -397,6 +650,4 @@ def _hold(session: Session, booking: Booking, tables: Sequence[Table]) -> bool:
             return False
         raise
     session.refresh(booking, ["places"])
-    covers = booking.covers
-    on_commit(session, lambda: BOOKED.inc(covers))
     return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 
 from flask import Blueprint, current_app, redirect, render_template, request, url_for
 from pydantic import ValidationError
@@ -11,16 +11,29 @@ from werkzeug.wrappers import Response
 
 from restaurant.database import Database
 from restaurant.errors import Invalid, NotFound
-from restaurant.forms import first_time, typed
+from restaurant.floor.service import read_rooms
+from restaurant.forms import first_time, read_form, read_version, typed
 from restaurant.http import idempotency
+from restaurant.http.api import require_version, stale
 from restaurant.http.guard import signed_in
-from restaurant.http.paging import WHOLE
+from restaurant.http.paging import WHOLE, PageQuery
 from restaurant.i18n import gettext as _
 from restaurant.i18n import local
 from restaurant.menu.models import Allergen
+from restaurant.opening.hours import Purpose
+from restaurant.opening.service import read_calendar
+from restaurant.reservations import guests as files
 from restaurant.reservations import service
-from restaurant.reservations.models import BookingStatus, WaitStatus
-from restaurant.reservations.schemas import AvailabilityQuery, NewBooking, NewWait
+from restaurant.reservations.api import who_books
+from restaurant.reservations.models import Booking, BookingStatus, WaitStatus
+from restaurant.reservations.schemas import (
+    AvailabilityQuery,
+    DeskBooking,
+    GuestChange,
+    GuestsQuery,
+    NewBooking,
+    NewWait,
+)  # fmt: skip
 from restaurant.settings import Settings
 from restaurant.types import now
 
@@ -41,13 +54,15 @@ def booking_page() -> str:
         raise Invalid(_("Choose a day, and 1 to 20 guests.")) from error
     with _database().reading() as session:
         free = service.availability(session, day=query.day, covers=query.covers, opening=settings.opening)
+        calendar = read_calendar(session, settings.opening)
     return render_template(
         "reservations/book.html",
         query=query,
         slots=free,
         first=today,
         last=today + service.AHEAD,
-        closed=query.day.weekday() in settings.opening.closed,
+        closed=not calendar.hours(Purpose.BOOKINGS, query.day),
+        special=calendar.exception(query.day),
         allergens=list(Allergen),
         key=uuid.uuid4().hex,
     )
@@ -74,7 +89,7 @@ def book() -> Response:
         if claimed.replay is not None:
             reference = claimed.replay[1]
         else:
-            booking = service.book(session, **dict(wanted), opening=settings.opening)
+            booking = service.book(session, **dict(wanted), opening=settings.opening, by=who_books())
             reference = str(booking.reference)
             idempotency.keep(session, claimed, status=303, body=reference)
     return redirect(url_for("booking.confirmation", reference=reference), code=303)
@@ -96,7 +111,9 @@ def cancel(reference: uuid.UUID) -> Response:
     settings: Settings = current_app.extensions["settings"]
     with _database().writing() as session:
         booking = service.lock_booking(session, reference)
-        service.cancel_by_guest(session, booking, at=now(), cutoff=settings.cancellation)
+        service.cancel_by_guest(
+            session, booking, at=now(), cutoff=settings.cancellation, business_day=settings.business_day
+        )
     return redirect(url_for("booking.confirmation", reference=reference), code=303)
 
 
@@ -114,6 +131,8 @@ def day_page() -> str:
         raise NotFound(_("This day does not exist.")) from error
     with _database().reading() as session:
         bookings, _next = service.list_bookings(session, WHOLE, day=day, business_day=settings.business_day)
+        records = files.records(session, {entry.guest_id for entry in bookings if entry.guest_id is not None})
+        calendar = read_calendar(session, settings.opening)
         waiting, _next = service.waiting_list(session, WHOLE)
         expected = {
             covers: service.expected_wait(session, covers=covers, at=moment, opening=settings.opening)
@@ -121,25 +140,131 @@ def day_page() -> str:
         }
     return render_template(
         "reservations/day.html", day=day, neighbors=neighbors, bookings=bookings, waiting=waiting,
-        BookingStatus=BookingStatus, now=moment, expected=expected, key=uuid.uuid4().hex,
+        BookingStatus=BookingStatus, now=moment, today=today, expected=expected, key=uuid.uuid4().hex,
+        records=records, allergies={booking.id: service.allergies_of(booking) for booking in bookings},
+        special=calendar.exception(day), closed=not calendar.hours(Purpose.BOOKINGS, day),
     )  # fmt: skip
 
 
 @desk.post("/<uuid:reference>")
 def move(reference: uuid.UUID) -> Response:
     """Seat the guests of a booking, or take it off."""
+    settings: Settings = current_app.extensions["settings"]
     wanted = request.form.get("status", "")
     if wanted not in {status.value for status in BookingStatus}:
         raise Invalid(_("Some values are missing or invalid."))
     with _database().writing() as session:
         booking = service.lock_booking(session, reference)
-        day = local(booking.starts_at).date()
+        target = _day_of(booking)
         if wanted == BookingStatus.ARRIVED.value:
-            order = service.arrive(session, booking, server=signed_in())
+            order = service.arrive(session, booking, server=signed_in(), business_day=settings.business_day)
             target = url_for("service.order_page", reference=order.reference)
         else:
-            service.move(session, booking, BookingStatus(wanted))
-            target = url_for("bookings.day_page", jour=day.isoformat())
+            host = service.Host(signed_in())
+            service.move(session, booking, BookingStatus(wanted), by=host, business_day=settings.business_day)
+    return redirect(target, code=303)
+
+
+@desk.post("/<uuid:reference>/retour")
+def undo(reference: uuid.UUID) -> Response:
+    """Take back the last step of a booking."""
+    with _database().writing() as session:
+        booking = service.lock_booking(session, reference)
+        if request.form.get("status") != booking.status.value:
+            raise stale()
+        service.undo(session, booking, by=service.Host(signed_in()))
+        target = _day_of(booking)
+    return redirect(target, code=303)
+
+
+@desk.get("/nouvelle")
+def new_page() -> str:
+    """The form for a booking that the staff takes."""
+    settings: Settings = current_app.extensions["settings"]
+    try:
+        day = date.fromisoformat(request.args.get("jour") or settings.business_day.of(now()).isoformat())
+    except ValueError as error:
+        raise NotFound(_("This day does not exist.")) from error
+    return _edit_page(None, day=day)
+
+
+@desk.post("/nouvelle")
+def take() -> Response:
+    """Take a booking; sent twice, the form takes one."""
+    settings: Settings = current_app.extensions["settings"]
+    wanted = _read_booking()
+    with _database().writing() as session:
+        if first_time(session, scope="web:desk-booking", content=wanted):
+            values = dict(wanted)
+            host = service.Host(signed_in(), override=values.pop("override"))
+            service.book(session, **values, opening=settings.opening, by=host)
+    return redirect(url_for("bookings.day_page", jour=local(wanted.starts_at).date().isoformat()), code=303)
+
+
+@desk.get("/<uuid:reference>")
+def change_page(reference: uuid.UUID) -> str:
+    """A booking with what was done to it, and the form to change it."""
+    with _database().reading() as session:
+        booking = service.read_booking(session, reference)
+    return _edit_page(booking, day=local(booking.starts_at).date())
+
+
+@desk.post("/<uuid:reference>/fiche")
+def change(reference: uuid.UUID) -> Response:
+    """Change a booking."""
+    settings: Settings = current_app.extensions["settings"]
+    wanted = dict(_read_booking())
+    host = service.Host(signed_in(), override=wanted.pop("override"))
+    with _database().writing() as session:
+        booking = service.lock_booking(session, reference)
+        require_version(booking, read_version(request.form))
+        service.change(session, booking, **wanted, opening=settings.opening, by=host)
+        target = _day_of(booking)
+    return redirect(target, code=303)
+
+
+@desk.get("/clients")
+def guests_page() -> str:
+    """The guest file, by name."""
+    query = read_form(GuestsQuery, {"page": request.args.get("page") or 1, "search": request.args.get("q", "")})
+    with _database().reading() as session:
+        found, following = files.list_guests(session, query, search=query.search.strip())
+        records = files.records(session, [guest.id for guest in found])
+    return render_template(
+        "reservations/guests.html", guests=found, records=records, search=query.search, page=query.page,
+        following=following,
+    )  # fmt: skip
+
+
+@desk.get("/clients/<key:guest>")
+def guest_page(guest: int) -> str:
+    """A guest's file with their bookings."""
+    with _database().reading() as session:
+        found = files.read_guest(session, guest)
+        record = files.records(session, [guest])[guest]
+        bookings, _next = files.bookings_of(session, found, PageQuery())
+    return render_template(
+        "reservations/guest.html", guest=found, record=record, bookings=bookings, allergens=list(Allergen)
+    )
+
+
+@desk.post("/clients/<key:guest>")
+def change_guest(guest: int) -> Response:
+    """Change a guest's file, or forget the guest."""
+    form = request.form
+    forget = bool(form.get("forget"))
+    values = typed("name", "contact", "note") | {
+        "allergies": form.getlist("allergies"), "blocked": form.get("blocked") == "1"
+    }  # fmt: skip
+    wanted = None if forget else read_form(GuestChange, values)
+    with _database().writing() as session:
+        found = files.read_guest(session, guest)
+        require_version(found, read_version(form))
+        if wanted is None:
+            files.forget_guest(session, found)
+        else:
+            files.change_guest(session, found, **dict(wanted))
+    target = url_for("bookings.guests_page") if forget else url_for("bookings.guest_page", guest=guest)
     return redirect(target, code=303)
 
 
@@ -165,6 +290,38 @@ def move_waiting(entry: int) -> Response:
     with _database().writing() as session:
         service.move_waiting(session, entry, WaitStatus(wanted))
     return redirect(url_for("bookings.day_page"), code=303)
+
+
+def _read_booking() -> DeskBooking:
+    """The booking of the desk's form, whose day and time are the restaurant's."""
+    settings: Settings = current_app.extensions["settings"]
+    form = request.form
+    try:
+        starts_at: object = datetime.combine(
+            date.fromisoformat(form.get("day", "")), time.fromisoformat(form.get("clock", "")), settings.zone
+        )
+    except ValueError:
+        starts_at = ""
+    return read_form(
+        DeskBooking,
+        typed("covers", "guest", "contact", "note", "override")
+        | {"starts_at": starts_at, "allergies": form.getlist("allergies"), "tables": form.getlist("tables")},
+    )
+
+
+def _edit_page(booking: Booking | None, *, day: date) -> str:
+    with _database().reading() as session:
+        rooms = read_rooms(session)
+    return render_template(
+        "reservations/edit.html", booking=booking, day=day, rooms=rooms, allergens=list(Allergen),
+        held={place.table_id for place in booking.places} if booking is not None else set(),
+        BookingStatus=BookingStatus, key=uuid.uuid4().hex,
+    )  # fmt: skip
+
+
+def _day_of(booking: Booking) -> str:
+    settings: Settings = current_app.extensions["settings"]
+    return url_for("bookings.day_page", jour=settings.business_day.of(booking.starts_at).isoformat())
 
 
 def _database() -> Database:

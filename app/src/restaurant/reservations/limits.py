@@ -1,0 +1,87 @@
+"""Limits against robots that fill the book: per address, and per contact. The staff has none."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from ipaddress import ip_address, ip_network
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from restaurant.errors import Conflict, Problem
+from restaurant.i18n import gettext as _
+from restaurant.reservations.guests import ahead
+from restaurant.reservations.models import Booking, BookingAddress, Guest
+
+WINDOW = timedelta(hours=1)
+
+
+class TooManyBookings(Problem):
+    """One address books too often, or one contact too much."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = "too-many-bookings"
+
+
+def check_contact(
+    session: Session, guest: Guest, *, starts_at: datetime, ends_at: datetime, except_for: int | None = None
+) -> None:
+    """Raise `Conflict` when the guest, whose file is locked, has another booking at the same time."""
+    query = ahead(guest, since=starts_at).where(Booking.starts_at < ends_at)
+    if except_for is not None:
+        query = query.where(Booking.id != except_for)
+    if session.scalars(query.limit(1)).first() is not None:
+        raise Conflict(
+            _("There already is a booking at this time with this telephone number or e-mail address."),
+            code="already-booked",
+        )
+
+
+def check_guest(session: Session, guest: Guest, *, at: datetime, most: int) -> None:
+    """Raise `TooManyBookings` when the guest, whose file is locked, has `most` bookings ahead.
+
+    Raises `Conflict` when the guest may not book online.
+    """
+    if guest.blocked:
+        raise Conflict(_("Please call us to book a table."), code="call-us")
+    count = session.scalar(select(func.count()).select_from(ahead(guest, since=at).subquery())) or 0
+    if most and count >= most:
+        raise TooManyBookings(
+            _("There are several bookings with this telephone number or e-mail address already. Please call us.")
+        )
+
+
+def count_address(session: Session, address: str, *, key: str, at: datetime, most: int) -> None:
+    """Count a booking of this address, whose row stays locked. Raises `TooManyBookings` beyond `most` in an hour."""
+    if not most:
+        return
+    hashed = _hash(address, key=key)
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    session.execute(insert(BookingAddress).values(address_hash=hashed, since=at, bookings=0).on_conflict_do_nothing())
+    row = session.get_one(BookingAddress, hashed, with_for_update=True, populate_existing=True)
+    if row.since <= at - WINDOW:
+        row.since, row.bookings = at, 0
+    if row.bookings >= most:
+        refused = TooManyBookings(_("Too many bookings were made from this connection. Please call us, or try later."))
+        refused.headers["Retry-After"] = str(max(1, int((row.since + WINDOW - at).total_seconds())))
+        raise refused
+    row.bookings += 1
+
+
+def purge(session: Session, *, at: datetime) -> None:
+    """Forget addresses that are no longer counted."""
+    session.execute(delete(BookingAddress).where(BookingAddress.since <= at - WINDOW))
+
+
+def _hash(address: str, *, key: str) -> str:
+    """The hash of an address; of IPv6 that of its network, as a household has a whole one."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        text = address
+    else:
+        text = str(ip_network(f"{parsed}/64", strict=False)) if parsed.version == 6 else str(parsed)
+    return hashlib.blake2b(text.encode(), key=key.encode()[:64], digest_size=32).hexdigest()
