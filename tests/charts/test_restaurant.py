@@ -118,6 +118,9 @@ def test_the_registration_and_the_times_for_bookings_can_be_set(rendered: Render
     given = {
         "registration": '"SIRET 1"',
         "bookingTimes": '"18:30-21:00"',
+        "takeAwayTimes": '"11:30-14:30"',
+        "bookingsPerAddress": "25",
+        "bookingsPerContact": "0",
         "closedDays": '["sun", "mon"]',
         "bookingStays": '"4:60,75"',
     }
@@ -127,6 +130,9 @@ def test_the_registration_and_the_times_for_bookings_can_be_set(rendered: Render
     wanted = {
         "REGISTRATION": "SIRET 1",
         "BOOKING_TIMES": "18:30-21:00",
+        "TAKE_AWAY_TIMES": "11:30-14:30",
+        "BOOKINGS_PER_ADDRESS": "25",
+        "BOOKINGS_PER_CONTACT": "0",
         "CLOSED_DAYS": "sun,mon",
         "BOOKING_STAYS": "4:60,75",
     }

@@ -91,6 +91,12 @@
 {{- end }}
 - name: RESTAURANT_BOOKING_TIMES
   value: {{ .bookingTimes | quote }}
+- name: RESTAURANT_TAKE_AWAY_TIMES
+  value: {{ .takeAwayTimes | quote }}
+- name: RESTAURANT_BOOKINGS_PER_ADDRESS
+  value: {{ .bookingsPerAddress | quote }}
+- name: RESTAURANT_BOOKINGS_PER_CONTACT
+  value: {{ .bookingsPerContact | quote }}
 - name: RESTAURANT_BOOKING_COVERS
   value: {{ .bookingCovers | quote }}
 - name: RESTAURANT_BOOKING_STAYS

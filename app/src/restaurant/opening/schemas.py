@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
 from restaurant.opening.hours import Hours, parse_hours, write_hours
 from restaurant.types import Day, Name
@@ -21,7 +21,7 @@ _PATTERN = r"^(\d{2}:\d{2}-\d{2}:\d{2}(,\d{2}:\d{2}-\d{2}:\d{2}){0,5})?$"
 #: Text such as ``12:00-14:30,19:00-22:00``, empty when closed.
 HoursText = Annotated[
     Hours,
-    BeforeValidator(_read),
+    PlainValidator(_read, json_schema_input_type=str),
     PlainSerializer(write_hours, return_type=str),
     WithJsonSchema({"type": "string", "maxLength": 120, "pattern": _PATTERN}),
 ]

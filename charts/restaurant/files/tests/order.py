@@ -28,6 +28,9 @@ def call(method: str, path: str, body: object = None, key: str = "") -> Any:
         sys.exit(f"{method} {path} failed: {error.reason}")
 
 
+if not call("GET", "/opening")["take_away_now"]:
+    sys.stdout.write("no order placed: the restaurant takes no orders at this time\n")
+    sys.exit()
 menu = call("GET", "/menu")
 dishes = [dish for category in menu["categories"] for dish in category["dishes"] if dish["available"]]
 if not dishes:
