@@ -95,7 +95,9 @@ def _read(model: Any, values: dict[str, Any]) -> Any:
         return model.model_validate(values)
     except ValidationError as error:
         if any({"bookings", "take_away"} & set(entry["loc"]) for entry in error.errors()):
-            detail = _("Write hours such as 12:00-14:00, 19:00-22:00, without overlaps. Empty is closed.")
+            detail = _(
+                "Write hours such as {example}, without overlaps. Empty is closed.", example="12:00-14:00, 19:00-22:00"
+            )
             raise Invalid(detail, code="hours") from error
         return read_form(model, values)
 
