@@ -208,7 +208,7 @@ def test_a_host_overrides_the_rules_with_a_reason_but_never_holds_a_table_twice(
     held = take(host, "20:00", 2, contact="guest-2", tables=[6], override="x")
     assert (held.status_code, held.get_json()["type"]) == (409, "urn:restaurant:problem:table-taken")
     for number in (1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15, 16):
-        take(host, "20:00", 2, contact=f"guest-t{number}", tables=[number], override="groupe")
+        take(host, "20:00", 2, contact=f"guest-t{number}", tables=[number], override="banquet")
     without = take(host, "20:00", 4, contact="guest-3", override="ministre").get_json()
     assert without["tables"] == []
     page = host.get("/reservations").text

@@ -139,7 +139,7 @@ def change_booking(session: Session, *, reference: uuid.UUID, body: DeskBooking,
 
 @desk.operation("POST", "/bookings/<uuid:reference>/undo", reply=BookingView, refusals=_CONFLICT)
 def undo_booking(session: Session, *, reference: uuid.UUID) -> BookingView:
-    """Take back the last step of a booking, such as seating, a cancellation or a no-show."""
+    """Undo the last step of a booking, such as seating, a cancellation or a no-show."""
     booking = service.lock_booking(session, reference)
     service.undo(session, booking, by=service.Host(signed_in()))
     return BookingView.of(booking)

@@ -223,7 +223,7 @@ def change(
         booking.starts_at, booking.ends_at, booking.covers = starts_at, ends_at, covers
         session.flush()
         _take(session, booking, opening=opening, tables=named, forced=forced, before=held)
-    # A change of the tables alone is one of the booking too, for whoever else has its page open.
+    # A change of the tables alone is one of the booking too, for others who have its page open.
     flag_modified(booking, "covers")
     session.flush()
     after = _summary(booking)
@@ -232,7 +232,7 @@ def change(
 
 
 def undo(session: Session, booking: Booking, *, by: Host) -> None:
-    """Take back the last step of a booking. Raises `Conflict` when others have its tables, or guests have ordered."""
+    """Undo the last step of a booking. Raises `Conflict` when others have its tables, or guests have ordered."""
     before = booking.status
     if before not in _BACK:
         raise Conflict(_("There is nothing to undo."), code="wrong-step")

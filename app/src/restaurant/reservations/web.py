@@ -167,7 +167,7 @@ def move(reference: uuid.UUID) -> Response:
 
 @desk.post("/<uuid:reference>/retour")
 def undo(reference: uuid.UUID) -> Response:
-    """Take back the last step of a booking."""
+    """Undo the last step of a booking."""
     with _database().writing() as session:
         booking = service.lock_booking(session, reference)
         if request.form.get("status") != booking.status.value:
