@@ -247,7 +247,7 @@ def undo(session: Session, booking: Booking, *, by: Host) -> None:
         session.flush()
         _take_tables(session, booking, tables=(), forced=False, before=())
     if before in _ABSENT:
-        # These guests were counted before: taking back a mistake is never refused because of others at that time.
+        # These guests were counted before: undoing a mistake is never refused because of others at that time.
         _take_slot(session, booking.starts_at, booking.covers, most=None)
     booking.status = _BACK[before]
     session.flush()
