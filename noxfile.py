@@ -194,7 +194,7 @@ def encrypt(session: nox.Session) -> None:
 
 @nox.session
 def etcd(session: nox.Session) -> None:
-    """Back up etcd and prove backups: -- backup, -- list, or -- prove --identity KEY."""
+    """Back up and restore etcd: -- backup, -- list, -- prove --identity KEY, or -- restore --identity KEY."""
     maas(session, "etcd")
 
 

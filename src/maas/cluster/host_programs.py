@@ -12,7 +12,7 @@ from maas.errors import ClusterError, ProcessTimeoutError
 from maas.hosts import ansible, ssh
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from maas.hosts.inventory import Host, Inventory
@@ -61,10 +61,19 @@ class Hosts:
         words = ["sh", "-c", 'exec "$@" > "$0"', str(file), *self._words(host, command)]
         return process.run(words, input=f"{self.become_password or ''}\n", timeout=timeout * self.factor, check=False)
 
-    def send(self, host: Host, command: str, file: Path, *, timeout: float = _SECONDS) -> process.Completed:
-        """Run a command as root on a host with a file, which need not be text, as its standard input; see `run`."""
+    def follow(self, host: Host, command: str, file: Path) -> Iterator[str]:
+        """Run a command as root on a host with a file as its standard input, and yield its output line by line.
+
+        Args:
+            host: The host.
+            command: The command for its shell.
+            file: What it reads; it need not be text.
+
+        Raises:
+            ProcessError: It failed.
+        """
         words = ["sh", "-c", '{ cat; cat "$0"; } | "$@"', str(file), *self._words(host, command)]
-        return process.run(words, input=f"{self.become_password or ''}\n", timeout=timeout * self.factor, check=False)
+        return process.lines(words, input=f"{self.become_password or ''}\n")
 
     def _words(self, host: Host, command: str) -> list[str]:
         control = ssh.control_path(self.inventory.cluster, host)

@@ -1,23 +1,27 @@
-"""`maas etcd`: back up etcd, list its backups, and test that one can be restored."""
+"""`maas etcd`: back up etcd, list its backups, test that one can be restored, and restore it."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from maas import console, paths
-from maas.cluster import etcd_backups, etcd_proof, tunnel
+from maas.cluster import etcd_backups, etcd_proof, etcd_restore, tunnel
 from maas.commands import _hosts
 from maas.errors import ClusterError, UsageError
+from maas.hosts import encryption, lock, ssh
 from maas.hosts import inventory as inventories
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from maas.cluster.etcd_backups import Backup, Description
+    from maas.cluster.etcd_backups import Backup, Description, Opened
     from maas.cluster.etcd_proof import Proof
+    from maas.cluster.etcd_restore import Target
     from maas.cluster.host_programs import Hosts
+    from maas.hosts.encryption import Keys
     from maas.hosts.inventory import Host, Inventory
 
 _SHOWN = ("nodes", "namespaces", "pods", "deployments", "statefulsets", "services", "configmaps", "secrets")
@@ -133,6 +137,59 @@ def prove(name: str, file: Path | None, wanted: str | None, *, identity: Path) -
         _show_proof(path, opened.description, proof)
 
 
+def restore(
+    name: str,
+    file: Path | None,
+    wanted: str | None,
+    *,
+    identity: Path,
+    dry_run: bool,
+    yes: bool,
+    become_password: str | None = None,
+) -> None:
+    """Restore a backup onto the control plane that it is of, or continue an interrupted restore.
+
+    Args:
+        name: Name of the lab.
+        file: The inventory; by default that of the lab.
+        wanted: A file, or the name of a backup; by default the newest one on this controller.
+        identity: The file with a private key of age.
+        dry_run: Show the plan and change nothing.
+        yes: Do not ask for confirmation.
+        become_password: The password for sudo on the hosts.
+
+    Raises:
+        UsageError: There is no such backup, or no private key, or etcd has several members.
+        ClusterError: The backup is damaged, for another key or of another cluster, or the restore failed.
+    """
+    hosts = _hosts.reach(name, file, become_password=become_password)
+    cluster, host = hosts.inventory.cluster, hosts.inventory.control_plane
+    path = etcd_backups.choose(hosts.state, wanted)
+    held = nullcontext() if dry_run else lock.hold(hosts.state, command=f"restore of etcd of {cluster}")
+    with held, ExitStack() as stack:
+        with console.phase("Decryption") as step:
+            opened = stack.enter_context(etcd_backups.opened(path, identity))
+            step.note(path.name)
+        target = etcd_restore.inspect(hosts, host)
+        etcd_restore.refuse(opened, target, host)
+        keys = etcd_restore.keys(opened)
+        other_keys = keys is not None and keys.names != _names(encryption.load(hosts.state))
+        _show_restore(opened, target, host, keys if other_keys else None)
+        if dry_run:
+            console.line("nothing was changed (--dry-run)")
+            return
+        question = f"Replace all objects of {cluster} by those of {opened.description.taken:%F %T} UTC?"
+        if not console.confirm(question, assume_yes=yes):
+            console.line("nothing was changed")
+            return
+        with console.phase("Restore") as step:
+            kept = etcd_restore.run(hosts, host, opened, step)
+            step.note(f"the API server on {host.name} is ready")
+        if other_keys and keys is not None:
+            encryption.save(hosts.state, keys)
+    _show_next(hosts, host, kept)
+
+
 def refuse_without_recipients(hosts: Inventory) -> None:
     """Refuse what requires backups in a cluster that makes none.
 
@@ -186,6 +243,49 @@ def _show_proof(path: Path, description: Description, proof: Proof) -> None:
     if proof.newest:
         console.line(f"newest object: {proof.newest_name}, created {_age(proof.newest)} ago")
     console.line(f"{proof.sealed} Secrets are encrypted, with keys that the backup contains")
+
+
+def _names(keys: Keys | None) -> tuple[str, ...]:
+    return keys.names if keys else ()
+
+
+def _show_restore(opened: Opened, target: Target, host: Host, keys: Keys | None) -> None:
+    said = opened.description
+    age = _age(said.taken)
+    rows = [
+        ("backup", opened.file.name, f"{age} old, of {said.host}, revision {said.revision}, {said.keys} keys"),
+        (f"etcd on {host.name}", "replace its data", f"those of now are kept in a directory in {target.data}"),
+        ("Kubernetes API", "stop for about a minute", "containers continue to run meanwhile"),
+        ("objects", f"all as of {said.taken:%F %T} UTC", f"changes of the last {age} are lost"),
+        ("pods", "those of the backup", "kubelets stop pods that it does not have, and start those that it has"),
+    ]
+    if keys is not None:
+        rows.append(
+            ("keys for Secrets", ", ".join(keys.names), "those of the backup, on the host and on this controller")
+        )
+    if target.unfinished:
+        same = target.unfinished == opened.file.name
+        action = "continue it" if same else "discard it"
+        rows.append(("interrupted restore", action, target.unfinished))
+    console.table("restore of etcd", ("", "", ""), rows)
+
+
+def _show_next(hosts: Hosts, host: Host, kept: str) -> None:
+    own = hosts.inventory
+    console.line("etcd is restored. Next:")
+    console.table(
+        "",
+        ("to", "command"),
+        [
+            ("look at the cluster", paths.command("status", f"--name {own.cluster}")),
+            (
+                "join hosts and apply settings that are newer than the backup",
+                paths.command("bootstrap", f"--inventory {own.file}"),
+            ),
+            ("make a new backup", _command("backup", own)),
+            ("delete the data of before, when they are not needed", f"{ssh.plain_command(host)} rm -r {kept}"),
+        ],
+    )
 
 
 def _command(name: str, hosts: Inventory) -> str:

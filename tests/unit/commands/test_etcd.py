@@ -18,8 +18,8 @@ from maas.bundle import tools
 from maas.cluster import etcd_backups, etcd_proof
 from maas.commands import _hosts
 from maas.commands import etcd as command
-from maas.errors import ClusterError, UsageError
-from maas.hosts import network_plan, ssh
+from maas.errors import ClusterError, LockError, ProcessError, UsageError
+from maas.hosts import encryption, lock, network_plan, ssh
 from maas.hosts.inventory import Backup
 
 if TYPE_CHECKING:
@@ -319,6 +319,142 @@ def test_the_newest_copy_is_chosen_unless_another_is_named(control: Control, tmp
     with pytest.raises(UsageError) as caught:
         etcd_backups.choose(control.state, "none.age")
     assert caught.value.code == "BackupNotFound"
+
+
+class Restored:
+    """A host with the program that restores, which says `lines`."""
+
+    def __init__(self, control: Control, key: Path) -> None:
+        self.control, self.key = control, key
+        self.lines, self.error = ["restoring the snapshot", "kept: /var/lib/etcd/before-1"], 0
+        self.state: dict[str, Any] = {"authority": "0" * 64, "members": 1, "data": "/var/lib/etcd", "unfinished": None}
+        self.ran: list[str] = []
+        self.name = named(timedelta(hours=2))
+        directory = control.state / "etcd-backups"
+        directory.mkdir()
+        (directory / self.name).write_bytes(packed({"etcd.db": b"data"}))
+
+    def run(self, host: Host, text: str, **options: object) -> process.Completed:
+        if text.endswith("etcd-restore inspect") and not self.control.away:
+            return process.Completed(("ssh",), 0, json.dumps(self.state), "", 0.1)
+        return Control.run(self.control, host, text, **options)
+
+    def follow(self, _: Host, text: str, file: Path) -> Iterator[str]:
+        assert gzip.decompress(file.read_bytes())
+        self.ran.append(text)
+        yield from self.lines
+        if self.error:
+            raise ProcessError(("ssh",), returncode=self.error)
+
+    def restore(self, *, dry_run: bool = False, yes: bool = True) -> None:
+        command.restore("shop", None, None, identity=self.key, dry_run=dry_run, yes=yes)
+
+
+@pytest.fixture
+def restored(control: Control, key: Path, age: Path, monkeypatch: pytest.MonkeyPatch) -> Restored:
+    assert age.exists()
+    made = Restored(control, key)
+    monkeypatch.setattr(control, "run", made.run)
+    monkeypatch.setattr(control, "follow", made.follow, raising=False)
+    monkeypatch.setattr(console, "confirm", lambda *_, assume_yes: assume_yes)
+    return made
+
+
+def words_of(capsys: pytest.CaptureFixture[str]) -> str:
+    return " ".join(capsys.readouterr().err.split())
+
+
+def test_a_restore_is_explained_done_once_and_says_what_is_next(
+    restored: Restored, capsys: pytest.CaptureFixture[str]
+) -> None:
+    restored.restore()
+    (text,) = restored.ran
+    assert text.startswith("systemd-run ")
+    assert "RuntimeDirectoryMode=0700" in text
+    assert text.endswith(f"etcd-restore run {restored.name}")
+    shown = words_of(capsys)
+    for part in ("changes of the last 2 h are lost", "rm -r /var/lib/etcd/before-1", "etcd -- backup", "bootstrap"):
+        assert part in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [({"dry_run": True}, "--dry-run"), ({"yes": False}, "nothing was changed")]
+)
+def test_nothing_is_restored_without_a_confirmation(
+    restored: Restored, capsys: pytest.CaptureFixture[str], options: dict[str, bool], said: str
+) -> None:
+    restored.restore(**options)
+    assert restored.ran == []
+    assert said in words_of(capsys)
+
+
+def test_a_backup_of_another_cluster_is_not_restored(restored: Restored) -> None:
+    restored.state["authority"] = "1" * 64
+    with pytest.raises(ClusterError) as caught:
+        restored.restore()
+    assert caught.value.code == "OtherCluster"
+    assert restored.ran == []
+
+
+def test_a_cluster_of_several_members_is_not_restored(restored: Restored) -> None:
+    restored.state["members"] = 3
+    with pytest.raises(UsageError, match="etcd has 3 members"):
+        restored.restore()
+    assert restored.ran == []
+
+
+def test_a_host_that_is_away_is_not_restored(restored: Restored) -> None:
+    restored.control.away = True
+    with pytest.raises(ClusterError) as caught:
+        restored.restore()
+    assert caught.value.code == "HostUnreachable"
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "code", "message"),
+    [
+        ("failed: timed out", 1, "RestoreFailed", "master: the restore of etcd is not finished: timed out"),
+        ("Failed to start: Unit maas-etcd-restore.service was already loaded", 1, "ClusterLocked", "another restore"),
+        ("stopping the API server and etcd", 255, "HostUnreachable", "was lost during the restore"),
+    ],
+)
+def test_a_restore_that_ends_early_says_how_to_go_on(
+    restored: Restored, line: str, status: int, code: str, message: str
+) -> None:
+    restored.lines, restored.error = [line], status
+    with pytest.raises(ClusterError) as caught:
+        restored.restore()
+    assert caught.value.code == code
+    assert message in caught.value.message
+
+
+def test_two_restores_at_once_are_refused(restored: Restored) -> None:
+    with lock.hold(restored.control.state, command="restore of etcd of shop"), pytest.raises(LockError):
+        restored.restore()
+    assert restored.ran == []
+
+
+def test_the_controller_keeps_the_keys_that_the_backup_needs(restored: Restored) -> None:
+    state = restored.control.state
+    then, now = (encryption.Keys(keys=(encryption.new_key(),)) for _ in range(2))
+    encryption.save(state, now)
+    content = {"etcd.db": b"data", "kubernetes/encryption/config.yaml": then.configuration().encode()}
+    (state / "etcd-backups" / restored.name).write_bytes(packed(content))
+    restored.restore(dry_run=True)
+    assert encryption.load(state) == now
+    restored.restore()
+    found = encryption.load(state)
+    assert found is not None
+    assert found.names == then.names
+
+
+def test_an_interrupted_restore_is_continued(restored: Restored, capsys: pytest.CaptureFixture[str]) -> None:
+    restored.state["unfinished"] = {"backup": restored.name, "id": "1"}
+    restored.restore()
+    assert "continue it" in words_of(capsys)
+    restored.state["unfinished"] = {"backup": "other", "id": "1"}
+    restored.restore()
+    assert "discard it" in words_of(capsys)
 
 
 def test_resources_are_named_as_kubectl_names_them() -> None:
