@@ -2,7 +2,10 @@ module maas.dev/build/age
 
 go 1.26.0
 
-tool filippo.io/age/cmd/age
+tool (
+	filippo.io/age/cmd/age
+	filippo.io/age/cmd/age-keygen
+)
 
 require (
 	filippo.io/age v1.3.2 // indirect

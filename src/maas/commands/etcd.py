@@ -256,7 +256,7 @@ def _show_restore(opened: Opened, target: Target, host: Host, keys: Keys | None)
         ("backup", opened.file.name, f"{age} old, of {said.host}, revision {said.revision}, {said.keys} keys"),
         (f"etcd on {host.name}", "replace its data", f"those of now are kept in a directory in {target.data}"),
         ("Kubernetes API", "stop for about a minute", "containers continue to run meanwhile"),
-        ("objects", f"all as of {said.taken:%F %T} UTC", f"changes of the last {age} are lost"),
+        ("objects", "replace all", f"those of {said.taken:%F %T} UTC"),
         ("pods", "those of the backup", "kubelets stop pods that it does not have, and start those that it has"),
     ]
     if keys is not None:
@@ -268,24 +268,17 @@ def _show_restore(opened: Opened, target: Target, host: Host, keys: Keys | None)
         action = "continue it" if same else "discard it"
         rows.append(("interrupted restore", action, target.unfinished))
     console.table("restore of etcd", ("", "", ""), rows)
+    console.line(f"All changes of the last {age} are lost: objects that were created, changed or deleted since then.")
 
 
 def _show_next(hosts: Hosts, host: Host, kept: str) -> None:
     own = hosts.inventory
     console.line("etcd is restored. Next:")
-    console.table(
-        "",
-        ("to", "command"),
-        [
-            ("look at the cluster", paths.command("status", f"--name {own.cluster}")),
-            (
-                "join hosts and apply settings that are newer than the backup",
-                paths.command("bootstrap", f"--inventory {own.file}"),
-            ),
-            ("make a new backup", _command("backup", own)),
-            ("delete the data of before, when they are not needed", f"{ssh.plain_command(host)} rm -r {kept}"),
-        ],
-    )
+    bootstrap = paths.command("bootstrap", f"--inventory {own.file}")
+    console.line(f"  look at the cluster: {paths.command('status', f'--name {own.cluster}')}")
+    console.line(f"  join hosts and apply settings that are newer than the backup: {bootstrap}")
+    console.line(f"  make a new backup: {_command('backup', own)}")
+    console.line(f"  delete the data of before, once you do not need them: {ssh.plain_command(host)} rm -r {kept}")
 
 
 def _command(name: str, hosts: Inventory) -> str:

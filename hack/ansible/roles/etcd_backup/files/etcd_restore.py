@@ -2,7 +2,7 @@
 """Restore a backup of etcd on this control plane: etcd-restore inspect | etcd-restore run NAME < archive.
 
 `maas etcd restore` decrypts a backup on the controller, and runs this as the transient unit maas-etcd-restore.service: there is
-only one at a time, it goes on when the connection to the controller is lost, and the clear text is in its runtime directory,
+only one at a time, it continues when the connection to the controller is lost, and the clear text is in its runtime directory,
 which is in memory and which systemd deletes when the unit ends in any way.
 
 The data of before are kept, in the directory before-TIME beside them. Every step can be repeated: after an interruption, the
