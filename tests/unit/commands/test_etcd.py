@@ -332,7 +332,8 @@ class Restored:
         self.name = named(timedelta(hours=2))
         directory = control.state / "etcd-backups"
         directory.mkdir()
-        (directory / self.name).write_bytes(packed({"etcd.db": b"data"}))
+        taken = (NOW - timedelta(hours=2)).timestamp()
+        (directory / self.name).write_bytes(packed({"etcd.db": b"data"}, taken=taken))
 
     def run(self, host: Host, text: str, **options: object) -> process.Completed:
         if text.endswith("etcd-restore inspect") and not self.control.away:
