@@ -136,7 +136,7 @@ def test_the_data_are_replaced_while_nothing_runs_and_those_of_before_are_kept(w
     assert seen == [set()]
 
 
-def test_revisions_grow_so_that_no_cache_is_trusted_any_more(world: World) -> None:
+def test_revisions_grow_so_that_caches_are_outdated(world: World) -> None:
     world.restore()
     (call,) = world.calls.read_text().splitlines()
     assert "--bump-revision 1000000000 --mark-compacted" in call

@@ -419,7 +419,7 @@ def test_a_host_that_is_away_is_not_restored(restored: Restored) -> None:
         ("stopping the API server and etcd", 255, "HostUnreachable", "was lost during the restore"),
     ],
 )
-def test_a_restore_that_ends_early_says_how_to_go_on(
+def test_a_restore_that_ends_early_says_how_to_continue(
     restored: Restored, line: str, status: int, code: str, message: str
 ) -> None:
     restored.lines, restored.error = [line], status
