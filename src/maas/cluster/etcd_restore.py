@@ -66,8 +66,14 @@ def inspect(hosts: Hosts, host: Host) -> Target:
     return Target(said["authority"], said["members"], said["data"], unfinished.get("backup", ""))
 
 
-def refuse(opened: Opened, target: Target, host: Host) -> None:
+def refuse(opened: Opened, target: Target, host: Host, *, control_planes: int) -> None:
     """Refuse a backup that must not be restored onto a host.
+
+    Args:
+        opened: The backup.
+        target: The state of the host.
+        host: The host.
+        control_planes: Number of control planes in the inventory.
 
     Raises:
         ClusterError: It is of another cluster.
@@ -82,10 +88,11 @@ def refuse(opened: Opened, target: Target, host: Host) -> None:
             command=paths.command("etcd", "list"),
             code="OtherCluster",
         )
-    if target.members > 1:
+    members = max(target.members, control_planes)
+    if members > 1:
         raise UsageError(
-            f"etcd has {target.members} members, and `maas etcd restore` restores a cluster with one control plane only",
-            hint="docs/operations.md has the steps for several members",
+            f"etcd has {members} members, and `maas etcd restore` restores a cluster with one control plane only",
+            hint="nothing was changed: the other members would continue with the present data, as a second cluster",
         )
 
 

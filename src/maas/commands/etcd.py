@@ -171,7 +171,7 @@ def restore(
             opened = stack.enter_context(etcd_backups.opened(path, identity))
             step.note(path.name)
         target = etcd_restore.inspect(hosts, host)
-        etcd_restore.refuse(opened, target, host)
+        etcd_restore.refuse(opened, target, host, control_planes=len(_control_planes(hosts)))
         keys = etcd_restore.keys(opened)
         other_keys = keys is not None and keys.names != _names(encryption.load(hosts.state))
         _show_restore(opened, target, host, keys if other_keys else None)

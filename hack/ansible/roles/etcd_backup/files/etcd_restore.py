@@ -35,6 +35,7 @@ ASIDE = KUBERNETES / "etcd-restore"
 ENCRYPTION = KUBERNETES / "encryption" / "config.yaml"
 STATE = Path("/var/lib/maas/etcd-restore.json")
 """The restore that was begun and is not finished."""
+ETCDCTL = "/usr/local/bin/etcdctl"
 ETCDUTL = "/usr/local/bin/etcdutl"
 KUBECTL = "/usr/local/bin/kubectl"
 
@@ -70,6 +71,16 @@ def member():
     raise RestoreError("this host has no etcd")
 
 
+def members(settings):
+    """Return the number of etcd's members. The static pod has those of its start; etcd has all, while it answers."""
+    pki = KUBERNETES / "pki" / "etcd"
+    words = [ETCDCTL, "member", "list", "--endpoints", "https://127.0.0.1:2379", "--cacert", str(pki / "ca.crt")]
+    words += ["--cert", str(pki / "healthcheck-client.crt"), "--key", str(pki / "healthcheck-client.key")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    listed = done.stdout.splitlines() if done.returncode == 0 else []
+    return max(len(listed), len(settings["initial-cluster"].split(",")))
+
+
 def authority():
     """Return the sha256 of the cluster's CA."""
     path = KUBERNETES / "pki" / "ca.crt"
@@ -93,7 +104,7 @@ def inspect():
     settings = member()
     return {
         "authority": authority(),
-        "members": len(settings["initial-cluster"].split(",")),
+        "members": members(settings),
         "data": settings["data-dir"],
         "free": shutil.disk_usage(settings["data-dir"]).free,
         "unfinished": unfinished(),
@@ -128,7 +139,7 @@ def refuse(description, settings, snapshot):
     """Refuse a backup that must not or cannot be restored here."""
     if description["authority"] != authority():
         raise RestoreError(f"the backup is of another cluster, {description['cluster']}")
-    if "," in settings["initial-cluster"]:
+    if members(settings) > 1:
         raise RestoreError("etcd has several members, and this restores only one")
     needed = 2 * snapshot.stat().st_size + MARGIN
     free = shutil.disk_usage(settings["data-dir"]).free
