@@ -6,16 +6,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from ruamel.yaml import YAML
 from tests.support import labs
+from tests.support.age import key_pair
 from tests.support.labs import maas
 
-from maas.bundle import tools
 from maas.cluster import etcd_backups
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def lab() -> Iterator[Lab]:
 def key(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A private key, whose public key is a recipient of the lab after a second bootstrap."""
     file = tmp_path_factory.mktemp("keys") / "key"
-    public = generate(file)
+    public = key_pair(file)
     yaml = YAML()
     inventory = lab.state / "hosts.yaml"
     content = yaml.load(inventory)
@@ -62,14 +61,6 @@ def key(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = maas("bootstrap", "--inventory", str(inventory), "--yes")
     assert "Backup of master" in done.stderr, "bootstrap makes the first backup and copies it"
     return file
-
-
-def generate(file: Path) -> str:
-    subprocess.run([tools.tool("age-keygen"), "--output", file], check=True, capture_output=True)
-    file.chmod(0o600)
-    return subprocess.run(
-        [tools.tool("age-keygen"), "-y", file], check=True, capture_output=True, text=True
-    ).stdout.strip()
 
 
 def names(lab: Lab) -> list[str]:
@@ -111,7 +102,7 @@ def test_a_backup_is_made_copied_and_proven(lab: Lab, key: Path) -> None:
 
 def test_mistakes_are_refused_and_change_nothing(lab: Lab, key: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    generate(other)
+    key_pair(other)
     done = maas("etcd", "prove", "--name", lab.name, "--identity", str(other), status=1)
     assert "is not one that" in done.stderr
     backup = etcd_backups.choose(lab.state, None)
