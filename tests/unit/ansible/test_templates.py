@@ -357,3 +357,12 @@ def test_what_is_for_the_private_networks_leaves_by_no_other_way() -> None:
     script = render("base", "firewall.sh.j2")
     assert 'PRIVATE="10.90.0.0/24 10.93.0.0/21 10.91.0.0/16"' in script
     assert "ip route add unreachable" in script
+
+
+@pytest.mark.parametrize(
+    ("backup", "calendar"),
+    [({}, "*:00/30"), ({"minutes": {"master": 0}}, "*:00/30"), ({"minutes": {"a": 0, "master": 10}}, "*:10/30")],
+)
+def test_each_control_plane_backs_etcd_up_at_its_own_minutes(backup: dict[str, Any], calendar: str) -> None:
+    timer = render("etcd_backup", "maas-etcd-backup.timer.j2", node=HUB, backup=backup)
+    assert f"OnCalendar={calendar}\n" in timer
