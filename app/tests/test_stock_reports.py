@@ -174,7 +174,9 @@ def test_an_ingredient_is_renamed_and_its_movements_are_told(manager: FlaskClien
         ("delivered", 30, "Manager"),
         ("sold", -3, None),
     ]
-    assert told["next"] == 2
+    oldest = manager.get(f"{address}/movements?limit=2&after={told['next']}").get_json()
+    assert [entry["delta"] for entry in oldest["items"]] == [5]
+    assert oldest["next"] is None
     assert manager.get("/api/v1/ingredients/999/movements").status_code == 404
 
 

@@ -27,10 +27,10 @@ invoice_pages = Blueprint("invoices", __name__, url_prefix="/caisse/factures")
 @invoice_pages.get("")
 def invoices_page() -> str:
     """The invoices and credit notes, newest first."""
-    page = read_form(PageQuery, {"page": request.args.get("page") or 1, "limit": 30})
+    page = read_form(PageQuery, {"after": request.args.get("suite"), "limit": 30})
     with _database().reading() as session:
         found, following = invoices.list_invoices(session, page)
-    return render_template("billing/invoices.html", invoices=found, page=page.page, following=following)
+    return render_template("billing/invoices.html", invoices=found, page=page, following=following)
 
 
 @invoice_pages.post("/commandes/<uuid:reference>")

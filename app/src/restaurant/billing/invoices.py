@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from restaurant.billing import journal
 from restaurant.billing.models import EntryKind, Invoice, InvoiceLine, Payment, RateShare, Receipt
 from restaurant.errors import Conflict, NotFound
-from restaurant.http.paging import PageQuery, read_page
+from restaurant.http.paging import PageQuery, Sort, read_page
 from restaurant.i18n import gettext as _
 from restaurant.orders.models import Order
 from restaurant.people.models import User
@@ -116,9 +116,9 @@ def read_credit_notes(session: Session, invoice: Invoice) -> Sequence[Invoice]:
     return session.scalars(select(Invoice).where(Invoice.corrects == invoice.number).order_by(Invoice.number)).all()
 
 
-def list_invoices(session: Session, page: PageQuery) -> tuple[Sequence[Invoice], int | None]:
-    """A page of the invoices, newest first, and the number of the following page."""
-    return read_page(session, select(Invoice).order_by(Invoice.number.desc()), page)
+def list_invoices(session: Session, page: PageQuery) -> tuple[Sequence[Invoice], str | None]:
+    """A page of the invoices, newest first, and where the following page begins."""
+    return read_page(session, select(Invoice), page, by=[Sort(Invoice.number, descending=True)])
 
 
 def read_period(session: Session, *, since: datetime, until: datetime) -> Sequence[Invoice]:

@@ -19,7 +19,7 @@ from restaurant.business_day import BusinessDay
 from restaurant.database import on_commit
 from restaurant.errors import Conflict, Invalid, NotFound
 from restaurant.http import idempotency
-from restaurant.http.paging import PageQuery, read_page
+from restaurant.http.paging import PageQuery, Sort, read_page
 from restaurant.i18n import gettext as _
 from restaurant.kitchen import outbox
 from restaurant.metrics import count_payment
@@ -409,9 +409,9 @@ def close_day(session: Session, *, by: str, business_day: BusinessDay) -> Closin
     return closing
 
 
-def list_closings(session: Session, page: PageQuery) -> tuple[Sequence[Closing], int | None]:
-    """A page of the closings, newest first, and the number of the following page."""
-    return read_page(session, select(Closing).order_by(Closing.number.desc()), page)
+def list_closings(session: Session, page: PageQuery) -> tuple[Sequence[Closing], str | None]:
+    """A page of the closings, newest first, and where the following page begins."""
+    return read_page(session, select(Closing), page, by=[Sort(Closing.number, descending=True)])
 
 
 def read_closing(session: Session, number: int) -> Closing:

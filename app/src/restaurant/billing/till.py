@@ -12,7 +12,7 @@ from restaurant.billing import journal
 from restaurant.billing.models import CashMovement, Counter, EntryKind, Method, Movement, Payment, Receipt, TillSession
 from restaurant.billing.service import Sums, add_up
 from restaurant.errors import Conflict, NotFound
-from restaurant.http.paging import PageQuery, read_page
+from restaurant.http.paging import PageQuery, Sort, read_page
 from restaurant.i18n import gettext as _
 from restaurant.people.models import User
 from restaurant.types import now
@@ -106,10 +106,10 @@ def last_session(session: Session) -> int:
     return session.scalar(select(func.max(TillSession.number))) or 0
 
 
-def list_sessions(session: Session, page: PageQuery) -> tuple[Sequence[TillSession], int | None]:
-    """A page of the till sessions, newest first, and the number of the following page."""
-    query = select(TillSession).options(selectinload(TillSession.movements)).order_by(TillSession.number.desc())
-    return read_page(session, query, page)
+def list_sessions(session: Session, page: PageQuery) -> tuple[Sequence[TillSession], str | None]:
+    """A page of the till sessions, newest first, and where the following page begins."""
+    query = select(TillSession).options(selectinload(TillSession.movements))
+    return read_page(session, query, page, by=[Sort(TillSession.number, descending=True)])
 
 
 def expected(session: Session, of: TillSession) -> int:

@@ -27,14 +27,14 @@ def till_page() -> str:
 
     What is expected is shown to managers only, as who counts must not know it.
     """
-    page = read_form(PageQuery, {"page": request.args.get("page") or 1, "limit": 20})
+    page = read_form(PageQuery, {"after": request.args.get("suite"), "limit": 20})
     with _database().reading() as session:
         current = till.read_current(session)
         sums = till.takings(session, current) if current is not None else None
         expected = till.expected(session, current) if current is not None else None
         sessions, following = till.list_sessions(session, page)
     return render_template(
-        "billing/till.html", till=current, sums=sums, sessions=sessions, page=page.page, following=following,
+        "billing/till.html", till=current, sums=sums, sessions=sessions, page=page, following=following,
         expected=expected if signed_in().may(Permission.CLOSE_DAY) else None, denominations=till.DENOMINATIONS,
         kinds=list(Movement), Method=Method, key=uuid.uuid4().hex,
     )  # fmt: skip

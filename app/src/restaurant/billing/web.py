@@ -199,7 +199,7 @@ def print_receipt(number: int) -> Response:
 @closing_pages.get("")
 def closings_page() -> str:
     """The closings, and what waits for the next one."""
-    page = read_form(PageQuery, {"page": request.args.get("page") or 1, "limit": 30})
+    page = read_form(PageQuery, {"after": request.args.get("suite"), "limit": 30})
     with _database().reading() as session:
         waiting, months = service.to_close(session), periods.list_periods(session)
         closings, following = service.list_closings(session, page)
@@ -210,7 +210,7 @@ def closings_page() -> str:
         count=waiting.count,
         amount=waiting.total,
         today=_today(),
-        page=page.page,
+        page=page,
         following=following,
     )
 

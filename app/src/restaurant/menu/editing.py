@@ -11,7 +11,7 @@ from sqlalchemy.orm.attributes import flag_modified
 
 from restaurant.database import flush
 from restaurant.errors import Conflict, Invalid, NotFound
-from restaurant.http.paging import PageQuery, read_page
+from restaurant.http.paging import PageQuery, Sort, read_page
 from restaurant.i18n import gettext as _
 from restaurant.menu.models import Allergen, Category, Dish, DishAllergen, Option, OptionGroup
 from restaurant.menu.schemas import CategoryChange, DishChange, NewCategory, NewDish, OptionGroupEntry
@@ -59,10 +59,10 @@ def remove_category(session: Session, category: Category) -> None:
     session.flush()
 
 
-def list_dishes(session: Session, page: PageQuery) -> tuple[Sequence[Dish], int | None]:
-    """A page of all dishes, hidden ones included, by category, and the number of the following page."""
-    query = select(Dish).join(Dish.category).order_by(Category.position, Category.id, Dish.position, Dish.id)
-    return read_page(session, query, page)
+def list_dishes(session: Session, page: PageQuery) -> tuple[Sequence[Dish], str | None]:
+    """A page of all dishes, hidden ones included, by category, and where the following page begins."""
+    columns = (Category.position, Category.id, Dish.position, Dish.id)
+    return read_page(session, select(Dish).join(Dish.category), page, by=[Sort(column) for column in columns])
 
 
 def find_dish(session: Session, key: int) -> Dish:

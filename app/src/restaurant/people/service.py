@@ -15,7 +15,7 @@ from restaurant.billing import journal
 from restaurant.billing.models import EntryKind
 from restaurant.database import Database, flush
 from restaurant.errors import Conflict, NotFound
-from restaurant.http.paging import PageQuery, read_page
+from restaurant.http.paging import PageQuery, Sort, read_page
 from restaurant.i18n import gettext as _
 from restaurant.people import attempts, quick
 from restaurant.people.attempts import Refused, Unauthenticated, check_password
@@ -156,9 +156,10 @@ def purge(session: Session) -> None:
     session.execute(delete(LoginSession).where(LoginSession.created_at < now() - ABSOLUTE))
 
 
-def list_people(session: Session, page: PageQuery) -> tuple[Sequence[User], int | None]:
-    """A page of everybody, by name, and the number of the following page."""
-    return read_page(session, select(User).order_by(case((User.active, 0), else_=1), User.name, User.id), page)
+def list_people(session: Session, page: PageQuery) -> tuple[Sequence[User], str | None]:
+    """A page of everybody, by name, and where the following page begins."""
+    columns = (case((User.active, 0), else_=1), User.name, User.id)
+    return read_page(session, select(User), page, by=[Sort(column) for column in columns])
 
 
 def list_servers(session: Session) -> Sequence[User]:

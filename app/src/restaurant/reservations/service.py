@@ -25,7 +25,7 @@ from restaurant.business_day import BusinessDay
 from restaurant.database import on_commit, violated
 from restaurant.errors import Conflict, Invalid, NotFound
 from restaurant.floor.models import Condition, Table
-from restaurant.http.paging import PageQuery, read_page
+from restaurant.http.paging import PageQuery, Sort, read_page
 from restaurant.i18n import format_day, label, local
 from restaurant.i18n import gettext as _
 from restaurant.menu.models import Allergen
@@ -279,8 +279,8 @@ def lock_booking(session: Session, reference: uuid.UUID) -> Booking:
 
 def list_bookings(
     session: Session, page: PageQuery, *, day: date, business_day: BusinessDay
-) -> tuple[Sequence[Booking], int | None]:
-    """A page of the bookings of a day, by time, and the number of the following page."""
+) -> tuple[Sequence[Booking], str | None]:
+    """A page of the bookings of a day, by time, and where the following page begins."""
     start, end = business_day.begin(day), business_day.begin(day + timedelta(days=1))
     return read_page(
         session,
@@ -290,9 +290,9 @@ def list_bookings(
             selectinload(Booking.places).joinedload(BookedTable.table),
             joinedload(Booking.order),
             joinedload(Booking.file),
-        )
-        .order_by(Booking.starts_at, Booking.id),
+        ),
         page,
+        by=[Sort(Booking.starts_at), Sort(Booking.id)],
     )
 
 
@@ -388,9 +388,9 @@ def join_waiting_list(session: Session, *, guest: str, contact: str, covers: int
     return entry
 
 
-def waiting_list(session: Session, page: PageQuery) -> tuple[Sequence[WaitEntry], int | None]:
-    """A page of who waits or was called, longest waiting first, and the number of the following page."""
-    return read_page(session, _waiting().order_by(WaitEntry.created_at, WaitEntry.id), page)
+def waiting_list(session: Session, page: PageQuery) -> tuple[Sequence[WaitEntry], str | None]:
+    """A page of who waits or was called, longest waiting first, and where the following page begins."""
+    return read_page(session, _waiting(), page, by=[Sort(WaitEntry.created_at), Sort(WaitEntry.id)])
 
 
 def expected_wait(session: Session, *, covers: int, at: datetime, opening: Opening) -> int | None:

@@ -16,7 +16,7 @@ from sqlalchemy.orm.attributes import flag_modified
 
 from restaurant.database import flush
 from restaurant.errors import Conflict, NotFound
-from restaurant.http.paging import PageQuery, read_page
+from restaurant.http.paging import PageQuery, Sort, read_page
 from restaurant.i18n import gettext as _
 from restaurant.menu.models import Dish
 from restaurant.metrics import STOCK_OUTS
@@ -73,10 +73,9 @@ def give_back(session: Session, line: OrderLine, *, voided: int, of: int) -> Non
     session.flush()
 
 
-def list_ingredients(session: Session, page: PageQuery) -> tuple[Sequence[Ingredient], int | None]:
-    """A page of what is in stock, what is low first, and the number of the following page."""
-    low = Ingredient.quantity > Ingredient.low_at
-    return read_page(session, select(Ingredient).order_by(low, Ingredient.name), page)
+def list_ingredients(session: Session, page: PageQuery) -> tuple[Sequence[Ingredient], str | None]:
+    """A page of what is in stock, by name, and where the following page begins."""
+    return read_page(session, select(Ingredient), page, by=[Sort(Ingredient.name)])
 
 
 def add_ingredient(session: Session, *, name: str, unit: Unit, quantity: int, low_at: int, by: User) -> Ingredient:
@@ -110,10 +109,10 @@ def change_ingredient(
     return ingredient
 
 
-def list_movements(session: Session, ingredient: Ingredient, page: PageQuery) -> tuple[Sequence[Movement], int | None]:
-    """A page of what became of an ingredient, newest first, and the number of the following page."""
+def list_movements(session: Session, ingredient: Ingredient, page: PageQuery) -> tuple[Sequence[Movement], str | None]:
+    """A page of what became of an ingredient, newest first, and where the following page begins."""
     query = select(Movement).where(Movement.ingredient_id == ingredient.id).options(joinedload(Movement.by))
-    return read_page(session, query.order_by(Movement.id.desc()), page)
+    return read_page(session, query, page, by=[Sort(Movement.id, descending=True)])
 
 
 def adjust(session: Session, key: int, *, reason: MovementReason, quantity: int, by: User) -> Ingredient:

@@ -44,7 +44,7 @@ def stock_page() -> str:
     with _database().reading() as session:
         ingredients, _next = service.list_ingredients(session, WHOLE)
     return render_template(
-        "stock/stock.html", ingredients=ingredients, reasons=_ADJUSTMENTS, units=list(Unit), key=uuid.uuid4().hex
+        "stock/stock.html", ingredients=sorted(ingredients, key=lambda entry: entry.quantity > entry.low_at), reasons=_ADJUSTMENTS, units=list(Unit), key=uuid.uuid4().hex
     )
 
 
@@ -70,12 +70,12 @@ def move(ingredient: int) -> Response:
 @pages.get("/<key:ingredient>")
 def ingredient_page(ingredient: int) -> str:
     """What became of an ingredient, and a form to rename it or to say when it is low."""
-    page = read_form(PageQuery, {"page": request.args.get("page") or 1, "limit": 50})
+    page = read_form(PageQuery, {"after": request.args.get("suite"), "limit": 50})
     with _database().reading() as session:
         found = service.read_ingredient(session, ingredient)
         movements, following = service.list_movements(session, found, page)
         return render_template(
-            "stock/ingredient.html", ingredient=found, movements=movements, page=page.page, following=following
+            "stock/ingredient.html", ingredient=found, movements=movements, page=page, following=following
         )
 
 
@@ -98,9 +98,8 @@ def recipe_page(dish: int) -> str:
         lines = service.read_recipe(session, found)
         ingredients, _next = service.list_ingredients(session, WHOLE)
     return render_template(
-        "stock/recipe.html", dish=found, lines=lines, ingredients=sorted(ingredients, key=lambda entry: entry.name),
-        more=_MORE_ROWS,
-    )  # fmt: skip
+        "stock/recipe.html", dish=found, lines=lines, ingredients=ingredients, more=_MORE_ROWS
+    )
 
 
 @pages.post("/recettes/<key:dish>")
