@@ -38,7 +38,10 @@ def test_every_list_with_a_limit_is_paged_by_keys() -> None:
     limited = {
         path
         for path, methods in PATHS.items()
-        if any(parameter["name"] in {"limit", "page", "offset"} for parameter in methods.get("get", {}).get("parameters", ()))
+        if any(
+            parameter["name"] in {"limit", "page", "offset"}
+            for parameter in methods.get("get", {}).get("parameters", ())
+        )
     }
     assert limited == set(PAGED)
     assert len(PAGED) >= 9
@@ -90,7 +93,9 @@ def test_a_dish_and_an_ingredient_that_are_added_between_two_pages_repeat_nothin
         assert post(manager, "/dishes", dish).status_code == 201
         assert post(manager, "/ingredients", {"name": f"Aa {number}", "unit": "gram"}).status_code == 201
 
-    before = {path: {entry["id"] for entry in walk(manager, path, lambda: None)} for path in ("/dishes", "/ingredients")}
+    before = {
+        path: {entry["id"] for entry in walk(manager, path, lambda: None)} for path in ("/dishes", "/ingredients")
+    }
     for path, known in before.items():
         found = [entry["id"] for entry in walk(manager, path, add)]
         assert len(found) == len(set(found))

@@ -19,6 +19,7 @@ from restaurant.floor.web import floor, plan
 from restaurant.http import assets, openapi, security
 from restaurant.http.guard import Guard
 from restaurant.http.network import network
+from restaurant.http.prefix import Prefix
 from restaurant.kitchen.api import api as kitchen_api
 from restaurant.kitchen.outbox import Hub
 from restaurant.kitchen.web import kitchen
@@ -72,9 +73,11 @@ def create_app(settings: Settings) -> Flask:
     )
     app.session_interface = NoSession()
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
+    app.wsgi_app = Prefix(app.wsgi_app, settings.prefix)  # type: ignore[method-assign]
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+        # One proxy of several removes a path from its requests.
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops, x_prefix=1)  # type: ignore[method-assign]
 
     switch = FaultSwitch() if settings.fault_injection else None
     database = connect(app, settings, switch)

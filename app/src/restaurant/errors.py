@@ -8,7 +8,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 import structlog
-from flask import Flask, Response, g, json, render_template, request
+from flask import Flask, Response, g, json, render_template, request, url_for
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
@@ -90,8 +90,9 @@ def _answer(status: int, *, code: str, detail: str, fields: dict[str, str] | Non
     # The page must not query the signed-in user: the database may be what failed.
     g.setdefault("user", None)
     # Back to the form, where what was typed can be corrected.
-    back = previous_page(default="/")
-    page = render_template("problem.html", status=status, detail=detail, fields=fields or {}, back=back)
+    start = url_for("orders.menu_page")
+    back = previous_page(default=start)
+    page = render_template("problem.html", status=status, detail=detail, fields=fields or {}, back=back, start=start)
     return Response(page, status=status, content_type="text/html; charset=utf-8")
 
 

@@ -8,6 +8,7 @@ from flask import Blueprint, Flask, render_template, url_for
 
 from restaurant.floor.models import TableState
 from restaurant.http.guard import signed_in
+from restaurant.http.prefix import own_path
 from restaurant.i18n import gettext as _
 from restaurant.people.permissions import Permission
 
@@ -61,4 +62,4 @@ def first_page() -> str:
 
 def register(app: Flask) -> None:
     """Give templates the navigation and the choices they use."""
-    app.jinja_env.globals.update(navigation=navigation, Permission=Permission, TableState=TableState)
+    app.jinja_env.globals.update(navigation=navigation, Permission=Permission, TableState=TableState, own_path=own_path)

@@ -26,6 +26,7 @@ from restaurant.billing.signing import Signer, new_key
 from restaurant.billing.siret import is_siren
 from restaurant.business_day import BusinessDay
 from restaurant.opening.hours import Hours, Purpose, parse_hours
+from restaurant.http import prefix
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -154,6 +155,8 @@ class Settings(BaseSettings):
     """Seconds that requests in flight have after SIGTERM."""
     keepalive_seconds: int = Field(default=75, ge=0, le=3600)
     trusted_proxies: int = Field(default=0, ge=0, le=10)
+    prefix: str = Field(default="", pattern=rf"^{prefix.PATTERN}$", max_length=200)
+    """Path below which users reach the service, such as `/restaurant`; proxies may remove it from requests or not."""
     https: bool = False
     """Whether users connect by HTTPS: cookies are Secure and HSTS is sent."""
 

@@ -309,6 +309,5 @@ def approval(permission: Permission) -> str | None:
         permission=permission,
         username=username,
         password=request.form.get("password", "")[:200],
-        address=request.remote_addr or "",
         actor=signed_in(),
     )

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from restaurant.floor import service
 from restaurant.floor.models import Room, Table
 from restaurant.floor.schemas import FloorView, NewTable, RoomName, RoomView, TableChange, TableJoin, TableView
-from restaurant.http.api import Api, require_version
+from restaurant.http.api import Api, Versions, require_version
 from restaurant.settings import Settings
 from restaurant.types import now
 
@@ -39,7 +39,7 @@ def add_table(session: Session, *, body: NewTable) -> TableView:
 
 @edit.operation("PATCH", "/tables/<key:table>", body=TableChange, reply=TableView, if_match=True,
                 refusals=(HTTPStatus.CONFLICT,))  # fmt: skip
-def change_table(session: Session, *, table: int, body: TableChange, version: int) -> TableView:
+def change_table(session: Session, *, table: int, body: TableChange, version: Versions) -> TableView:
     """Change a table, such as where it stands."""
     found = service.read_table(session, table)
     require_version(found, version)
@@ -47,7 +47,7 @@ def change_table(session: Session, *, table: int, body: TableChange, version: in
 
 
 @edit.operation("DELETE", "/tables/<key:table>", reply=None, if_match=True, refusals=(HTTPStatus.CONFLICT,))
-def remove_table(session: Session, *, table: int, version: int) -> None:
+def remove_table(session: Session, *, table: int, version: Versions) -> None:
     """Take a table away that no order and no booking names."""
     found = service.read_table(session, table)
     require_version(found, version)
@@ -64,7 +64,7 @@ def add_room(session: Session, *, body: RoomName) -> RoomView:
 
 @edit.operation("PATCH", "/rooms/<key:room>", body=RoomName, reply=RoomView, if_match=True,
                 refusals=(HTTPStatus.CONFLICT,))  # fmt: skip
-def rename_room(session: Session, *, room: int, body: RoomName, version: int) -> RoomView:
+def rename_room(session: Session, *, room: int, body: RoomName, version: Versions) -> RoomView:
     """Give a room another name."""
     found = service.read_room(session, room)
     require_version(found, version)
@@ -73,7 +73,7 @@ def rename_room(session: Session, *, room: int, body: RoomName, version: int) ->
 
 
 @edit.operation("DELETE", "/rooms/<key:room>", reply=None, if_match=True, refusals=(HTTPStatus.CONFLICT,))
-def remove_room(session: Session, *, room: int, version: int) -> None:
+def remove_room(session: Session, *, room: int, version: Versions) -> None:
     """Take an empty room away."""
     found = service.read_room(session, room)
     require_version(found, version)

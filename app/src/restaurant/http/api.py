@@ -18,10 +18,13 @@ from werkzeug.exceptions import UnsupportedMediaType
 from restaurant.database import Database
 from restaurant.errors import BadRequest, Invalid, Problem
 from restaurant.http import faults, idempotency
-from restaurant.http.guard import current_user
 from restaurant.i18n import gettext as _
 
 Handler = Callable[..., BaseModel | None]
+
+#: A list of entity tags (RFC 9110, 8.8.3), of which some may be empty, and one of them.
+_ENTITY_TAGS = re.compile(r'(?:\s*(?:(?:W/)?"[\x21\x23-\x7e\x80-\xff]*")?\s*(?:,|$))+')
+_ENTITY_TAG = re.compile(r'"([^"]*)"')
 
 #: The longest Idempotency-Key that is accepted.
 KEY_LENGTH = 100
@@ -46,6 +49,14 @@ class Versioned(Protocol):
     """A reply or a model that counts its changes."""
 
     version: int
+
+
+@dataclass(frozen=True)
+class Versions:
+    """The versions that an `If-Match` names; `anything` for `*`, which only asks that the thing exists."""
+
+    named: frozenset[int]
+    anything: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,8 +102,8 @@ class Api(Blueprint):
     ) -> Callable[[Handler], Handler]:
         """Declare an operation.
 
-        Its function takes the session, the path's values and, if declared, `body`, `query` and the `version` that
-        the client's `If-Match` names. Without a `reply` the answer is 204.
+        Its function takes the session, the path's values and, if declared, `body`, `query` and as `version` what the
+        client's `If-Match` names. Without a `reply` the answer is 204.
         """
 
         def declare(function: Handler) -> Handler:
@@ -115,9 +126,10 @@ class Api(Blueprint):
         return declare
 
 
-def require_version(thing: Versioned, version: int) -> None:
+def require_version(thing: Versioned, version: int | Versions) -> None:
     """Raise `Stale` unless the client has seen the present state of `thing`."""
-    if thing.version != version:
+    seen = version if isinstance(version, Versions) else Versions(frozenset({version}))
+    if not seen.anything and thing.version not in seen.named:
         raise stale()
 
 
@@ -146,8 +158,7 @@ def _view(operation: Operation) -> Callable[..., Response]:
         with database.writing() as session:
             if key is None:
                 return _answer(operation, operation.function(session, **arguments))
-            user = current_user()
-            scope = f"{user.id if user else ''}:{request.method}:{request.path}"
+            scope = f"{request.method}:{request.path}"
             claimed = idempotency.claim(session, scope=scope, key=key, content=request.get_data())
             if claimed.replay is not None:
                 status, text = claimed.replay
@@ -180,13 +191,16 @@ def _idempotency_key() -> str:
     return key
 
 
-def _if_match() -> int:
-    header = request.headers.get("If-Match", "")
+def _if_match() -> Versions:
+    header = request.headers.get("If-Match", "").strip()
     if not header:
         raise PreconditionRequired(_("Send the ETag you have read in an If-Match header."))
-    found = re.fullmatch(r'"(\d{1,9})"', header.strip())
-    # An ETag we never gave is one that does not match.
-    return int(found[1]) if found else -1
+    if header == "*":
+        return Versions(frozenset(), anything=True)
+    tags = _ENTITY_TAG.findall(header) if _ENTITY_TAGS.fullmatch(header) else []
+    # An ETag we never gave is one that does not match. Proxies that compress a reply make its ETag weak: ours names a
+    # version of the thing, not the bytes of a reply, so it remains what was read.
+    return Versions(frozenset(int(tag) for tag in tags if tag.isascii() and tag.isdecimal() and len(tag) < 10))
 
 
 def _read_body(model: type[BaseModel]) -> BaseModel:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import quote
 
-from flask import Blueprint, Flask, current_app, g, redirect, request
+from flask import Blueprint, Flask, current_app, g, redirect, request, url_for
 from werkzeug.wrappers import Response
 
 from restaurant.errors import wants_problem_json
+from restaurant.http.prefix import own_path
 from restaurant.i18n import gettext as _
 from restaurant.people.attempts import Refused, Unauthenticated
 from restaurant.people.models import User
@@ -66,15 +66,17 @@ class Guard:
         if user is None:
             if wants_problem_json():
                 raise Unauthenticated(_("Please sign in."))
-            return redirect(f"/connexion?retour={quote(request.full_path.rstrip('?'), safe='')}", code=303)
+            return redirect(url_for("sessions.sign_in_page", retour=own_path()), code=303)
         if rule is None or not user.may(rule):
             raise Refused(_("You are not allowed to do this."))
         return None
 
 
 def cookie_name() -> str:
-    """`__Host-` ties the cookie to this very host, which browsers accept by HTTPS only."""
-    return "__Host-session" if current_app.extensions["settings"].https else "session"
+    """By HTTPS, `__Host-` ties the cookie to this very host, which browsers accept for all of its paths only."""
+    if not current_app.extensions["settings"].https:
+        return "session"
+    return "__Secure-session" if request.root_path else "__Host-session"
 
 
 def session_token() -> str | None:

@@ -12,17 +12,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
 
+from flask import has_request_context, request
 from sqlalchemy import String, Table, Text, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from restaurant.database import Base
 from restaurant.errors import Problem
+from restaurant.http.guard import current_user
 from restaurant.i18n import gettext as _
 from restaurant.types import Moment, now
 
 #: How long a reply is kept.
 KEPT = timedelta(hours=24)
+
+#: A key of so many characters is taken to be random. Shorter ones occur to several people.
+RANDOM_LENGTH = 16
 
 
 class KeyReused(Problem):
@@ -68,8 +73,13 @@ class Claim:
 
 
 def claim(session: Session, *, scope: str, key: str, content: bytes) -> Claim:
-    """Claim `key` for this transaction or find the reply it has. Raises `KeyReused` for other content."""
+    """Claim `key` for this transaction or find the reply it has. Raises `KeyReused` for other content.
+
+    A key belongs to the person signed in. Of others, a random one belongs to whoever knows it, as their address changes
+    when a telephone changes its network; a short one belongs to an address.
+    """
     digest = hashlib.sha256(content).hexdigest()
+    scope = f"{_owner(key)}:{scope}"
     connection = session.connection()
     values = {"scope": scope, "key": key, "request_hash": digest, "created_at": now()}
     if connection.execute(_CLAIM[connection.dialect.name], values).first() is not None:
@@ -79,6 +89,14 @@ def claim(session: Session, *, scope: str, key: str, content: bytes) -> Claim:
         raise KeyReused(_("This Idempotency-Key was already used for another request."))
     assert kept.status is not None and kept.body is not None, "committed with its reply"  # noqa: S101, PT018
     return Claim(scope=scope, key=key, replay=(kept.status, kept.body))
+
+
+def _owner(key: str) -> str:
+    if not has_request_context():
+        return ""
+    if (user := current_user()) is not None:
+        return str(user.id)
+    return "" if len(key) >= RANDOM_LENGTH else hashlib.sha256((request.remote_addr or "").encode()).hexdigest()[:16]
 
 
 def keep(session: Session, claimed: Claim, *, status: int, body: str) -> None:

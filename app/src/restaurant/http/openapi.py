@@ -8,7 +8,7 @@ import re
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, Flask, Response, current_app
+from flask import Blueprint, Flask, Response, current_app, request
 from pydantic import BaseModel, Field
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
@@ -52,11 +52,12 @@ class ProblemView(BaseModel):
 @web.get("/api/v1/openapi.json")
 def served() -> Response:
     """The document, for clients and their generators."""
-    return Response(json.dumps(document(current_app), ensure_ascii=False), content_type="application/json")
+    found = document(current_app, root=request.root_path)
+    return Response(json.dumps(found, ensure_ascii=False), content_type="application/json")
 
 
-def document(app: Flask) -> dict[str, Any]:
-    """The document of all operations of `app`."""
+def document(app: Flask, *, root: str = "") -> dict[str, Any]:
+    """The document of all operations of `app`, which is reached below the path `root`."""
     guard: Guard = app.extensions["guard"]
     pairs = [(api, operation) for api in _apis(app) for operation in api.operations]
     models: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(ProblemView, "serialization"): None}
@@ -82,7 +83,7 @@ def document(app: Flask) -> dict[str, Any]:
             "description": "Amounts are whole cents with tax; VAT rates are hundredths of a percent.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": root or "/"}],
         "paths": paths,
         "components": {
             "schemas": schemas["$defs"],
@@ -128,7 +129,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
         key = {"type": "string", "minLength": 1, "maxLength": KEY_LENGTH, "pattern": "^[!-~]+$"}
         parameters.append({"name": "Idempotency-Key", "in": "header", "required": True, "schema": key})
     if operation.if_match:
-        tag = {"type": "string", "pattern": '^"[0-9]{1,9}"$'}
+        tag = {"type": "string", "pattern": r'^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$'}
         parameters.append({"name": "If-Match", "in": "header", "required": True, "schema": tag})
     return parameters
 

@@ -1,7 +1,7 @@
 """Pagination of lists by keys: a page begins after the last row of the one before.
 
-So no row is shown twice or left out when others are added or removed in the meantime, and a late page is read as fast as
-the first.
+So no row is shown twice or left out when others are added or removed in the meantime, and a late page is read as fast
+as the first.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from sqlalchemy.orm import Session
 
-from restaurant.http.api import Api, require_version
+from restaurant.http.api import Api, Versions, require_version
 from restaurant.http.paging import PageQuery
 from restaurant.i18n import local
 from restaurant.menu import editing, service
@@ -60,7 +60,7 @@ def add_dish(session: Session, *, body: NewDish) -> DishEntry:
 
 @editor.operation("PATCH", "/dishes/<key:dish>", body=DishChange, reply=DishEntry, if_match=True,
                   refusals=(HTTPStatus.CONFLICT,))  # fmt: skip
-def change_dish(session: Session, *, dish: int, body: DishChange, version: int) -> DishEntry:
+def change_dish(session: Session, *, dish: int, body: DishChange, version: Versions) -> DishEntry:
     """Change a dish: anything of it, or that it has run out or is hidden."""
     found = editing.find_dish(session, dish)
     require_version(found, version)
@@ -76,7 +76,7 @@ def add_category(session: Session, *, body: NewCategory) -> CategoryEntry:
 
 @editor.operation("PATCH", "/categories/<key:category>", body=CategoryChange, reply=CategoryEntry, if_match=True,
                   refusals=(HTTPStatus.CONFLICT,))  # fmt: skip
-def change_category(session: Session, *, category: int, body: CategoryChange, version: int) -> CategoryEntry:
+def change_category(session: Session, *, category: int, body: CategoryChange, version: Versions) -> CategoryEntry:
     """Rename a heading, or give it another place."""
     found = editing.read_category(session, category)
     require_version(found, version)
@@ -84,7 +84,7 @@ def change_category(session: Session, *, category: int, body: CategoryChange, ve
 
 
 @editor.operation("DELETE", "/categories/<key:category>", reply=None, if_match=True, refusals=(HTTPStatus.CONFLICT,))
-def remove_category(session: Session, *, category: int, version: int) -> None:
+def remove_category(session: Session, *, category: int, version: Versions) -> None:
     """Take away a heading that has no dish."""
     found = editing.read_category(session, category)
     require_version(found, version)

@@ -45,7 +45,7 @@ def list_allergens(allergens: Iterable[str]) -> str:
 
 def rendered(menu: service.Menu, name: str, render: Callable[[], Markup]) -> Markup:
     """What `render` makes of `menu` as it is offered this minute, in the language of this request; kept as `name`."""
-    key = (current_locale(), f"{local(now()):%H:%M} {name}")
+    key = (current_locale(), f"{local(now()):%H:%M} {name} {request.root_path}")
     block = menu.rendered.get(key)
     if block is None:
         block = render()

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from restaurant.billing import service as billing
 from restaurant.floor.service import read_table
-from restaurant.http.api import Api, require_version
+from restaurant.http.api import Api, Versions, require_version
 from restaurant.http.guard import current_user, signed_in
 from restaurant.orders import service
 from restaurant.orders.models import Order, OrderLine
@@ -107,7 +107,7 @@ def add_lines(session: Session, *, reference: uuid.UUID, body: LinesPlacement) -
 
 @service_api.operation("PUT", "/orders/<uuid:reference>/guests", body=Guests, reply=OrderView, if_match=True,
                        refusals=_CONFLICT)  # fmt: skip
-def describe_guests(session: Session, *, reference: uuid.UUID, body: Guests, version: int) -> OrderView:
+def describe_guests(session: Session, *, reference: uuid.UUID, body: Guests, version: Versions) -> OrderView:
     """Change what is known about the guests, such as their allergies."""
     order = service.lock_order(session, reference)
     require_version(order, version)

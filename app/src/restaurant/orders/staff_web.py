@@ -313,6 +313,5 @@ def _approval() -> str | None:
         permission=Permission.VOID_LINES,
         username=username,
         password=request.form.get("password", "")[:200],
-        address=request.remote_addr or "",
         actor=signed_in(),
     )

@@ -15,6 +15,7 @@ from restaurant.database import Database
 from restaurant.errors import Invalid
 from restaurant.http import idempotency
 from restaurant.http.guard import current_user
+from restaurant.http.prefix import cookie_path
 from restaurant.http.targets import local_path
 from restaurant.i18n import COOKIE, LOCALES
 from restaurant.i18n import gettext as _
@@ -95,9 +96,10 @@ def order_page(reference: uuid.UUID) -> str:
 def choose_language() -> Response:
     """Remember the user's language and go back."""
     chosen = request.form.get("lang", "")
-    response = redirect(local_path(request.form.get("back", "/"), default="/"), code=303)
+    back = local_path(request.form.get("back", ""), default=url_for("orders.menu_page"))
+    response = redirect(back, code=303)
     if chosen in LOCALES:
-        response.set_cookie(COOKIE, chosen, max_age=31_536_000, samesite="Lax", httponly=True)
+        response.set_cookie(COOKIE, chosen, max_age=31_536_000, path=cookie_path(), samesite="Lax", httponly=True)
     return response
 
 

@@ -8,11 +8,11 @@ from flask import current_app, request
 from sqlalchemy.orm import Session
 
 from restaurant.database import Database
-from restaurant.http.api import Api, require_version
+from restaurant.http.api import Api, Versions, require_version
 from restaurant.http.guard import session_token, signed_in
 from restaurant.http.paging import PageQuery
 from restaurant.people import quick, service
-from restaurant.people.attempts import check_password
+from restaurant.people.attempts import check_password, device_of
 from restaurant.people.permissions import GRANTED
 from restaurant.people.schemas import (
     ApprovalRequest,
@@ -77,7 +77,6 @@ def give_approval(_session: Session, *, body: ApprovalRequest) -> ApprovalView:
             permission=body.permission,
             username=body.username,
             password=body.password.get_secret_value(),
-            address=request.remote_addr or "",
             actor=signed_in(),
         )
     )
@@ -92,7 +91,6 @@ def change_password(_session: Session, *, body: PasswordChange) -> SessionView:
         signed_in(),
         current=body.current.get_secret_value(),
         new=body.new.get_secret_value(),
-        address=request.remote_addr or "",
     )
     return SessionView(token=signed.token, role=signed.user.role, permissions=sorted(GRANTED[signed.user.role]))
 
@@ -111,9 +109,7 @@ def set_own_pin(change: PinChange) -> None:
     password = change.current.get_secret_value()
     if change.pin is not None:
         quick.refuse_obvious(change.pin.get_secret_value())
-    check_password(
-        database, username=user.username, password=password, address=request.remote_addr or "", known_device=True
-    )
+    check_password(database, username=user.username, password=password, address="", device=device_of(user))
     with database.writing() as session:
         pin = change.pin.get_secret_value() if change.pin is not None else None
         quick.set_pin(session, service.read_person(session, user.id), pin, keys=database.signing_keys, by=user)
@@ -129,7 +125,6 @@ def change_person_here(_session: Session, *, body: Credentials) -> SessionView:
         token=session_token(),
         username=body.username,
         secret=body.password.get_secret_value(),
-        address=request.remote_addr or "",
     )
     return SessionView(token=signed.token, role=signed.user.role, permissions=sorted(GRANTED[signed.user.role]))
 
@@ -190,7 +185,7 @@ def add_person(session: Session, *, body: NewPerson) -> PersonView:
     if_match=True,
     refusals=(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
-def change_person(session: Session, *, person: int, body: PersonChange, version: int) -> PersonView:
+def change_person(session: Session, *, person: int, body: PersonChange, version: Versions) -> PersonView:
     """Change a person; a new password or role and a deactivation end that person's sessions."""
     user = service.read_person(session, person)
     require_version(user, version)

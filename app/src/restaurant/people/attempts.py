@@ -4,10 +4,11 @@ It counts in the database, so it holds however many pods there are: an
 attempt is counted before the password is looked at: for the user name from this address, for the address, and for the
 user name from anywhere. From the fifth failure of the first on (the 61st of an address, the 101st of a name), each one
 blocks for twice as long as the one before, up to fifteen minutes. So a stranger who fails with a person's name blocks
-only their own address, and failures from many addresses never block a device on which someone is signed in.
+only their own address. A device that is known, because this person has signed in there before (`devices`) or somebody
+is signed in there now, is counted for itself: a guest in the restaurant's own network blocks nobody on it.
 
-PINs and badges (`quick`) are accepted only on such a device. The fifth wrong PIN of a person blocks that PIN, wherever
-it was typed.
+PINs and badges (`quick`) are accepted only where someone is signed in. The fifth wrong PIN of a person blocks that PIN,
+wherever it was typed.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ NOBODY = "$argon2id$v=19$m=19456,t=2,p=1$jZcj+vcfmVK/WPBs6fHNAA$D6Zs+cjiG3NgD2/r
 
 
 #: Failures before blocking begins. Behind an untrusted proxy all of a restaurant's devices share one address.
-FREE_FAILURES = {"pair": 4, "pin": 4, "address": 60, "user": 100}
+FREE_FAILURES = {"pair": 4, "device": 4, "pin": 4, "address": 60, "quick": 60, "user": 100}
 _BLOCK = timedelta(seconds=15)
 _LONGEST_BLOCK = timedelta(minutes=15)
 
@@ -69,18 +70,19 @@ class TooManyAttempts(Problem):
 
 
 def check_password(
-    database: Database, *, username: str, password: str, address: str, known_device: bool = False
+    database: Database, *, username: str, password: str, address: str, device: str | None = None
 ) -> User:
     """The active person with this name and password; counts the attempt. Raises as `sign_in` does.
 
-    On a `known_device`, on which someone is signed in, failures from other addresses do not block.
+    On a known `device`, only its own failures block.
     """
     username = username.strip().lower()
     if not username.isprintable():
         raise Unauthenticated(_("The user name or the password is wrong."), code="wrong-credentials")
-    subjects = [f"pair:{username[:40]}@{address[:70]}", f"address:{address[:100]}"]
-    if not known_device:
-        subjects.append(f"user:{username[:100]}")
+    if device is not None:
+        subjects = [f"device:{username[:40]}@{device}"]
+    else:
+        subjects = [f"pair:{username[:40]}@{address[:70]}", f"address:{address[:100]}", f"user:{username[:100]}"]
     count_attempts(database, subjects)
     with database.reading() as session:
         user = session.scalar(select(User).where(User.username == username, User.active))
@@ -92,6 +94,11 @@ def check_password(
         raise Unauthenticated(_("The user name or the password is wrong."), code="wrong-credentials")
     forget_attempts(database, subjects)
     return user
+
+
+def device_of(user: User) -> str:
+    """The device on which `user` is signed in, as its attempts are counted: new sessions do not make it a new one."""
+    return f"user-{user.id}"
 
 
 def count_attempts(database: Database, subjects: Sequence[str]) -> None:

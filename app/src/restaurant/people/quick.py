@@ -32,17 +32,17 @@ SHORTEST, LONGEST = 4, 8
 _BADGE_PREFIX = "badge-"
 
 
-def check(database: Database, *, username: str, secret: str, address: str) -> tuple[User, str]:
-    """The active person with this PIN, badge or password, and which of them it was; counts the attempt.
+def check(database: Database, *, username: str, secret: str, device: str) -> tuple[User, str]:
+    """The active person with this PIN, badge or password, and which of them it was; counts the attempt on `device`.
 
     A badge says whose it is, whatever the `username`. Raises as `check_password` does.
     """
     secret = secret.strip()
     if secret.startswith(_BADGE_PREFIX):
-        return _check_badge(database, secret, address=address), BADGE
+        return _check_badge(database, secret, device=device), BADGE
     if _is_pin(secret):
-        return _check_pin(database, username.strip().lower(), secret, address=address), PIN
-    return check_password(database, username=username, password=secret, address=address, known_device=True), PASSWORD
+        return _check_pin(database, username.strip().lower(), secret, device=device), PIN
+    return check_password(database, username=username, password=secret, address="", device=device), PASSWORD
 
 
 def set_pin(session: Session, user: User, pin: str | None, *, keys: Sequence[str], by: User) -> None:
@@ -74,10 +74,10 @@ def _record(session: Session, user: User, what: str, *, given: bool, by: User) -
     journal.record(session, EntryKind.CREDENTIAL, content)
 
 
-def _check_pin(database: Database, username: str, pin: str, *, address: str) -> User:
+def _check_pin(database: Database, username: str, pin: str, *, device: str) -> User:
     if not username.isprintable():
         raise _wrong()
-    subjects = [f"pin:{username[:100]}", f"address:{address[:100]}"]
+    subjects = [f"pin:{username[:100]}", f"quick:{device}"]
     count_attempts(database, subjects)
     with database.reading() as session:
         user = session.scalar(select(User).where(User.username == username, User.active))
@@ -97,8 +97,8 @@ def _matches(user: User | None, pin: str, key: str) -> bool:
         return False
 
 
-def _check_badge(database: Database, text: str, *, address: str) -> User:
-    subjects = [f"address:{address[:100]}"]
+def _check_badge(database: Database, text: str, *, device: str) -> User:
+    subjects = [f"quick:{device}"]
     count_attempts(database, subjects)
     with database.reading() as session:
         user = session.scalar(select(User).where(User.badge_hash == _digest(text), User.active))

@@ -18,7 +18,7 @@ from restaurant.errors import Conflict, NotFound
 from restaurant.http.paging import PageQuery, Sort, read_page
 from restaurant.i18n import gettext as _
 from restaurant.people import attempts, quick
-from restaurant.people.attempts import Refused, Unauthenticated, check_password
+from restaurant.people.attempts import Refused, Unauthenticated, check_password, device_of
 from restaurant.people.models import Approval, LoginAttempts, LoginSession, User
 from restaurant.people.permissions import Permission, Role, permits
 from restaurant.types import now
@@ -44,16 +44,16 @@ def hash_password(password: str) -> str:
     return attempts.HASHER.hash(password)
 
 
-def sign_in(database: Database, *, username: str, password: str, address: str) -> SignedIn:
+def sign_in(database: Database, *, username: str, password: str, address: str, device: str | None = None) -> SignedIn:
     """Open a session. Raises `TooManyAttempts`, or `Unauthenticated` without saying which part was wrong."""
-    user = check_password(database, username=username, password=password, address=address)
+    user = check_password(database, username=username, password=password, address=address, device=device)
     with database.writing() as session:
         return _open_session(session, user)
 
 
-def change_own_password(database: Database, user: User, *, current: str, new: str, address: str) -> SignedIn:
+def change_own_password(database: Database, user: User, *, current: str, new: str) -> SignedIn:
     """Give oneself a new password, which ends all one's sessions and opens another. Raises as `sign_in` does."""
-    check_password(database, username=user.username, password=current, address=address, known_device=True)
+    check_password(database, username=user.username, password=current, address="", device=device_of(user))
     with database.writing() as session:
         changed = change_person(session, read_person(session, user.id), password=new)
         return _open_session(session, changed)
@@ -80,14 +80,12 @@ def session_user(database: Database, token: str) -> User:
     return found.user
 
 
-def change_person_here(
-    database: Database, *, actor: User, token: str | None, username: str, secret: str, address: str
-) -> SignedIn:
+def change_person_here(database: Database, *, actor: User, token: str | None, username: str, secret: str) -> SignedIn:
     """Let another person use a device on which `actor` is signed in, which ends that session.
 
     Raises `Refused` for a person who manages people and did not give the password, and what `check_password` raises.
     """
-    user, how = quick.check(database, username=username, secret=secret, address=address)
+    user, how = quick.check(database, username=username, secret=secret, device=device_of(actor))
     if how != quick.PASSWORD and user.may(Permission.MANAGE_PEOPLE):
         raise Refused(_("Administrators sign in with their password."), code="password-needed")
     with database.writing() as session:
@@ -103,15 +101,13 @@ def sign_out(session: Session, token: str) -> None:
     session.execute(delete(LoginSession).where(LoginSession.token_hash == _digest(token)))
 
 
-def give_approval(
-    database: Database, *, permission: Permission, username: str, password: str, address: str, actor: User
-) -> str:
+def give_approval(database: Database, *, permission: Permission, username: str, password: str, actor: User) -> str:
     """Let the named person confirm one action of `actor` that needs `permission`; returns the token to do it with.
 
     `password` is a password, a PIN or a badge. Raises `Refused` when that person may not do it either, and what
     `check_password` raises.
     """
-    approver, how = quick.check(database, username=username, secret=password, address=address)
+    approver, how = quick.check(database, username=username, secret=password, device=device_of(actor))
     if not approver.may(permission):
         raise _needs_approval()
     token = secrets.token_urlsafe(24)

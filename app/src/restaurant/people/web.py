@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from flask import Blueprint, current_app, redirect, render_template, request
+from flask import Blueprint, current_app, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from restaurant.database import Database
@@ -13,9 +13,10 @@ from restaurant.forms import read_form, read_switch, read_version, typed
 from restaurant.http.api import require_version
 from restaurant.http.guard import cookie_name, session_token, signed_in
 from restaurant.http.paging import WHOLE
+from restaurant.http.prefix import cookie_path
 from restaurant.http.targets import local_path
 from restaurant.i18n import gettext as _
-from restaurant.people import quick, service
+from restaurant.people import devices, quick, service
 from restaurant.people.api import set_own_pin
 from restaurant.people.models import User
 from restaurant.people.permissions import Role
@@ -35,18 +36,19 @@ def sign_in_page() -> str:
 @sessions.post("/connexion")
 def sign_in() -> Response:
     """Sign in and go where one wanted to go."""
-    target = request.form.get("retour", "")
+    target, username = request.form.get("retour", ""), request.form.get("username", "")[:40]
     try:
         signed = service.sign_in(
             current_app.extensions["database"],
-            username=request.form.get("username", "")[:40],
+            username=username,
             password=request.form.get("password", "")[:200],
             address=request.remote_addr or "",
+            device=devices.known(username),
         )
     except Problem as problem:
         page = render_template("people/sign_in.html", target=target, problem=problem.detail)
         return Response(page, status=problem.status, headers=problem.headers, mimetype="text/html")
-    return _signed_in(redirect(local_path(target, default="/accueil"), code=303), signed)
+    return _signed_in(redirect(local_path(target, default=url_for("home.first_page")), code=303), signed)
 
 
 @sessions.post("/deconnexion")
@@ -57,8 +59,10 @@ def sign_out() -> Response:
     if token:
         with database.writing() as session:
             service.sign_out(session, token)
-    response = redirect("/", code=303)
-    response.delete_cookie(cookie_name(), secure=current_app.extensions["settings"].https, httponly=True)
+    response = redirect(url_for("orders.menu_page"), code=303)
+    response.delete_cookie(
+        cookie_name(), path=cookie_path(), secure=current_app.extensions["settings"].https, httponly=True
+    )
     return response
 
 
@@ -85,12 +89,11 @@ def change_person_here() -> Response:
             token=session_token(),
             username=request.form.get("username", "")[:40],
             secret=request.form.get("secret", "")[:200],
-            address=request.remote_addr or "",
         )
     except Problem as problem:
         page = _change_person_form(target, problem=problem.detail)
         return Response(page, status=problem.status, headers=problem.headers, mimetype="text/html")
-    return _signed_in(redirect(local_path(target, default="/accueil"), code=303), signed)
+    return _signed_in(redirect(local_path(target, default=url_for("home.first_page")), code=303), signed)
 
 
 def _change_person_form(target: str, *, problem: str | None = None) -> str:
@@ -105,7 +108,7 @@ def set_pin() -> Response:
     form = request.form
     change = read_form(PinChange, {"current": form.get("current", ""), "pin": form.get("pin") or None})
     set_own_pin(change)
-    return redirect("/compte", code=303)
+    return redirect(url_for("account.account_page"), code=303)
 
 
 @account.post("")
@@ -120,9 +123,8 @@ def change_password() -> Response:
         signed_in(),
         current=change.current.get_secret_value(),
         new=change.new.get_secret_value(),
-        address=request.remote_addr or "",
     )
-    return _signed_in(redirect("/accueil", code=303), signed)
+    return _signed_in(redirect(url_for("home.first_page"), code=303), signed)
 
 
 @team.get("/equipe")
@@ -160,7 +162,7 @@ def change_person(person: int) -> Response:
         user = service.read_person(session, person)
         require_version(user, read_version(request.form))
         service.change_person(session, user, name=change.name, role=change.role if change.role != user.role else None)
-    return redirect("/equipe", code=303)
+    return redirect(url_for("team.people_page"), code=303)
 
 
 @team.post("/equipe/<key:person>/acces")
@@ -171,7 +173,7 @@ def set_access(person: int) -> Response:
         raise Invalid(_("You cannot deactivate your own account."))
     with _database().writing() as session:
         service.change_person(session, service.read_person(session, person), active=wanted)
-    return redirect("/equipe", code=303)
+    return redirect(url_for("team.people_page"), code=303)
 
 
 @team.post("/equipe/<key:person>/badge")
@@ -192,7 +194,7 @@ def withdraw_badge(person: int) -> Response:
         user = service.read_person(session, person)
         if user.badge_hash is not None:
             quick.set_badge(session, user, given=False, by=signed_in())
-    return redirect("/equipe", code=303)
+    return redirect(url_for("team.people_page"), code=303)
 
 
 @team.post("/equipe/<key:person>/pin")
@@ -202,7 +204,7 @@ def withdraw_pin(person: int) -> Response:
         user = service.read_person(session, person)
         if user.pin_hash is not None:
             quick.set_pin(session, user, None, keys=_database().signing_keys, by=signed_in())
-    return redirect("/equipe", code=303)
+    return redirect(url_for("team.people_page"), code=303)
 
 
 def _with_password(person: User, password: str) -> str:
@@ -216,10 +218,12 @@ def _signed_in(response: Response, signed: service.SignedIn) -> Response:
         cookie_name(),
         signed.token,
         max_age=int(service.ABSOLUTE.total_seconds()),
+        path=cookie_path(),
         secure=current_app.extensions["settings"].https,
         httponly=True,
         samesite="Lax",
     )
+    devices.remember(response, signed.user)
     return response
 
 

@@ -11,7 +11,7 @@ const place = (table, x, y) => {
 };
 
 const save = async (table) => {
-  const reply = await fetch(`/api/v1/tables/${table.dataset.table}`, {
+  const reply = await fetch(table.dataset.address, {
     method: "PATCH",
     headers: { "Content-Type": "application/json", "If-Match": `"${table.dataset.version}"` },
     body: JSON.stringify({ x: Number(table.dataset.x), y: Number(table.dataset.y) }),

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from sqlalchemy.orm import Session
 
-from restaurant.http.api import Api, require_version
+from restaurant.http.api import Api, Versions, require_version
 from restaurant.http.guard import signed_in
 from restaurant.http.paging import PageQuery
 from restaurant.menu.editing import find_dish
@@ -52,7 +52,9 @@ def move_stock(session: Session, *, ingredient: int, body: NewMovement) -> Ingre
 
 @api.operation("PATCH", "/ingredients/<key:ingredient>", body=IngredientChange, reply=IngredientView, if_match=True,
                refusals=(HTTPStatus.CONFLICT,))  # fmt: skip
-def change_ingredient(session: Session, *, ingredient: int, body: IngredientChange, version: int) -> IngredientView:
+def change_ingredient(
+    session: Session, *, ingredient: int, body: IngredientChange, version: Versions
+) -> IngredientView:
     """Rename an ingredient, or say when it is low."""
     found = service.read_ingredient(session, ingredient)
     require_version(found, version)
@@ -73,7 +75,7 @@ def read_recipe(session: Session, *, dish: int) -> RecipeView:
 
 
 @api.operation("PUT", "/dishes/<key:dish>/recipe", body=Recipe, reply=RecipeView, if_match=True)
-def write_recipe(session: Session, *, dish: int, body: Recipe, version: int) -> RecipeView:
+def write_recipe(session: Session, *, dish: int, body: Recipe, version: Versions) -> RecipeView:
     """Replace what one portion of a dish takes."""
     found = find_dish(session, dish)
     require_version(found, version)

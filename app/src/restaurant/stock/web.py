@@ -44,7 +44,11 @@ def stock_page() -> str:
     with _database().reading() as session:
         ingredients, _next = service.list_ingredients(session, WHOLE)
     return render_template(
-        "stock/stock.html", ingredients=sorted(ingredients, key=lambda entry: entry.quantity > entry.low_at), reasons=_ADJUSTMENTS, units=list(Unit), key=uuid.uuid4().hex
+        "stock/stock.html",
+        ingredients=sorted(ingredients, key=lambda entry: entry.quantity > entry.low_at),
+        reasons=_ADJUSTMENTS,
+        units=list(Unit),
+        key=uuid.uuid4().hex,
     )
 
 
@@ -97,9 +101,7 @@ def recipe_page(dish: int) -> str:
         found = find_dish(session, dish)
         lines = service.read_recipe(session, found)
         ingredients, _next = service.list_ingredients(session, WHOLE)
-    return render_template(
-        "stock/recipe.html", dish=found, lines=lines, ingredients=ingredients, more=_MORE_ROWS
-    )
+    return render_template("stock/recipe.html", dish=found, lines=lines, ingredients=ingredients, more=_MORE_ROWS)
 
 
 @pages.post("/recettes/<key:dish>")
