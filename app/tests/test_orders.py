@@ -5,16 +5,19 @@ from __future__ import annotations
 import io
 import json
 import re
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
 from restaurant.database import Database
 from restaurant.orders.models import Order
-from support import EGGS, order_body, place
+from restaurant.people.permissions import Role
+from support import EGGS, SignIn, order_body, place
 
 STEAK = 6
 CROQUE = 11
@@ -309,3 +312,44 @@ def test_a_refused_form_leads_back_to_where_it_was(client: FlaskClient) -> None:
     assert 'href="/?lang=fr" data-back' in refused.text
     elsewhere = client.post("/commandes", data={"key": "k"}, headers={"Referer": "http://evil.example/x"})
     assert "evil" not in elsewhere.text
+
+
+@pytest.mark.parametrize("path", ["/api/v1/orders", "/api/v1/bookings"])
+def test_strangers_who_send_the_same_key_get_what_is_their_own(app: Flask, path: str) -> None:
+    with time_machine.travel("2026-04-01T10:00:00Z"):
+        body = {
+            "/api/v1/orders": order_body(),
+            "/api/v1/bookings": {
+                "starts_at": "2026-04-03T20:00:00+02:00",
+                "covers": 2,
+                "guest": "Ana",
+                "contact": "0612345678",
+            },
+        }[path]
+
+        def send(key: str, address: str) -> str:
+            headers, sender = {"Idempotency-Key": key}, {"REMOTE_ADDR": address}
+            reply = app.test_client().post(path, json=body, headers=headers, environ_overrides=sender)
+            assert reply.status_code == 201, reply.text
+            return str(reply.get_json()["reference"])
+
+        first = send("1", "203.0.113.1")
+        assert send("1", "203.0.113.2") != first
+        assert send("1", "203.0.113.1") == first
+        # A random key is sent again from another network when a telephone leaves the house.
+        key = uuid.uuid4().hex
+        assert send(key, "203.0.113.1") == send(key, "198.51.100.1")
+
+
+def test_a_key_of_one_person_is_not_anothers(client: FlaskClient, sign_in: SignIn) -> None:
+    replies = [place(one, order_body(), key="1") for one in (client, sign_in(Role.SERVER), sign_in(Role.HOST))]
+    assert len({reply.get_json()["reference"] for reply in replies}) == 3
+
+
+def test_strangers_forms_with_the_same_key_are_two_orders(app: Flask) -> None:
+    form = {"key": "1", "guest": "Ana", f"quantity-{EGGS}": "1"}
+    found = {
+        app.test_client().post("/commandes", data=form, environ_overrides={"REMOTE_ADDR": address}).headers["Location"]
+        for address in ("203.0.113.1", "203.0.113.2", "203.0.113.1")
+    }
+    assert len(found) == 2

@@ -207,7 +207,7 @@ def test_the_pages_to_sign_in_and_manage_the_team_work(app: Flask, client: Flask
     page = sign_in(Role.ADMIN).post("/equipe", data={"name": "Sam", "username": "sam", "role": "kitchen"}).text
     found = re.search(r"<code>([\w-]{16})</code>", page)
     assert found
-    assert client.get("/equipe").location == "/connexion?retour=%2Fequipe"
+    assert client.get("/equipe").location == "/connexion?retour=/equipe"
     refused = client.post("/connexion", data={"username": "sam", "password": "no"})
     assert (refused.status_code, "incorrect" in refused.text) == (401, True)
     entered = client.post("/connexion", data={"username": "Sam", "password": found[1], "retour": "//evil.example"})
@@ -226,7 +226,7 @@ def test_an_approval_is_used_once_and_only_for_what_it_was_given(database: Datab
     with database.reading() as session:
         server = service.read_person(session, lea)
     token = service.give_approval(
-        database, permission=Permission.VOID_LINES, username="max", password=PASSWORD, address="x", actor=server
+        database, permission=Permission.VOID_LINES, username="max", password=PASSWORD, actor=server
     )
 
     def answer(permission: Permission, approval: str | None) -> str:
@@ -240,8 +240,7 @@ def test_an_approval_is_used_once_and_only_for_what_it_was_given(database: Datab
     with pytest.raises(service.Refused):
         answer(Permission.VOID_LINES, token)
     with pytest.raises(service.Refused):
-        service.give_approval(database, permission=Permission.REFUND, username="lea", password=PASSWORD, address="x",
-                              actor=server)  # fmt: skip
+        service.give_approval(database, permission=Permission.REFUND, username="lea", password=PASSWORD, actor=server)
 
 
 def test_the_first_administrator_gets_a_random_password_shown_once(
@@ -346,3 +345,38 @@ def test_a_stranger_who_fails_with_a_name_does_not_lock_its_owner_out(
     approved = sign_in(Role.SERVER).post("/api/v1/approvals", json=body)
     # Her password is accepted; she may not refund.
     assert (approved.status_code, approved.get_json()["type"]) == (403, "urn:restaurant:problem:approval-needed")
+
+
+def test_a_guest_in_the_houses_own_network_locks_nobody_out(app: Flask, lea: int, sign_in: SignIn) -> None:
+    device = app.test_client()
+    form = {"username": "lea", "password": PASSWORD}
+    assert device.post("/connexion", data=form).status_code == 303
+    device.post("/deconnexion")
+    guest = app.test_client()
+    wrong = [guest.post("/connexion", data=form | {"password": "wrong"}).status_code for _time in range(6)]
+    assert wrong[-1] == 429
+    # A device that nobody knows cannot be told from the guest's.
+    assert app.test_client().post("/connexion", data=form).status_code == 429
+    assert device.post("/connexion", data=form).status_code == 303
+    # Nor do they keep her from approving on a device on which someone is signed in, or from her own account.
+    body = {"username": "lea", "password": PASSWORD, "permission": "refund"}
+    approved = sign_in(Role.SERVER).post("/api/v1/approvals", json=body)
+    assert approved.get_json()["type"] == "urn:restaurant:problem:approval-needed"
+    assert device.post("/compte/pin", data={"current": PASSWORD, "pin": "2580"}).status_code == 303
+
+
+def test_a_known_device_is_no_way_to_guess(app: Flask, lea: int, sign_in: SignIn) -> None:
+    device = app.test_client()
+    form = {"username": "lea", "password": PASSWORD}
+    assert device.post("/connexion", data=form).status_code == 303
+    device.post("/deconnexion")
+    wrong = form | {"password": "wrong"}
+    assert [device.post("/connexion", data=wrong).status_code for _time in range(6)] == [401] * 5 + [429]
+    assert device.post("/connexion", data=form).status_code == 429
+    # A cookie of one's own making is none.
+    forged = app.test_client()
+    forged.set_cookie("device", "eyJpZCI6IngiLCJuYW1lcyI6WyJsZWEiXX0.x")
+    assert [forged.post("/connexion", data=wrong).status_code for _time in range(6)][-1] == 429
+    waiter = sign_in(Role.SERVER)
+    body = {"username": "lea", "password": "wrong", "permission": "refund"}
+    assert [waiter.post("/api/v1/approvals", json=body).status_code for _time in range(6)] == [401] * 5 + [429]

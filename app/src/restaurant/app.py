@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask, Request
 from flask.sessions import SessionInterface
 from werkzeug.middleware.proxy_fix import ProxyFix
-from werkzeug.routing import IntegerConverter, Map
+from werkzeug.routing import IntegerConverter
 
 from restaurant import errors, home, i18n, logs, metrics
 from restaurant.billing import api as billing_api
@@ -42,17 +42,15 @@ from restaurant.reservations import web as booking_web
 from restaurant.settings import Settings
 from restaurant.stock.api import api as stock_api
 from restaurant.stock.web import pages as stock_pages
-from restaurant.types import LARGEST
 
 #: No form or document a restaurant sends is larger, in bytes.
 LARGEST_BODY = 256 * 1024
 
 
 class KeyConverter(IntegerConverter):
-    """A number that can be a key in the database; any other number is no address."""
+    """A number that can be a key in the database; any other number is no address, whatever the method."""
 
-    def __init__(self, url_map: Map) -> None:
-        super().__init__(url_map, min=1, max=LARGEST)
+    regex = "[1-9][0-9]{0,8}"
 
 
 class NoSession(SessionInterface):

@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 import structlog
 from flask import Flask, Response, g, json, render_template, request, url_for
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 
@@ -130,6 +130,12 @@ def register(app: Flask) -> None:
         response = _answer(503, code="database-unavailable", detail=_message(503))
         response.headers["Retry-After"] = "5"
         return response
+
+    @app.errorhandler(DataError)
+    def unfit(error: DataError) -> Response:
+        # Values are limited before they come here: this is for a sum of them that nobody thought of.
+        log.error("value out of range", error=str(error.__cause__ or error))
+        return _answer(422, code="out-of-range", detail=_("A number in this request is too large."))
 
     @app.errorhandler(Exception)
     def failed(_error: Exception) -> Response:

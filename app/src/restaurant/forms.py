@@ -16,6 +16,7 @@ from restaurant.errors import Invalid
 from restaurant.http import idempotency
 from restaurant.i18n import gettext as _
 from restaurant.i18n import parse_amount
+from restaurant.types import Fault
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -59,6 +60,8 @@ def _fault(entry: ErrorDetails) -> str:
     label = _(LABELS.get(names[-1], names[-1])) if names else ""
     if entry["type"] in {"missing", "string_too_short"} and not entry["input"]:
         return _("{field}: required.", field=label)
+    if entry["type"] == "value_error" and isinstance(entry["ctx"]["error"], Fault):
+        return str(entry["ctx"]["error"])
     return _("{field}: invalid value.", field=label) if label else _("Some values are missing or invalid.")
 
 

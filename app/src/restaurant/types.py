@@ -9,13 +9,20 @@ from enum import StrEnum
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, Field, StringConstraints
-from sqlalchemy import DateTime, Dialect, Enum
+from sqlalchemy import BigInteger, DateTime, Dialect, Enum, Integer
 from sqlalchemy.types import TypeDecorator
 
 E = TypeVar("E", bound=StrEnum)
 
 #: The largest value of a 32-bit key or amount; larger numbers are refused before they reach the database.
 LARGEST = 2**31 - 1
+
+#: The largest amount in cents that anything may come to, and the largest quantity in stock: two of them still fit.
+MOST = 1_000_000_000
+
+
+class Fault(ValueError):  # noqa: N818  # it is about a value, and ends no program
+    """What a validator says is wrong, in the user's language."""
 
 
 class Labelled(StrEnum):
@@ -74,6 +81,9 @@ def natural(text: str) -> list[tuple[int, int, str]]:
     parts = re.findall(r"\d+|\D+", text.casefold())
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
 
+
+#: A sum of many amounts. SQLite has one kind of integers, which is as large.
+LONG = BigInteger().with_variant(Integer(), "sqlite")
 
 #: Format characters that some scripts and emoji need between two letters.
 _JOINERS = "\u200c\u200d"

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from restaurant.database import Base
 from restaurant.orders.models import Order
 from restaurant.people.models import User
-from restaurant.types import Labelled, Moment, choice, now
+from restaurant.types import LONG, Labelled, Moment, choice, now
 
 
 class Method(Labelled):
@@ -203,13 +203,13 @@ class TillSession(Base):
     opened_by: Mapped[str] = mapped_column(String(80))
     opening_count: Mapped[dict[str, int]] = mapped_column(JSON)
     opening_total: Mapped[int] = mapped_column()
-    opening_expected: Mapped[int | None] = mapped_column()
+    opening_expected: Mapped[int | None] = mapped_column(LONG)
     first_receipt: Mapped[int] = mapped_column()
     closed_at: Mapped[datetime | None] = mapped_column(Moment)
     closed_by: Mapped[str | None] = mapped_column(String(80))
     closing_count: Mapped[dict[str, int] | None] = mapped_column(JSON(none_as_null=True))
     closing_total: Mapped[int | None] = mapped_column()
-    closing_expected: Mapped[int | None] = mapped_column()
+    closing_expected: Mapped[int | None] = mapped_column(LONG)
     last_receipt: Mapped[int | None] = mapped_column()
     by_method: Mapped[dict[str, int] | None] = mapped_column(JSON(none_as_null=True))
     tips_by_method: Mapped[dict[str, int] | None] = mapped_column(JSON(none_as_null=True))
@@ -282,9 +282,9 @@ class Closing(Base):
     by: Mapped[str] = mapped_column(String(80))
     first_receipt: Mapped[int] = mapped_column()
     last_receipt: Mapped[int] = mapped_column()
-    total: Mapped[int] = mapped_column()
-    tips: Mapped[int] = mapped_column()
-    perpetual_total: Mapped[int] = mapped_column()
+    total: Mapped[int] = mapped_column(LONG)
+    tips: Mapped[int] = mapped_column(LONG)
+    perpetual_total: Mapped[int] = mapped_column(LONG)
     by_method: Mapped[dict[str, int]] = mapped_column(JSON)
     tips_by_method: Mapped[dict[str, int]] = mapped_column(JSON, default=dict, server_default="{}")
     by_rate: Mapped[list[RateShare]] = mapped_column(JSON)
@@ -301,9 +301,9 @@ class PeriodClosing(Base):
     by: Mapped[str] = mapped_column(String(80))
     first_closing: Mapped[int] = mapped_column()
     last_closing: Mapped[int] = mapped_column()
-    total: Mapped[int] = mapped_column()
-    tips: Mapped[int] = mapped_column()
-    perpetual_total: Mapped[int] = mapped_column()
+    total: Mapped[int] = mapped_column(LONG)
+    tips: Mapped[int] = mapped_column(LONG)
+    perpetual_total: Mapped[int] = mapped_column(LONG)
     by_method: Mapped[dict[str, int]] = mapped_column(JSON)
     tips_by_method: Mapped[dict[str, int]] = mapped_column(JSON)
     by_rate: Mapped[list[RateShare]] = mapped_column(JSON)

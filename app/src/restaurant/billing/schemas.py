@@ -12,17 +12,18 @@ from restaurant.billing.models import Method, Movement
 from restaurant.billing.service import Bill
 from restaurant.billing.siret import is_siret
 from restaurant.http.paging import PageView
+from restaurant.i18n import gettext as _
 from restaurant.orders.models import OrderStatus
-from restaurant.types import LARGEST, Key, Name, Text, Why
+from restaurant.types import MOST, Fault, Key, Name, Text, Why
 
-Cents = Annotated[int, Field(ge=1, le=LARGEST)]
+Cents = Annotated[int, Field(ge=1, le=MOST)]
 Approval = Annotated[str, Field(max_length=100)]
 
 
 def _siret(text: str) -> str:
     bare = "".join(text.split())
     if not is_siret(bare):
-        raise ValueError("is not a SIRET")
+        raise Fault(_("This is not a SIRET."))
     return bare
 
 
@@ -129,7 +130,7 @@ class SplitQuery(BaseModel):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if self.by == "lines" and self.lines is None:
-            raise ValueError("lines must name the lines of the first part")
+            raise Fault(_("Name the lines of the first part."))
         return self
 
 
@@ -161,7 +162,7 @@ class NewDiscount(BaseModel):
     @model_validator(mode="after")
     def _one(self) -> Self:
         if (self.amount is None) == (self.percent is None):
-            raise ValueError("give either amount or percent")
+            raise Fault(_("Enter either an amount or a percentage."))
         return self
 
 
@@ -180,7 +181,7 @@ class NewPayment(BaseModel):
     @model_validator(mode="after")
     def _one_purpose(self) -> Self:
         if self.seat is not None and self.lines:
-            raise ValueError("a payment is for a seat or for lines, not for both")
+            raise Fault(_("A payment is for a seat or for lines, not for both."))
         return self
 
 
@@ -201,7 +202,7 @@ class NewRefund(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    amount: Annotated[int, Field(ge=0, le=LARGEST)] = 0
+    amount: Annotated[int, Field(ge=0, le=MOST)] = 0
     tip: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     reason: Why
     approval: Approval | None = None
@@ -209,7 +210,7 @@ class NewRefund(BaseModel):
     @model_validator(mode="after")
     def _something(self) -> Self:
         if not self.amount + self.tip:
-            raise ValueError("an amount or a tip is required")
+            raise Fault(_("Enter an amount or a tip."))
         return self
 
 
@@ -244,7 +245,7 @@ class AccountingQuery(BaseModel):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.since > self.until:
-            raise ValueError("until is before since")
+            raise Fault(_("The last day is before the first."))
         return self
 
 

@@ -8,6 +8,7 @@ from pydantic_core import ErrorDetails
 
 from restaurant.i18n import gettext as _
 from restaurant.i18n import ngettext
+from restaurant.types import Fault
 
 
 def describe(entry: ErrorDetails) -> str:
@@ -34,6 +35,8 @@ def describe(entry: ErrorDetails) -> str:
             # Members of an enumeration are named as Python shows them: their values are what is quoted.
             values = ", ".join(re.findall(r"'([^']*)'", context["expected"]))
             return _("The value must be one of: {values}.", values=values)
+        case "value_error" if isinstance(context["error"], Fault):
+            return str(context["error"])
         case "int_type" | "int_parsing" | "int_from_float" | "int_parsing_size":
             return _("The value must be a whole number.")
         case "too_long":

@@ -16,11 +16,10 @@ from restaurant import __version__
 from restaurant.http.api import KEY_LENGTH, Api, Operation
 from restaurant.http.guard import Guard
 from restaurant.people.permissions import Access, Permission, Rule
-from restaurant.types import LARGEST
 
 _PARAMETER = re.compile(r"<(\w+):(\w+)>")
 _PATH_TYPES: dict[str, dict[str, Any]] = {
-    "key": {"type": "integer", "minimum": 1, "maximum": LARGEST},
+    "key": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
     "uuid": {"type": "string", "format": "uuid"},
     "date": {"type": "string", "format": "date"},
 }

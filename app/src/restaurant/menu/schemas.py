@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from restaurant.http.paging import PageView
+from restaurant.i18n import gettext as _
 from restaurant.menu.models import Allergen, Category, Course, Dish, Station
-from restaurant.types import Key, Name, Text
+from restaurant.types import Fault, Key, Name, Text
 
 #: A time of day in the restaurant. JSON Schema's own format "time" would need an offset.
 Clock = Annotated[time, WithJsonSchema({"type": "string", "pattern": r"^\d{2}:\d{2}:\d{2}$"})]
@@ -162,7 +163,9 @@ class OptionGroupEntry(BaseModel):
     @model_validator(mode="after")
     def _can_be_answered(self) -> Self:
         if not self.minimum <= self.maximum <= len(self.options):
-            raise ValueError("minimum must not be larger than maximum, nor maximum than the number of options")
+            raise Fault(
+                _("The minimum must not be larger than the maximum, nor the maximum than the number of options.")
+            )
         return self
 
 

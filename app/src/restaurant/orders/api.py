@@ -69,10 +69,8 @@ def read_order(session: Session, *, reference: uuid.UUID) -> OrderView:
 @service_api.operation("GET", "/orders", query=OrdersQuery, reply=OrdersView)
 def list_orders(session: Session, *, query: OrdersQuery) -> OrdersView:
     """List orders, newest first."""
-    found = service.list_orders(session, status=query.status, before=query.before, limit=query.limit)
-    return OrdersView(
-        items=[OrderView.of(order) for order in found], next=found[-1].id if len(found) == query.limit else None
-    )
+    found, following = service.list_orders(session, query, status=query.status)
+    return OrdersView(items=[OrderView.of(order) for order in found], next=following)
 
 
 @seating_api.operation(

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from restaurant.http.paging import PageQuery, PageView
 from restaurant.menu.models import Allergen, Course, Station
 from restaurant.orders.models import LineStatus, Order, OrderKind, OrderStatus
 from restaurant.types import Key, Name, Text, Why
@@ -90,21 +91,16 @@ class OrderView(BaseModel):
         return cls.model_validate(order)
 
 
-class OrdersView(BaseModel):
-    """A page of orders, newest first; `next` is the `before` of the following page, null on the last one."""
+class OrdersView(PageView):
+    """A page of orders, newest first."""
 
     items: list[OrderView]
-    next: int | None
 
 
-class OrdersQuery(BaseModel):
+class OrdersQuery(PageQuery):
     """Which orders to list."""
 
-    model_config = ConfigDict(extra="forbid")
-
     status: OrderStatus | None = None
-    before: Key | None = None
-    limit: Annotated[int, Field(ge=1, le=100)] = 50
 
 
 class Seating(BaseModel):

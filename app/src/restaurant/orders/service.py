@@ -25,8 +25,9 @@ from restaurant.billing.models import EntryKind
 from restaurant.database import flush, on_commit
 from restaurant.errors import Conflict, Invalid, NotFound
 from restaurant.floor.models import Condition, Table
+from restaurant.http.paging import PageQuery, Sort, read_page
+from restaurant.i18n import euros, label
 from restaurant.i18n import gettext as _
-from restaurant.i18n import label
 from restaurant.kitchen import notices, outbox
 from restaurant.kitchen.models import Change
 from restaurant.menu.models import Allergen, Course, Dish, Option, Station
@@ -42,7 +43,7 @@ from restaurant.people.permissions import Permission
 from restaurant.reservations.models import BESIDE, BookedTable
 from restaurant.settings import Opening
 from restaurant.stock import service as stock
-from restaurant.types import now
+from restaurant.types import MOST, now
 
 _ORDERS: SqlTable = Order.__table__  # type: ignore[assignment]  # a declarative table is a Table
 _LINES: SqlTable = OrderLine.__table__  # type: ignore[assignment]
@@ -97,8 +98,8 @@ def place_order(
 ) -> OrderView:
     """Place a guest's order at the instant `at`; it goes to the kitchen at once.
 
-    Raises `Invalid` for an unknown dish or wrong options, `Conflict` for a dish that is not available, and outside the
-    opening hours, unless it is one of those who take orders that places it.
+    Raises `Invalid` for an unknown dish or wrong options, `Conflict` for a dish that is not available or for more than
+    an order may come to, and outside the opening hours, unless it is one of those who take orders that places it.
     """
     known = revisions(session)
     if by is None or not by.may(Permission.TAKE_ORDERS):
@@ -106,6 +107,8 @@ def place_order(
         require_open(calendar, Purpose.TAKE_AWAY, at=at)
     menu, zone = read_menu(session, revision=known.get("menu", 0)), opening.zone
     lines = _lines(menu, placement.lines, kind=placement.kind, at=at, zone=zone)
+    total = sum(line["quantity"] * line["unit_price"] for line in lines)
+    _limit(total)
     for line in lines:
         line["status"] = LineStatus.FIRED
     reference = uuid.uuid4()
@@ -129,7 +132,7 @@ def place_order(
         note=placement.note,
         opened_at=at,
         closed_at=None,
-        total=sum(line["quantity"] * line["unit_price"] for line in lines),
+        total=total,
         version=1,
         lines=[
             LineView(id=key, total=line["quantity"] * line["unit_price"], danger=[], **line)
@@ -223,14 +226,14 @@ def open_orders(session: Session) -> Sequence[Order]:
     ).all()
 
 
-def list_orders(session: Session, *, status: OrderStatus | None, before: int | None, limit: int) -> Sequence[Order]:
-    """Orders, newest first, older than the key `before`."""
-    query = select(Order).options(selectinload(Order.lines)).order_by(Order.id.desc()).limit(limit)
+def list_orders(
+    session: Session, page: PageQuery, *, status: OrderStatus | None = None
+) -> tuple[Sequence[Order], str | None]:
+    """A page of the orders, newest first, and where the following page begins."""
+    query = select(Order).options(selectinload(Order.lines))
     if status is not None:
         query = query.where(Order.status == status)
-    if before is not None:
-        query = query.where(Order.id < before)
-    return session.scalars(query).all()
+    return read_page(session, query, page, by=[Sort(Order.id, descending=True)])
 
 
 def add_lines(
@@ -247,6 +250,7 @@ def add_lines(
     menu = read_menu(session)
     added = [OrderLine(**line) for line in _lines(menu, placements, kind=order.kind, at=at, zone=zone)]
     order.lines.extend(added)
+    _limit(order.total)
     if fire:
         _fire(session, added, menu)
     refresh(session, order)
@@ -491,6 +495,7 @@ def move_lines(session: Session, order: Order, target: Order, keys: Iterable[int
         text = f"{line.quantity} × {line.name} ← {before}"
         line.order, line.seat = target, None
         notices.announce(session, target, Change.LINE, [line], text=text)
+    _limit(target.total)
     refresh(session, order)
     refresh(session, target)
 
@@ -507,6 +512,7 @@ def merge(session: Session, order: Order, target: Order) -> None:
     notices.announce(session, target, Change.MERGE, order.lines, text=before)
     for line in list(order.lines):
         line.order = target
+    _limit(target.total)
     session.flush()
     _end(order, reason="merged")
     refresh(session, target)
@@ -577,6 +583,11 @@ def _fire(session: Session, lines: Sequence[OrderLine], menu: Menu) -> None:
     moment = now()
     for line in lines:
         line.status, line.fired_at = LineStatus.FIRED, moment
+
+
+def _limit(total: int) -> None:
+    if total > MOST:
+        raise Conflict(_("An order may come to at most {amount}.", amount=euros(MOST)), code="order-too-large")
 
 
 def refresh(session: Session, order: Order) -> None:

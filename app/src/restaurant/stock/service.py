@@ -23,6 +23,7 @@ from restaurant.metrics import STOCK_OUTS
 from restaurant.orders.models import OrderLine
 from restaurant.people.models import User
 from restaurant.stock.models import Ingredient, Movement, MovementReason, RecipeLine, Unit
+from restaurant.types import MOST
 
 
 class Need(NamedTuple):
@@ -118,7 +119,7 @@ def list_movements(session: Session, ingredient: Ingredient, page: PageQuery) ->
 def adjust(session: Session, key: int, *, reason: MovementReason, quantity: int, by: User) -> Ingredient:
     """Deliver or waste `quantity`, or say that `quantity` was counted.
 
-    Raises `NotFound`, or `Conflict` when more would be wasted than there is.
+    Raises `NotFound`, or `Conflict` when more would be wasted than there is, or there would be too much.
     """
     ingredient = session.get(Ingredient, key, with_for_update=True, populate_existing=True)
     if ingredient is None:
@@ -130,6 +131,8 @@ def adjust(session: Session, key: int, *, reason: MovementReason, quantity: int,
             delta = -quantity
         case _:
             delta = quantity
+    if ingredient.quantity + delta > MOST:
+        raise Conflict(_("That is more than a stock can have."), code="above-limit")
     if ingredient.quantity + delta < 0 or not _change(session, key, delta):
         raise Conflict(_("There is not that much in stock."), code="below-zero")
     session.add(Movement(ingredient_id=key, delta=delta, reason=reason, by_id=by.id))
