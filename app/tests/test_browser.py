@@ -382,3 +382,55 @@ def look_offline(page: Page, name: str) -> None:
     """Keep a picture of a page that has no connection."""
     PICTURES.mkdir(exist_ok=True)
     page.screenshot(path=PICTURES / f"{name}.png")
+
+
+def test_below_a_path_pages_scripts_and_the_service_worker_stay_below_it(
+    browser: Browser, sqlite_template: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "restaurant.sqlite3"
+    shutil.copy(sqlite_template, file)
+    settings = make_settings(f"sqlite:///{file}")
+    with Database(settings) as database, database.writing() as session:
+        people.add_person(session, username="admin", name="Ada", role=Role.ADMIN, password=PASSWORD)
+    outside: list[str] = []
+    with serving(settings, tmp_path / "log", RESTAURANT_PREFIX="/maison/resto") as (_process, port, _probes):
+        house = f"http://127.0.0.1:{port}"
+        context = browser.new_context(viewport=DESKTOP, locale="fr-FR", base_url=house)
+        context.on(
+            "request",
+            lambda sent: outside.append(sent.url) if not sent.url.startswith(f"{house}/maison/resto/") else None,
+        )
+        page = context.new_page()
+        page.goto("/maison/resto/salle")
+        page.get_by_label("Identifiant").fill("admin")
+        page.get_by_label("Mot de passe").fill(PASSWORD)
+        page.get_by_role("button", name="Se connecter").click()
+        page.wait_for_url("**/maison/resto/salle")
+        assert {cookie["path"] for cookie in context.cookies()} == {"/maison/resto"}
+        scope = page.evaluate("navigator.serviceWorker.ready.then((found) => found.scope)")
+        assert scope == f"{house}/maison/resto/"
+        # A script that calls the API: a table is moved, and stays where it was put.
+        page.get_by_role("link", name="Disposer les tables").click()
+        table = page.locator(".plan.editing .table").first
+        before = table.get_attribute("data-x")
+        with page.expect_response("**/maison/resto/api/v1/tables/*") as moved:
+            table.press("ArrowRight")
+        assert moved.value.ok
+        page.reload()
+        assert page.locator(".plan.editing .table").first.get_attribute("data-x") != before
+        # A form that is sent by a script, and the page that it leads to.
+        page.goto("/maison/resto/salle")
+        page.locator("a.table").first.click()
+        page.get_by_role("button", name="Placer").click()
+        page.wait_for_url("**/maison/resto/service/*")
+        page.goto("/maison/resto/cuisine")
+        expect(page.get_by_role("status").first).to_have_text("En direct")
+        page.context.set_offline(True)
+        page.goto("/maison/resto/reservations")
+        expect(page.get_by_role("heading", name="Pas de connexion")).to_be_visible()
+        page.context.set_offline(False)
+        page.goto("/maison/resto/compte")
+        page.get_by_role("button", name="Se déconnecter").click()
+        page.wait_for_url("**/maison/resto/")
+        context.close()
+    assert outside == []

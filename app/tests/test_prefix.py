@@ -112,8 +112,9 @@ def test_the_document_names_the_path_and_files_are_found_there(visitor: Visitor)
     page = visitor.open(f"{ROOT}/").text
     files = re.findall(r'(?:href|src)="([^"]*/static/[^"]*)"', page)
     assert files
-    assert all(visitor.open(file.replace("&amp;", "&")).status_code == 200 for file in files)
-    assert visitor.open(f"{ROOT}/sw.js").status_code == 200
+    for file in [*files, f"{ROOT}/sw.js"]:
+        with visitor.open(file.replace("&amp;", "&")) as reply:
+            assert reply.status_code == 200, file
 
 
 def test_two_paths_to_one_service_do_not_mix(settings: Settings) -> None:

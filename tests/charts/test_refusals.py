@@ -252,6 +252,7 @@ NOT_NAMES = ["-", "A", "a_b", "a-", "a b", "a" * 64]
     ("path", "good", "wrong"),
     [
         ("restaurant.ingress.hosts", ["shop.example.org", "*.example.org", "shop"], ["https://a", "A.org", "a.org/", "10.0.0.1", "a..b", "a_b"]),
+        ("restaurant.settings.prefix", ["", "/restaurant", "/a/b-1/~c.d"], ["/", "restaurant", "/a/", "//a", "/a//b", "/../a", "/a b", "https://a"]),
         ("restaurant.httpRoute.hostnames", ["shop.example.org", "*.example.org"], ["https://a", "*", "a.*.org", "10.0.0.1"]),
         ("restaurant.ingress.className", ["", "nginx", "nginx.internal"], ["-", "Nginx", "a b", "a..b"]),
         ("restaurant.ingress.tlsSecret", ["", "tls"], ["-", "a_b", "A"]),

@@ -238,6 +238,24 @@ def test_an_external_database_has_its_own_port() -> None:
     assert url == "postgresql://restaurant@db.example.org:5433/restaurant?sslmode=verify-full"
 
 
+def test_below_a_path_the_application_and_its_routes_agree_on_it(rendered: Rendered) -> None:
+    objects = of_profile("external-database")
+    (rule,) = one(objects, "Ingress", "restaurant")["spec"]["rules"]
+    assert [entry["path"] for entry in rule["http"]["paths"]] == ["/restaurant"]
+    assert environment(program(objects))["RESTAURANT_PREFIX"] == "/restaurant"
+    values = {"httpRoute__enabled": True, "httpRoute__parentRefs": [{"name": "public"}]}
+    for path in ("", "/a/b"):
+        (route,) = (
+            entry
+            for entry in rendered("restaurant", settings__prefix=path, **values)
+            if entry["kind"] == "HTTPRoute"
+        )
+        (rule,) = route["spec"]["rules"]
+        expected = [{"path": {"type": "PathPrefix", "value": path}}] if path else None
+        assert rule.get("matches") == expected
+    assert "RESTAURANT_PREFIX" not in environment(program(of_profile("default")))
+
+
 def test_restricted_ingress_still_allows_the_releases_own_test() -> None:
     objects = of_profile("airgap")
     guests, itself = policy(objects, "restaurant")["ingress"][:2]

@@ -2,6 +2,7 @@
 An Ingress for a component's Service. Takes (dict "context" $ "name" the component "ingress" its values), and optionally
   "objectName"  name of the Service and of the Ingress, where it is not the component's
   "port"        name of the Service's port; "http" by default
+  "path"        path of the hosts; all of them by default
 */ -}}
 {{- define "maas.ingress" -}}
 {{- $name := .objectName | default .name -}}
@@ -32,7 +33,7 @@ spec:
     - host: {{ . | quote }}
       http:
         paths:
-          - path: /
+          - path: {{ $.path | default "/" | quote }}
             pathType: Prefix
             backend:
               service:
@@ -45,7 +46,7 @@ spec:
 
 {{- /*
 An HTTPRoute for a component's Service. Takes (dict "context" $ "name" the component "httpRoute" its values "port" the
-Service's port), and optionally "objectName", as an Ingress does.
+Service's port), and optionally "objectName" and "path", as an Ingress does.
 */ -}}
 {{- define "maas.httpRoute" -}}
 {{- $name := .objectName | default .name -}}
@@ -68,6 +69,12 @@ spec:
     - backendRefs:
         - name: {{ $name | quote }}
           port: {{ .port }}
+      {{- with .path }}
+      matches:
+        - path:
+            type: PathPrefix
+            value: {{ . | quote }}
+      {{- end }}
 {{- end -}}
 {{- end -}}
 

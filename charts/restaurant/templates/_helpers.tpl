@@ -119,6 +119,10 @@
   value: {{ .graceSeconds | quote }}
 - name: RESTAURANT_TRUSTED_PROXIES
   value: {{ .trustedProxies | quote }}
+{{- with .prefix }}
+- name: RESTAURANT_PREFIX
+  value: {{ . | quote }}
+{{- end }}
 - name: RESTAURANT_HTTPS
   value: {{ .https | quote }}
 {{- end }}
