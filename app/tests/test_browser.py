@@ -421,7 +421,7 @@ def test_below_a_path_pages_scripts_and_the_service_worker_stay_below_it(
         # A form that is sent by a script, and the page that it leads to.
         page.goto("/maison/resto/salle")
         page.locator("a.table").first.click()
-        page.get_by_role("button", name="Placer").click()
+        page.get_by_role("button", name="Installer les convives").click()
         page.wait_for_url("**/maison/resto/service/*")
         page.goto("/maison/resto/cuisine")
         expect(page.get_by_role("status").first).to_have_text("En direct")
