@@ -243,13 +243,10 @@ def test_below_a_path_the_application_and_its_routes_agree_on_it(rendered: Rende
     (rule,) = one(objects, "Ingress", "restaurant")["spec"]["rules"]
     assert [entry["path"] for entry in rule["http"]["paths"]] == ["/restaurant"]
     assert environment(program(objects))["RESTAURANT_PREFIX"] == "/restaurant"
-    values = {"httpRoute__enabled": True, "httpRoute__parentRefs": [{"name": "public"}]}
+    values = {"httpRoute__enabled": "true", "httpRoute__parentRefs": '[{"name": "public"}]'}
     for path in ("", "/a/b"):
-        (route,) = (
-            entry
-            for entry in rendered("restaurant", settings__prefix=path, **values)
-            if entry["kind"] == "HTTPRoute"
-        )
+        objects = rendered("restaurant", settings__prefix=f'"{path}"', **values)
+        (route,) = (entry for entry in objects if entry["kind"] == "HTTPRoute")
         (rule,) = route["spec"]["rules"]
         expected = [{"path": {"type": "PathPrefix", "value": path}}] if path else None
         assert rule.get("matches") == expected
