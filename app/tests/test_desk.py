@@ -337,7 +337,7 @@ def test_the_desks_pages_take_change_and_undo_without_scripts(sign_in: SignIn) -
     assert host.post(f"{page}/retour", data={"status": "cancelled"}).status_code == 303
     assert "Ana" in host.get(page).text
     assert host.get("/reservations/nouvelle?jour=x").status_code == 404
-    assert host.get("/reservations/clients?page=x").status_code == 422
+    assert host.get("/reservations/clients?suite=x").status_code == 422
 
 
 def test_tables_are_in_the_order_of_their_numbers(client: FlaskClient, sign_in: SignIn) -> None:

@@ -133,12 +133,16 @@ WRONG = {
     "an SQL statement": "1;DROP TABLE orders",
 }
 
+MOMENTS = {WRONG[name] for name in ("the end of the calendar", "the begin of the calendar", "no time zone")}
+
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 def test_a_page_that_never_was_is_refused(sign_in: SignIn, wrong: str) -> None:
     admin = sign_in(Role.ADMIN)
     post(admin, "/ingredients", {"name": "Beurre", "unit": "gram"})
     for path in PAGED:
+        if path.endswith("/guests") and wrong in MOMENTS:
+            continue  # sorted by a name, which any text may be
         address = path.replace("{ingredient}", "1")
         query = {"after": wrong, **({"day": "2026-04-03"} if address.endswith("/bookings") else {})}
         reply = admin.get(address, query_string=query)

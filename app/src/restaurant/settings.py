@@ -25,8 +25,8 @@ from sqlalchemy.exc import ArgumentError
 from restaurant.billing.signing import Signer, new_key
 from restaurant.billing.siret import is_siren
 from restaurant.business_day import BusinessDay
-from restaurant.opening.hours import Hours, Purpose, parse_hours
 from restaurant.http import prefix
+from restaurant.opening.hours import Hours, Purpose, parse_hours
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 

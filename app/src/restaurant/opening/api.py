@@ -7,7 +7,7 @@ from http import HTTPStatus
 from flask import current_app
 from sqlalchemy.orm import Session
 
-from restaurant.http.api import Api, require_version
+from restaurant.http.api import Api, Versions, require_version
 from restaurant.opening import service
 from restaurant.opening.hours import Purpose
 from restaurant.opening.schemas import OpeningView, SpecialDaysChange, SpecialDaysView, WeekChange, WeekView
@@ -35,7 +35,7 @@ def read_opening(session: Session) -> OpeningView:
 
 
 @editor.operation("PUT", "/opening/week", body=WeekChange, reply=WeekView, if_match=True)
-def change_week(session: Session, *, body: WeekChange, version: int) -> WeekView:
+def change_week(session: Session, *, body: WeekChange, version: Versions) -> WeekView:
     """Change the hours of the week; `If-Match: "0"` while they are those of the settings."""
     settings: Settings = current_app.extensions["settings"]
     week = service.write_week(
@@ -53,7 +53,9 @@ def add_special_days(session: Session, *, body: SpecialDaysChange) -> SpecialDay
 
 @editor.operation("PUT", "/opening/days/<key:period>", body=SpecialDaysChange, reply=SpecialDaysView, if_match=True,
                   refusals=_CONFLICT)  # fmt: skip
-def change_special_days(session: Session, *, period: int, body: SpecialDaysChange, version: int) -> SpecialDaysView:
+def change_special_days(
+    session: Session, *, period: int, body: SpecialDaysChange, version: Versions
+) -> SpecialDaysView:
     """Change days with hours of their own."""
     found = service.read_period(session, period)
     require_version(found, version)
@@ -61,7 +63,7 @@ def change_special_days(session: Session, *, period: int, body: SpecialDaysChang
 
 
 @editor.operation("DELETE", "/opening/days/<key:period>", reply=None, if_match=True)
-def remove_special_days(session: Session, *, period: int, version: int) -> None:
+def remove_special_days(session: Session, *, period: int, version: Versions) -> None:
     """Remove days with hours of their own: the hours of the week apply again."""
     found = service.read_period(session, period)
     require_version(found, version)

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from restaurant.errors import Conflict, Invalid, NotFound
-from restaurant.http.api import require_version, stale
+from restaurant.http.api import Versions, require_version, stale
 from restaurant.i18n import format_day, format_time
 from restaurant.i18n import gettext as _
 from restaurant.menu.models import Revision
@@ -88,7 +88,12 @@ def read_week(session: Session, opening: Opening) -> OpeningWeek:
 
 
 def write_week(
-    session: Session, *, bookings: Sequence[Hours], take_away: Sequence[Hours], version: int, opening: Opening
+    session: Session,
+    *,
+    bookings: Sequence[Hours],
+    take_away: Sequence[Hours],
+    version: int | Versions,
+    opening: Opening,
 ) -> OpeningWeek:
     """Change the hours of the week. Raises `Stale` unless `version` is that of what is changed."""
     week = read_week(session, opening)

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from flask import current_app, request
 from sqlalchemy.orm import Session
 
-from restaurant.http.api import Api, require_version
+from restaurant.http.api import Api, Versions, require_version
 from restaurant.http.guard import current_user, signed_in
 from restaurant.http.paging import PageQuery
 from restaurant.people.permissions import Permission
@@ -126,7 +126,7 @@ def take_booking(session: Session, *, body: DeskBooking) -> BookingView:
 
 @desk.operation("PUT", "/bookings/<uuid:reference>", body=DeskBooking, reply=BookingView, if_match=True,
                 refusals=_CONFLICT)  # fmt: skip
-def change_booking(session: Session, *, reference: uuid.UUID, body: DeskBooking, version: int) -> BookingView:
+def change_booking(session: Session, *, reference: uuid.UUID, body: DeskBooking, version: Versions) -> BookingView:
     """Change a booking: its time, size, tables, or what is known about its guests."""
     settings: Settings = current_app.extensions["settings"]
     booking = service.lock_booking(session, reference)
@@ -160,7 +160,7 @@ def read_guest(session: Session, *, guest: int) -> GuestView:
 
 
 @desk.operation("PUT", "/guests/<key:guest>", body=GuestChange, reply=GuestView, if_match=True, refusals=_CONFLICT)
-def change_guest(session: Session, *, guest: int, body: GuestChange, version: int) -> GuestView:
+def change_guest(session: Session, *, guest: int, body: GuestChange, version: Versions) -> GuestView:
     """Change a guest's file."""
     found = files.read_guest(session, guest)
     require_version(found, version)
@@ -168,7 +168,7 @@ def change_guest(session: Session, *, guest: int, body: GuestChange, version: in
 
 
 @desk.operation("DELETE", "/guests/<key:guest>", reply=None, if_match=True, refusals=_CONFLICT)
-def forget_guest(session: Session, *, guest: int, version: int) -> None:
+def forget_guest(session: Session, *, guest: int, version: Versions) -> None:
     """Delete a guest's file, and what names the guest in past bookings."""
     found = files.read_guest(session, guest)
     require_version(found, version)

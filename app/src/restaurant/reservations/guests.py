@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
 from restaurant.errors import Conflict, NotFound
-from restaurant.http.paging import PageQuery, read_page
+from restaurant.http.paging import PageQuery, Sort, read_page
 from restaurant.i18n import gettext as _
 from restaurant.menu.models import Allergen
 from restaurant.reservations.models import BookedTable, Booking, BookingStatus, Guest
@@ -73,14 +73,14 @@ def read_guest(session: Session, key: int) -> Guest:
     return guest
 
 
-def list_guests(session: Session, page: PageQuery, *, search: str) -> tuple[Sequence[Guest], int | None]:
-    """A page of the guests whose name or contact has `search` in it, by name, and the number of the following page."""
-    query = select(Guest).order_by(Guest.name, Guest.id)
+def list_guests(session: Session, page: PageQuery, *, search: str) -> tuple[Sequence[Guest], str | None]:
+    """A page of the guests whose name or contact has `search` in it, by name, and where the following page begins."""
+    query = select(Guest)
     if search:
         escaped = re.sub(r"([\\%_])", r"\\\1", search)
         named = [Guest.name.ilike(f"%{escaped}%", escape="\\"), Guest.contact.ilike(f"%{escaped}%", escape="\\")]
         query = query.where(or_(*named, Guest.contact_key == contact_key(search)))
-    return read_page(session, query, page)
+    return read_page(session, query, page, by=[Sort(Guest.name), Sort(Guest.id)])
 
 
 def records(session: Session, guests: Collection[int]) -> dict[int, Record]:
@@ -106,15 +106,15 @@ def _record(by_status: dict[BookingStatus, int]) -> Record:
     )
 
 
-def bookings_of(session: Session, guest: Guest, page: PageQuery) -> tuple[Sequence[Booking], int | None]:
-    """A page of a guest's bookings, newest first, and the number of the following page."""
+def bookings_of(session: Session, guest: Guest, page: PageQuery) -> tuple[Sequence[Booking], str | None]:
+    """A page of a guest's bookings, newest first, and where the following page begins."""
     query = (
         select(Booking)
         .where(Booking.guest_id == guest.id)
         .options(selectinload(Booking.places).joinedload(BookedTable.table))
-        .order_by(Booking.starts_at.desc(), Booking.id.desc())
     )
-    return read_page(session, query, page)
+    newest_first = [Sort(Booking.starts_at, descending=True), Sort(Booking.id, descending=True)]
+    return read_page(session, query, page, by=newest_first)
 
 
 def ahead(guest: Guest, *, since: datetime) -> Select[Booking]:

@@ -226,12 +226,12 @@ def change(reference: uuid.UUID) -> Response:
 @desk.get("/clients")
 def guests_page() -> str:
     """The guest file, by name."""
-    query = read_form(GuestsQuery, {"page": request.args.get("page") or 1, "search": request.args.get("q", "")})
+    query = read_form(GuestsQuery, {"after": request.args.get("suite"), "search": request.args.get("q", "")})
     with _database().reading() as session:
         found, following = files.list_guests(session, query, search=query.search.strip())
         records = files.records(session, [guest.id for guest in found])
     return render_template(
-        "reservations/guests.html", guests=found, records=records, search=query.search, page=query.page,
+        "reservations/guests.html", guests=found, records=records, search=query.search, page=query,
         following=following,
     )  # fmt: skip
 
