@@ -172,7 +172,7 @@ FORMS: dict[str, Values] = {
     "bookings.move": {"status": "cancelled"},
     "bookings.join_waiting_list": {"key": "k", "guest": "Cy", "contact": "", "covers": "2", "quoted_minutes": "10"},
     "bookings.move_waiting": {"status": "left"},
-    "booking.book": {"key": "k", "starts_at": "{slot}", "covers": "2", "guest": "Cy", "contact": "0612345678"},
+    "booking.book": {"key": "k", "starts_at": "{slot}", "covers": "2", "guest": "Cy", "contact": "0698765432"},
     "booking.cancel": {},
     "bookings.undo": {"status": "cancelled"},
     "bookings.take": {
@@ -294,7 +294,7 @@ def wrong_forms(endpoint: str, right: Values) -> Iterator[tuple[str, Values]]:
             yield f"{name} unknown", right | {name: "something"}
 
 
-#: Words of the programs that the service is made of, which say nothing to people.
+#: Words of the programs that the service is made of, which mean nothing to people.
 FOREIGN = re.compile(
     r"Input should|Value error|validation error|pydantic|Traceback|<\w+\.\w+: |\bNoneType\b|\b\w+Error\b|Expecting "
     r"|ctx|extra_forbidden|greater_than|string_too|int_parsing|valid (integer|string|UUID|datetime)|sqlalchemy|psycopg"
