@@ -111,7 +111,8 @@ def run(hosts: Hosts, host: Host, opened: Opened, step: Phase) -> str:
     last = kept = ""
     try:
         for line in hosts.follow(host, f"{_RUN} {shlex.quote(opened.file.name)}", opened.archive):
-            last = line
+            # systemd-run may say in its own words that the program failed, after the program has said why.
+            last = last if last.startswith(_FAILED) else line
             if line.startswith(_KEPT):
                 kept = line.removeprefix(_KEPT)
             else:

@@ -422,7 +422,9 @@ def test_a_host_that_is_away_is_not_restored(restored: Restored) -> None:
 def test_a_restore_that_ends_early_says_how_to_continue(
     restored: Restored, line: str, status: int, code: str, message: str
 ) -> None:
-    restored.lines, restored.error = [line], status
+    restored.lines, restored.error = ["restoring the snapshot", line], status
+    if line.startswith("failed"):
+        restored.lines.append("Main processes terminated with: code=exited/status=1")
     with pytest.raises(ClusterError) as caught:
         restored.restore()
     assert caught.value.code == code
