@@ -95,12 +95,17 @@ def prove(opened: Opened, step: Phase) -> Proof:
         return Proof(dict(sorted(objects.items())), newest, name.decode(), _sealed(etcd, opened), seconds)
 
 
+_OWN_NAMES = {"controllers": "replicationcontrollers", "minions": "nodes", "specs": "services"}
+"""Resources whose names in etcd are others than in the API."""
+
+
 def resource(key: bytes) -> str:
     """Return the resource of a key, as kubectl names it."""
     first, second, *_ = key.removeprefix(_PREFIX).decode("utf-8", "replace").split("/")
     if "." in first:
         return f"{second}.{first}"
-    return {"specs": "services"}.get(second, second) if first == "services" else first
+    name = second if first == "services" else first
+    return _OWN_NAMES.get(name, name)
 
 
 def created(value: bytes) -> datetime | None:

@@ -129,11 +129,13 @@ def prove(name: str, file: Path | None, wanted: str | None, *, identity: Path) -
     cluster = name if file is None else inventories.load(file).cluster
     state = tunnel.state_dir(cluster)
     path = etcd_backups.choose(state, wanted)
-    with console.phase("Decryption") as step, etcd_backups.opened(path, identity) as opened:
-        step.note(path.name)
-        with console.phase("Proof") as second:
-            proof = etcd_proof.prove(opened, second)
-            second.note(f"{proof.total} objects, etcd answered after {proof.seconds:.1f} s")
+    with ExitStack() as stack:
+        with console.phase("Decryption") as step:
+            opened = stack.enter_context(etcd_backups.opened(path, identity))
+            step.note(path.name)
+        with console.phase("Proof") as step:
+            proof = etcd_proof.prove(opened, step)
+            step.note(f"{proof.total} objects, etcd answered after {proof.seconds:.1f} s")
         _show_proof(path, opened.description, proof)
 
 

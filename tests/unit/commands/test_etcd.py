@@ -463,6 +463,7 @@ def test_an_interrupted_restore_is_continued(restored: Restored, capsys: pytest.
 def test_resources_are_named_as_kubectl_names_them() -> None:
     keys = {
         b"/registry/pods/shop/web": "pods",
+        b"/registry/minions/node1": "nodes",
         b"/registry/services/specs/shop/web": "services",
         b"/registry/services/endpoints/shop/web": "endpoints",
         b"/registry/monitoring.coreos.com/prometheuses/monitoring/k8s": "prometheuses.monitoring.coreos.com",
