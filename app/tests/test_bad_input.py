@@ -100,6 +100,16 @@ def house(sign_in: SignIn, database: Database) -> House:
     wait = {"guest": "Bo", "covers": 2, "quoted_minutes": 10}
     gone = post(client, "/bookings", booking | {"contact": "0712345678"}).get_json()["reference"]
     assert post(client, f"/bookings/{gone}/move", {"status": "cancelled"}).status_code == 200
+    printers = [
+        post(client, "/printers", {"name": name, "host": "192.0.2.5", "receipts": True, "drawer": True}).get_json()[
+            "id"
+        ]
+        for name in ("Caisse", "Réserve")
+    ]
+    assert post(client, "/closings", None).status_code == 201
+    jobs = [post(client, "/closings/x/print", {"printer": printers[0]}).get_json()["id"] for _number in range(2)]
+    with database.writing() as session:
+        session.execute(text("UPDATE print_job SET kind = 'test', status = 'printed' WHERE id = :id"), {"id": jobs[1]})
     week = {"bookings": ["12:00-14:00,19:00-22:00"] * 7, "take_away": ["00:00-24:00"] * 7}
     assert client.put("/api/v1/opening/week", json=week, headers={"If-Match": '"0"'}).status_code == 200
     special = {"first_day": "2031-01-01", "last_day": "2031-01-02", "name": "Nouvel An"}
@@ -107,6 +117,7 @@ def house(sign_in: SignIn, database: Database) -> House:
     names = {
         "reference": order, "other": other, "billed": billed, "presented": presented, "paid": paid, "voided": voided, "discount": given["discounts"][0]["id"], "line": line, "held": held, "ready": ready, "payment": payment,
         "booking": post(client, "/bookings", booking).get_json()["reference"], "slot": slots[1],
+        "printer": printers[0], "second": printers[1], "job": jobs[0], "printed": jobs[1],
         "gone": gone, "day": start.date().isoformat(), "period": post(client, "/opening/days", special).get_json()["id"],
         "guest": client.get("/api/v1/guests?search=0612345678").get_json()["items"][0]["id"],
         "entry": post(client, "/waiting-list", wait).get_json()["id"],
@@ -128,6 +139,7 @@ FORMS: dict[str, Values] = {
     "cash.print_receipt": {"key": "k"},
     "kitchen.acknowledge_void": {},
     "kitchen.acknowledge_notices": {},
+    "kitchen.recall_ticket": {"key": "k"},
     "kitchen.finish_ticket": {"key": "k", "lines": "{line}"},
     "cash.finish": {},
     "invoices.issue": {"key": "k", "customer": "Durand", "address": "Lyon", "siret": "73282932000074"},
@@ -184,6 +196,19 @@ FORMS: dict[str, Values] = {
         "note": "", "override": "",
     },
     "bookings.change_guest": {"version": "1", "name": "Ana B.", "contact": "0612345679", "note": ""},
+    "printers.add_printer": {"name": "Bar", "host": "192.0.2.7", "port": "9100", "width": "58", "stations": "bar"},
+    "printers.change_printer": {
+        "version": "1", "name": "Salle", "host": "192.0.2.8", "port": "9101", "width": "80", "receipts": "1",
+    },
+    "printers.print_trial": {"key": "k"},
+    "printers.retry": {"key": "k"},
+    "printers.remove_job": {},
+    "printers.print_again": {"key": "k"},
+    "printers.move_job": {"key": "k", "printer": "{second}"},
+    "printed_receipts.print_receipt": {"key": "k", "printer": "{printer}"},
+    "printed_receipts.kick_drawer": {"key": "k"},
+    "printed_closings.print_figures": {"key": "k", "printer": "{printer}"},
+    "printed_closings.print_closing": {"key": "k", "printer": "{printer}"},
     "opening.change_week": {"version": "1", **{f"{name}-{day}": "12:00-14:00" for name in ("bookings", "take_away") for day in range(7)}},
     "opening.add_special_days": {
         "first_day": "2031-12-25", "last_day": "", "name": "Noël", "bookings": "", "take_away": "",
@@ -232,6 +257,7 @@ ELSEWHERE = {
     "bookings.move": {"reference": "booking"},
     "booking.cancel": {"reference": "booking"},
     "bookings.undo": {"reference": "gone"},
+    "printers.print_again": {"job": "printed"},
     "bookings.change": {"reference": "booking"},
     "service.serve": {"line": "ready"},
     "service.change_course": {"line": "held"},
@@ -246,6 +272,8 @@ EMPTY = {"tip", "name_en", "description", "description_en", "available_from", "a
 OPTIONAL = {
     "orders.place_order": set(),
     "booking.book": set(),
+    "printers.add_printer": {"stations"},
+    "printers.change_printer": {"receipts"},
     "bookings.take": {"contact", "note", "override"},
     "bookings.change": {"contact", "note", "override"},
     "bookings.change_guest": {"note"},
@@ -395,6 +423,12 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH /rooms/<key:room>": {"name": "Caveau"},
     "POST /bookings": {"starts_at": "{slot}", "covers": 2, "guest": "Cy", "contact": "0612345678", "note": ""},
     "POST /bookings/<uuid:reference>/move": {"status": "cancelled"},
+    "POST /printers": {"name": "Bar", "host": "192.0.2.7", "width": 58, "stations": ["bar"], "receipts": True},
+    "PUT /printers/<key:printer>": {"name": "Salle", "host": "192.0.2.8", "port": 9101, "drawer": True},
+    "POST /print-jobs/<key:job>/move": {"printer": "{second}"},
+    "POST /receipts/<key:number>/print": {"printer": "{printer}"},
+    "POST /closings/x/print": {"printer": "{printer}"},
+    "POST /closings/<key:number>/print": {"printer": "{printer}"},
     "POST /desk/bookings": {
         "starts_at": "{slot}",
         "covers": 2,
@@ -461,6 +495,8 @@ RIGHT = {
     ("out_of_stock", True),
     ("active", True),
     ("blocked", True),
+    ("receipts", True),
+    ("drawer", True),
     ("password", HUGE),
     ("current", HUGE),
 }

@@ -29,7 +29,13 @@ def test_the_gauges_count_guests_tickets_and_what_is_late(
     line = add(server, order, EGGS)["lines"][0]["id"]
     with database.reading() as session:
         assert read_gauges(session, late=LATE) == Gauges(
-            tickets_open=1, tickets_late=0, orders_open=1, guests_present=2, stock_low=1
+            tickets_open=1,
+            tickets_late=0,
+            orders_open=1,
+            guests_present=2,
+            stock_low=1,
+            print_jobs_waiting=0,
+            printers_failing=0,
         )
         with time_machine.travel(datetime.now(UTC) + timedelta(minutes=21)):
             assert read_gauges(session, late=LATE).tickets_late == 1

@@ -25,6 +25,7 @@ from restaurant.forms import LABELS, parse_cents
 from restaurant.menu.models import Allergen, Course, Station
 from restaurant.orders.models import LineStatus, OrderStatus
 from restaurant.people.permissions import Role
+from restaurant.printing.models import JobKind, JobStatus
 from restaurant.reservations.models import BookingStatus, ChangeKind, WaitStatus
 from restaurant.stock.models import MovementReason, Unit
 from restaurant.types import Labelled
@@ -38,6 +39,8 @@ LABELLED: list[type[Labelled]] = [
     ChangeKind,
     Condition,
     Course,
+    JobKind,
+    JobStatus,
     LineStatus,
     Method,
     Movement,

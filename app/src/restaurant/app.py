@@ -35,6 +35,8 @@ from restaurant.orders.web import web as orders_web
 from restaurant.people import api as people_api
 from restaurant.people.permissions import Access, Permission
 from restaurant.people.web import account, sessions, team
+from restaurant.printing import api as printing_api
+from restaurant.printing import web as printing_web
 from restaurant.reports.api import api as reports_api
 from restaurant.reports.web import pages as report_pages
 from restaurant.reservations import api as booking_api
@@ -124,6 +126,9 @@ def register_blueprints(app: Flask) -> None:
     guard.register(booking_web.guests, read=Access.PUBLIC, write=Access.PUBLIC)
     guard.register(booking_web.desk, read=Permission.BOOK, write=Permission.BOOK)
     guard.register(opening_pages, read=Permission.EDIT_OPENING, write=Permission.EDIT_OPENING)
+    guard.register(printing_web.printers, read=Permission.MANAGE_PRINTERS, write=Permission.MANAGE_PRINTERS)
+    guard.register(printing_web.receipts, read=Permission.CASH, write=Permission.CASH)
+    guard.register(printing_web.closings, read=Permission.CLOSE_DAY, write=Permission.CLOSE_DAY)
     guard.register(cash_desk, read=Permission.CASH, write=Permission.CASH)
     guard.register(invoice_pages, read=Permission.CASH, write=Permission.CASH)
     guard.register(till_pages, read=Permission.CASH, write=Permission.CASH)
@@ -150,6 +155,9 @@ def register_blueprints(app: Flask) -> None:
     guard.register(booking_api.desk, read=Permission.BOOK, write=Permission.BOOK)
     guard.register(opening_api.public, read=Access.PUBLIC, write=Access.PUBLIC)
     guard.register(opening_api.editor, read=Permission.EDIT_OPENING, write=Permission.EDIT_OPENING)
+    guard.register(printing_api.printers, read=Permission.MANAGE_PRINTERS, write=Permission.MANAGE_PRINTERS)
+    guard.register(printing_api.receipts, read=Permission.CASH, write=Permission.CASH)
+    guard.register(printing_api.closings, read=Permission.CLOSE_DAY, write=Permission.CLOSE_DAY)
     guard.register(billing_api.bills, read=Permission.CASH, write=Permission.CASH)
     guard.register(billing_api.closings, read=Permission.CLOSE_DAY, write=Permission.CLOSE_DAY)
     guard.register(stock_api, read=Permission.MANAGE_STOCK, write=Permission.MANAGE_STOCK)

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable
 from datetime import datetime
 from functools import wraps
+from itertools import count
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -129,6 +130,35 @@ def openapi(settings: Settings) -> None:
     from restaurant.http.openapi import document
 
     click.echo(json.dumps(document(create_app(settings)), ensure_ascii=False, indent=1))
+
+
+@main.command("virtual-printer")
+@click.option("--listen", default="127.0.0.1:9100", show_default=True, help="Address and port.")
+@click.option(
+    "--width", type=click.Choice(["58", "80"]), default="80", show_default=True, help="Width of the paper, mm."
+)
+@click.option("--directory", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="For the pictures.")
+def virtual_printer(listen: str, width: str, directory: Path) -> None:
+    """Run a receipt printer without paper, which draws each paper as an SVG file. For tests and demonstrations."""
+    from restaurant.printing.virtual import VirtualPrinter, draw, read
+
+    numbers = count(1)
+
+    def taken(data: bytes) -> None:
+        file = directory / f"{next(numbers):04}.svg"
+        file.write_text(draw(read(data, width=int(width))), encoding="utf-8")
+        click.echo(str(file))
+
+    directory.mkdir(parents=True, exist_ok=True)
+    host, _colon, port = listen.rpartition(":")
+    if not host or not port.isdecimal():
+        raise click.ClickException("--listen must be ADDRESS:PORT, such as 127.0.0.1:9100")
+    try:
+        printer = VirtualPrinter(host, int(port), taken=taken)
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {listen}: {error.strerror}") from error
+    click.echo(f"printing to {directory.resolve()}, listening on {listen}")
+    printer.run()
 
 
 @main.command("close-day")

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from restaurant.database import Database
 from restaurant.kitchen.service import TO_COOK
 from restaurant.orders.models import Order, OrderLine
+from restaurant.printing import service as printing
 from restaurant.stock.models import Ingredient
 from restaurant.types import now
 
@@ -37,6 +38,8 @@ class Gauges:
     orders_open: int
     guests_present: int
     stock_low: int
+    print_jobs_waiting: int
+    printers_failing: int
 
 
 _HELP = {
@@ -45,6 +48,8 @@ _HELP = {
     "orders_open": "Orders that are not closed.",
     "guests_present": "Guests at the tables.",
     "stock_low": "Ingredients at or below their low-stock threshold.",
+    "print_jobs_waiting": "Print jobs that are not printed.",
+    "printers_failing": "Printers that do not print although something waits for them.",
 }
 
 
@@ -68,6 +73,8 @@ def read_gauges(session: Session, *, late: timedelta) -> Gauges:
         orders_open=orders[0],
         guests_present=orders[1],
         stock_low=low or 0,
+        print_jobs_waiting=sum(printing.waiting_by_printer(session).values()),
+        printers_failing=len(printing.failing(session)),
     )
 
 

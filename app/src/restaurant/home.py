@@ -48,6 +48,12 @@ def navigation() -> list[NavigationItem]:
             _("Weekly hours, holidays and special days"),
             Permission.EDIT_OPENING,
         ),
+        item(
+            "printers.printers_page",
+            _("Printers"),
+            _("Kitchen tickets and receipts on paper"),
+            Permission.MANAGE_PRINTERS,
+        ),
         item("team.people_page", _("Team"), _("Accounts and roles"), Permission.MANAGE_PEOPLE),
     )
     user = signed_in()

@@ -7,6 +7,9 @@ rather than Flask-Babel, whose messages are formatted with ``%`` and which bring
 from __future__ import annotations
 
 import gettext as catalogs
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache, lru_cache
@@ -43,11 +46,27 @@ def catalog(locale: str) -> catalogs.NullTranslations:
     return catalogs.translation("restaurant", Path(__file__).with_name("locales"), [locale])
 
 
+#: The language of papers, whoever prints them; None for that of the request.
+_OF_PAPERS: ContextVar[str | None] = ContextVar("language", default=None)
+
+
+@contextmanager
+def in_french() -> Iterator[None]:
+    """Write what is for the house, and not for the user of this request, in French."""
+    token = _OF_PAPERS.set("fr")
+    try:
+        yield
+    finally:
+        _OF_PAPERS.reset(token)
+
+
 def current_locale() -> str:
     """The language of this request: what the user chose, what the browser prefers, else French.
 
     Commands, which have no request, are English.
     """
+    if (fixed := _OF_PAPERS.get()) is not None:
+        return fixed
     if not has_request_context():
         return "en"
     if "locale" not in g:

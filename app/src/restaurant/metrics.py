@@ -41,6 +41,7 @@ COVERS = Counter("restaurant_covers_seated_total", "Guests seated.")
 STOCK_OUTS = Counter("restaurant_stock_outs_total", "Dishes refused because an ingredient had run out.")
 ORDERS = Counter("restaurant_orders_total", "Orders placed.", ("kind",))
 ORDER_VALUE = Counter("restaurant_order_value_cents_total", "Value of the orders placed.", ("kind",))
+PRINT_ATTEMPTS = Counter("restaurant_print_attempts_total", "Attempts to print a job.", ("result",))
 PAYMENTS = Counter("restaurant_payments_total", "Payments taken.", ("method",))
 PAYMENT_VALUE = Counter("restaurant_payment_value_cents_total", "Value of the payments taken.", ("method",))
 

@@ -10,7 +10,8 @@ from restaurant.menu import models as menu
 from restaurant.opening import models as opening
 from restaurant.orders import models as orders
 from restaurant.people import models as people
+from restaurant.printing import models as printing
 from restaurant.reservations import models as reservations
 from restaurant.stock import models as stock
 
-ALL = (billing, floor, idempotency, kitchen, menu, opening, orders, people, reservations, stock)
+ALL = (billing, floor, idempotency, kitchen, menu, opening, orders, people, printing, reservations, stock)

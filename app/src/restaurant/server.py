@@ -25,6 +25,7 @@ from restaurant.database import Database
 from restaurant.gauges import GaugeCollector
 from restaurant.lifecycle import Lifecycle
 from restaurant.metrics import BUILD, BUSY, POOL_SIZE, POOL_USED, SATURATION, STREAMS_CAPACITY, THREADS
+from restaurant.printing.spooler import Spooler
 from restaurant.probes import ProbeServer
 from restaurant.settings import Settings
 
@@ -99,6 +100,7 @@ def _worker_started(worker: Any) -> None:
     POOL_USED.set_function(pool.checkedout)
     STREAMS_CAPACITY.set(app.extensions["hub"].capacity)
     BUILD.info({"version": __version__})
+    Spooler(database).start()
     GaugeCollector(database, late=settings.kitchen_thresholds.late).start()
     host, _, port = settings.probes_listen.rpartition(":")
     ProbeServer((host, int(port)), lifecycle, drain_seconds=settings.drain_seconds).start()

@@ -29,6 +29,7 @@ from restaurant.orders.models import LineStatus, Order, OrderStatus
 from restaurant.orders.state_machine import SETTLED
 from restaurant.people import service as people
 from restaurant.people.models import User
+from restaurant.printing import service as printing
 from restaurant.reservations import limits
 from restaurant.types import LARGEST, now
 
@@ -283,6 +284,8 @@ def pay(
     if taken == order.due:
         order.paid_at = payment.created_at
         orders.refresh(session, order)
+    if method is Method.CASH:
+        printing.kick_drawer(session, by=by.username)
     _issue(session, payment, order, EntryKind.PAYMENT, amount=amount, tip=tip, shares=dict(shares), by=by)
     on_commit(session, lambda: count_payment(method=method.value, value=amount))
     return payment
@@ -320,6 +323,8 @@ def refund(session: Session, payment: Payment, *, amount: int, tip: int = 0, rea
     )
     if amount:
         invoices.credit_refund(session, order, receipt, reason=reason, by=by)
+    if payment.method is Method.CASH:
+        printing.kick_drawer(session, by=by.username)
     return receipt
 
 
@@ -406,6 +411,7 @@ def close_day(session: Session, *, by: str, business_day: BusinessDay) -> Closin
     outbox.purge(session)
     people.purge(session)
     limits.purge(session, at=moment)
+    printing.purge(session)
     return closing
 
 

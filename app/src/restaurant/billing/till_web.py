@@ -17,6 +17,7 @@ from restaurant.http.guard import signed_in
 from restaurant.http.paging import PageQuery
 from restaurant.i18n import gettext as _
 from restaurant.people.permissions import Permission
+from restaurant.printing.service import targets
 
 till_pages = Blueprint("till", __name__, url_prefix="/caisse/tiroir")
 
@@ -33,10 +34,11 @@ def till_page() -> str:
         sums = till.takings(session, current) if current is not None else None
         expected = till.expected(session, current) if current is not None else None
         sessions, following = till.list_sessions(session, page)
+        drawer = any(target.drawer for target in targets(session))
     return render_template(
         "billing/till.html", till=current, sums=sums, sessions=sessions, page=page, following=following,
         expected=expected if signed_in().may(Permission.CLOSE_DAY) else None, denominations=till.DENOMINATIONS,
-        kinds=list(Movement), Method=Method, key=uuid.uuid4().hex,
+        kinds=list(Movement), Method=Method, key=uuid.uuid4().hex, drawer=drawer,
     )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ from restaurant.orders import service as orders
 from restaurant.people import service as people
 from restaurant.people.permissions import Permission
 from restaurant.people.service import answer_for, give_approval
+from restaurant.printing.service import targets
 from restaurant.settings import Settings
 from restaurant.types import now
 
@@ -181,7 +182,7 @@ def receipt_page(number: int) -> str:
         receipt = service.read_receipt(session, number)
         return render_template(
             "billing/receipt.html", receipt=receipt, order=receipt.payment.order, key=uuid.uuid4().hex,
-            copy=asked_copy(receipt.copies),
+            copy=asked_copy(receipt.copies), printers=targets(session),
         )  # fmt: skip
 
 
@@ -219,14 +220,20 @@ def closings_page() -> str:
 def closing_page(number: int) -> str:
     """The report of one closing (Z), to print and keep."""
     with _database().reading() as session:
-        return render_template("billing/closing.html", closing=service.read_closing(session, number), Method=Method)
+        return render_template(
+            "billing/closing.html", closing=service.read_closing(session, number), Method=Method,
+            printers=targets(session), key=uuid.uuid4().hex,
+        )  # fmt: skip
 
 
 @closing_pages.get("/x")
 def x_page() -> str:
     """The figures since the last closing (X), which closes nothing."""
     with _database().reading() as session:
-        return render_template("billing/x.html", sums=service.to_close(session), Method=Method)
+        return render_template(
+            "billing/x.html", sums=service.to_close(session), Method=Method, printers=targets(session),
+            key=uuid.uuid4().hex,
+        )  # fmt: skip
 
 
 @closing_pages.get("/periodes/<key:number>")

@@ -111,6 +111,13 @@ def finish_ticket(session: Session, *, reference: uuid.UUID, query: BoardQuery) 
     return OrderView.of(service.finish_ticket(session, reference, station=query.station))
 
 
+@api.operation("POST", "/kitchen/orders/<uuid:reference>/recall", query=BoardQuery, reply=OrderView,
+               refusals=(HTTPStatus.CONFLICT,))  # fmt: skip
+def recall_ticket(session: Session, *, reference: uuid.UUID, query: BoardQuery) -> OrderView:
+    """Mark what is ready of an order, at a station or all, as being prepared again."""
+    return OrderView.of(service.recall_ticket(session, reference, station=query.station))
+
+
 @api.operation("POST", "/kitchen/orders/<uuid:reference>/acknowledge", query=BoardQuery, reply=OrderView)
 def acknowledge_changes(session: Session, *, reference: uuid.UUID, query: BoardQuery) -> OrderView:
     """Acknowledge the announced changes of an order, which takes them off the board."""

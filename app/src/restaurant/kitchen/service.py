@@ -50,6 +50,11 @@ class Ticket:
         """Whether something of it is not ready yet."""
         return any(line.status in TO_COOK for line in self.lines)
 
+    @property
+    def ready(self) -> int:
+        """How many of its lines are ready."""
+        return sum(line.status is LineStatus.READY for line in self.lines)
+
 
 @dataclass(frozen=True)
 class Board:
@@ -130,6 +135,20 @@ def finish_ticket(
         raise Conflict(_("Nothing of this order is being prepared."), code="nothing-to-cook")
     for line in waiting:
         orders.move_line(session, order, line, LineStatus.READY)
+    return order
+
+
+def recall_ticket(session: Session, reference: uuid.UUID, *, station: Station | None) -> Order:
+    """Mark the ready dishes of an order, of a station or of all, as being prepared again.
+
+    Raises `NotFound`, or `Conflict` when none is ready.
+    """
+    order = orders.lock_order(session, reference)
+    ready = [line for line in order.lines if line.status is LineStatus.READY and station in {None, line.station}]
+    if not ready:
+        raise Conflict(_("Nothing of this order is ready."), code="nothing-ready")
+    for line in ready:
+        orders.move_line(session, order, line, LineStatus.PREPARING)
     return order
 
 

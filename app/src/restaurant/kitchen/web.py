@@ -26,6 +26,7 @@ from restaurant.lifecycle import Lifecycle
 from restaurant.menu.models import Station
 from restaurant.metrics import STREAMS, STREAMS_REFUSED
 from restaurant.orders.models import LineStatus
+from restaurant.printing import service as printing
 from restaurant.settings import Settings
 from restaurant.types import now
 
@@ -88,6 +89,16 @@ def finish_ticket(reference: uuid.UUID) -> Response:
     return _back()
 
 
+@kitchen.post("/cuisine/commandes/<uuid:reference>/rappel")
+def recall_ticket(reference: uuid.UUID) -> Response:
+    """Mark what the station has ready of an order as being prepared again, and show the board again."""
+    database: Database = current_app.extensions["database"]
+    with database.writing() as session:
+        if first_time(session):
+            service.recall_ticket(session, reference, station=_station(request.form))
+    return _back()
+
+
 @kitchen.post("/cuisine/commandes/<uuid:reference>/vu")
 def acknowledge_notices(reference: uuid.UUID) -> Response:
     """Take announced changes off the board, and show the board again."""
@@ -141,8 +152,10 @@ def _board() -> dict[str, object]:
     settings: Settings = current_app.extensions["settings"]
     with database.reading() as session:
         board = service.read_board(session, station=station, at=now(), thresholds=settings.kitchen_thresholds)
+        failing = printing.failing(session) if printing.targets(session) else ()
     return {
         "board": board, "station": station, "stations": list(Station), "Status": LineStatus, "Change": Change,
+        "failing": failing,
         "key": uuid.uuid4().hex,
     }  # fmt: skip
 

@@ -26,7 +26,7 @@ from restaurant.database import flush, on_commit
 from restaurant.errors import Conflict, Invalid, NotFound
 from restaurant.floor.models import Condition, Table
 from restaurant.http.paging import PageQuery, Sort, read_page
-from restaurant.i18n import euros, label
+from restaurant.i18n import euros, in_french, label, ngettext
 from restaurant.i18n import gettext as _
 from restaurant.kitchen import notices, outbox
 from restaurant.kitchen.models import Change
@@ -40,6 +40,8 @@ from restaurant.orders.schemas import LinePlacement, LineView, OrderPlacement, O
 from restaurant.orders.state_machine import MOVES, SETTLED, status_of
 from restaurant.people.models import User
 from restaurant.people.permissions import Permission
+from restaurant.printing.service import print_tickets, targets
+from restaurant.printing.tickets import Heading, TicketLine
 from restaurant.reservations.models import BESIDE, BookedTable
 from restaurant.settings import Opening
 from restaurant.stock import service as stock
@@ -121,6 +123,17 @@ def place_order(
         ],
         menu.recipes,
     )
+    print_tickets(
+        session, Heading(placement.guest, _takeaway(), [], placement.note),
+        [
+            TicketLine(
+                line["station"], line["quantity"], line["name"], [option["name"] for option in line["options"]],
+                line["note"], [],
+            )
+            for line in lines
+        ],
+        at=at, revision=known.get("printers", 0),
+    )  # fmt: skip
     order = OrderView(
         reference=reference,
         kind=placement.kind,
@@ -424,6 +437,8 @@ def _void(session: Session, order: Order, line: OrderLine, voided: OrderLine, *,
     if line is not voided:
         line.quantity -= voided.quantity
     sent = voided.status is not LineStatus.HELD
+    if sent and voided.status is not LineStatus.SERVED:
+        _print(session, order, [voided], voided=True)
     if voided.status in {LineStatus.HELD, LineStatus.SERVED}:
         # It is not in the kitchen, which has nothing to stop.
         voided.void_acknowledged_at = now()
@@ -583,6 +598,36 @@ def _fire(session: Session, lines: Sequence[OrderLine], menu: Menu) -> None:
     moment = now()
     for line in lines:
         line.status, line.fired_at = LineStatus.FIRED, moment
+    if lines:
+        _print(session, lines[0].order, lines)
+
+
+def _print(session: Session, order: Order, lines: Sequence[OrderLine], *, voided: bool = False) -> None:
+    """Queue tickets for the kitchen's printers; nothing is read when there are none."""
+    if not targets(session):
+        return
+    with in_french():
+        if order.table is not None:
+            title = _("Table {table}", table=order.table.name)
+            details = ngettext("{count} guest", "{count} guests", order.covers)
+        else:
+            title, details = order.guest or _takeaway(), _takeaway()
+    if order.server is not None:
+        details = f"{details} - {order.server.name}"
+    heading = Heading(title, details, order.allergies, order.note)
+    rows = [
+        TicketLine(
+            line.station, line.quantity, line.name, [option["name"] for option in line.options], line.note,
+            [name for name in line.allergens if name in order.allergies],
+        )
+        for line in lines
+    ]  # fmt: skip
+    print_tickets(session, heading, rows, at=now(), voided=voided)
+
+
+def _takeaway() -> str:
+    with in_french():
+        return _("Take-away")
 
 
 def _limit(total: int) -> None:

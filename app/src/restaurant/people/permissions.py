@@ -30,6 +30,7 @@ class Permission(Labelled):
     COOK = "cook"
     BOOK = "book"
     EDIT_OPENING = "edit_opening"
+    MANAGE_PRINTERS = "manage_printers"
     CASH = "cash"
     DISCOUNT = "discount"
     REFUND = "refund"
