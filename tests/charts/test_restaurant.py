@@ -231,6 +231,15 @@ def test_the_application_connects_to_its_database_and_dns_and_nothing_else() -> 
     )
 
 
+def test_the_application_connects_to_printers_only_at_their_addresses(rendered: Rendered) -> None:
+    given = {"printers.addresses": '["192.168.1.50/32", "192.168.1.51/32"]', "printers.port": "9101"}
+    *_, printers = policy(rendered("restaurant", **given), "maas-restaurant")["egress"]
+    assert printers == {
+        "to": [{"ipBlock": {"cidr": "192.168.1.50/32"}}, {"ipBlock": {"cidr": "192.168.1.51/32"}}],
+        "ports": [{"port": 9101, "protocol": "TCP"}],
+    }
+
+
 def test_an_external_database_has_its_own_port() -> None:
     _, database = policy(of_profile("external-database"), "restaurant")["egress"]
     assert [port["port"] for port in database["ports"]] == [5433]

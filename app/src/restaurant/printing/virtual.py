@@ -207,9 +207,20 @@ class VirtualPrinter:
         self.answers = True
         self.breaks = False
         """Whether it breaks the connection in the middle of what it gets."""
+        self._open = 0
+        self._changed = threading.Condition()
         printer = self
 
         class Handler(socketserver.BaseRequestHandler):
+            def setup(self) -> None:
+                with printer._changed:
+                    printer._open += 1
+
+            def finish(self) -> None:
+                with printer._changed:
+                    printer._open -= 1
+                    printer._changed.notify_all()
+
             def handle(self) -> None:
                 got = bytearray()
                 while data := self.request.recv(65_536):
@@ -241,6 +252,12 @@ class VirtualPrinter:
             replies.append(0)
         if replies:
             send(bytes(replies))
+
+    def settled(self) -> list[bytes]:
+        """What was printed, once no connection is open any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._open == 0, timeout=10)
+        return self.jobs
 
     def run(self) -> None:
         """Print until the process is stopped."""
