@@ -25,7 +25,7 @@ from restaurant.forms import LABELS, parse_cents
 from restaurant.menu.models import Allergen, Course, Station
 from restaurant.orders.models import LineStatus, OrderStatus
 from restaurant.people.permissions import Role
-from restaurant.printing.models import JobKind, JobStatus
+from restaurant.printing.models import JobKind, JobStatus, Trouble
 from restaurant.reservations.models import BookingStatus, ChangeKind, WaitStatus
 from restaurant.stock.models import MovementReason, Unit
 from restaurant.types import Labelled
@@ -50,6 +50,7 @@ LABELLED: list[type[Labelled]] = [
     Shape,
     Station,
     TableState,
+    Trouble,
     Unit,
     WaitStatus,
 ]

@@ -227,11 +227,11 @@ def test_a_dead_printer_keeps_its_jobs_in_order_and_is_told_about(
     assert print_all(database) == 2
     assert len(printer.settled()) == 1
     shown = manager.get("/api/v1/printers").get_json()["items"][0]
-    assert (shown["name"], shown["waiting"], shown["error"].startswith("not reachable")) == ("Chaud", 3, True)
+    assert (shown["name"], shown["waiting"], shown["trouble"]) == ("Chaud", 3, "not_reachable")
     assert shown["failing_since"]
     for page in (manager.get("/imprimantes"), cook.get("/cuisine"), cook.get("/cuisine/tableau")):
         assert "Chaud" in page.text
-    assert "not reachable" in manager.get("/imprimantes").text
+    assert "injoignable" in manager.get("/imprimantes").text
     with database.reading() as session:
         gauges = read_gauges(session, late=spooling.LEASE)
         assert (gauges.print_jobs_waiting, gauges.printers_failing) == (3, 1)
@@ -246,7 +246,7 @@ def test_a_dead_printer_keeps_its_jobs_in_order_and_is_told_about(
         assert "DÉJÀ IMPRIMÉ" not in papers(back)[0].text
     with database.reading() as session:
         assert read_gauges(session, late=spooling.LEASE).printers_failing == 0
-    assert manager.get("/api/v1/printers").get_json()["items"][0]["error"] == ""
+    assert manager.get("/api/v1/printers").get_json()["items"][0]["trouble"] is None
     assert 'role="alert"' not in cook.get("/cuisine/tableau").text
     assert manager.delete(f"/api/v1/printers/{key}", headers={"If-Match": '"1"'}).status_code == 204
 

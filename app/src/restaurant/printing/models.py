@@ -32,6 +32,15 @@ class JobStatus(Labelled):
     REMOVED = "removed"
 
 
+class Trouble(Labelled):
+    """Why a printer does not print."""
+
+    NOT_REACHABLE = "not_reachable"
+    OUT_OF_PAPER = "out_of_paper"
+    OFFLINE = "offline"
+    BROKE_OFF = "broke_off"
+
+
 class Printer(Base):
     """A printer in the network, on raw TCP. How it fares is written by the spooler and counts as no change of it."""
 
@@ -52,7 +61,7 @@ class Printer(Base):
     drawer: Mapped[bool] = mapped_column(default=False)
     """Whether a cash drawer is plugged into it."""
     failing_since: Mapped[datetime | None] = mapped_column(Moment)
-    error: Mapped[str] = mapped_column(String(200), default="")
+    trouble: Mapped[Trouble | None] = mapped_column(choice(Trouble))
     printed_at: Mapped[datetime | None] = mapped_column(Moment)
     version: Mapped[int] = mapped_column()
 

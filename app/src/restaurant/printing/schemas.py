@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from restaurant.http.paging import PageQuery, PageView
 from restaurant.menu.models import Station
-from restaurant.printing.models import JobKind, JobStatus, Printer
+from restaurant.printing.models import JobKind, JobStatus, Printer, Trouble
 from restaurant.types import Key, Name
 
 Host = Annotated[
@@ -45,7 +45,7 @@ class PrinterView(BaseModel):
     drawer: bool
     waiting: int
     failing_since: datetime | None
-    error: str
+    trouble: Trouble | None
     printed_at: datetime | None
     version: int
 

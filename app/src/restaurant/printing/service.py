@@ -123,7 +123,7 @@ def write_printer(
     found = printer if printer is not None else Printer()
     if (found.host, found.port) != (host, port):
         # Whatever was wrong with the former address is not known of this one.
-        found.failing_since, found.error = None, ""
+        found.failing_since, found.trouble = None, None
     found.name, found.host, found.port, found.width = name, host, port, width
     found.stations = sorted({station.value for station in stations})
     found.receipts, found.drawer = receipts, drawer

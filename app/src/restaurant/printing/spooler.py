@@ -23,7 +23,7 @@ from restaurant.i18n import gettext as _
 from restaurant.i18n import in_french
 from restaurant.metrics import PRINT_ATTEMPTS
 from restaurant.printing.escpos import ASK_DONE, ASK_PAPER, ASK_STATE, Block, encode, text
-from restaurant.printing.models import JobKind, JobStatus, Printer, PrintJob
+from restaurant.printing.models import JobKind, JobStatus, Printer, PrintJob, Trouble
 from restaurant.types import now
 
 log = structlog.get_logger()
@@ -45,8 +45,9 @@ _PRINT_SECONDS = 12.0
 class PrinterError(Exception):
     """A printer did not print; `begun` says whether it may have printed a part."""
 
-    def __init__(self, message: str, *, begun: bool = False) -> None:
+    def __init__(self, trouble: Trouble, message: str, *, begun: bool = False) -> None:
         super().__init__(message)
+        self.trouble = trouble
         self.begun = begun
 
 
@@ -71,7 +72,7 @@ def send(host: str, port: int, data: bytes) -> None:
     try:
         connection = socket.create_connection((host, port), timeout=_CONNECT_SECONDS)
     except OSError as error:
-        raise PrinterError(f"not reachable: {error.strerror or error}") from error
+        raise PrinterError(Trouble.NOT_REACHABLE, f"not reachable: {error.strerror or error}") from error
     begun = False
     with connection:
         try:
@@ -79,21 +80,21 @@ def send(host: str, port: int, data: bytes) -> None:
             if state is not None:
                 paper = _ask(connection, ASK_PAPER)
             if paper is not None and paper & 0x60:
-                raise PrinterError("out of paper")
+                raise PrinterError(Trouble.OUT_OF_PAPER, "out of paper")
             if state is not None and state & 0x08:
-                raise PrinterError("offline: the cover is open, the paper has run out, or an error is shown")
+                raise PrinterError(Trouble.OFFLINE, "offline")
             connection.settimeout(_PRINT_SECONDS)
             begun = True
             connection.sendall(data + (ASK_DONE if state is not None else b""))
             if state is not None and not connection.recv(1):
-                raise PrinterError("closed the connection while printing", begun=True)
+                raise PrinterError(Trouble.BROKE_OFF, "closed the connection while printing", begun=True)
             connection.shutdown(socket.SHUT_WR)
             if state is None:
                 # Closed too early, some printers drop what they have not printed yet.
                 connection.settimeout(_ANSWER_SECONDS)
                 _drain(connection)
         except OSError as error:
-            raise PrinterError(f"stopped while printing: {error}", begun=begun) from error
+            raise PrinterError(Trouble.BROKE_OFF, f"stopped while printing: {error}", begun=begun) from error
 
 
 def _ask(connection: socket.socket, question: bytes) -> int | None:
@@ -105,7 +106,7 @@ def _ask(connection: socket.socket, question: bytes) -> int | None:
     except TimeoutError:
         return None
     if not answer:
-        raise PrinterError("closed the connection")
+        raise PrinterError(Trouble.BROKE_OFF, "closed the connection")
     return answer[0]
 
 
@@ -190,7 +191,7 @@ class Spooler:
             session.execute(
                 update(Printer)
                 .where(Printer.id == taken.printer)
-                .values(failing_since=None, error="", printed_at=moment)
+                .values(failing_since=None, trouble=None, printed_at=moment)
                 .execution_options(synchronize_session=False)
             )
 
@@ -204,7 +205,7 @@ class Spooler:
                 session.execute(
                     update(Printer)
                     .where(Printer.id == taken.printer)
-                    .values(failing_since=printer.failing_since or moment, error=str(error)[:200])
+                    .values(failing_since=printer.failing_since or moment, trouble=error.trouble)
                     .execution_options(synchronize_session=False)
                 )
 

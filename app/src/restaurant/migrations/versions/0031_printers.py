@@ -23,7 +23,7 @@ def upgrade() -> None:
         sa.Column("receipts", sa.Boolean(), nullable=False),
         sa.Column("drawer", sa.Boolean(), nullable=False),
         sa.Column("failing_since", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("error", sa.String(length=200), nullable=False),
+        sa.Column("trouble", sa.String(length=24), nullable=True),
         sa.Column("printed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.CheckConstraint("port BETWEEN 1 AND 65535", name=op.f("ck_printer_port")),
