@@ -107,7 +107,7 @@ def house(sign_in: SignIn, database: Database) -> House:
         for name in ("Caisse", "Réserve")
     ]
     assert post(client, "/closings", None).status_code == 201
-    jobs = [post(client, "/closings/x/print", {"printer": printers[0]}).get_json()["id"] for _number in range(2)]
+    jobs = [post(client, "/figures/print", {"printer": printers[0]}).get_json()["id"] for _number in range(2)]
     with database.writing() as session:
         session.execute(text("UPDATE print_job SET kind = 'test', status = 'printed' WHERE id = :id"), {"id": jobs[1]})
     week = {"bookings": ["12:00-14:00,19:00-22:00"] * 7, "take_away": ["00:00-24:00"] * 7}
@@ -198,7 +198,7 @@ FORMS: dict[str, Values] = {
     "bookings.change_guest": {"version": "1", "name": "Ana B.", "contact": "0612345679", "note": ""},
     "printers.add_printer": {"name": "Bar", "host": "192.0.2.7", "port": "9100", "width": "58", "stations": "bar"},
     "printers.change_printer": {
-        "version": "1", "name": "Salle", "host": "192.0.2.8", "port": "9101", "width": "80", "receipts": "1",
+        "version": "1", "name": "Salle", "host": "192.0.2.8", "port": "9101", "width": "80",
     },
     "printers.print_trial": {"key": "k"},
     "printers.retry": {"key": "k"},
@@ -273,7 +273,6 @@ OPTIONAL = {
     "orders.place_order": set(),
     "booking.book": set(),
     "printers.add_printer": {"stations"},
-    "printers.change_printer": {"receipts"},
     "bookings.take": {"contact", "note", "override"},
     "bookings.change": {"contact", "note", "override"},
     "bookings.change_guest": {"note"},
@@ -427,7 +426,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "PUT /printers/<key:printer>": {"name": "Salle", "host": "192.0.2.8", "port": 9101, "drawer": True},
     "POST /print-jobs/<key:job>/move": {"printer": "{second}"},
     "POST /receipts/<key:number>/print": {"printer": "{printer}"},
-    "POST /closings/x/print": {"printer": "{printer}"},
+    "POST /figures/print": {"printer": "{printer}"},
     "POST /closings/<key:number>/print": {"printer": "{printer}"},
     "POST /desk/bookings": {
         "starts_at": "{slot}",

@@ -89,7 +89,7 @@ def print_receipt(session: Session, *, number: int, body: PrinterChoice) -> JobV
     return JobView.model_validate(service.read_job(session, job))
 
 
-@closings.operation("POST", "/closings/x/print", body=PrinterChoice, reply=JobView, idempotent=True,
+@closings.operation("POST", "/figures/print", body=PrinterChoice, reply=JobView, idempotent=True,
                     status=HTTPStatus.CREATED)  # fmt: skip
 def print_figures(session: Session, *, body: PrinterChoice) -> JobView:
     """Print the figures since the last closing (X)."""

@@ -18,7 +18,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload
 
 from restaurant.database import flush
 from restaurant.errors import Conflict, NotFound
-from restaurant.http.paging import PageQuery, read_page
+from restaurant.http.paging import PageQuery, Sort, read_page
 from restaurant.i18n import gettext as _
 from restaurant.i18n import in_french
 from restaurant.menu.models import Revision, Station
@@ -150,12 +150,12 @@ def remove_printer(session: Session, printer: Printer) -> None:
     _count_change(session)
 
 
-def list_jobs(session: Session, page: PageQuery, *, waiting: bool = False) -> tuple[Sequence[PrintJob], int | None]:
-    """A page of the jobs, newest first, or of those that wait, and the number of the following page."""
-    query = select(PrintJob).options(joinedload(PrintJob.printer)).order_by(PrintJob.id.desc())
+def list_jobs(session: Session, page: PageQuery, *, waiting: bool = False) -> tuple[Sequence[PrintJob], str | None]:
+    """A page of the jobs, newest first, or of those that wait, and where the following page begins."""
+    query = select(PrintJob).options(joinedload(PrintJob.printer))
     if waiting:
         query = query.where(PrintJob.status == JobStatus.WAITING)
-    return read_page(session, query, page)
+    return read_page(session, query, page, by=[Sort(PrintJob.id, descending=True)])
 
 
 def read_job(session: Session, key: int) -> PrintJob:

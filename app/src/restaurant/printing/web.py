@@ -32,13 +32,13 @@ closings = Blueprint("printed_closings", __name__, url_prefix="/imprimer")
 @printers.get("")
 def printers_page() -> str:
     """The printers, how they fare, and what they printed or have to print."""
-    page = read_form(PageQuery, {"page": request.args.get("page") or 1, "limit": 30})
+    page = read_form(PageQuery, {"after": request.args.get("suite"), "limit": 30})
     with _database().reading() as session:
         found = service.list_printers(session)
         jobs, following = service.list_jobs(session, page)
         return render_template(
             "printing/printers.html", printers=found, jobs=jobs, waiting=service.waiting_by_printer(session),
-            stations=list(Station), JobKind=JobKind, JobStatus=JobStatus, key=uuid.uuid4().hex, page=page.page,
+            stations=list(Station), JobKind=JobKind, JobStatus=JobStatus, key=uuid.uuid4().hex, page=page,
             following=following,
         )  # fmt: skip
 
