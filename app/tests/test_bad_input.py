@@ -200,7 +200,7 @@ FORMS: dict[str, Values] = {
     "printers.change_printer": {
         "version": "1", "name": "Salle", "host": "192.0.2.8", "port": "9101", "width": "80",
     },
-    "printers.print_trial": {"key": "k"},
+    "printers.print_sample": {"key": "k"},
     "printers.retry": {"key": "k"},
     "printers.remove_job": {},
     "printers.print_again": {"key": "k"},

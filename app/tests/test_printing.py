@@ -1,4 +1,4 @@
-"""Printing: what is on the paper, that nothing is lost or printed twice, and that a dead printer is told about."""
+"""Printing: what is on the paper, that nothing is lost or printed twice, and that a dead printer is reported."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def print_all(database: Database) -> int:
     return tried
 
 
-def papers(printer: VirtualPrinter, width: int = 80) -> list[Paper]:
+def printed(printer: VirtualPrinter, width: int = 80) -> list[Paper]:
     return [read(job, width=width) for job in printer.settled()]
 
 
@@ -135,7 +135,7 @@ def test_tickets_go_to_the_printers_of_their_stations(
         reply = place(client, order_body(guest="Zoé", note="pour 20 h"))
         assert reply.status_code == 201
         assert print_all(database) == 3
-        kitchen, drinks = papers(printer), papers(bar, 58)
+        kitchen, drinks = printed(printer), printed(bar, 58)
     assert [len(kitchen), len(drinks)] == [2, 1]
     first = kitchen[0].text
     assert "Table 2" in first
@@ -160,7 +160,7 @@ def test_a_void_is_printed_and_what_was_never_sent_is_not(
     post(manager, f"/orders/{order}/lines/{held}/void", {"reason": "x"})
     assert post(manager, f"/orders/{order}/lines/{sent}/void", {"reason": "x", "quantity": 1}).status_code == 200
     print_all(database)
-    ticket, void = papers(printer)
+    ticket, void = printed(printer)
     assert ("SUPPRIMÉ" in ticket.text, "SUPPRIMÉ" in void.text, "1 x" in void.text) == (False, True, True)
 
 
@@ -186,7 +186,7 @@ def test_receipts_are_printed_once_marked_as_duplicates_afterwards_and_open_the_
     assert [manager.post(f"/imprimer/recus/{number}", data=form).status_code for _ in range(2)] == [303, 303]
     assert post(manager, f"/receipts/{number}/print", {"printer": key}).status_code == 201
     print_all(database)
-    drawer, first, second = papers(printer, 58)
+    drawer, first, second = printed(printer, 58)
     assert (drawer.drawer, drawer.sheets) == (1, [])
     assert ("DUPLICATA" in first.text, "DUPLICATA 1" in second.text) == (False, True)
     assert "1 rue du Four" in first.text
@@ -207,14 +207,14 @@ def test_x_and_z_are_printed(sign_in: SignIn, database: Database, printer: Virtu
     closing = post(manager, "/closings", None).get_json()
     assert manager.post(f"/imprimer/z/{closing['number']}", data={"printer": str(key)}).status_code == 303
     print_all(database)
-    x, z = papers(printer)
+    x, z = printed(printer)
     assert "(X)" in x.text
     assert "Z 1" in z.text
     assert all(any(line.endswith("20,00 €") for line in lines(paper)) for paper in (x, z))
     assert "1,50 €" in z.text
 
 
-def test_a_dead_printer_keeps_its_jobs_in_order_and_is_told_about(
+def test_a_dead_printer_keeps_its_jobs_in_order_and_is_reported(
     client: FlaskClient, sign_in: SignIn, database: Database, printer: VirtualPrinter
 ) -> None:
     manager, cook = sign_in(Role.MANAGER), sign_in(Role.KITCHEN)
@@ -237,13 +237,13 @@ def test_a_dead_printer_keeps_its_jobs_in_order_and_is_told_about(
         assert (gauges.print_jobs_waiting, gauges.printers_failing) == (3, 1)
     with VirtualPrinter(port=dead) as back:
         assert print_all(database) == 3
-        assert ["Un" in paper.text or "Deux" in paper.text or "Trois" in paper.text for paper in papers(back)] == [
+        assert ["Un" in paper.text or "Deux" in paper.text or "Trois" in paper.text for paper in printed(back)] == [
             True
         ] * 3
-        assert [next(name for name in ("Un", "Deux", "Trois") if name in paper.text) for paper in papers(back)] == [
+        assert [next(name for name in ("Un", "Deux", "Trois") if name in paper.text) for paper in printed(back)] == [
             "Un", "Deux", "Trois",
         ]  # fmt: skip
-        assert "DÉJÀ IMPRIMÉ" not in papers(back)[0].text
+        assert "DÉJÀ IMPRIMÉ" not in printed(back)[0].text
     with database.reading() as session:
         assert read_gauges(session, late=spooling.LEASE).printers_failing == 0
     assert manager.get("/api/v1/printers").get_json()["items"][0]["trouble"] is None
@@ -262,15 +262,15 @@ def test_a_printer_without_paper_or_that_breaks_off_is_tried_again(
     print_all(database)
     printer.breaks = False
     print_all(database)
-    [paper] = papers(printer)
+    [paper] = printed(printer)
     assert jobs(database) == [("ticket", "printed", 3)]
     # Only what may have been printed before says so.
     assert "DÉJÀ IMPRIMÉ" in paper.text
     printer.answers = False
     place(client, order_body(guest="Bob"), key="b")
     print_all(database)
-    assert "Bob" in papers(printer)[-1].text
-    assert "DÉJÀ IMPRIMÉ" not in papers(printer)[-1].text
+    assert "Bob" in printed(printer)[-1].text
+    assert "DÉJÀ IMPRIMÉ" not in printed(printer)[-1].text
 
 
 def test_of_many_processes_one_prints_each_job(
@@ -289,7 +289,7 @@ def test_of_many_processes_one_prints_each_job(
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(run, range(4)))
-    found = [next(line for line in lines(paper) if "Client" in line) for paper in papers(printer)]
+    found = [next(line for line in lines(paper) if "Client" in line) for paper in printed(printer)]
     assert found == [f"Client {number}" for number in range(6)]
     assert {status for _kind, status, _attempts in jobs(database)} == {"printed"}
 
@@ -303,7 +303,7 @@ def test_a_job_of_a_process_that_was_killed_is_printed_by_another(
     assert not Spooler(database).work()
     with time_machine.travel(spooling.now() + spooling.LEASE):
         assert Spooler(database).work()
-    assert "DÉJÀ IMPRIMÉ" in papers(printer)[0].text
+    assert "DÉJÀ IMPRIMÉ" in printed(printer)[0].text
 
 
 def test_what_waits_is_moved_removed_or_printed_again(
@@ -320,14 +320,14 @@ def test_what_waits_is_moved_removed_or_printed_again(
     assert manager.post(f"/imprimantes/papiers/{two}/retrait").status_code == 303
     assert manager.post(f"/imprimantes/papiers/{two}/retrait").status_code == 409
     print_all(database)
-    assert manager.post(f"/imprimantes/papiers/{one}/copie", data={"key": "k"}).status_code == 303
+    assert manager.post(f"/imprimantes/papiers/{one}/encore", data={"key": "k"}).status_code == 303
     print_all(database)
-    assert ["NOUVELLE IMPRESSION" in paper.text for paper in papers(printer, 58)] == [False, True]
+    assert ["NOUVELLE IMPRESSION" in paper.text for paper in printed(printer, 58)] == [False, True]
     picture = manager.get(f"/imprimantes/papiers/{one}.svg")
     assert (picture.mimetype, ">Un<" in picture.text) == ("image/svg+xml", True)
     assert manager.post(f"/imprimantes/{alive}/essai", data={"key": "t"}).status_code == 303
     print_all(database)
-    assert "àâäçéèêëîïôöùûüÿæ" in papers(printer, 58)[-1].text
+    assert "àâäçéèêëîïôöùûüÿæ" in printed(printer, 58)[-1].text
     assert manager.delete(f"/api/v1/printers/{dead}", headers={"If-Match": '"1"'}).status_code == 204
 
 

@@ -46,18 +46,18 @@ def catalog(locale: str) -> catalogs.NullTranslations:
     return catalogs.translation("restaurant", Path(__file__).with_name("locales"), [locale])
 
 
-#: The language of papers, whoever prints them; None for that of the request.
-_OF_PAPERS: ContextVar[str | None] = ContextVar("language", default=None)
+#: The language of what is printed; None for that of the request.
+_PRINTED: ContextVar[str | None] = ContextVar("language", default=None)
 
 
 @contextmanager
 def in_french() -> Iterator[None]:
     """Write what is for the house, and not for the user of this request, in French."""
-    token = _OF_PAPERS.set("fr")
+    token = _PRINTED.set("fr")
     try:
         yield
     finally:
-        _OF_PAPERS.reset(token)
+        _PRINTED.reset(token)
 
 
 def current_locale() -> str:
@@ -65,7 +65,7 @@ def current_locale() -> str:
 
     Commands, which have no request, are English.
     """
-    if (fixed := _OF_PAPERS.get()) is not None:
+    if (fixed := _PRINTED.get()) is not None:
         return fixed
     if not has_request_context():
         return "en"

@@ -72,7 +72,7 @@ def closing(found: Closing, house: House) -> list[Block]:
     ]  # fmt: skip
 
 
-def trial(name: str, *, at: datetime) -> list[Block]:
+def sample_page(name: str, *, at: datetime) -> list[Block]:
     """A page that shows whether a printer prints all it should."""
     return [
         text(name, bold=True, large=True, center=True),

@@ -254,7 +254,7 @@ class VirtualPrinter:
             send(bytes(replies))
 
     def settled(self) -> list[bytes]:
-        """What was printed, once no connection is open any more."""
+        """What was printed, once no connection is open."""
         with self._changed:
             self._changed.wait_for(lambda: self._open == 0, timeout=10)
         return self.jobs

@@ -16,7 +16,7 @@ from restaurant.http.targets import previous_page
 from restaurant.i18n import in_french
 from restaurant.menu.models import Station
 from restaurant.printing import desk, service
-from restaurant.printing.documents import trial
+from restaurant.printing.documents import sample_page
 from restaurant.printing.escpos import encode
 from restaurant.printing.models import JobKind, JobStatus
 from restaurant.printing.schemas import PrinterChange, PrinterChoice
@@ -68,13 +68,13 @@ def change_printer(printer: int) -> Response:
 
 
 @printers.post("/<key:printer>/essai")
-def print_trial(printer: int) -> Response:
+def print_sample(printer: int) -> Response:
     """Print a test page."""
     with _database().writing() as session:
         found = service.read_printer(session, printer)
         if first_time(session):
             with in_french():
-                content = trial(found.name, at=now())
+                content = sample_page(found.name, at=now())
             service.enqueue(session, found.id, JobKind.TEST, title=found.name, content=content, by=signed_in().username)
     return _back()
 
@@ -108,7 +108,7 @@ def remove_job(job: int) -> Response:
     return _back()
 
 
-@printers.post("/papiers/<key:job>/copie")
+@printers.post("/papiers/<key:job>/encore")
 def print_again(job: int) -> Response:
     """Print a ticket once more."""
     with _database().writing() as session:
