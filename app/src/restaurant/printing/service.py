@@ -1,8 +1,8 @@
 """Printers, and what is put into their queues.
 
 A job is written in the transaction of what it is about: an order that is not placed prints nothing, and one that is
-placed prints its tickets, however long a printer is off. `spooler` sends the jobs. What is printed is in French, the language
-of the house, not in the language of the guest whose order is printed.
+placed prints its tickets, however long a printer is off. `spooler` sends the jobs. What is printed is in French, the
+language of the house, not in the language of the guest whose order is printed.
 """
 
 from __future__ import annotations

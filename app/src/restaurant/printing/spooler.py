@@ -2,7 +2,8 @@
 
 Every process has one, and they share the work: who takes a job holds its row for `LEASE`. A job is sent in the order of
 its queue and stays there until the printer has confirmed it. If a printer does not answer questions, a job is done
-once the printer has taken the bytes. When a connection breaks, the next attempt says on the paper that it may be a second one.
+once the printer has taken the bytes. When a connection breaks, the next attempt says on the paper that it may be a
+second one.
 """
 
 from __future__ import annotations
