@@ -394,6 +394,7 @@ def e2e(session: nox.Session) -> None:
     if not e2e_requested(session):
         session.warn("the end-to-end tests were left out: no cluster was tested")
         return
+    debian(session, "chromium")
     pytest(session, "-m", "e2e", "-s", "--durations=12", paths=("tests/e2e",))
 
 
@@ -418,5 +419,5 @@ def tests(session: nox.Session) -> None:
 @nox.session(default=False)
 def proof(session: nox.Session) -> None:
     """Run the acceptance tests, which take hours (loads, faults, cold starts): all, or those of the given files."""
-    debian(session, "faketime")
+    debian(session, "faketime", "chromium")
     pytest(session, "-s", paths=("tests/acceptance",))

@@ -35,6 +35,7 @@ BUDGET = {
     "kubelet": 5_000 * NODES,
     "metrics-server": 1_500,
     "node-exporter": 1_500 * NODES,
+    "outside": 1_500,
     "perses": 300,
     "postgresql": 2_000,
     "prometheus": 2_500,

@@ -93,6 +93,10 @@ class Objects:
 
     def _scrape_config(self, config: Object) -> Endpoint:
         spec = config["spec"]
+        https = spec.get("scheme") == "HTTPS"
+        if "staticConfigs" in spec:
+            count = sum(len(entry["targets"]) for entry in spec["staticConfigs"])
+            return Endpoint(spec["jobName"], count, https=https, on_nodes=False)
         (discovery,) = spec["kubernetesSDConfigs"]
         role, namespaces = discovery["role"], discovery.get("namespaces", {}).get("names", [])
         labels = dict(entry["label"].split("=") for entry in discovery.get("selectors", []))
@@ -102,7 +106,7 @@ class Objects:
             if role == "EndpointSlice"
             else len(found)
         )
-        return Endpoint(spec["jobName"], count, https=spec.get("scheme") == "HTTPS", on_nodes=role in ("Pod", "Node"))
+        return Endpoint(spec["jobName"], count, https=https, on_nodes=role in ("Pod", "Node"))
 
 
 def _relabeled(endpoint: Object) -> str | None:

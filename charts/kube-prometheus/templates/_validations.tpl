@@ -9,6 +9,7 @@
 {{- include "kube-prometheus.validateStorage" . -}}
 {{- include "kube-prometheus.validateViewer" . -}}
 {{- include "kube-prometheus.validateProbes" . -}}
+{{- include "kube-prometheus.validateScrapeTargets" . -}}
 {{- include "kube-prometheus.validateSlos" . -}}
 {{- range $name := list "prometheus" "alertmanager" "grafana" "perses" -}}
 {{- with get $.Values $name -}}
@@ -329,6 +330,50 @@ before its ScaledObjects: only KEDA removes their finalizer, so they could never
   (printf "    %sprometheus.retention: %s" $prefix $window)
 ) -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /*
+Fails for settings of a scraped program that have no effect or cannot work, and for Secrets that do not exist: the operator
+would reject the object, and only an alert would report it.
+*/ -}}
+{{- define "kube-prometheus.validateScrapeTargets" -}}
+{{- $prefix := include "maas.value.prefix" . -}}
+{{- $jobs := list "alertmanager" "apiserver" "blackbox-exporter" "calico-kube-controllers" "calico-node" "config-reloader" "coredns" "etcd"
+  "grafana" "kube-controller-manager" "kube-proxy" "kube-scheduler" "kube-state-metrics" "kubelet" "metrics-server"
+  "perses" "probe" "prometheus" "prometheus-operator" -}}
+{{- range $name, $target := .Values.scrapeTargets -}}
+{{- $path := printf "scrapeTargets.%s" $name -}}
+{{- if has $name $jobs -}}
+{{- include "maas.fail" (list
+  (printf "%s%s: the job %s is a component of the cluster, and its alerts would mix both." $prefix $path $name)
+  "Give it another name."
+) -}}
+{{- end -}}
+{{- if and .tls (ne (.scheme | default "http") "https") -}}
+{{- include "maas.fail" (list
+  (printf "%s%s.tls has no effect without encryption. Set" $prefix $path)
+  ""
+  (printf "    %s%s.scheme: https" $prefix $path)
+) -}}
+{{- end -}}
+{{- if and .authentication (not .existingSecret) -}}
+{{- include "maas.fail" (list
+  (printf "%s%s.authentication needs the credentials, in a Secret:" $prefix $path)
+  ""
+  (printf "    %s%s.existingSecret: NAME" $prefix $path)
+) -}}
+{{- end -}}
+{{- with .existingSecret -}}
+{{- range $key := ternary (list "username" "password") (list "token") (eq ($target.authentication | default "bearer") "basic") -}}
+{{- include "kube-prometheus.validateSecret" (dict "context" $ "secret" $target.existingSecret "key" $key
+  "path" (printf "%s.existingSecret" $path) "what" (printf "The target %s" $name)) -}}
+{{- end -}}
+{{- end -}}
+{{- with dig "tls" "existingSecret" "" $target -}}
+{{- include "kube-prometheus.validateSecret" (dict "context" $ "secret" . "key" "ca.crt"
+  "path" (printf "%s.tls.existingSecret" $path) "what" (printf "The certificate of the target %s" $name)) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
