@@ -23,6 +23,8 @@ from restaurant.errors import Invalid
 from restaurant.floor.models import Condition, Shape, TableState
 from restaurant.forms import LABELS, parse_cents
 from restaurant.menu.models import Allergen, Course, Station
+from restaurant.messages.models import MessageKind, MessageStatus
+from restaurant.messages.post import ChannelKind
 from restaurant.orders.models import LineStatus, OrderStatus
 from restaurant.people.permissions import Role
 from restaurant.printing.models import JobKind, JobStatus, Trouble
@@ -37,6 +39,7 @@ LABELLED: list[type[Labelled]] = [
     Allergen,
     BookingStatus,
     ChangeKind,
+    ChannelKind,
     Condition,
     Course,
     JobKind,
@@ -44,6 +47,8 @@ LABELLED: list[type[Labelled]] = [
     LineStatus,
     Method,
     Movement,
+    MessageKind,
+    MessageStatus,
     MovementReason,
     OrderStatus,
     Role,

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 #: The schema this code was written for. Known without Alembic, which a pod that only serves never loads.
-HEAD = "0031"
+HEAD = "0032"
 
 #: Any constant, the same in every pod: the key of PostgreSQL's advisory lock around migrations.
 MIGRATION_LOCK = 7_240_318
@@ -103,7 +103,9 @@ class Database:
         self._reading = sessionmaker(self.engine.execution_options(**apart), expire_on_commit=False)
         self._snapshot = sessionmaker(self.engine.execution_options(**whole), expire_on_commit=False)
         self._writing = sessionmaker(
-            self.engine.execution_options(immediate=True), expire_on_commit=False, info={"signer": settings.signer()}
+            self.engine.execution_options(immediate=True),
+            expire_on_commit=False,
+            info={"signer": settings.signer(), "post": settings.post()},
         )
 
     def __enter__(self) -> Self:

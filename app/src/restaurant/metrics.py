@@ -42,6 +42,7 @@ STOCK_OUTS = Counter("restaurant_stock_outs_total", "Dishes refused because an i
 ORDERS = Counter("restaurant_orders_total", "Orders placed.", ("kind",))
 ORDER_VALUE = Counter("restaurant_order_value_cents_total", "Value of the orders placed.", ("kind",))
 PRINT_ATTEMPTS = Counter("restaurant_print_attempts_total", "Attempts to print a job.", ("result",))
+MESSAGES = Counter("restaurant_messages_total", "Attempts to send a message to a guest.", ("channel", "result"))
 PAYMENTS = Counter("restaurant_payments_total", "Payments taken.", ("method",))
 PAYMENT_VALUE = Counter("restaurant_payment_value_cents_total", "Value of the payments taken.", ("method",))
 

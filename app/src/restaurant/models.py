@@ -7,6 +7,7 @@ from restaurant.floor import models as floor
 from restaurant.http import idempotency
 from restaurant.kitchen import models as kitchen
 from restaurant.menu import models as menu
+from restaurant.messages import models as messages
 from restaurant.opening import models as opening
 from restaurant.orders import models as orders
 from restaurant.people import models as people
@@ -14,4 +15,4 @@ from restaurant.printing import models as printing
 from restaurant.reservations import models as reservations
 from restaurant.stock import models as stock
 
-ALL = (billing, floor, idempotency, kitchen, menu, opening, orders, people, printing, reservations, stock)
+ALL = (billing, floor, idempotency, kitchen, menu, messages, opening, orders, people, printing, reservations, stock)

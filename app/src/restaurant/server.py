@@ -24,6 +24,7 @@ from restaurant.app import create_app
 from restaurant.database import Database
 from restaurant.gauges import GaugeCollector
 from restaurant.lifecycle import Lifecycle
+from restaurant.messages.sender import Sender
 from restaurant.metrics import BUILD, BUSY, POOL_SIZE, POOL_USED, SATURATION, STREAMS_CAPACITY, THREADS
 from restaurant.printing.spooler import Spooler
 from restaurant.probes import ProbeServer
@@ -101,6 +102,7 @@ def _worker_started(worker: Any) -> None:
     STREAMS_CAPACITY.set(app.extensions["hub"].capacity)
     BUILD.info({"version": __version__})
     Spooler(database).start()
+    Sender(database, settings.channels()).start()
     GaugeCollector(database, late=settings.kitchen_thresholds.late).start()
     host, _, port = settings.probes_listen.rpartition(":")
     ProbeServer((host, int(port)), lifecycle, drain_seconds=settings.drain_seconds).start()

@@ -26,6 +26,8 @@ from restaurant.billing.signing import Signer, new_key
 from restaurant.billing.siret import is_siren
 from restaurant.business_day import BusinessDay
 from restaurant.http import prefix
+from restaurant.messages.channels import Channel, Sms, Smtp
+from restaurant.messages.post import ChannelKind, Post
 from restaurant.opening.hours import Hours, Purpose, parse_hours
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -51,6 +53,10 @@ def _read_secret(path: Path) -> SecretStr:
         return SecretStr(path.read_text(encoding="utf-8").strip())
     except OSError as error:
         raise ValueError(f"cannot read the secret file {path}: {error.strerror}") from error
+
+
+def _secret_of(path: Path | None) -> str | None:
+    return _read_secret(path).get_secret_value() if path is not None else None
 
 
 def _renamed(name: str, former: str) -> AliasChoices:
@@ -181,6 +187,19 @@ class Settings(BaseSettings):
     closed_days: str = ""
     """Days of the week on which the restaurant is closed, such as `sun,mon`."""
 
+    public_url: str = Field(default="", pattern=r"^(https?://[^\s?#]+)?$")
+    """Address at which guests open the pages, for links in messages."""
+    smtp_url: str = Field(default="", pattern=r"^(smtps?://[^\s/]+)?$")
+    """`smtps://USER@HOST:465` for TLS, `smtp://USER@HOST:587` for STARTTLS. Without it, no e-mail is sent."""
+    smtp_password_file: Path | None = None
+    smtp_sender: str = Field(default="", max_length=200, pattern=r"^([^@\r\n]*[^@\s]+@[^@\s]+)?$")
+    """Sender of e-mail, such as `Chez Ana <table@example.org>`."""
+    sms_url: str = Field(default="", pattern=r"^(https?://[^\s]+)?$")
+    """Address that takes SMS as JSON. Without it, no SMS is sent."""
+    sms_token_file: Path | None = None
+    reminder_hours: int = Field(default=24, ge=0, le=168)
+    """Hours before a booking at which its guest is reminded; 0 for never."""
+
     kitchen_warning_minutes: int = Field(
         default=10, ge=1, le=240, validation_alias=_renamed("kitchen_warning_minutes", "kitchen_soon_minutes")
     )
@@ -276,6 +295,13 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _have_a_sender(self) -> Self:
+        if self.smtp_url and not self.smtp_sender:
+            raise ValueError("set RESTAURANT_SMTP_SENDER too: RESTAURANT_SMTP_URL is set")
+        self.channels()
+        return self
+
+    @model_validator(mode="after")
     def _soon_before_late(self) -> Self:
         if self.kitchen_warning_minutes >= self.kitchen_late_minutes:
             raise ValueError(
@@ -352,6 +378,22 @@ class Settings(BaseSettings):
             closed=_weekdays(self.closed_days),
             stays=_stays(self.booking_stays),
         )
+
+    def channels(self) -> dict[ChannelKind, Channel]:
+        """The ways to send messages to guests."""
+        found: dict[ChannelKind, Channel] = {}
+        if self.smtp_url:
+            found[ChannelKind.EMAIL] = Smtp(self.smtp_url, _secret_of(self.smtp_password_file), self.smtp_sender)
+        if self.sms_url:
+            found[ChannelKind.SMS] = Sms(self.sms_url, _secret_of(self.sms_token_file))
+        return found
+
+    def post(self) -> Post:
+        """What messages to guests are made from."""
+        return Post(
+            restaurant=self.name, address=self.address, url=self.public_url.rstrip("/"),
+            channels=frozenset(self.channels()), reminder=timedelta(hours=self.reminder_hours),
+        )  # fmt: skip
 
     @property
     def business_day(self) -> BusinessDay:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Select, delete, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, selectinload
@@ -16,6 +16,7 @@ from restaurant.errors import Conflict, NotFound
 from restaurant.http.paging import PageQuery, Sort, read_page
 from restaurant.i18n import gettext as _
 from restaurant.menu.models import Allergen
+from restaurant.messages.models import Message
 from restaurant.reservations.models import BookedTable, Booking, BookingStatus, Guest
 from restaurant.types import now
 
@@ -149,6 +150,7 @@ def forget_guest(session: Session, guest: Guest) -> None:
         booking.guest, booking.contact, booking.note, booking.allergies, booking.guest_id = "—", "—", "", [], None
         for change in booking.changes:
             change.detail = ""
+        session.execute(delete(Message).where(Message.booking_id == booking.id))
     session.flush()
     session.delete(guest)
     session.flush()

@@ -29,6 +29,7 @@ from restaurant.http.paging import PageQuery, Sort, read_page
 from restaurant.i18n import format_day, label, local
 from restaurant.i18n import gettext as _
 from restaurant.menu.models import Allergen
+from restaurant.messages import service as messages
 from restaurant.metrics import BOOKED, BOOKINGS_REFUSED
 from restaurant.opening.hours import Purpose, show_hours
 from restaurant.opening.service import read_calendar
@@ -174,6 +175,7 @@ def book(
     session.flush()
     _take(session, booking, opening=opening, tables=tables, forced=forced)
     _log(session, booking, ChangeKind.BOOKED, by=by, detail=booking.override_reason or "")
+    messages.confirm(session, booking)
     on_commit(session, lambda: BOOKED.inc(covers))
     return booking
 
@@ -198,7 +200,7 @@ def change(
     """
     if booking.status is not BookingStatus.CONFIRMED:
         raise Conflict(_("This booking can no longer be changed."), code="wrong-step")
-    before = _summary(booking)
+    before, told = _summary(booking), (booking.starts_at, booking.covers, booking.contact)
     forced = bool(by.override)
     if starts_at != booking.starts_at and not forced:
         _check_start(session, starts_at, opening=opening, by=by)
@@ -227,8 +229,10 @@ def change(
     flag_modified(booking, "covers")
     session.flush()
     after = _summary(booking)
-    told = f"{before} → {after}" if before != after else after
-    _log(session, booking, ChangeKind.CHANGED, by=by, detail=f"{told} ({by.override})" if by.override else told)
+    if told != (starts_at, covers, contact):
+        messages.tell_change(session, booking)
+    detail = f"{before} → {after}" if before != after else after
+    _log(session, booking, ChangeKind.CHANGED, by=by, detail=f"{detail} ({by.override})" if by.override else detail)
 
 
 def undo(session: Session, booking: Booking, *, by: Host) -> None:
@@ -252,6 +256,8 @@ def undo(session: Session, booking: Booking, *, by: Host) -> None:
     booking.status = _BACK[before]
     session.flush()
     _log(session, booking, ChangeKind.UNDONE, by=by, detail=before.value)
+    if before is BookingStatus.CANCELLED:
+        messages.tell_change(session, booking)
 
 
 def read_booking(session: Session, reference: uuid.UUID) -> Booking:
@@ -314,6 +320,10 @@ def move(
         _leave_slot(session, booking)
     session.flush()
     _log(session, booking, ChangeKind(status.value), by=by)
+    if status is BookingStatus.CANCELLED:
+        messages.tell_cancellation(session, booking)
+    else:
+        messages.drop_waiting(session, booking)
 
 
 def cancel_by_guest(
@@ -350,6 +360,7 @@ def arrive(session: Session, booking: Booking, *, server: User, business_day: Bu
     booking.status, booking.order_id = BookingStatus.ARRIVED, order.id
     session.flush()
     _log(session, booking, ChangeKind.ARRIVED, by=Host(server))
+    messages.drop_waiting(session, booking)
     return order
 
 

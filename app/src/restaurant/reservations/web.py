@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 
 from flask import Blueprint, current_app, redirect, render_template, request, url_for
@@ -20,6 +21,8 @@ from restaurant.http.paging import WHOLE, PageQuery
 from restaurant.i18n import gettext as _
 from restaurant.i18n import local
 from restaurant.menu.models import Allergen
+from restaurant.messages import service as messages
+from restaurant.messages.models import Message
 from restaurant.opening.hours import Purpose
 from restaurant.opening.service import read_calendar
 from restaurant.reservations import guests as files
@@ -206,7 +209,8 @@ def change_page(reference: uuid.UUID) -> str:
     """A booking with what was done to it, and the form to change it."""
     with _database().reading() as session:
         booking = service.read_booking(session, reference)
-    return _edit_page(booking, day=local(booking.starts_at).date())
+        sent = messages.messages_of(session, booking)
+    return _edit_page(booking, day=local(booking.starts_at).date(), sent=sent)
 
 
 @desk.post("/<uuid:reference>/fiche")
@@ -309,13 +313,13 @@ def _read_booking() -> DeskBooking:
     )
 
 
-def _edit_page(booking: Booking | None, *, day: date) -> str:
+def _edit_page(booking: Booking | None, *, day: date, sent: Sequence[Message] = ()) -> str:
     with _database().reading() as session:
         rooms = read_rooms(session)
     return render_template(
         "reservations/edit.html", booking=booking, day=day, rooms=rooms, allergens=list(Allergen),
         held={place.table_id for place in booking.places} if booking is not None else set(),
-        BookingStatus=BookingStatus, key=uuid.uuid4().hex,
+        BookingStatus=BookingStatus, key=uuid.uuid4().hex, sent=sent,
     )  # fmt: skip
 
 
