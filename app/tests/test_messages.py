@@ -242,7 +242,7 @@ def test_a_refused_booking_tells_nobody(house: Flask) -> None:
         ("+33 (0)6 12-34.56.78", (ChannelKind.SMS, "+33612345678")),
         ("06 12 34 56 78", (ChannelKind.SMS, "0612345678")),
         ("a@b@c", None), ("Ana <a@example.org>", None), ("a@example.org, b@example.org", None),
-        ("12345", None), ("chambre 12", None),
+        ("12345", None), ("table 12", None),
     ],
 )  # fmt: skip
 def test_a_contact_is_an_address_or_a_number(contact: str, reached: tuple[ChannelKind, str] | None) -> None:

@@ -240,6 +240,29 @@ def test_the_application_connects_to_printers_only_at_their_addresses(rendered: 
     }
 
 
+def test_messages_to_guests_take_their_passwords_from_secrets(rendered: Rendered) -> None:
+    given = {
+        "messages.publicUrl": '"https://ana.example"',
+        "messages.email.url": '"smtp://ana@mail.example:587"',
+        "messages.email.sender": '"Chez Ana <table@ana.example>"',
+        "messages.email.existingSecret": '"mail"',
+        "messages.sms.url": '"https://sms.example/send"',
+        "messages.sms.existingSecret": '"sms"',
+    }
+    found = one(rendered("restaurant", **given), "Deployment", "maas-restaurant")
+    _migrate, serve = containers(found)
+    variables = environment(serve)
+    assert variables["RESTAURANT_SMTP_SENDER"] == "Chez Ana <table@ana.example>"
+    sources = pod_spec(found)["volumes"][1]["projected"]["sources"]
+    mounted = {
+        f"/run/secrets/restaurant/{item['path']}": (source["secret"]["name"], item["key"])
+        for source in sources
+        for item in source["secret"]["items"]
+    }
+    assert mounted[variables["RESTAURANT_SMTP_PASSWORD_FILE"]] == ("mail", "password")
+    assert mounted[variables["RESTAURANT_SMS_TOKEN_FILE"]] == ("sms", "token")
+
+
 def test_an_external_database_has_its_own_port() -> None:
     _, database = policy(of_profile("external-database"), "restaurant")["egress"]
     assert [port["port"] for port in database["ports"]] == [5433]

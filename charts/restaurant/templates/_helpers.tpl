@@ -126,6 +126,32 @@
 - name: RESTAURANT_HTTPS
   value: {{ .https | quote }}
 {{- end }}
+{{- with .Values.messages }}
+- name: RESTAURANT_REMINDER_HOURS
+  value: {{ .reminderHours | quote }}
+{{- with .publicUrl }}
+- name: RESTAURANT_PUBLIC_URL
+  value: {{ . | quote }}
+{{- end }}
+{{- if .email.url }}
+- name: RESTAURANT_SMTP_URL
+  value: {{ .email.url | quote }}
+- name: RESTAURANT_SMTP_SENDER
+  value: {{ .email.sender | quote }}
+{{- if .email.existingSecret }}
+- name: RESTAURANT_SMTP_PASSWORD_FILE
+  value: /run/secrets/restaurant/smtp-password
+{{- end }}
+{{- end }}
+{{- if .sms.url }}
+- name: RESTAURANT_SMS_URL
+  value: {{ .sms.url | quote }}
+{{- if .sms.existingSecret }}
+- name: RESTAURANT_SMS_TOKEN_FILE
+  value: /run/secrets/restaurant/sms-token
+{{- end }}
+{{- end }}
+{{- end }}
 {{- with .Values.tracing.endpoint }}
 - name: RESTAURANT_TRACES_ENDPOINT
   value: {{ . | quote }}
@@ -167,6 +193,24 @@
             - key: {{ . | quote }}
               path: journal-key
             {{- end }}
+      {{- with .Values.messages.email }}
+      {{- if and .url .existingSecret }}
+      - secret:
+          name: {{ .existingSecret | quote }}
+          items:
+            - key: {{ .passwordKey | quote }}
+              path: smtp-password
+      {{- end }}
+      {{- end }}
+      {{- with .Values.messages.sms }}
+      {{- if and .url .existingSecret }}
+      - secret:
+          name: {{ .existingSecret | quote }}
+          items:
+            - key: {{ .tokenKey | quote }}
+              path: sms-token
+      {{- end }}
+      {{- end }}
       {{- if ne .Values.database.type "sqlite" }}
       - secret:
           name: {{ include "restaurant.databaseSecret" . | quote }}

@@ -3,8 +3,21 @@
 {{- include "restaurant.validateAutoscaling" . -}}
 {{- include "restaurant.validateDatabase" . -}}
 {{- include "restaurant.validateSettings" . -}}
+{{- include "restaurant.validateMessages" . -}}
 {{- include "restaurant.validateStorage" . -}}
 {{- include "maas.exposure.validate" (dict "context" . "values" .Values) -}}
+{{- end -}}
+
+{{- define "restaurant.validateMessages" -}}
+{{- with .Values.messages.email -}}
+{{- if and .url (not .sender) -}}
+{{- include "maas.fail" (list
+  "Email to guests needs a sender. Set:"
+  ""
+  (printf "    %smessages.email.sender: Chez Ana <table@example.org>" (include "maas.value.prefix" $))
+) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "restaurant.validateAutoscaling" -}}

@@ -91,7 +91,7 @@ class Smtp:
             raise DeliveryError(f"not sent: {error}") from error
 
     def compose(self, letter: Letter) -> EmailMessage:
-        """The letter as an e-mail. Raises `DeliveryError` for an address that is none."""
+        """The letter as an e-mail. Raises `DeliveryError` for an address that is not valid."""
         message = EmailMessage()
         try:
             Address(addr_spec=letter.recipient)
@@ -127,6 +127,7 @@ class Sms:
             with urllib.request.urlopen(request, timeout=_SECONDS) as response:  # noqa: S310
                 response.read(1024)
         except urllib.error.HTTPError as error:
+            error.close()
             lasting = error.code < HTTPStatus.INTERNAL_SERVER_ERROR and error.code not in {
                 HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS,
             }  # fmt: skip

@@ -1,4 +1,4 @@
-"""What guests are told about their bookings: confirmation, changes, cancellation, and a reminder before they come.
+"""Messages to guests about their bookings: confirmation, changes, cancellation, and a reminder before they come.
 
 Messages are written in the transaction of what they tell and sent by `sender`. A reminder is one that waits until its
 time; a change of the booking replaces it. Without a channel for a contact nothing is written.
