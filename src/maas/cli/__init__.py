@@ -60,6 +60,8 @@ def _root(
 def up(
     *,
     name: Name = "lab",
+    control_planes: Annotated[int, typer.Option(help="Number of control planes: 1, 3 or 5.")] = 1,
+    workers: Annotated[int, typer.Option(help="Number of workers.")] = 2,
     bundle: BundleDirectory = None,
     source: Source = "auto",
     values: Values = None,
@@ -67,10 +69,20 @@ def up(
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Create a three-node cluster of disposable hosts on this machine, with MaaS on it."""
+    """Create a cluster of disposable hosts on this machine, three by default, with MaaS on it."""
     from maas.commands import lab
 
-    lab.up(name, directory=bundle, source=source, values=values or [], dry_run=dry_run, yes=yes, timings=timings)
+    lab.up(
+        name,
+        control_planes=control_planes,
+        workers=workers,
+        directory=bundle,
+        source=source,
+        values=values or [],
+        dry_run=dry_run,
+        yes=yes,
+        timings=timings,
+    )
 
 
 @app.command()

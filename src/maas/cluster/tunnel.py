@@ -1,8 +1,8 @@
-"""An SSH tunnel to a cluster whose API server listens inside the VPN only: one connection to its control-plane host.
+"""An SSH tunnel to a cluster whose API server listens inside the VPN only: one connection to a control-plane host.
 
 The tunnel forwards the API and whatever else is needed (the restaurant's page). It is an ssh master process that
 outlives the command, so that kubectl and a browser can use it, and a keeper that starts it again when the host or the
-network was away: the kubeconfig keeps its address. Every command that needs the tunnel starts both when they have ended,
+network was away, through another control plane if there is one: the kubeconfig keeps its address. Every command that needs the tunnel starts both when they have ended,
 as after a reboot. `maas down` and `maas reset` close it.
 """
 
@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shlex
 import signal
 import socket
 import time
@@ -33,17 +34,19 @@ _TUNNEL = ("-o", "ExitOnForwardFailure=yes", "-o", "ClearAllForwardings=no", "-o
 """Before the options of other connections, as ssh takes the first value of an option."""
 _KEEPER = """\
 file=$1 socket=$2
-shift 2
 rm -f "$file.up"
 echo $$ > "$file"
 while [ "$(cat "$file" 2>/dev/null)" = $$ ]; do
-    rm -f "$socket"
-    ssh $(cat "$file.forwards") "$@"
+    while read -r words <&3 && [ "$(cat "$file" 2>/dev/null)" = $$ ]; do
+        rm -f "$socket"
+        eval "ssh $(cat "$file.forwards") $words" 3<&-
+    done 3<"$file.hosts"
     [ -e "$file.up" ] || { rm -f "$file"; exit 1; }
     sleep 1
 done
 """
-"""Runs ssh again whenever it ends, until the file with its process ID is gone; but once only if it never connected."""
+"""Runs ssh again whenever it ends, to one host after the other, until the file with its process ID is gone; but once only
+if it never connected."""
 _LAUNCH = 'keeper=$1; shift; setsid sh -c "$keeper" maas-tunnel "$@" & echo $! > "$1"'
 
 
@@ -55,11 +58,13 @@ class TunnelConfig:
         ssh: The words of an ssh command to the control-plane host, the destination last.
         api: The target of the API server.
         forwards: The local port of each target (`address:port` as the control-plane host reaches it).
+        others: The words of the ssh commands to the other control planes, for when that host is away.
     """
 
     ssh: list[str]
     api: str
     forwards: dict[str, int] = field(default_factory=dict)
+    others: list[list[str]] = field(default_factory=list)
 
 
 def _free_port() -> int:
@@ -114,10 +119,12 @@ def _ensure_open(state: Path, config: TunnelConfig) -> None:
         file = _keep_file(state)
         _write_forwards(state, config)
         connected = ["-o", "PermitLocalCommand=yes", "-o", f"LocalCommand=touch '{file}.up'"]
-        words = ["-S", str(_socket(state)), "-M", "-N", *connected, *_TUNNEL, *config.ssh[1:]]
-        words = ["sh", "-c", _LAUNCH, "maas-tunnel", _KEEPER, str(file), str(_socket(state)), *words]
+        options = ["-S", str(_socket(state)), "-M", "-N", *connected, *_TUNNEL]
+        hosts = [shlex.join([*options, *words[1:]]) + "\n" for words in (config.ssh, *config.others)]
+        files.write_private(Path(f"{file}.hosts"), "".join(hosts))
+        words = ["sh", "-c", _LAUNCH, "maas-tunnel", _KEEPER, str(file), str(_socket(state))]
         process.start(words, log=log).wait()
-    deadline = time.monotonic() + _OPEN_SECONDS
+    deadline = time.monotonic() + _OPEN_SECONDS * (1 + len(config.others))
     while not _is_open(state, config):
         if time.monotonic() > deadline or _keeper(state) is None:
             tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-4:]
@@ -164,12 +171,15 @@ def forward(state: Path, target: str) -> int:
     return port
 
 
-def open_tunnel(state: Path, *, ssh: Sequence[str], api: str, admin: str) -> Cluster:
+def open_tunnel(
+    state: Path, *, ssh: Sequence[str], others: Sequence[Sequence[str]] = (), api: str, admin: str
+) -> Cluster:
     """Open the tunnel to a cluster, and save how it is reached and the kubeconfig that goes through the tunnel.
 
     Args:
         state: The cluster's state directory.
         ssh: The words of an ssh command to the control-plane host, the destination last.
+        others: Those to the other control planes.
         api: `address:port` of the API server inside the VPN.
         admin: The administrator's kubeconfig as kubeadm wrote it.
 
@@ -177,10 +187,11 @@ def open_tunnel(state: Path, *, ssh: Sequence[str], api: str, admin: str) -> Clu
         ClusterError: The host cannot be reached.
     """
     config = _load(state) if (state / _FILE).exists() else None
-    if config is None or config.ssh != list(ssh) or config.api != api:
+    rest = [list(words) for words in others]
+    if config is None or (config.ssh, config.others, config.api) != (list(ssh), rest, api):
         if config is not None:
             close(state)
-        config = TunnelConfig(ssh=list(ssh), api=api, forwards={api: _free_port()})
+        config = TunnelConfig(ssh=list(ssh), others=rest, api=api, forwards={api: _free_port()})
         _save(state, config)
     _ensure_open(state, config)
     file = state / "kubeconfig"

@@ -107,6 +107,7 @@ def apply(result: PreflightResult, bundle: Bundle, values: Mapping[str, Any], *,
                 bundle=bundle,
                 pki=keys,
                 encryption=secrets.configuration(),
+                without=result.without,
                 known_hosts=result.known_hosts,
             ),
             state=result.state,
@@ -152,7 +153,7 @@ def apply(result: PreflightResult, bundle: Bundle, values: Mapping[str, Any], *,
 
 def _encryption_keys(result: PreflightResult) -> encryption_keys.Keys:
     """Return the keys for Secrets: those of the state directory, those on the control plane, or a new one."""
-    host = result.inventory.control_plane
+    host = result.control_plane
     facts = result.facts[host.name]
     found = ""
     if facts.encryption_keys and encryption_keys.load(result.state) is None:
@@ -166,11 +167,13 @@ def _connect(result: PreflightResult, values: dict[str, Any], stack: contextlib.
 
     All of them start while nodes join.
     """
-    connect = result.ssh(result.inventory.control_plane)
+    connect = result.ssh(result.control_plane)
     password = result.become_password or ""
     read = ssh.as_root("cat /etc/kubernetes/admin.conf")
     admin = process.run([*connect, read], input=f"{password}\n").stdout
-    opened = tunnel.open_tunnel(result.state, ssh=connect, api=result.plan.control_plane_endpoint, admin=admin)
+    others = [result.ssh(host) for host in result.inventory.control_planes if host != result.control_plane]
+    api = result.plan.control_plane_endpoint
+    opened = tunnel.open_tunnel(result.state, ssh=connect, others=others, api=api, admin=admin)
     cluster = replace(opened, absent=result.without, factor=result.plan.timeouts.factor)
     release = HelmRelease(cluster, helm=tools.tool("helm"), kubectl=tools.tool("kubectl"), values=values)
     with console.phase("Pod network") as step:

@@ -54,6 +54,11 @@ class PreflightResult:
     become_password: str | None = field(default=None, repr=False)
 
     @property
+    def control_plane(self) -> Host:
+        """The control plane that the others join, and through which the cluster is reached."""
+        return network_plan.primary(self.inventory, self.facts, without=self.without)
+
+    @property
     def node_count(self) -> int:
         """How many nodes the cluster has, without those that are left out."""
         return len(self.inventory.hosts) - len(self.without)

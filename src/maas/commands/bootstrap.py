@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from maas import console, paths
 from maas.commands import _apply, _packages, _preflight, _timings, _values, bundle
-from maas.errors import PreflightError
 from maas.hosts import inventory, lock
 
 if TYPE_CHECKING:
@@ -73,11 +72,6 @@ def bootstrap(
         if dry_run:
             console.line("nothing was changed (--dry-run)")
             return
-        if len(hosts.control_planes) > 1:
-            raise PreflightError(
-                "this version plans several control planes, but does not set them up yet",
-                hint="use one control plane, or look at the plan with --dry-run",
-            )
         if not console.confirm(f'Create cluster "{hosts.cluster}" on these {result.node_count} hosts?', assume_yes=yes):
             console.line("nothing was changed")
             return

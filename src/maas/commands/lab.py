@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 def up(
     name: str,
     *,
+    control_planes: int = 1,
+    workers: int = 2,
     directory: Path | None,
     source: Policy,
     values: Sequence[Path],
@@ -33,12 +35,13 @@ def up(
         MaasError: A stage failed.
     """
     run = _timings.Timings()
+    hosts = lab.names(control_planes=control_planes, workers=workers)
     chart_values = _values.load(values)
     rendered = _values.refuse_early(chart_values)
     if dry_run:
         for sentence in lab.plan_engine().sentences() or ["use the Docker engine that is running"]:
             console.line(f"  {sentence}")
-        console.line(f"  create the hosts {', '.join(lab.HOSTS)}, each in its own network, and bootstrap them")
+        console.line(f"  create the hosts {', '.join(hosts)}, each in its own network, and bootstrap them")
         bundle.show_plan(source, values=chart_values)
         console.line("nothing was changed (--dry-run)")
         return
@@ -51,7 +54,7 @@ def up(
         for what in lab.release_engine():
             console.line(f"  {what}")
         raise
-    created = lab.up(name, bundle=components.directory, assume_yes=yes)
+    created = lab.up(name, bundle=components.directory, hosts=hosts, control_planes=control_planes, assume_yes=yes)
     booted = time.monotonic()
     with lock.hold(created.directory, command=f"up of the lab {name}"):
         result = _preflight.run(inventory.load(created.inventory), created.directory)
@@ -61,6 +64,8 @@ def up(
         finally:
             if timings:
                 run.show(created.directory)
+        used = lab.memory(name)
+        console.line(f"memory: {', '.join(f'{host} {size >> 20} MiB' for host, size in used.items())}")
 
 
 def down(name: str | None) -> None:

@@ -131,6 +131,13 @@ def swap_units(listing: str) -> list[str]:
     return [f[0] for f in fields if len(f) > 1 and f[1] in {"enabled", "enabled-runtime"}]
 
 
+def etcd() -> str:
+    """Return whether this host is a member of etcd, and still has the data."""
+    if not pathlib.Path("/var/lib/maas/initialised").exists():
+        return "none"
+    return "member" if pathlib.Path("/var/lib/etcd/member/wal").is_dir() else "lost"
+
+
 def sync_times() -> dict[str, float]:
     """Return how many milliseconds a write to disk takes (two percentiles), as etcd does it for each change.
 
@@ -617,6 +624,7 @@ def main(parameters: dict[str, Any]) -> None:
         "kubernetes": [name for path, name in _KUBERNETES.items() if pathlib.Path(path).exists()],
         "runtimes": runtimes(),
         "cluster": _text("/etc/maas/cluster").strip() or None,
+        "etcd": etcd(),
         "joined": pathlib.Path("/etc/kubernetes/kubelet.conf").is_file(),
         "authority": authority(),
         "encryption_keys": encryption_keys(_text("/etc/kubernetes/encryption/config.yaml")),

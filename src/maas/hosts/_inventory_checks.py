@@ -34,8 +34,9 @@ _HUB_PORT = 1194  # the default of Hub.port
 _MAX_NAME_SERVERS = 3  # of resolv.conf and of the kubelet
 _DNS_LABEL = 63
 _DNS_NAME = 253
-# Names that Ansible defines, and groups of the inventory that Ansible receives (ansible_inventory.py).
-_RESERVED_NAMES = frozenset({"all", "localhost", "127.0.0.1", "ungrouped", "control_plane", "workers"})
+# Groups of the inventory that Ansible receives (ansible_inventory.py).
+GROUPS = ("control_plane", "further_control_planes", "guarded_control_planes", "workers")
+_RESERVED_NAMES = frozenset({"all", "localhost", "127.0.0.1", "ungrouped", *GROUPS})
 _KUBELET_LABELS = frozenset(
     {
         *(f"{prefix}kubernetes.io/{name}" for prefix in ("", "beta.") for name in ("arch", "os")),

@@ -172,6 +172,7 @@ def _digests(inventory: Mapping[str, Any]) -> dict[str, str]:
         name: hashlib.sha256(json.dumps([shared, own], sort_keys=True).encode()).hexdigest()
         for group in inventory["all"]["children"].values()
         for name, own in group["hosts"].items()
+        if own  # some groups only name hosts of others
     }
 
 

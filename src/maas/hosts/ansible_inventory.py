@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from maas import components, paths
 from maas.errors import BundleError
 from maas.hosts import host_firewall, ssh
-from maas.hosts.network_plan import VPN_DEVICES
+from maas.hosts._inventory_checks import GROUPS
+from maas.hosts.network_plan import VPN_DEVICES, primary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from maas.bundle import Bundle, Item
@@ -50,6 +51,7 @@ def ansible_inventory(
     bundle: Bundle | None = None,
     pki: Pki | None = None,
     encryption: str = "",
+    without: Collection[str] = (),
     known_hosts: Path,
 ) -> dict[str, Any]:
     """Return the inventory in Ansible's form. It contains the private keys of the hosts.
@@ -63,23 +65,31 @@ def ansible_inventory(
         bundle: The components to install.
         pki: The keys of the VPN.
         encryption: The EncryptionConfiguration of the API servers.
+        without: Names of the hosts that are left out this time.
         known_hosts: The host keys to trust.
 
     Raises:
         BundleError: The bundle lacks a component that hosts need.
     """
-    groups: dict[str, dict[str, Any]] = {"control_plane": {"hosts": {}}, "workers": {"hosts": {}}}
+    first = primary(inventory, facts, without=without).name
+    groups: dict[str, dict[str, Any]] = {name: {"hosts": {}} for name in GROUPS}
     for host in inventory.hosts:
         group = "control_plane" if host.role == "control-plane" else "workers"
         groups[group]["hosts"][host.name] = {
             **_connection(inventory, host, known_hosts, plan.timeouts.factor),
-            "node": _node(host, plan, facts[host.name])
+            "node": _node(host, plan, facts[host.name], first)
             | {"firewall_rules": host_firewall.additions(facts[host.name], inventory, host)}
             | ({} if bundle is None else _contents(host, facts[host.name], bundle)),
             **({} if pki is None else {"vpn": _vpn(host, plan, pki)}),
             **({"encryption": encryption} if host.role == "control-plane" and encryption else {}),
         }
-    cluster = _cluster(inventory, plan) | ({} if bundle is None else _versions(bundle))
+    planes = [host.name for host in inventory.control_planes]
+    if len(planes) > 1:
+        groups["further_control_planes"]["hosts"] = {name: {} for name in planes if name != first}
+        # While one is down, the restart of another one would be the end of the majority.
+        complete = not set(planes) & set(without)
+        groups["guarded_control_planes"]["hosts"] = {name: {} for name in planes if complete}
+    cluster = _cluster(inventory, plan, first) | ({} if bundle is None else _versions(bundle))
     return {"all": {"vars": {"cluster": cluster}, "children": groups}}
 
 
@@ -97,7 +107,7 @@ def _connection(inventory: Inventory, host: Host, known_hosts: Path, factor: int
     }
 
 
-def _cluster(inventory: Inventory, plan: Plan) -> dict[str, Any]:
+def _cluster(inventory: Inventory, plan: Plan, control_plane: str) -> dict[str, Any]:
     timers = plan.model_dump(
         mode="json", include={"keepalive", "connect_retry", "etcd", "timers", "tun_mtu", "pod_mtu"}
     )
@@ -105,7 +115,8 @@ def _cluster(inventory: Inventory, plan: Plan) -> dict[str, Any]:
         **timers,
         "timeouts": {"factor": plan.timeouts.factor, "kubeadm": plan.timeouts.for_kubeadm()},
         "name": plan.cluster,
-        "control_plane": inventory.control_plane.name,
+        "control_plane": control_plane,
+        "control_planes": [host.name for host in inventory.control_planes],
         "api_address": str(plan.api_address),
         "networks": {name: str(getattr(plan, name)) for name in ("vpn", "transit", "pods", "services")},
         "nodes": {
@@ -134,7 +145,7 @@ def _versions(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _node(host: Host, plan: Plan, facts: HostFacts) -> dict[str, Any]:
+def _node(host: Host, plan: Plan, facts: HostFacts, first: str) -> dict[str, Any]:
     own, name = plan.hosts[host.name], host.name
     server, links, tunnels = _server(plan, name), _links(plan, name), _tunnels(plan, name)
     return {
@@ -146,11 +157,10 @@ def _node(host: Host, plan: Plan, facts: HostFacts) -> dict[str, Any]:
         "links": links,
         "tunnels": tunnels,
         "neighbors": _neighbors(plan, name),
-        # A cluster of version 0.1 has the address of its control plane as that of the API.
-        "announces_api": name in plan.hubs
-        and own.role == "control-plane"
-        and plan.api_address not in {other.vpn_address for other in plan.hosts.values()},
-        "joined": facts.joined,
+        "announces_api": name in plan.announcers(),
+        # A control plane that did not finish to join starts again, except the first one, which kubeadm continues.
+        "joined": facts.joined and (facts.etcd == "member" or name == first or own.role == "worker"),
+        "etcd": facts.etcd,
         "authority": facts.authority,
         "vpn_units": [unit["unit"] for unit in [*([server] if server else []), *links, *tunnels]],
         # kubeadm requires cgroup v2 and a readable kernel configuration, which containers and old hosts do not have.

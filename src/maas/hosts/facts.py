@@ -145,6 +145,7 @@ class HostFacts(_Model):
         runtimes: Running container runtimes and their versions.
         cluster: The MaaS cluster that the host belongs to.
         joined: Whether the kubelet has credentials of a cluster.
+        etcd: Whether the host is a member of etcd, and lost if it was one and its data is gone.
         authority: sha256 of the cluster CA certificate on the host, empty if there is none.
         encryption_keys: Names of the keys with which the API server on the host encrypts Secrets.
         resolver: Name servers for pods.
@@ -186,6 +187,7 @@ class HostFacts(_Model):
     runtimes: dict[str, str]
     cluster: str | None
     joined: bool
+    etcd: Literal["none", "member", "lost"] = "none"
     authority: str
     encryption_keys: tuple[str, ...] = ()
     resolver: Resolver

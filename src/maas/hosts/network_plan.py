@@ -501,7 +501,7 @@ def _tunnel_reasons(inventory: Inventory, hubs: Mapping[str, HubPlan]) -> list[R
 
 
 def primary(inventory: Inventory, facts: Mapping[str, HostFacts], *, without: Collection[str] = ()) -> Host:
-    """Return the control plane that the others join: the first one that is a member already, or the first one.
+    """Return the control plane that the others join: the first one that is a member of etcd, or the first one.
 
     Args:
         inventory: The hosts.
@@ -509,7 +509,10 @@ def primary(inventory: Inventory, facts: Mapping[str, HostFacts], *, without: Co
         without: Names of the hosts that are down.
     """
     present = [host for host in inventory.control_planes if host.name not in without]
-    return next((host for host in present if facts[host.name].joined), present[0])
+    members = (host for host in present if facts[host.name].etcd == "member")
+    # One whose start was interrupted is continued.
+    started = (host for host in present if facts[host.name].joined and facts[host.name].etcd == "none")
+    return next(members, None) or next(started, present[0])
 
 
 def member_round_trips(inventory: Inventory, facts: Mapping[str, HostFacts]) -> list[tuple[str, str, float]]:

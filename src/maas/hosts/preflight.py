@@ -59,9 +59,31 @@ def check(inventory: Inventory, facts: Mapping[str, HostFacts], *, accept_slow_e
     """
     problems = [problem for host in inventory.hosts for problem in _Check(inventory, host, facts[host.name]).problems()]
     problems += _clocks(inventory, facts)
+    problems += _lost(inventory, facts)
     if len(inventory.control_planes) > 1:
         problems += _members(inventory, facts, accept_slow_etcd=accept_slow_etcd)
     return sorted(problems, key=lambda problem: problem.severity)
+
+
+def _lost(inventory: Inventory, facts: Mapping[str, HostFacts]) -> Iterator[Problem]:
+    """Report control planes whose data of etcd is gone."""
+    lost = [host.name for host in inventory.control_planes if facts[host.name].etcd == "lost"]
+    count = len(inventory.control_planes)
+    for name in lost:
+        if len(lost) <= (count - 1) // 2:
+            yield Problem(
+                host=name,
+                severity="warning",
+                message="its data of etcd is lost, and its etcd does not start",
+                fix="bootstrap removes it from the members of etcd and joins it again",
+            )
+        else:
+            yield Problem(
+                host=name,
+                severity="error",
+                message=f"its data of etcd is lost, and {count - len(lost)} of {count} control planes are no majority",
+                fix="put /var/lib/etcd/member back from a backup, or reset the hosts to start an empty cluster",
+            )
 
 
 def _members(inventory: Inventory, facts: Mapping[str, HostFacts], *, accept_slow_etcd: bool) -> Iterator[Problem]:

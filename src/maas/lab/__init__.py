@@ -2,6 +2,32 @@
 
 from __future__ import annotations
 
-from maas.lab.hosts import HOSTS, Host, LabState, down, labs, plan_engine, prepare, release_engine, status, up
+from maas.lab.hosts import (
+    HOSTS,
+    Host,
+    LabState,
+    down,
+    labs,
+    memory,
+    names,
+    plan_engine,
+    prepare,
+    release_engine,
+    status,
+    up,
+)
 
-__all__ = ["HOSTS", "Host", "LabState", "down", "labs", "plan_engine", "prepare", "release_engine", "status", "up"]
+__all__ = [
+    "HOSTS",
+    "Host",
+    "LabState",
+    "down",
+    "labs",
+    "memory",
+    "names",
+    "plan_engine",
+    "prepare",
+    "release_engine",
+    "status",
+    "up",
+]

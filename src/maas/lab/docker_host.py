@@ -14,6 +14,7 @@ from maas.errors import LabError
 from maas.lab import ssh_key
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from docker import DockerClient
@@ -28,6 +29,10 @@ ROLE = f"{LABEL}.role"
 FINGERPRINT = f"{LABEL}.fingerprint"
 
 HUB_PORT = 1194
+HUB_NAME = "hubs.maas.internal"
+"""Name of all hubs of a lab with several ones: each host resolves it to its own gateway, which relays their ports."""
+_HUB_PORTS = 10
+"""Distance between the ports of two hubs: a hub has one for each link to another hub after that of its server."""
 BUNDLE = "/mnt/bundle"
 
 _BOOT_SECONDS = 90.0
@@ -49,6 +54,19 @@ def full_name(name: str, host: str) -> str:
     return f"maas-{name}-{host}"
 
 
+def hub_port(number: int) -> int:
+    """Return the UDP port of a hub's server, by its number. Those of its links to later hubs follow."""
+    return HUB_PORT + _HUB_PORTS * number
+
+
+def relayed_ports(hubs: Sequence[str], hub: str, host: str) -> list[int]:
+    """Return the ports of a hub that a host uses: that of the server, or of the link if it is a later hub."""
+    number = hubs.index(hub)
+    if host not in hubs:
+        return [hub_port(number)]
+    return [hub_port(number) + hubs.index(host) - number] if hubs.index(host) > number else []
+
+
 @dataclass(frozen=True)
 class HostFactory:
     """Creates the containers of one lab.
@@ -60,7 +78,7 @@ class HostFactory:
         options: The options of every container.
         bundle: The directory that is mounted at BUNDLE.
         networks: The network of each host, by the host's name.
-        hub: Name of the host that is the hub.
+        hubs: Names of the hosts that are hubs, which are the control planes.
     """
 
     client: DockerClient
@@ -69,16 +87,19 @@ class HostFactory:
     options: ContainerOptions
     bundle: Path
     networks: dict[str, HostNetwork]
-    hub: str
+    hubs: tuple[str, ...]
 
     def create(self, host: str) -> Container:
         """Create a host's container with its SSH host key, without starting it."""
         api = self.client.api
         own, options = self.networks[host], self.options
-        hub = host == self.hub
-        # Docker does not forward between two networks, but relays what arrives at a published port. So the hub's port
-        # is published on the gateway address of every other network, and on no address that others can reach.
-        relays = [(other.gateway, HUB_PORT) for name, other in self.networks.items() if hub and name != host]
+        # Docker does not forward between two networks, but relays what arrives at a published port. So a hub's ports
+        # are published on the gateway addresses of the other networks, and on no address that others can reach.
+        relays: dict[int, list[tuple[str, int]]] = {}
+        for name, other in self.networks.items():
+            if host in self.hubs and name != host:
+                for port in relayed_ports(self.hubs, host, name):
+                    relays.setdefault(port, []).append((other.gateway, port))
         config = api.create_host_config(
             network_mode=own.network.name,
             privileged=options.privileged,
@@ -89,7 +110,8 @@ class HostFactory:
             devices=list(options.devices) or None,
             tmpfs=options.tmpfs,
             binds=[*options.binds, f"{self.bundle}:{BUNDLE}:ro"],
-            port_bindings={f"{HUB_PORT}/udp": relays} if relays else None,
+            port_bindings={f"{port}/udp": addresses for port, addresses in relays.items()} or None,
+            extra_hosts={HUB_NAME: own.gateway} if len(self.hubs) > 1 else None,
         )
         config["CgroupnsMode"] = "private"
         if options.unmask:
@@ -109,11 +131,11 @@ class HostFactory:
             labels={
                 LABEL: self.lab,
                 HOST: host,
-                ROLE: "control-plane" if hub else "worker",
+                ROLE: "control-plane" if host in self.hubs else "worker",
                 FINGERPRINT: public.fingerprint,
             },
             environment=options.environment,
-            ports=[(HUB_PORT, "udp")] if relays else None,
+            ports=[(port, "udp") for port in relays] or None,
             stop_signal="SIGRTMIN+3",  # on which systemd powers off
             volumes=["/var"],  # images and pods need a file system that is not an overlay
         )

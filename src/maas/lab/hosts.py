@@ -9,13 +9,14 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import IPv4Network
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from docker.types import IPAMConfig, IPAMPool
 from ruamel.yaml import YAML
 
 from maas import console, paths
 from maas.errors import LabError
+from maas.hosts._inventory_checks import CONTROL_PLANES
 from maas.lab import container_options, docker_host, engine, host_state, image, isolation, networks, ssh_key
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 HOSTS = ("master", "node1", "node2")
+"""The hosts of a lab by default: a control plane and two workers."""
 
 _HOST_INDEX = 10
 """Index of the host's address in its network; the gateway has 1."""
@@ -76,13 +78,32 @@ class LabState:
     hosts: tuple[Host, ...]
 
 
-def up(name: str, *, bundle: Path, hosts: Sequence[str] = HOSTS, assume_yes: bool = False) -> LabState:
+def names(*, control_planes: int, workers: int) -> tuple[str, ...]:
+    """Return the names of a lab's hosts, the control planes first.
+
+    Raises:
+        LabError: There cannot be as many.
+    """
+    if control_planes not in CONTROL_PLANES or workers < 0:
+        raise LabError(
+            f"a lab cannot have {control_planes} control planes and {workers} workers",
+            hint="use 1, 3 or 5 control planes, because etcd survives no more failures with an even number of members",
+            code="InvalidName",
+        )
+    more = (f"master{number}" for number in range(2, control_planes + 1))
+    return ("master", *more, *(f"node{number}" for number in range(1, workers + 1)))
+
+
+def up(
+    name: str, *, bundle: Path, hosts: Sequence[str] = HOSTS, control_planes: int = 1, assume_yes: bool = False
+) -> LabState:
     """Start a lab's hosts and write their inventory. Creates missing hosts and starts stopped ones.
 
     Args:
         name: The lab; several can run at once.
         bundle: The directory that the hosts mount read-only at /mnt/bundle.
-        hosts: Host names, the control plane first.
+        hosts: Host names, the control planes first.
+        control_planes: How many of them are control planes, each of which is a hub.
         assume_yes: Do not ask before installing or starting Docker.
 
     Raises:
@@ -103,7 +124,8 @@ def up(name: str, *, bundle: Path, hosts: Sequence[str] = HOSTS, assume_yes: boo
             host_state.apply_sysctls(options.sysctls)
         with console.phase("Hosts") as phase:
             containers = {container.labels[docker_host.HOST]: container for container in _containers(client, name)}
-            _refuse_differences(name, containers, hosts=hosts, bundle=bundle)
+            hubs = tuple(hosts[:control_planes])
+            _refuse_differences(name, containers, hosts=hosts, hubs=hubs, bundle=bundle)
             factory = docker_host.HostFactory(
                 client=client,
                 lab=name,
@@ -111,13 +133,13 @@ def up(name: str, *, bundle: Path, hosts: Sequence[str] = HOSTS, assume_yes: boo
                 options=options,
                 bundle=bundle.resolve(),
                 networks=_ensure_networks(client, name, hosts),
-                hub=hosts[0],
+                hubs=hubs,
             )
             missing = [host for host in hosts if host not in containers]
             with ThreadPoolExecutor() as pool:
                 containers |= dict(zip(missing, pool.map(factory.create, missing), strict=True))
                 list(pool.map(lambda host: docker_host.boot(containers[host], key), hosts))
-            _verify_network(name, [containers[host] for host in hosts])
+            _verify_network(name, [containers[host] for host in hosts], hubs=hubs)
             phase.note(", ".join(hosts))
         state = _state(client, name)
     write_inventory(state)
@@ -195,9 +217,23 @@ def _containers(client: DockerClient, name: str) -> list[Container]:
     )
 
 
-def _refuse_differences(name: str, containers: dict[str, Container], *, hosts: Sequence[str], bundle: Path) -> None:
+def _refuse_differences(
+    name: str, containers: dict[str, Container], *, hosts: Sequence[str], hubs: Sequence[str], bundle: Path
+) -> None:
     """Refuse to change a lab that has other hosts or another bundle."""
     extra = sorted(set(containers) - set(hosts))
+    planes = sorted(
+        host for host, container in containers.items() if container.labels[docker_host.ROLE] == "control-plane"
+    )
+    if containers and not extra and planes != sorted(hubs):
+        # The ports of a container's hub are chosen when it is created.
+        raise LabError(
+            f"lab {name} already exists with other control planes",
+            context=(f"its control planes: {', '.join(planes)}",),
+            hint="remove it first, or choose another name with --name",
+            code="LabExists",
+            command=paths.command("down", "--name", name),
+        )
     sources = {
         mount["Source"]
         for container in containers.values()
@@ -238,8 +274,8 @@ def _ensure_networks(client: DockerClient, name: str, hosts: Sequence[str]) -> d
     return result
 
 
-def _verify_network(name: str, containers: Sequence[Container]) -> None:
-    """Check that the hosts are isolated from each other and that every node reaches the hub.
+def _verify_network(name: str, containers: Sequence[Container], *, hubs: Sequence[str]) -> None:
+    """Check that the hosts are isolated from each other and that every one reaches the hubs.
 
     Raises:
         LabError: A host reaches another one, or a node does not reach the hub.
@@ -247,12 +283,20 @@ def _verify_network(name: str, containers: Sequence[Container]) -> None:
     hosts = {
         container.labels[docker_host.HOST]: (container, docker_host.address_of(container)) for container in containers
     }
-    hub, *nodes = containers
-    senders = [isolation.Node(node.labels[docker_host.HOST], node, docker_host.gateway_of(node)) for node in nodes]
-    with ThreadPoolExecutor(1) as executor:
-        reachable = executor.submit(isolation.check_hub_reachable, hub, senders, port=docker_host.HUB_PORT)
+    senders: dict[tuple[str, int], list[isolation.Node]] = {}
+    for hub in hubs:
+        for host, (container, _) in hosts.items():
+            for port in docker_host.relayed_ports(hubs, hub, host) if host != hub else ():
+                node = isolation.Node(host, container, docker_host.gateway_of(container))
+                senders.setdefault((hub, port), []).append(node)
+    with ThreadPoolExecutor(max(1, len(senders))) as executor:
+        reachable = [
+            executor.submit(isolation.check_hub_reachable, hosts[hub][0], nodes, port=port)
+            for (hub, port), nodes in senders.items()
+        ]
         leaks = isolation.leaks(hosts)
-    reachable.result()
+    for one in reachable:
+        one.result()
     if leaks:
         # Docker forwards between its bridges if it does not manage the firewall (`iptables: false`).
         isolation.block(name, [docker_host.bridge_of(container) for container in containers])
@@ -289,7 +333,7 @@ def _state(client: DockerClient, name: str) -> LabState:
 
 def write_inventory(state: LabState) -> None:
     """Write the inventory of a lab, for `bootstrap`."""
-    hub = state.hosts[0]
+    hubs = [host for host in state.hosts if host.role == "control-plane"]
     hosts: list[dict[str, Any]] = []
     for host in state.hosts:
         entry: dict[str, Any] = {
@@ -302,18 +346,20 @@ def write_inventory(state: LabState) -> None:
             "fingerprint": host.fingerprint,
             "bundle": docker_host.BUNDLE,
         }
-        if host is not hub:
-            # This host has no route to the hub's address; its gateway relays the port.
+        # A host has no route to the address of a hub; its gateway relays the ports.
+        if len(hubs) > 1 and host in hubs:
+            entry["hub"] = {"endpoint": docker_host.HUB_NAME, "port": docker_host.hub_port(hubs.index(host))}
+        elif len(hubs) == 1 and host not in hubs:
             entry["hub"] = {"endpoint": host.gateway, "port": docker_host.HUB_PORT}
         hosts.append(entry)
+    content: dict[str, Any] = {"cluster": state.name}
+    if len(hubs) == 1:
+        content["hub"] = {"endpoint": hubs[0].address, "port": docker_host.HUB_PORT}
     writer = YAML()
     writer.width = 120
     with state.inventory.open("w", encoding="utf-8") as file:
         file.write(f"# Hosts of a lab on this machine. To remove them: {paths.command('down', '--name', state.name)}\n")
-        writer.dump(
-            {"cluster": state.name, "hub": {"endpoint": hub.address, "port": docker_host.HUB_PORT}, "hosts": hosts},
-            file,
-        )
+        writer.dump(content | {"hosts": hosts}, file)
 
 
 def _labs(client: DockerClient) -> list[str]:
@@ -372,6 +418,24 @@ def status(name: str) -> LabState:
     """
     with _existing(name) as client:
         return _state(client, name)
+
+
+def memory(name: str) -> dict[str, int]:
+    """Return the bytes of memory that each host of a lab uses, without the cache of files.
+
+    Raises:
+        LabError: There is no such lab.
+    """
+
+    def used(container: Container) -> int:
+        found = cast("dict[str, Any]", container.stats(stream=False, one_shot=True))["memory_stats"]
+        details = found.get("stats", {})
+        return int(found.get("usage", 0)) - int(details.get("total_inactive_file", details.get("inactive_file", 0)))
+
+    with _existing(name) as client, ThreadPoolExecutor() as pool:
+        containers = _containers(client, name)
+        sizes = pool.map(used, containers)
+        return {container.labels[docker_host.HOST]: size for container, size in zip(containers, sizes, strict=True)}
 
 
 def down(name: str) -> list[str]:

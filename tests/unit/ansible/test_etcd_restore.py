@@ -224,9 +224,12 @@ def test_a_backup_that_must_not_be_restored_changes_nothing(
     assert etcd_restore.unfinished() is None
 
 
-@pytest.mark.parametrize("answers", [False, True], ids=["by its static pod", "by etcd"])
-def test_a_cluster_of_several_members_is_refused(world: World, answers: bool) -> None:
-    if answers:  # the static pod of the first member lists only itself
+@pytest.mark.parametrize("source", ["its static pod", "etcd", "the plan"])
+def test_a_cluster_of_several_members_is_refused(world: World, source: str) -> None:
+    if source == "the plan":  # etcd does not answer, and its static pod is guarded
+        world.file("etcd.json", json.dumps({"members": {"a": "10.90.0.1", "b": "10.90.0.2"}}))
+        world.monkeypatch.setattr(etcd_restore, "PLANNED", world.home / "etcd.json")
+    elif source == "etcd":  # the static pod of the first member lists only itself
         world.file("etcdctl", "#!/bin/sh\nprintf 'a, started\\nb, started\\nc, started\\n'\n")
         assert etcd_restore.inspect()["members"] == 3
     else:

@@ -145,6 +145,8 @@ class World:
             "REVOKED": home / "revoked",
             "DEVICES": home / "net",
             "KUBERNETES": home / "kubernetes",
+            "MEMBER": home / "initialised",
+            "ETCD": home / "member",
             "ping": self.ping,
             "is_up": lambda _: 1,
         }
@@ -209,8 +211,20 @@ def test_the_outcome_of_backups_is_exported_if_there_are_any(tmp_path: Path, mon
     }
 
 
+def test_a_control_plane_exports_whether_its_data_of_etcd_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, monkeypatch, "hub")
+    assert "etcd_data_lost" not in world.samples(), "it is no member yet"
+    (tmp_path / "initialised").touch()
+    assert world.samples()["etcd_data_lost"] == 1
+    (tmp_path / "member").mkdir()
+    assert world.samples()["etcd_data_lost"] == 0
+
+
 def test_every_metric_has_its_help_and_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path, monkeypatch, "hub")
+    (tmp_path / "initialised").touch()
     names = {name.split("{")[0] for name in world.samples()}
     text = world.target.read_text()
     assert names == {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}

@@ -40,6 +40,7 @@ CONTAINER = MACHINE | {
 CLUSTER: dict[str, Any] = {
     "name": "shop",
     "control_plane": "master",
+    "control_planes": ["master"],
     "api_address": "10.90.0.254",
     "networks": {"vpn": "10.90.0.0/24", "transit": "10.93.0.0/21", "pods": "10.91.0.0/16", "services": "10.92.0.0/16"},
     "tun_mtu": 1444,
@@ -232,6 +233,30 @@ def test_a_single_control_plane_elects_no_leader() -> None:
         assert extra(cluster[component])["leader-elect"] == "false"
 
 
+def test_several_control_planes_elect_a_leader_and_the_api_server_keeps_its_settings() -> None:
+    text = render("control_plane", "kubeadm.yaml.j2", control_planes=["m1", "m2", "m3"])
+    cluster = documents(text)["ClusterConfiguration"]
+    for component in ("controllerManager", "scheduler"):
+        assert extra(cluster[component])["leader-elect"] == "true"
+    # Or it would restart, and the API would be away, when one control plane becomes three.
+    assert (
+        cluster["apiServer"]
+        == documents(render("control_plane", "kubeadm.yaml.j2"))["ClusterConfiguration"]["apiServer"]
+    )
+
+
+def test_a_control_plane_joins_with_its_own_address() -> None:
+    assert "controlPlane" not in join()
+    made = join(MACHINE | {"name": "m2", "role": "control-plane"})
+    assert made["controlPlane"]["localAPIEndpoint"] == {"advertiseAddress": "10.90.0.2", "bindPort": 6443}
+
+
+def test_an_etcd_without_data_is_guarded_before_the_kubelet_starts() -> None:
+    guard = "ExecStartPre=-/usr/local/lib/maas/etcd-guard --boot\n"
+    assert guard in render("kubernetes", "kubelet.service.j2", node=MACHINE | {"role": "control-plane"})
+    assert guard not in render("kubernetes", "kubelet.service.j2")
+
+
 def test_kubeadm_waits_longer_for_slow_hosts_only() -> None:
     assert "timeouts" not in documents(render("control_plane", "kubeadm.yaml.j2"))["InitConfiguration"]
     slow = {"factor": 2, "kubeadm": {"tlsBootstrap": "600s", "discovery": "600s"}}
@@ -254,12 +279,17 @@ def test_kube_proxy_answers_on_each_nodes_own_address() -> None:
     assert "--conntrack-max-per-core=0" in container["command"]
 
 
-def join(**cluster: Any) -> dict[str, Any]:
+def join(node: dict[str, Any] = MACHINE, **cluster: Any) -> dict[str, Any]:
     template = (CONTENT / "roles" / "worker" / "templates" / "join.yaml.j2").read_text()
     said = "kubeadm join 10.90.0.1:6443 --token ab.cd --discovery-token-ca-cert-hash sha256:ef \n"
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701
     environment.filters["to_json"] = json.dumps
-    variables = {"worker_token": {"stdout": said}, "node": MACHINE, "cluster": CLUSTER | cluster}
+    variables = {
+        "worker_token": {"stdout": said},
+        "control_plane_join_token": {"stdout": said},
+        "node": node,
+        "cluster": CLUSTER | cluster,
+    }
     made: dict[str, Any] = yaml.safe_load(environment.from_string(template).render(variables))
     return made
 
@@ -366,3 +396,20 @@ def test_what_is_for_the_private_networks_leaves_by_no_other_way() -> None:
 def test_each_control_plane_backs_etcd_up_at_its_own_minutes(backup: dict[str, Any], calendar: str) -> None:
     timer = render("etcd_backup", "maas-etcd-backup.timer.j2", node=HUB, backup=backup)
     assert f"OnCalendar={calendar}\n" in timer
+
+
+def test_the_keys_of_the_cluster_are_copied_without_a_trace() -> None:
+    """They are neither in a Secret of the cluster, nor in arguments of a program, nor in the log of Ansible."""
+    tasks = yaml.safe_load((CONTENT / "roles/control_plane_join/tasks/main.yml").read_text())
+    inner = [task for outer in tasks for task in outer.get("block", [outer])]
+    for task in inner:
+        if "ansible.builtin.command" in task:
+            command = json.dumps(task["ansible.builtin.command"])
+            assert "control_plane_join_pki" not in command
+            assert "upload-certs" not in command
+    assert [task["name"] for task in inner if task.get("no_log")] == [
+        "Read the CAs of the cluster",
+        "Write the CAs of the cluster",
+        "Create a bootstrap token",
+        "Write the kubeadm join configuration",
+    ]

@@ -29,6 +29,7 @@ class Access:
     def __init__(self, state: Path, server: sshd.Server, key: Path) -> None:
         self.state = state
         self.server = server
+        self.key = key
         self.config = tunnel.TunnelConfig(
             ssh=[
                 *("ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR"),
@@ -82,6 +83,23 @@ def test_access_heals_by_itself_with_the_same_ports(access: Access) -> None:
     assert access.works(first, seconds=30)
     assert access.works(second)
     assert tunnel.forward(access.state, access.config.api) == first
+
+
+def test_access_goes_through_another_control_plane_while_one_is_away(access: Access, tmp_path: Path) -> None:
+    with sshd.running(sshd.Server(tmp_path / "other", authorized=access.key)) as other:
+        second = [*access.config.ssh]
+        second[second.index("-p") + 1] = str(other.port)
+        # The API itself stays, whichever host the connection goes through.
+        config = tunnel.TunnelConfig(ssh=access.config.ssh, others=[second], api=f"127.0.0.1:{other.port}")
+        _save(access.state, config)
+        port = tunnel.forward(access.state, config.api)
+        assert access.works(port)
+        access.server.stop()
+        os.kill(access.master(), signal.SIGKILL)
+        assert access.works(port, seconds=30)
+        # A command that starts while the first host is away finds the other one, too.
+        tunnel.close(access.state)
+        assert access.works(tunnel.forward(access.state, config.api))
 
 
 def test_a_closed_tunnel_stays_closed(access: Access) -> None:

@@ -12,7 +12,7 @@ from tests.support.hosts import INVENTORY, bundle_of, facts_of
 from maas.errors import BundleError
 from maas.hosts import network_plan, pki
 from maas.hosts.ansible_inventory import ansible_inventory
-from maas.hosts.inventory import Backup, Host, Inventory
+from maas.hosts.inventory import Backup, Host, Hub, Inventory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,6 +83,66 @@ def test_a_revoked_certificate_reaches_the_hub(made: Any, tmp_path: Path) -> Non
     made()
     serial = pki.revoke(tmp_path / "pki", "node1")
     assert host_of(made(), "master")["vpn"]["revoked"] == {str(serial): ""}
+
+
+def planes(states: Mapping[str, dict[str, Any]], *, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the content for three control planes with facts."""
+    hosts = tuple(
+        Host(name=name, address=f"203.0.113.{n}", role="control-plane", hub=Hub(endpoint=f"203.0.113.{n}"))
+        for n, name in enumerate(states, start=1)
+    )
+    inventory = Inventory(file=Path("/hosts.yaml"), cluster="shop", hosts=hosts)
+    facts = {name: facts_of(**state) for name, state in states.items()}
+    plan = network_plan.compute(inventory, facts)
+    made = ansible_inventory(inventory, plan=plan, facts=facts, without=without, known_hosts=Path("/known_hosts"))
+    content: dict[str, Any] = made["all"]
+    return content
+
+
+MEMBER = {"cluster": "shop", "joined": True, "etcd": "member"}
+HALF = {"cluster": "shop", "joined": True}
+LOST = {"cluster": "shop", "joined": True, "etcd": "lost"}
+
+
+def test_further_control_planes_join_the_first_one() -> None:
+    made = planes({"a": {}, "b": {}, "c": {}})
+    assert made["vars"]["cluster"]["control_plane"] == "a"
+    groups = {name: list(group["hosts"]) for name, group in made["children"].items()}
+    assert groups == {
+        "control_plane": ["a", "b", "c"],
+        "further_control_planes": ["b", "c"],
+        "guarded_control_planes": ["a", "b", "c"],
+        "workers": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("states", "without", "first", "joined"),
+    [
+        # A new control plane before the one of the cluster.
+        ({"a": {}, "b": MEMBER, "c": {}}, (), "b", {"b"}),
+        # The first control plane is continued, a further one starts again.
+        ({"a": HALF, "b": {}, "c": {}}, (), "a", {"a"}),
+        ({"a": MEMBER, "b": HALF, "c": {}}, (), "a", {"a"}),
+        ({"a": LOST, "b": MEMBER, "c": MEMBER}, (), "b", {"b", "c"}),
+        ({"a": MEMBER, "b": MEMBER, "c": MEMBER}, ("a",), "b", {"a", "b", "c"}),
+    ],
+)
+def test_control_planes_join_one_that_is_a_member(
+    states: dict[str, dict[str, Any]], without: tuple[str, ...], first: str, joined: set[str]
+) -> None:
+    made = planes(states, without=without)
+    assert made["vars"]["cluster"]["control_plane"] == first
+    assert first not in made["children"]["further_control_planes"]["hosts"]
+    hosts = made["children"]["control_plane"]["hosts"]
+    assert {name for name, host in hosts.items() if host["node"]["joined"]} == joined
+    # While one is down, none is restarted.
+    assert list(made["children"]["guarded_control_planes"]["hosts"]) == ([] if without else list(states))
+
+
+def test_a_single_control_plane_is_neither_joined_nor_restarted(made: Any) -> None:
+    groups = made()["all"]["children"]
+    assert groups["further_control_planes"]["hosts"] == groups["guarded_control_planes"]["hosts"] == {}
 
 
 def test_ssh_is_held_to_the_pinned_keys(made: Any) -> None:

@@ -453,6 +453,56 @@ def test_control_planes_that_are_too_slow_for_each_other_are_reported(
     assert accepted == []
 
 
+@pytest.mark.parametrize(
+    ("lost", "count", "problems"),
+    [
+        (
+            1,
+            1,
+            [
+                (
+                    "error: m1: its data of etcd is lost, and 0 of 1 control planes are no majority "
+                    "(put /var/lib/etcd/member back from a backup, or reset the hosts to start an empty cluster)"
+                )
+            ],
+        ),
+        (
+            1,
+            3,
+            [
+                (
+                    "warning: m1: its data of etcd is lost, and its etcd does not start "
+                    "(bootstrap removes it from the members of etcd and joins it again)"
+                )
+            ],
+        ),
+        (
+            2,
+            3,
+            [
+                (
+                    f"error: m{n}: its data of etcd is lost, and 1 of 3 control planes are no majority "
+                    "(put /var/lib/etcd/member back from a backup, or reset the hosts to start an empty cluster)"
+                )
+                for n in (1, 2)
+            ],
+        ),
+    ],
+)
+def test_lost_data_of_etcd_is_an_error_without_a_majority(
+    inventory_of: Inventories, facts_of: Facts, lost: int, count: int, problems: list[str]
+) -> None:
+    hosts = tuple(
+        Host(name=f"m{n}", address=f"203.0.113.{n}", role="control-plane", hub=Hub(endpoint=f"203.0.113.{n}"))
+        for n in range(1, count + 1)
+    )
+    facts = {
+        f"m{n}": facts_of(cluster="shop", joined=True, etcd="lost" if n <= lost else "member")
+        for n in range(1, count + 1)
+    }
+    assert lines(inventory_of(hub=None, hosts=hosts), facts) == problems
+
+
 @pytest.mark.parametrize(("state", "problems"), WORKER)
 def test_a_bad_worker_is_reported_with_reason_and_remedy(
     inventory_of: Inventories, facts_of: Facts, state: dict[str, Any], problems: list[str]

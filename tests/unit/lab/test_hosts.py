@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from maas import paths
 from maas.errors import LabError
 from maas.hosts import inventory
-from maas.lab import Host, LabState, hosts, ssh_key
+from maas.lab import Host, LabState, docker_host, hosts, ssh_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +58,49 @@ def test_the_inventory_of_a_lab_is_one_that_bootstrap_accepts(states: Path) -> N
     node = read.hosts[1]
     assert node.hub is not None
     assert (str(node.hub.endpoint), node.hub.port) == (NODE.gateway, 1194)
+
+
+def test_the_hubs_of_a_lab_differ_in_their_ports(states: Path) -> None:
+    directory = paths.state("t")
+    more = (replace(HOST, name=f"master{n}", address=f"172.28.{n}.10", gateway=f"172.28.{n}.1") for n in (2, 3))
+    state = LabState("t", directory, directory / "hosts.yaml", ssh_key.login_key(directory), (HOST, *more, NODE))
+    hosts.write_inventory(state)
+    read = inventory.load(states / "t" / "hosts.yaml")
+    assert {hub.name: (own.endpoint, own.port) for hub in read.hubs if (own := read.server_of(hub))} == {
+        "master": (docker_host.HUB_NAME, 1194),
+        "master2": (docker_host.HUB_NAME, 1204),
+        "master3": (docker_host.HUB_NAME, 1214),
+    }
+
+
+def test_a_host_gets_the_ports_that_the_plan_uses() -> None:
+    hubs = hosts.names(control_planes=3, workers=1)[:3]
+    assert hubs == ("master", "master2", "master3")
+    ports = {
+        (hub, to): docker_host.relayed_ports(hubs, hub, to) for hub in hubs for to in (*hubs, "node1") if to != hub
+    }
+    assert ports == {
+        ("master", "master2"): [1195],
+        ("master", "master3"): [1196],
+        ("master", "node1"): [1194],
+        ("master2", "master"): [],
+        ("master2", "master3"): [1205],
+        ("master2", "node1"): [1204],
+        ("master3", "master"): [],
+        ("master3", "master2"): [],
+        ("master3", "node1"): [1214],
+    }
+
+
+def test_the_default_lab_is_the_one_of_before() -> None:
+    assert hosts.names(control_planes=1, workers=2) == hosts.HOSTS == ("master", "node1", "node2")
+
+
+@pytest.mark.parametrize(("control_planes", "workers"), [(0, 2), (2, 1), (7, 0), (1, -1)])
+def test_a_lab_whose_etcd_would_be_no_better_is_refused(control_planes: int, workers: int) -> None:
+    with pytest.raises(LabError) as caught:
+        hosts.names(control_planes=control_planes, workers=workers)
+    assert str(caught.value) == f"a lab cannot have {control_planes} control planes and {workers} workers"
 
 
 def test_the_key_of_a_lab_is_made_once_and_is_for_its_owner_only() -> None:

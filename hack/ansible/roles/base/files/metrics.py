@@ -34,6 +34,8 @@ KUBERNETES = Path("/etc/kubernetes")
 ETCD_BACKUP = Path("/etc/maas/etcd-backup/settings.json")
 """Its settings; it does not exist without recipients."""
 ETCD_BACKUP_OUTCOME = Path("/var/lib/maas/etcd-backup.json")
+MEMBER, ETCD = Path("/var/lib/maas/initialised"), Path("/var/lib/etcd/member/wal")
+"""Exists once the host is a member of etcd, and the data of that member; an etcd that fails to start does not create it."""
 STALE = 60
 """Seconds after which a status file is outdated; OpenVPN writes it every ten."""
 
@@ -56,6 +58,7 @@ HELP = {
     "openvpn_tun_mtu_bytes": ("gauge", "MTU of the tunnel device."),
     "openvpn_pod_mtu_bytes": ("gauge", "MTU of the pod network."),
     "openvpn_pod_mtu_wanted_bytes": ("gauge", "Planned MTU of the pod network."),
+    "etcd_data_lost": ("gauge", "Whether this control plane was a member of etcd and its data directory is gone."),
     "kubernetes_certificate_not_after_seconds": ("gauge", "Expiry of a certificate of the control plane, Unix time."),
     "etcd_backup_last_success_timestamp_seconds": (
         "gauge",
@@ -224,6 +227,8 @@ def main():
     if host["role"] == "hub":
         hub(samples, host)
     etcd_backup(samples)
+    if MEMBER.exists():
+        samples.add("etcd_data_lost", int(not ETCD.is_dir()))
     TARGET.parent.mkdir(mode=0o755, exist_ok=True)
     replace(TARGET, samples.text(), 0o644)
 

@@ -29,6 +29,7 @@ from pathlib import Path
 PLAN = Path("/etc/maas/nodes.json")
 AUTHORITY = "/etc/kubernetes/pki/ca.crt"
 KUBELET = 10250
+LEASE = "kube-controller-manager"
 SIGNER = "kubernetes.io/kubelet-serving"
 USAGES = {"digital signature", "key encipherment", "server auth"}
 
@@ -167,6 +168,13 @@ def label(plan):
             sys.stdout.write(f"labeled {name} {' '.join(missing)}\n")
 
 
+def elsewhere():
+    """Return whether another control plane does this: the one whose kube-controller-manager is the leader."""
+    lease = kubectl("get", "lease", "--namespace", "kube-system", "--ignore-not-found", "--output=json", LEASE)
+    holder = json.loads(lease)["spec"].get("holderIdentity") if lease.strip() else None
+    return bool(holder) and not holder.startswith(f"{socket.gethostname()}_")
+
+
 def ready(resource):
     """Return whether a node or a pod is Ready."""
     return any(c["type"] == "Ready" and c["status"] == "True" for c in resource["status"].get("conditions", ()))
@@ -212,6 +220,8 @@ def serves(address):
 def main():
     plan = json.loads(PLAN.read_text(encoding="utf-8"))
     if sys.argv[1:2] != ["--wait"]:
+        if elsewhere():
+            return
         approve(plan)
         label(plan)
         spread()

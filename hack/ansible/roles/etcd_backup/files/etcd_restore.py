@@ -33,6 +33,8 @@ MANIFESTS = KUBERNETES / "manifests"
 ASIDE = KUBERNETES / "etcd-restore"
 """The static pods while they are stopped."""
 ENCRYPTION = KUBERNETES / "encryption" / "config.yaml"
+PLANNED = Path("/etc/maas/etcd.json")
+"""The members of etcd in the plan."""
 STATE = Path("/var/lib/maas/etcd-restore.json")
 """The restore that was begun and is not finished."""
 ETCDCTL = "/usr/local/bin/etcdctl"
@@ -72,13 +74,17 @@ def member():
 
 
 def members(settings):
-    """Return the number of etcd's members. The static pod has those of its start; etcd has all, while it answers."""
+    """Return the number of etcd's members: of the plan, of the static pod, and of etcd itself, while it answers.
+
+    A static pod can list this member alone, so that an etcd without data does not start, see etcd_guard.py.
+    """
     pki = KUBERNETES / "pki" / "etcd"
     words = [ETCDCTL, "member", "list", "--endpoints", "https://127.0.0.1:2379", "--cacert", str(pki / "ca.crt")]
     words += ["--cert", str(pki / "healthcheck-client.crt"), "--key", str(pki / "healthcheck-client.key")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     listed = done.stdout.splitlines() if done.returncode == 0 else []
-    return max(len(listed), len(settings["initial-cluster"].split(",")))
+    planned = json.loads(PLANNED.read_text(encoding="utf-8"))["members"] if PLANNED.is_file() else ()
+    return max(len(listed), len(planned), len(settings["initial-cluster"].split(",")))
 
 
 def authority():

@@ -1,0 +1,124 @@
+#!/usr/bin/python3
+"""Keep the etcd of this host from starting a second cluster if its data is lost: etcd-guard [--boot].
+
+kubeadm starts etcd with `--initial-cluster-state=new`, and a member that joins with the list of all members. With these
+flags, an etcd whose data directory is lost would start an empty cluster, or return as a member that has forgotten what it
+voted for. etcd reads them only while it has no data. So this replaces them in the static pod, as soon as this host is a
+member: with the state `existing` and no other member to ask, etcd without data exits with an error.
+
+It also sets the timers in /etc/maas/etcd.json, and waits until etcd is healthy again. It prints what it changed.
+
+With --boot, before the kubelet starts, it changes nothing while etcd runs, which a change would restart. It says if the
+data is lost.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+MANIFEST = Path("/etc/kubernetes/manifests/etcd.yaml")
+MEMBER = Path("/var/lib/maas/initialised")
+DATA = Path("/var/lib/etcd/member/wal")
+"""Unlike the directories around it, an etcd that fails to start does not create it."""
+TIMERS = Path("/etc/maas/etcd.json")
+METRICS = 2381
+SECONDS = 120
+"""Time limit for etcd to be healthy, before and after its restart."""
+
+
+def flag(manifest, name):
+    """Return the value of a flag of etcd."""
+    return re.search(rf"^    - --{name}=(.*)$", manifest, re.MULTILINE)[1]
+
+
+def guarded(manifest, timers):
+    """Return a static pod of etcd with the flags of a member that has data."""
+    own = f"{flag(manifest, 'name')}={flag(manifest, 'initial-advertise-peer-urls')}"
+    wanted = {"initial-cluster": own, "initial-cluster-state": "existing", **timers}
+    for name, value in wanted.items():
+        line = f"    - --{name}={value}\n"
+        manifest, count = re.subn(rf"^    - --{name}=.*\n", line, manifest, flags=re.MULTILINE)
+        if not count:
+            # kubeadm names the state only in the static pod of a member that joined.
+            manifest = manifest.replace("    - etcd\n", f"    - etcd\n{line}", 1)
+    return manifest
+
+
+def health(address):
+    """Return whether the etcd at an address is healthy, and has a leader."""
+    connection = http.client.HTTPConnection(address, METRICS, timeout=3)
+    try:
+        connection.request("GET", "/health")
+        answer = connection.getresponse()
+        return answer.status == http.client.OK and json.loads(answer.read())["health"] == "true"
+    except (OSError, ValueError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def wait_healthy(members):
+    """Wait until all members are healthy."""
+    deadline = time.monotonic() + SECONDS
+    while sick := [name for name, address in members.items() if not health(address)]:
+        if time.monotonic() > deadline:
+            sys.exit(f"timed out after {SECONDS} s waiting for etcd on {', '.join(sick)} to be healthy")
+        time.sleep(0.5)
+
+
+def container():
+    """Return the running container of etcd, empty if there is none."""
+    words = ["/usr/local/bin/crictl", "ps", "--quiet", "--state", "running", "--name", "^etcd$"]
+    return subprocess.run(words, check=False, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def write(text):
+    """Replace the static pod. The kubelet reads every file in its directory, so the new one is made elsewhere."""
+    with tempfile.NamedTemporaryFile("w", dir=MANIFEST.parents[1], delete=False, encoding="utf-8") as file:
+        file.write(text)
+        os.fchmod(file.fileno(), 0o600)
+    Path(file.name).replace(MANIFEST)
+
+
+def main():
+    if not MEMBER.exists() or not MANIFEST.exists():
+        return
+    boot = sys.argv[1:] == ["--boot"]
+    settings = json.loads(TIMERS.read_text(encoding="utf-8"))
+    before = MANIFEST.read_text(encoding="utf-8")
+    after = guarded(before, settings["flags"])
+    if boot:
+        if not DATA.is_dir():
+            sys.stderr.write(
+                f"the data of etcd in {DATA.parent} is lost: etcd does not start here, so that it cannot start a second cluster; "
+                "run bootstrap to join the other members again, or restore a backup\n"
+            )
+        if after != before and not health("127.0.0.1"):
+            write(after)
+        return
+    if after == before:
+        return
+    # While a member restarts, the others must be a majority.
+    members = settings["members"]
+    wait_healthy(members)
+    running = container()
+    write(after)
+    deadline = time.monotonic() + SECONDS
+    while container() in ("", running):
+        if time.monotonic() > deadline:
+            sys.exit(f"timed out after {SECONDS} s waiting for etcd to restart")
+        time.sleep(0.5)
+    wait_healthy(members)
+    sys.stdout.write("etcd can no longer start a cluster of its own\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Traffic on a host of a lab while a fault happens: reads and writes of the API, and packets to another host.
+
+    fault_traffic.py API CREDENTIALS ADDRESS SECONDS
+
+CREDENTIALS is a directory with ca.crt, client.crt and client.key. It prints a JSON object with the longest time in seconds
+without a success of each kind, and the numbers of the writes that the API acknowledged. Every request is a new connection,
+as that of a client which has just started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import itertools
+import json
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+
+PAUSE = 0.1
+LIMIT = 2.0
+"""Seconds after which a request has failed."""
+NAMESPACE = "default"
+
+
+class Longest:
+    """The longest time without a success."""
+
+    def __init__(self) -> None:
+        self.since = time.monotonic()
+        self.seconds = 0.0
+
+    def success(self) -> None:
+        now = time.monotonic()
+        self.seconds = max(self.seconds, now - self.since)
+        self.since = now
+
+
+class Api:
+    def __init__(self, address: str, credentials: str) -> None:
+        self.address = address
+        self.context = ssl.create_default_context(cafile=f"{credentials}/ca.crt")
+        self.context.load_cert_chain(f"{credentials}/client.crt", f"{credentials}/client.key")
+
+    def request(self, method: str, path: str, body: object = None) -> int:
+        """Return the status of an answer, 0 without one."""
+        connection = http.client.HTTPSConnection(self.address, 6443, timeout=LIMIT, context=self.context)
+        try:
+            connection.request(
+                method, path, None if body is None else json.dumps(body), {"Content-Type": "application/json"}
+            )
+            answer = connection.getresponse()
+            answer.read()
+        except (OSError, http.client.HTTPException):
+            return 0
+        else:
+            return answer.status
+        finally:
+            connection.close()
+
+
+def reads(api: Api, until: float, longest: Longest) -> None:
+    while time.monotonic() < until:
+        if api.request("GET", f"/api/v1/namespaces/{NAMESPACE}") == 200:
+            longest.success()
+        time.sleep(PAUSE)
+    longest.success()
+
+
+def writes(api: Api, until: float, longest: Longest, acknowledged: list[int]) -> None:
+    """Create one ConfigMap after the other, each with a number in its name; a repeated one exists already."""
+    number = 0
+    while time.monotonic() < until:
+        content = {"metadata": {"name": f"fault-{number}", "labels": {"maas.test": "fault"}}}
+        if api.request("POST", f"/api/v1/namespaces/{NAMESPACE}/configmaps", content) in (201, 409):
+            longest.success()
+            acknowledged.append(number)
+            number += 1
+        time.sleep(PAUSE)
+    longest.success()
+
+
+def packets(address: str, seconds: float) -> float:
+    """Return the longest time in which no ping was answered."""
+    words = ["ping", "-n", "-D", "-i", str(PAUSE), "-w", str(int(seconds)), address]
+    began = time.time()
+    lines = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False).stdout.splitlines()
+    replies = [float(line[1:].partition("]")[0]) for line in lines if line.startswith("[") and "bytes from" in line]
+    times = [began, *replies, began + int(seconds)]
+    return max(later - earlier for earlier, later in itertools.pairwise(times))
+
+
+def main() -> None:
+    address, credentials, other, text = sys.argv[1:]
+    seconds = float(text)
+    until = time.monotonic() + seconds
+    api, read, written = Api(address, credentials), Longest(), Longest()
+    acknowledged: list[int] = []
+    threads = [
+        threading.Thread(target=reads, args=(api, until, read)),
+        threading.Thread(target=writes, args=(api, until, written, acknowledged)),
+    ]
+    for thread in threads:
+        thread.start()
+    ping = packets(other, seconds)
+    for thread in threads:
+        thread.join()
+    found = {"reads": read.seconds, "writes": written.seconds, "packets": ping, "acknowledged": acknowledged}
+    with contextlib.suppress(BrokenPipeError):
+        print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    socket.setdefaulttimeout(LIMIT)
+    main()
