@@ -55,8 +55,8 @@ class SpecialDaysChange(BaseModel):
     first_day: Day
     last_day: Day
     name: Name
-    bookings: HoursText = ()
-    take_away: HoursText = ()
+    bookings: HoursText = Field(default_factory=tuple)
+    take_away: HoursText = Field(default_factory=tuple)
 
 
 class SpecialDaysView(BaseModel):

@@ -82,7 +82,7 @@ def move_print_job(session: Session, *, job: int, body: PrinterChoice) -> JobVie
 
 @receipts.operation("POST", "/receipts/<key:number>/print", body=PrinterChoice, reply=JobView, idempotent=True,
                     status=HTTPStatus.CREATED)  # fmt: skip
-def print_receipt(session: Session, *, number: int, body: PrinterChoice) -> JobView:
+def queue_receipt(session: Session, *, number: int, body: PrinterChoice) -> JobView:
     """Print a receipt, and count the copy."""
     settings: Settings = current_app.extensions["settings"]
     job = desk.print_receipt(session, number, printer=body.printer, by=signed_in(), settings=settings)
@@ -90,8 +90,8 @@ def print_receipt(session: Session, *, number: int, body: PrinterChoice) -> JobV
 
 
 @closings.operation("POST", "/figures/print", body=PrinterChoice, reply=JobView, idempotent=True,
-                    status=HTTPStatus.CREATED)  # fmt: skip
-def print_figures(session: Session, *, body: PrinterChoice) -> JobView:
+                    status=HTTPStatus.CREATED, refusals=(HTTPStatus.NOT_FOUND,))  # fmt: skip
+def queue_figures(session: Session, *, body: PrinterChoice) -> JobView:
     """Print the figures since the last closing (X)."""
     settings: Settings = current_app.extensions["settings"]
     job = desk.print_figures(session, printer=body.printer, by=signed_in(), settings=settings)
@@ -100,7 +100,7 @@ def print_figures(session: Session, *, body: PrinterChoice) -> JobView:
 
 @closings.operation("POST", "/closings/<key:number>/print", body=PrinterChoice, reply=JobView, idempotent=True,
                     status=HTTPStatus.CREATED)  # fmt: skip
-def print_closing(session: Session, *, number: int, body: PrinterChoice) -> JobView:
+def queue_closing(session: Session, *, number: int, body: PrinterChoice) -> JobView:
     """Print a closing (Z)."""
     settings: Settings = current_app.extensions["settings"]
     job = desk.print_closing(session, number, printer=body.printer, by=signed_in(), settings=settings)
