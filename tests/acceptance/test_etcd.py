@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from ruamel.yaml import YAML
-from tests.support import labs
+from tests.support import lab_power, labs
 from tests.support.age import key_pair
 from tests.support.labs import maas
 
@@ -144,6 +145,36 @@ def test_a_deleted_namespace_is_there_again_after_a_restore(lab: Lab, key: Path)
     assert lab.run("master", "test", "-e", "/run/maas-etcd-restore").returncode == 1
     kept = lab.on("master", "sh", "-c", "ls -d /var/lib/etcd/before-*/member").strip()
     assert kept
+
+
+def test_another_restore_on_the_host_is_waited_for(lab: Lab, key: Path) -> None:
+    lab.on("master", "systemd-run", "--quiet", "--unit", "maas-etcd-restore", "sleep", "300")
+    try:
+        done = maas("etcd", "restore", "--name", lab.name, "--identity", str(key), "--yes", status=1)
+    finally:
+        lab.on("master", "systemctl", "stop", "maas-etcd-restore.service")
+    assert "another restore of etcd is running on master" in done.stderr
+    assert "ok" in lab.kubectl("get", "--raw", "/readyz")
+
+
+def test_a_restore_that_a_power_failure_interrupts_is_continued(lab: Lab, key: Path) -> None:
+    words = ["etcd", "restore", "--name", lab.name, "--identity", str(key), "--yes"]
+    with ThreadPoolExecutor(1) as pool:
+        interrupted = pool.submit(maas, *words, status=1)
+        deadline = time.monotonic() + 60
+        while lab.run("master", "test", "-e", "/etc/kubernetes/etcd-restore/etcd.yaml").returncode != 0:
+            assert time.monotonic() < deadline, "the restore stops etcd"
+            time.sleep(0.2)
+        lab_power.kill(lab.name, "master")
+        assert "was lost during the restore" in interrupted.result().stderr
+    lab_power.start(lab.name, "master")
+    assert lab.run("master", "test", "-e", "/run/maas-etcd-restore").returncode == 1, "no clear text is left"
+    done = maas(*words)
+    assert "continue it" in done.stderr
+    assert (
+        lab.kubectl("get", "configmap", "--namespace", "precious", "recipe", "-o", "jsonpath={.data.soup}") == "onions"
+    )
+    assert lab.run("master", "test", "-e", "/etc/kubernetes/etcd-restore").returncode == 1
 
 
 def test_the_cluster_works_after_the_restore(lab: Lab) -> None:
