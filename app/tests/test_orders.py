@@ -239,7 +239,6 @@ def test_a_guests_text_is_shown_as_text(client: FlaskClient) -> None:
 
 
 def test_a_dish_outside_its_hours_cannot_be_ordered(client: FlaskClient, app: Flask) -> None:
-    import time_machine
 
     with time_machine.travel("2026-04-03T18:00:00Z", tick=False):
         refused = place(client, order_body(lines=[{"dish": BRUNCH}]))

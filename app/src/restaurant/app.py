@@ -32,6 +32,9 @@ from restaurant.orders.api import api as orders_api
 from restaurant.orders.api import seating_api, service_api
 from restaurant.orders.staff_web import pages as service_pages
 from restaurant.orders.web import web as orders_web
+from restaurant.payments import api as payments_api
+from restaurant.payments.gateway import Gateway
+from restaurant.payments.web import payment_pages
 from restaurant.people import api as people_api
 from restaurant.people.permissions import Access, Permission
 from restaurant.people.web import account, sessions, team
@@ -112,6 +115,7 @@ def connect(app: Flask, settings: Settings, switch: FaultSwitch | None = None) -
         database=database,
         lifecycle=Lifecycle(database, switch, threads=settings.threads),
         hub=Hub(database, capacity=settings.stream_capacity),
+        gateway=Gateway.of(database, settings),
     )
     return database
 
@@ -131,6 +135,7 @@ def register_blueprints(app: Flask) -> None:
     guard.register(printing_web.closings, read=Permission.CLOSE_DAY, write=Permission.CLOSE_DAY)
     guard.register(cash_desk, read=Permission.CASH, write=Permission.CASH)
     guard.register(invoice_pages, read=Permission.CASH, write=Permission.CASH)
+    guard.register(payment_pages, read=Permission.CASH, write=Permission.CASH)
     guard.register(till_pages, read=Permission.CASH, write=Permission.CASH)
     guard.register(closing_pages, read=Permission.CLOSE_DAY, write=Permission.CLOSE_DAY)
     guard.register(stock_pages, read=Permission.MANAGE_STOCK, write=Permission.MANAGE_STOCK)
@@ -159,6 +164,7 @@ def register_blueprints(app: Flask) -> None:
     guard.register(printing_api.receipts, read=Permission.CASH, write=Permission.CASH)
     guard.register(printing_api.closings, read=Permission.CLOSE_DAY, write=Permission.CLOSE_DAY)
     guard.register(billing_api.bills, read=Permission.CASH, write=Permission.CASH)
+    guard.register(payments_api.api, read=Permission.CASH, write=Permission.CASH)
     guard.register(billing_api.closings, read=Permission.CLOSE_DAY, write=Permission.CLOSE_DAY)
     guard.register(stock_api, read=Permission.MANAGE_STOCK, write=Permission.MANAGE_STOCK)
     guard.register(reports_api, read=Permission.SEE_REPORTS, write=Permission.SEE_REPORTS)

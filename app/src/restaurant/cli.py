@@ -7,7 +7,7 @@ import secrets
 import sys
 import zipfile
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import wraps
 from itertools import count
 from pathlib import Path
@@ -286,6 +286,36 @@ def anchor(settings: Settings, closing: int | None) -> None:
     if found is None:
         raise click.ClickException(f"closing {number} does not exist" if number else "no day was closed yet")
     click.echo(str(found), nl=False)
+
+
+@main.command("resolve-payments")
+@_with_settings
+def resolve_payments(settings: Settings) -> None:
+    """Ask the payment providers about every charge and refund whose outcome is unknown; exits with 1 if any remains."""
+    from restaurant.payments.gateway import Gateway
+
+    with Database(settings) as database:
+        left = Gateway.of(database, settings).resolve(patience=timedelta())
+    click.echo("the outcome of every payment is known" if not left else f"{left} payments are still unresolved")
+    if left:
+        sys.exit(1)
+
+
+@main.command("simulate-provider")
+@click.option("--listen", default="127.0.0.1:9898", show_default=True, help="ADDRESS:PORT to serve on.")
+@click.option("--online", is_flag=True, help="Guests pay on a page, rather than at a terminal.")
+@click.option("--secret-file", type=click.Path(dir_okay=False, exists=True, path_type=Path), required=True)
+def simulate_provider(listen: str, online: bool, secret_file: Path) -> None:
+    """Run a payment provider that takes no money, to try the application and for tests."""
+    from restaurant.payments.simulator import Simulator, serve
+
+    host, _colon, port = listen.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise click.ClickException("--listen must be ADDRESS:PORT, such as 127.0.0.1:9898")
+    secret = secret_file.read_text(encoding="utf-8").strip()
+    with serve(Simulator(online=online, delay=30), secret=secret, host=host, port=int(port)) as server:
+        click.echo(f"simulating a payment provider on http://{host}:{server.server_port}")
+        server.serve_forever()
 
 
 @main.command("public-key")

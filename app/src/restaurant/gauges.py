@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import REGISTRY, Collector
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -22,6 +22,7 @@ from restaurant.database import Database
 from restaurant.kitchen.service import TO_COOK
 from restaurant.orders.models import Order, OrderLine
 from restaurant.printing import service as printing
+from restaurant.payments.models import UNRESOLVED, Attempt, AttemptState
 from restaurant.stock.models import Ingredient
 from restaurant.types import now
 
@@ -40,6 +41,7 @@ class Gauges:
     stock_low: int
     print_jobs_waiting: int
     printers_failing: int
+    payments_unresolved: int
 
 
 _HELP = {
@@ -50,6 +52,7 @@ _HELP = {
     "stock_low": "Ingredients at or below their low-stock threshold.",
     "print_jobs_waiting": "Print jobs that are not printed.",
     "printers_failing": "Printers that do not print although something waits for them.",
+    "payments_unresolved": "Charges and refunds at payment providers whose outcome has not been known for two minutes.",
 }
 
 
@@ -67,6 +70,13 @@ def read_gauges(session: Session, *, late: timedelta) -> Gauges:
         select(func.count(), func.coalesce(func.sum(Order.covers), 0)).where(Order.closed_at.is_(None))
     ).one()
     low = session.scalar(select(func.count()).where(Ingredient.quantity <= Ingredient.low_at))
+    # A guest who pays online may take a quarter of an hour.
+    waiting_long = or_(Attempt.state != AttemptState.STARTED, Attempt.created_at <= now() - timedelta(minutes=20))
+    unresolved = session.scalar(
+        select(func.count()).where(
+            Attempt.state.in_(UNRESOLVED), Attempt.created_at <= now() - timedelta(minutes=2), waiting_long
+        )
+    )
     return Gauges(
         tickets_open=tickets[0],
         tickets_late=tickets[1],
@@ -75,6 +85,7 @@ def read_gauges(session: Session, *, late: timedelta) -> Gauges:
         stock_low=low or 0,
         print_jobs_waiting=sum(printing.waiting_by_printer(session).values()),
         printers_failing=len(printing.failing(session)),
+        payments_unresolved=unresolved or 0,
     )
 
 

@@ -45,6 +45,10 @@ PRINT_ATTEMPTS = Counter("restaurant_print_attempts_total", "Attempts to print a
 MESSAGES = Counter("restaurant_messages_total", "Attempts to send a message to a guest.", ("channel", "result"))
 PAYMENTS = Counter("restaurant_payments_total", "Payments taken.", ("method",))
 PAYMENT_VALUE = Counter("restaurant_payment_value_cents_total", "Value of the payments taken.", ("method",))
+ATTEMPTS = Counter(
+    "restaurant_payment_attempts", "Charges and refunds at payment providers, by the state they came to.",
+    ["channel", "state"],
+)  # fmt: skip
 
 #: What a request of long ago weighs in the mean of how busy the threads are halves about every ten seconds.
 _MEAN_SECONDS = 15.0
@@ -100,6 +104,11 @@ def count_payment(*, method: str, value: int) -> None:
     """Count a payment and its value in cents."""
     PAYMENTS.labels(method).inc()
     PAYMENT_VALUE.labels(method).inc(value)
+
+
+def count_attempt(*, channel: str, state: str) -> None:
+    """Count an attempt at a payment provider that has come to a state."""
+    ATTEMPTS.labels(channel, state).inc()
 
 
 def route_template() -> str:

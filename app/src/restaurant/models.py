@@ -10,9 +10,10 @@ from restaurant.menu import models as menu
 from restaurant.messages import models as messages
 from restaurant.opening import models as opening
 from restaurant.orders import models as orders
+from restaurant.payments import models as payments
 from restaurant.people import models as people
 from restaurant.printing import models as printing
 from restaurant.reservations import models as reservations
 from restaurant.stock import models as stock
 
-ALL = (billing, floor, idempotency, kitchen, menu, messages, opening, orders, people, printing, reservations, stock)
+ALL = (billing, floor, idempotency, kitchen, menu, messages, opening, orders, payments, people, printing, reservations, stock)

@@ -103,6 +103,7 @@ def _worker_started(worker: Any) -> None:
     BUILD.info({"version": __version__})
     Spooler(database).start()
     Sender(database, settings.channels()).start()
+    app.extensions["gateway"].start()
     GaugeCollector(database, late=settings.kitchen_thresholds.late).start()
     host, _, port = settings.probes_listen.rpartition(":")
     ProbeServer((host, int(port)), lifecycle, drain_seconds=settings.drain_seconds).start()

@@ -37,6 +37,7 @@ SECRET_KEY_MINIMUM = 32
 
 
 _PREFIX = "RESTAURANT_"
+_ADDRESS = r"^https?://[^\s/?#]+(/[^\s?#]*)?$"
 
 
 class SettingsError(Exception):
@@ -152,6 +153,15 @@ class Settings(BaseSettings):
 
     listen: str = "0.0.0.0:8080"
     probes_listen: str = "0.0.0.0:9797"
+    terminal_url: str | None = Field(default=None, pattern=_ADDRESS)
+    """Address of the provider of card terminals; without it there is none."""
+    terminal_secret_file: Path | None = None
+    online_url: str | None = Field(default=None, pattern=_ADDRESS)
+    """Address of the provider of online payments; without it there is none."""
+    online_secret_file: Path | None = None
+    provider_seconds: float = Field(default=10.0, ge=1, le=60)
+    """Seconds for which a reply of a payment provider is waited for."""
+
     threads: int = Field(default=8, ge=2, le=256)
     max_streams: int | None = Field(default=None, ge=1, le=255, validation_alias=_renamed("max_streams", "streams"))
     """Maximum number of live kitchen screens; by default half of the threads. Each uses a thread."""
@@ -359,6 +369,29 @@ class Settings(BaseSettings):
     def signing_keys(self) -> tuple[str, ...]:
         """The current signing key first, then the retired ones."""
         return self._signing_keys
+
+    @model_validator(mode="after")
+    def _have_provider_secrets(self) -> Self:
+        for name in ("terminal", "online"):
+            url, file = getattr(self, f"{name}_url"), getattr(self, f"{name}_secret_file")
+            if url is not None:
+                if file is None:
+                    raise ValueError(f"set RESTAURANT_{name.upper()}_SECRET_FILE for RESTAURANT_{name.upper()}_URL")
+                if not _read_secret(file).get_secret_value():
+                    raise ValueError(f"the secret file {file} is empty")
+        return self
+
+    def providers(self) -> dict[str, tuple[str, str]]:
+        """Address and secret of the payment providers: `terminal` and `online`."""
+        given = {
+            "terminal": (self.terminal_url, self.terminal_secret_file),
+            "online": (self.online_url, self.online_secret_file),
+        }
+        return {
+            name: (url, _read_secret(file).get_secret_value())
+            for name, (url, file) in given.items()
+            if url is not None and file is not None
+        }
 
     def signer(self) -> Signer | None:
         """What signs the journal, None without a key."""

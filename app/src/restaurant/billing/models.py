@@ -60,6 +60,8 @@ class EntryKind(Labelled):
     TILL_OPENING = "till_opening"
     TILL_CLOSING = "till_closing"
     CASH_MOVEMENT = "cash_movement"
+    ATTEMPT = "attempt"
+    """A charge or a refund at a payment provider came to another state."""
     APPROVAL = "approval"
     """A manager approved an act on someone else's device; the entry of the act itself follows."""
     PERSON = "person"

@@ -27,6 +27,7 @@ from restaurant.money import tax_in
 from restaurant.orders import service as orders
 from restaurant.orders.models import LineStatus, Order, OrderStatus
 from restaurant.orders.state_machine import SETTLED
+from restaurant.payments.models import OPEN, Action, Attempt
 from restaurant.people import service as people
 from restaurant.people.models import User
 from restaurant.printing import service as printing
@@ -142,6 +143,8 @@ def reopen(session: Session, order: Order, *, by: User) -> None:
     """Reopen the order of a presented bill. Raises `Conflict` once something is paid."""
     if order.status is not OrderStatus.BILLED or order.paid:
         raise _settled()
+    if held(session, order):
+        raise _in_progress()
     due = order.due
     order.billed_at, order.due = None, 0
     orders.refresh(session, order)
@@ -156,7 +159,7 @@ def discount(
 
     Raises `Conflict` when it is more than what is due, nothing is due, or something is paid already.
     """
-    _undiscountable(order)
+    _undiscountable(session, order)
     due = read_bill(session, order).due
     taken = percentage(due, percent) if percent is not None else amount or 0
     if taken > due or due == 0:
@@ -178,7 +181,7 @@ def discount(
 
 def remove_discount(session: Session, order: Order, key: int, *, by: User) -> None:
     """Remove a discount. Raises `NotFound`, or `Conflict` once something is paid."""
-    _undiscountable(order)
+    _undiscountable(session, order)
     found = next((given for given in _discounts(session, order) if given.id == key), None)
     if found is None:
         raise NotFound(_("This discount does not exist."))
@@ -238,16 +241,18 @@ def _change_due(session: Session, order: Order) -> None:
     orders.refresh(session, order)
 
 
-def _undiscountable(order: Order) -> None:
+def _undiscountable(session: Session, order: Order) -> None:
     if order.paid or order.paid_at is not None or order.closed_at is not None:
         raise _settled()
+    if held(session, order):
+        raise _in_progress()
 
 
 def pay(
     session: Session, order: Order, *, amount: int, tip: int, method: Method, by: User, seat: int | None = None,
-    lines: Sequence[int] = (), tendered: int | None = None,
+    lines: Sequence[int] = (), tendered: int | None = None, attempt: Attempt | None = None,
 ) -> Payment:  # fmt: skip
-    """Take a payment and issue its receipt; the last cent settles the order.
+    """Take a payment and issue its receipt; the last cent settles the order. `attempt` is the charge that it completes.
 
     The payment is for a `seat`, for some `lines`, or for any part of the bill. Raises `Conflict` when the bill was not
     presented or the amount is more than what is left, and `Invalid` for a seat or lines that the order does not have,
@@ -268,6 +273,8 @@ def pay(
     ).scalar()
     if taken is None:
         raise Conflict(_("This is more than what is left to pay."), code="overpayment")
+    if taken + held(session, order, but=attempt) > order.due:
+        raise _in_progress()
     before = session.scalars(select(Payment).where(Payment.order_id == order.id).order_by(Payment.id)).all()
     left = _owed(order, order.due, before)
     _known(left, seat, lines)
@@ -291,13 +298,36 @@ def pay(
     return payment
 
 
-def refund(session: Session, payment: Payment, *, amount: int, tip: int = 0, reason: str, by: User) -> Receipt:
+def held(session: Session, order: Order, *, but: Attempt | None = None) -> int:
+    """Cents of an order's bill for which charges at providers are open, but for one of them."""
+    query = select(func.coalesce(func.sum(Attempt.amount), 0)).where(
+        Attempt.order_id == order.id, Attempt.action == Action.CHARGE, Attempt.state.in_(OPEN)
+    )
+    if but is not None:
+        query = query.where(Attempt.id != but.id)
+    return session.scalar(query) or 0
+
+
+def check_purpose(session: Session, order: Order, *, seat: int | None, lines: Sequence[int]) -> None:
+    """Raise `Invalid` for a seat or lines that a payment of this order cannot be for."""
+    before = session.scalars(select(Payment).where(Payment.order_id == order.id).order_by(Payment.id)).all()
+    _known(_owed(order, order.due, before), seat, lines)
+
+
+def refund(
+    session: Session, payment: Payment, *, amount: int, tip: int = 0, reason: str, by: User,
+    attempt: Attempt | None = None,
+) -> Receipt:  # fmt: skip
     """Refund an amount, a tip or both, with a receipt of its own, and a credit note if there is an invoice.
 
-    Raises `Conflict` when it is more than was paid.
+    Raises `Conflict` when it is more than was paid, and for a payment that was made at a provider unless `attempt` is
+    the refund there.
     """
     # Nobody issues an invoice meanwhile.
     session.execute(select(Order.id).where(Order.id == payment.order_id).with_for_update())
+    charged = select(Attempt.id).where(Attempt.payment_id == payment.id, Attempt.action == Action.CHARGE)
+    if attempt is None and session.scalar(charged) is not None:
+        raise Conflict(_("This payment was made at a provider: refund it there."), code="refund-at-provider")
     kept = session.execute(
         update(Payment)
         .where(
@@ -554,6 +584,10 @@ def _shares(totals: dict[int, int]) -> list[RateShare]:
     return [
         RateShare(rate=rate, total=total, tax=tax_in(total, rate)) for rate, total in sorted(totals.items()) if total
     ]
+
+
+def _in_progress() -> Conflict:
+    return Conflict(_("A charge at a provider is in progress for this bill."), code="charge-in-progress")
 
 
 def _settled() -> Conflict:

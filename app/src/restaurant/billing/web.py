@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from flask import Blueprint, current_app, redirect, render_template, request, url_for
+from sqlalchemy import select
 from werkzeug.wrappers import Response
 
 from restaurant.billing import accounting, invoices, periods, service
@@ -29,6 +30,7 @@ from restaurant.http.guard import signed_in
 from restaurant.http.paging import PageQuery
 from restaurant.i18n import gettext as _
 from restaurant.orders import service as orders
+from restaurant.payments.models import Attempt
 from restaurant.people import service as people
 from restaurant.people.permissions import Permission
 from restaurant.people.service import answer_for, give_approval
@@ -64,6 +66,11 @@ def bill_page(reference: uuid.UUID) -> str:
             bill=bill,
             order=bill.order,
             invoices=invoices.read_invoices(session, bill.order),
+            attempts=session.scalars(
+                select(Attempt).where(Attempt.order_id == bill.order.id).order_by(Attempt.id)
+            ).all(),
+            channels=list(current_app.extensions["gateway"].providers),
+            held=service.held(session, bill.order),
             approvers=[] if signed_in().may(Permission.REFUND) else people.list_approvers(session),
             shares=shares,
             methods=list(Method),

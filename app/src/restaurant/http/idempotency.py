@@ -75,8 +75,8 @@ class Claim:
 def claim(session: Session, *, scope: str, key: str, content: bytes) -> Claim:
     """Claim `key` for this transaction or find the reply it has. Raises `KeyReused` for other content.
 
-    A key belongs to the person signed in. Of others, a random one belongs to the client that knows it, whose address changes
-    when a telephone changes its network; a short one belongs to an address.
+    A key belongs to the person signed in. Of others, a random one belongs to the client that knows it, whose address
+    changes when a telephone changes its network; a short one belongs to an address.
     """
     digest = hashlib.sha256(content).hexdigest()
     scope = f"{_owner(key)}:{scope}"

@@ -1,0 +1,116 @@
+"""Payment providers: one interface for card terminals and for pages on which guests pay online.
+
+Every request names a key of ours. A provider does what a key asks for once, however often it is sent: so a request
+whose outcome is unknown is looked up, or sent again, and nobody pays twice.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+#: Bytes of a reply that are read.
+_LARGEST_REPLY = 64 * 1024
+
+
+class State(StrEnum):
+    """What a provider says of a charge or a refund."""
+
+    PENDING = "pending"
+    """The guest has not finished."""
+    AUTHORISED = "authorised"
+    """The money is held for us until the charge is captured or cancelled."""
+    CAPTURED = "captured"
+    """The money is ours; of a refund: it is the guest's again."""
+    DECLINED = "declined"
+    CANCELLED = "cancelled"
+    MISSING = "missing"
+    """The provider has never heard of the key."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A provider's reply. `page` is where the guest pays online."""
+
+    state: State
+    reference: str | None = None
+    page: str | None = None
+
+
+class OutcomeUnknown(Exception):  # noqa: N818  # it is no error: the request may have been done
+    """There was no usable reply: what was asked for may have been done or not."""
+
+
+class Provider(Protocol):
+    """What a provider can do. Amounts are cents; all raise `OutcomeUnknown`."""
+
+    def authorise(self, key: str, amount: int, *, description: str, back: str) -> Outcome:
+        """Ask a guest for an amount; `back` is where a guest who pays online returns to."""
+
+    def capture(self, key: str) -> Outcome:
+        """Take the money of an authorised charge."""
+
+    def cancel(self, key: str) -> Outcome:
+        """Cancel a charge that is not captured. A key that the provider does not know can then not be used any more."""
+
+    def refund(self, key: str, amount: int, *, of: str) -> Outcome:
+        """Give money of the charge with the key `of` back."""
+
+    def look_up(self, key: str) -> Outcome:
+        """What became of a charge or a refund."""
+
+
+class HttpProvider:
+    """A provider, or the adapter of one, that is reached over HTTP with JSON; the README describes the requests."""
+
+    def __init__(self, url: str, secret: str, *, timeout: float) -> None:
+        self._url = url.rstrip("/")
+        self._secret = secret
+        self._timeout = timeout
+
+    def authorise(self, key: str, amount: int, *, description: str, back: str) -> Outcome:
+        """Ask a guest for an amount."""
+        body = {"amount": amount, "currency": "EUR", "description": description, "back": back}
+        return self._send("PUT", f"/charges/{key}", body)
+
+    def capture(self, key: str) -> Outcome:
+        """Take the money of an authorised charge."""
+        return self._send("POST", f"/charges/{key}/capture", {})
+
+    def cancel(self, key: str) -> Outcome:
+        """Cancel a charge that is not captured."""
+        return self._send("POST", f"/charges/{key}/cancel", {})
+
+    def refund(self, key: str, amount: int, *, of: str) -> Outcome:
+        """Give money of a charge back."""
+        return self._send("PUT", f"/refunds/{key}", {"charge": of, "amount": amount})
+
+    def look_up(self, key: str) -> Outcome:
+        """What became of a charge or a refund."""
+        return self._send("GET", f"/requests/{key}", None)
+
+    def _send(self, method: str, path: str, body: dict[str, Any] | None) -> Outcome:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {self._secret}", "Content-Type": "application/json"}
+        request = urllib.request.Request(self._url + path, data=data, headers=headers, method=method)  # noqa: S310
+        try:
+            with urllib.request.urlopen(request, timeout=self._timeout) as reply:  # noqa: S310
+                found = json.loads(reply.read(_LARGEST_REPLY))
+            page = found.get("page")
+            return Outcome(State(found["state"]), found.get("reference"), page if _is_page(page) else None)
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code == 404:
+                return Outcome(State.MISSING)
+            raise OutcomeUnknown(f"{method} {path} was answered {error.code}") from error
+        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise OutcomeUnknown(f"{method} {path}: {type(error).__name__}") from error
+
+
+def _is_page(page: object) -> bool:
+    return isinstance(page, str) and page.startswith(("https://", "http://")) and len(page) <= 500
