@@ -17,9 +17,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from flask import Flask
 from flask.testing import FlaskClient
 
 from restaurant.billing.signing import new_key
+from restaurant.payments.gateway import Gateway
+from restaurant.payments.models import AttemptState, Channel
+from restaurant.payments.providers import Outcome, State
 from restaurant.people.permissions import Role
 from restaurant.settings import Settings
 
@@ -135,6 +139,42 @@ def billed(client: FlaskClient, *dishes: int, table: int = 1) -> str:
     reply = post(client, f"/orders/{order}/bill", None)
     assert reply.status_code == 200, reply.text
     return order
+
+
+class Instant:
+    """A payment provider that does at once what it is asked for, without a network."""
+
+    def authorise(self, key: str, amount: int, *, description: str, back: str) -> Outcome:
+        return Outcome(State.AUTHORISED, f"r-{key[:8]}")
+
+    def capture(self, key: str) -> Outcome:
+        return Outcome(State.CAPTURED)
+
+    def cancel(self, key: str) -> Outcome:
+        return Outcome(State.CANCELLED)
+
+    def refund(self, key: str, amount: int, *, of: str) -> Outcome:
+        return Outcome(State.CAPTURED)
+
+    def look_up(self, key: str) -> Outcome:
+        return Outcome(State.AUTHORISED)
+
+
+@contextmanager
+def terminal(app: Flask) -> Iterator[Gateway]:
+    """A gateway with a card terminal for the database that `app` has now."""
+    before = app.extensions["gateway"]
+    app.extensions["gateway"] = Gateway(app.extensions["database"], {channel: Instant() for channel in Channel})
+    yield app.extensions["gateway"]
+    app.extensions["gateway"] = before
+
+
+def charged(client: FlaskClient, gateway: Gateway, order: str, amount: int) -> str:
+    """Pay at the terminal; the reference of the attempt."""
+    body = {"channel": "card_terminal", "amount": amount}
+    reference: str = post(client, f"/orders/{order}/payment-attempts", body).get_json()["reference"]
+    assert gateway.advance(uuid.UUID(reference)) is AttemptState.DONE
+    return reference
 
 
 def pay(client: FlaskClient, order: str, amount: int, **changes: object) -> Any:

@@ -22,9 +22,10 @@ from werkzeug.test import TestResponse
 from restaurant.database import Database
 from restaurant.http.api import Api, Operation
 from restaurant.http.guard import Guard
+from restaurant.payments.gateway import Gateway
 from restaurant.people.permissions import Access, Role
 from restaurant.types import LARGEST
-from support import add, post, seat
+from support import add, charged, post, seat, terminal
 
 SignIn = Callable[[Role], FlaskClient]
 Values = dict[str, str]
@@ -72,7 +73,12 @@ class House:
 
 
 @pytest.fixture
-def house(sign_in: SignIn, database: Database) -> House:
+def house(app: Flask, sign_in: SignIn, database: Database) -> Iterator[House]:
+    with terminal(app) as gateway:
+        yield make_house(sign_in, database, gateway)
+
+
+def make_house(sign_in: SignIn, database: Database, gateway: Gateway) -> House:
     client = sign_in(Role.ADMIN)
     order, other, billed, presented, paid, invoiced = (seat(client, table)["reference"] for table in (1, 2, 3, 7, 8, 9))
     line = add(client, order, EGGS)["lines"][0]["id"]
@@ -94,6 +100,10 @@ def house(sign_in: SignIn, database: Database) -> House:
     post(client, f"/orders/{invoiced}/payments", {"amount": 620, "method": "cash"})
     assert post(client, f"/orders/{invoiced}/invoices", {"customer": "Durand", "address": "Lyon"}).status_code == 201
     payment = post(client, f"/orders/{billed}/payments", {"amount": 100, "method": "cash"}).get_json()["reference"]
+    charged(client, gateway, billed, 50)
+    at_terminal = client.get(f"/api/v1/orders/{billed}/bill").get_json()["payments"][-1]["reference"]
+    charge = {"channel": "card_terminal", "amount": 100}
+    attempt = post(client, f"/orders/{billed}/payment-attempts", charge).get_json()["reference"]
     start = datetime.now(UTC).replace(microsecond=0) + timedelta(days=2)
     slots = client.get(f"/api/v1/availability?day={start.date()}&covers=2").get_json()["slots"]
     booking = {"starts_at": slots[0], "covers": 2, "guest": "Ana", "contact": "0612345678"}
@@ -116,6 +126,7 @@ def house(sign_in: SignIn, database: Database) -> House:
     new = {"username": "lea", "name": "Léa", "role": "server", "password": "une phrase assez longue"}
     names = {
         "reference": order, "other": other, "billed": billed, "presented": presented, "paid": paid, "voided": voided, "discount": given["discounts"][0]["id"], "line": line, "held": held, "ready": ready, "payment": payment,
+        "attempt": attempt, "at_terminal": at_terminal,
         "booking": post(client, "/bookings", booking).get_json()["reference"], "slot": slots[1],
         "printer": printers[0], "second": printers[1], "job": jobs[0], "printed": jobs[1],
         "gone": gone, "day": start.date().isoformat(), "period": post(client, "/opening/days", special).get_json()["id"],
@@ -134,6 +145,11 @@ def house(sign_in: SignIn, database: Database) -> House:
 FORMS: dict[str, Values] = {
     "cash.present": {},
     "cash.pay": {"key": "k", "amount": "1,00", "tip": "0", "method": "card"},
+    "payments.begin": {"key": "k", "channel": "card_terminal", "amount": "1,00", "tip": "0"},
+    "payments.begin_refund": {"key": "k", "amount": "0,20", "reason": "geste"},
+    "payments.check": {},
+    "payments.cancel": {},
+    "payments.abandon": {"key": "k"},
     "cash.give_discount": {"key": "k", "amount": "1", "reason": "geste"},
     "cash.reopen": {},
     "cash.print_receipt": {"key": "k"},
@@ -251,6 +267,8 @@ FORMS: dict[str, Values] = {
 
 #: Values in a form's path that are not the first of their kind.
 ELSEWHERE = {
+    "payments.begin": {"reference": "billed"},
+    "payments.begin_refund": {"payment": "at_terminal"},
     "cash.pay": {"reference": "billed"},
     "cash.present": {"reference": "other"},
     "cash.reopen": {"reference": "presented"},
@@ -453,6 +471,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /waiting-list/<key:entry>/move": {"status": "left"},
     "POST /orders/<uuid:reference>/discounts": {"amount": 100, "reason": "geste"},
     "POST /orders/<uuid:reference>/payments": {"amount": 100, "tip": 0, "method": "card"},
+    "POST /orders/<uuid:reference>/payment-attempts": {"channel": "card_terminal", "amount": 100, "tip": 0},
+    "POST /payments/<uuid:payment>/refund-attempts": {"amount": 20, "reason": "geste"},
+    "POST /payment-attempts/<uuid:attempt>/abandon": {},
     "POST /orders/<uuid:reference>/invoices": {"customer": "Durand", "address": "Lyon", "siret": "73282932000074"},
     "POST /invoices/<key:number>/credit-notes": {"reason": "adresse fausse"},
     "POST /till/sessions": {"count": {"2000": 3}},
@@ -481,6 +502,8 @@ OTHERS = {
     "POST /kitchen/lines/<key:line>/acknowledge": {"line": "voided"},
     "PUT /orders/<uuid:reference>/lines/<key:line>/course": {"line": "held"},
     "POST /orders/<uuid:reference>/payments": {"reference": "billed"},
+    "POST /orders/<uuid:reference>/payment-attempts": {"reference": "billed"},
+    "POST /payments/<uuid:payment>/refund-attempts": {"payment": "at_terminal"},
     "POST /bookings/<uuid:reference>/move": {"reference": "booking"},
     "POST /bookings/<uuid:reference>/cancel": {"reference": "booking"},
     "GET /bookings/<uuid:reference>": {"reference": "booking"},

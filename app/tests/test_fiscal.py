@@ -18,6 +18,7 @@ import pytest
 import time_machine
 from alembic import command
 from click.testing import CliRunner, Result
+from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import JSON, Column, Connection, Date, Integer, Uuid, inspect, select, text
 from sqlalchemy.exc import DBAPIError
@@ -34,7 +35,7 @@ from restaurant.people.models import User
 from restaurant.people.permissions import Role
 from restaurant.settings import Settings
 from restaurant.types import Moment
-from support import EGGS, SECRET, STEW, WINE, SignIn, add, billed, make_settings, pay, post, seat
+from support import EGGS, SECRET, STEW, WINE, SignIn, add, billed, charged, make_settings, pay, post, seat, terminal
 
 TABLES = [model.__tablename__ for model in journal.MONEY]
 
@@ -51,7 +52,7 @@ def manager(sign_in: SignIn) -> FlaskClient:
 
 @pytest.fixture
 def till(
-    server: FlaskClient, manager: FlaskClient, database: Database, settings: Settings
+    app: Flask, server: FlaskClient, manager: FlaskClient, database: Database, settings: Settings
 ) -> dict[str, int]:  # fmt: skip
     """A day with everything that money is recorded in; keys of a person and of an order that had no part in it."""
     post(manager, "/till/sessions", {"count": {"5000": 2}})
@@ -69,6 +70,8 @@ def till(
     with time_machine.travel(datetime.now(UTC) - timedelta(days=400), tick=True), database.writing() as session:
         service.close_day(session, by="boss", business_day=settings.business_day)
     pay(server, billed(server, EGGS, table=5), 620)
+    with terminal(app) as gateway:
+        charged(server, gateway, billed(server, EGGS, table=6), 620)
     assert post(server, "/receipts/1/copies", None).status_code == 201
     post(manager, "/closings", None)
     assert post(manager, "/till/closing", {"count": {"5000": 2}, "note": "x"}).get_json()["closing_expected"] == 9770

@@ -270,6 +270,18 @@ def test_an_external_database_has_its_own_port() -> None:
     assert url == "postgresql://restaurant@db.example.org:5433/restaurant?sslmode=verify-full"
 
 
+def test_a_payment_provider_has_its_address_and_a_file_with_its_secret() -> None:
+    objects = of_profile("external-database")
+    variables = environment(program(objects))
+    assert variables["RESTAURANT_TERMINAL_URL"] == "https://pay.example.org/v1"
+    assert variables["RESTAURANT_TERMINAL_SECRET_FILE"] == "/run/secrets/restaurant/terminal-secret"
+    assert "RESTAURANT_ONLINE_URL" not in variables
+    (volume,) = (entry for entry in pod_spec(deployment(objects))["volumes"] if entry["name"] == "secrets")
+    sources = [source["secret"] for source in volume["projected"]["sources"]]
+    (source,) = (entry for entry in sources if entry["name"] == "restaurant-terminal")
+    assert source["items"] == [{"key": "secret", "path": "terminal-secret"}]
+
+
 def test_below_a_path_the_application_and_its_routes_agree_on_it(rendered: Rendered) -> None:
     objects = of_profile("external-database")
     (rule,) = one(objects, "Ingress", "restaurant")["spec"]["rules"]

@@ -220,6 +220,7 @@ def test_sqlite_with_several_pods_is_refused(settings: dict[str, Any]) -> None:
         ({"database__type": "external", "database__external__host": "db"}, "database.existingSecret: NAME"),
         ({"ingress__enabled": True}, "ingress.hosts: [restaurant.example.org]"),
         ({"httpRoute__enabled": True}, "httpRoute.parentRefs: "),
+        ({"payments__online__url": "https://pay.example.org"}, "payments.online.existingSecret: SECRET"),
         ({"autoscaling__minReplicas": 41}, "autoscaling.minReplicas (41) is greater than autoscaling.maxReplicas (40)"),
     ],
 )

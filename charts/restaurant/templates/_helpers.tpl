@@ -152,6 +152,18 @@
 {{- end }}
 {{- end }}
 {{- end }}
+{{- range $name := list "terminal" "online" }}
+{{- with index $.Values.payments $name }}
+{{- if .url }}
+- name: RESTAURANT_{{ upper $name }}_URL
+  value: {{ .url | quote }}
+- name: RESTAURANT_{{ upper $name }}_SECRET_FILE
+  value: /run/secrets/restaurant/{{ $name }}-secret
+{{- end }}
+{{- end }}
+{{- end }}
+- name: RESTAURANT_PROVIDER_SECONDS
+  value: {{ .Values.payments.timeoutSeconds | quote }}
 {{- with .Values.tracing.endpoint }}
 - name: RESTAURANT_TRACES_ENDPOINT
   value: {{ . | quote }}
@@ -209,6 +221,17 @@
           items:
             - key: {{ .tokenKey | quote }}
               path: sms-token
+      {{- end }}
+      {{- end }}
+      {{- range $name := list "terminal" "online" }}
+      {{- with index $.Values.payments $name }}
+      {{- if .url }}
+      - secret:
+          name: {{ .existingSecret | quote }}
+          items:
+            - key: {{ .key | quote }}
+              path: {{ $name }}-secret
+      {{- end }}
       {{- end }}
       {{- end }}
       {{- if ne .Values.database.type "sqlite" }}

@@ -5,6 +5,7 @@
 {{- include "restaurant.validateSettings" . -}}
 {{- include "restaurant.validateMessages" . -}}
 {{- include "restaurant.validateStorage" . -}}
+{{- include "restaurant.validatePayments" . -}}
 {{- include "maas.exposure.validate" (dict "context" . "values" .Values) -}}
 {{- end -}}
 
@@ -16,6 +17,22 @@
   ""
   (printf "    %smessages.email.sender: Chez Ana <table@example.org>" (include "maas.value.prefix" $))
 ) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "restaurant.validatePayments" -}}
+{{- $prefix := include "maas.value.prefix" . -}}
+{{- range $name := list "terminal" "online" -}}
+{{- with index $.Values.payments $name -}}
+{{- if and .url (not .existingSecret) -}}
+{{- include "maas.fail" (list
+  (printf "The payment provider %spayments.%s has no secret." $prefix $name)
+  "Create a Secret, and set:"
+  ""
+  (printf "    %spayments.%s.existingSecret: SECRET" $prefix $name)
+) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -1,8 +1,8 @@
 """Charges and refunds at providers: begun in one unit of work, asked for outside of any, and recorded in another.
 
 An attempt is committed before its provider hears of it, and its outcome is recorded with the payment in one unit of
-work. So whatever fails in between, the attempt stands, and is looked up until its outcome is known. Until then its amount
-is held: nothing else can be paid with that part of the bill, and the bill cannot be changed.
+work. So whatever fails in between, the attempt stands, and is looked up until its outcome is known. Until then its
+amount is held: nothing else can be paid with that part of the bill, and the bill cannot be changed.
 """
 
 from __future__ import annotations

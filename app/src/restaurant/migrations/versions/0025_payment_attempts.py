@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -9,6 +11,32 @@ revision = "0025"
 down_revision = "0032"
 branch_labels = None
 depends_on = None
+
+#: What of an attempt never changes.
+_KEPT = "id reference order_id channel action amount tip seat line_ids reason back by_id created_at".split()
+_REFUSAL = "rows of payment_attempt are kept as they are"
+
+
+def _protections() -> Iterator[str]:
+    """Triggers that refuse to delete attempts, and to change what was asked for."""
+    if op.get_context().dialect.name == "sqlite":
+        abort = f"BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END"
+        changed = " OR ".join(f'OLD."{name}" IS NOT NEW."{name}"' for name in _KEPT)
+        yield f"CREATE TRIGGER payment_attempt_delete BEFORE DELETE ON payment_attempt {abort}"
+        yield f"CREATE TRIGGER payment_attempt_update BEFORE UPDATE ON payment_attempt WHEN {changed} {abort}"
+        return
+    changed = " OR ".join(f'OLD."{name}"::text IS DISTINCT FROM NEW."{name}"::text' for name in _KEPT)
+    yield f"""
+    CREATE FUNCTION payment_attempt_kept() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN
+    IF TG_OP = 'DELETE' THEN RAISE EXCEPTION '{_REFUSAL}'; END IF;
+    IF {changed} THEN RAISE EXCEPTION '{_REFUSAL}'; END IF;
+    RETURN NEW; END $$
+    """
+    yield """
+    CREATE TRIGGER payment_attempt_kept BEFORE UPDATE OR DELETE ON payment_attempt
+    FOR EACH ROW EXECUTE FUNCTION payment_attempt_kept()
+    """
 
 
 def upgrade() -> None:
@@ -43,7 +71,11 @@ def upgrade() -> None:
     )
     for column in ("order_id", "payment_id", "state"):
         op.create_index(op.f(f"ix_payment_attempt_{column}"), "payment_attempt", [column])
+    for statement in _protections():
+        op.execute(statement)
 
 
 def downgrade() -> None:
     op.drop_table("payment_attempt")
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION payment_attempt_kept()")
