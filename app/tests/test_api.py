@@ -87,7 +87,9 @@ def test_what_is_not_there_is_not_found_and_other_methods_are_not_allowed(sign_i
                 if reply.status_code != 404 and not known:
                     faults.append((method, wrong, reply.status_code))
         address = re.sub(
-            r"\{\w+\}", lambda found: NOBODY if found[0] in {"{reference}", "{payment}"} else "999999", path
+            r"\{\w+\}",
+            lambda found: NOBODY if found[0] in {"{reference}", "{payment}", "{attempt}"} else "999999",
+            path,
         )
         for method in methods - set(described):
             reply = admin.open(address, method=method.upper())

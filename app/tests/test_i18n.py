@@ -26,6 +26,7 @@ from restaurant.menu.models import Allergen, Course, Station
 from restaurant.messages.models import MessageKind, MessageStatus
 from restaurant.messages.post import ChannelKind
 from restaurant.orders.models import LineStatus, OrderStatus
+from restaurant.payments.models import Action, AttemptState, Channel
 from restaurant.people.permissions import Role
 from restaurant.printing.models import JobKind, JobStatus, Trouble
 from restaurant.reservations.models import BookingStatus, ChangeKind, WaitStatus
@@ -36,10 +37,13 @@ PACKAGE = Path(restaurant.__file__).parent
 COMPILED = PACKAGE / "locales/fr/LC_MESSAGES/restaurant.mo"
 
 LABELLED: list[type[Labelled]] = [
+    Action,
     Allergen,
+    AttemptState,
     BookingStatus,
     ChangeKind,
     ChannelKind,
+    Channel,
     Condition,
     Course,
     JobKind,
