@@ -264,8 +264,9 @@ def test_messages_to_guests_take_their_passwords_from_secrets(rendered: Rendered
 
 
 def test_an_external_database_has_its_own_port() -> None:
-    _, database = policy(of_profile("external-database"), "restaurant")["egress"]
+    _, database, terminal = policy(of_profile("external-database"), "restaurant")["egress"]
     assert [port["port"] for port in database["ports"]] == [5433]
+    assert [port["port"] for port in terminal["ports"]] == [443]
     url = environment(program(of_profile("external-database")))["RESTAURANT_DATABASE_URL"]
     assert url == "postgresql://restaurant@db.example.org:5433/restaurant?sslmode=verify-full"
 
