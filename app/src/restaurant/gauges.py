@@ -21,8 +21,8 @@ from sqlalchemy.orm import Session
 from restaurant.database import Database
 from restaurant.kitchen.service import TO_COOK
 from restaurant.orders.models import Order, OrderLine
-from restaurant.printing import service as printing
 from restaurant.payments.models import UNRESOLVED, Attempt, AttemptState
+from restaurant.printing import service as printing
 from restaurant.stock.models import Ingredient
 from restaurant.types import now
 
