@@ -117,6 +117,8 @@ def make_house(sign_in: SignIn, database: Database, gateway: Gateway) -> House:
         for name in ("Caisse", "Réserve")
     ]
     assert post(client, "/closings", None).status_code == 201
+    # Of the next day.
+    assert post(client, f"/orders/{billed}/payments", {"amount": 1, "method": "cash"}).status_code == 201
     jobs = [post(client, "/figures/print", {"printer": printers[0]}).get_json()["id"] for _number in range(2)]
     with database.writing() as session:
         session.execute(text("UPDATE print_job SET kind = 'test', status = 'printed' WHERE id = :id"), {"id": jobs[1]})

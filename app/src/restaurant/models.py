@@ -16,4 +16,18 @@ from restaurant.printing import models as printing
 from restaurant.reservations import models as reservations
 from restaurant.stock import models as stock
 
-ALL = (billing, floor, idempotency, kitchen, menu, messages, opening, orders, payments, people, printing, reservations, stock)
+ALL = (
+    billing,
+    floor,
+    idempotency,
+    kitchen,
+    menu,
+    messages,
+    opening,
+    orders,
+    payments,
+    people,
+    printing,
+    reservations,
+    stock,
+)
