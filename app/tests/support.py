@@ -144,8 +144,8 @@ def billed(client: FlaskClient, *dishes: int, table: int = 1) -> str:
 class Instant:
     """A payment provider that does at once what it is asked for, without a network."""
 
-    def authorise(self, key: str, amount: int, *, description: str, back: str) -> Outcome:
-        return Outcome(State.AUTHORISED, f"r-{key[:8]}")
+    def authorize(self, key: str, amount: int, *, description: str, back: str) -> Outcome:
+        return Outcome(State.AUTHORIZED, f"r-{key[:8]}")
 
     def capture(self, key: str) -> Outcome:
         return Outcome(State.CAPTURED)
@@ -157,7 +157,7 @@ class Instant:
         return Outcome(State.CAPTURED)
 
     def look_up(self, key: str) -> Outcome:
-        return Outcome(State.AUTHORISED)
+        return Outcome(State.AUTHORIZED)
 
 
 @contextmanager

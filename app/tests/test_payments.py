@@ -35,7 +35,7 @@ class Terminal:
 
     def __init__(self, app: Flask, database: Database, manager: FlaskClient) -> None:
         self.app, self.database, self.client = app, database, manager
-        # A reply that is on time may take a while on a busy machine.
+        # A reply that is on time may take more than a second on a busy machine.
         self.books = {Channel.TERMINAL: Simulator(delay=3), Channel.ONLINE: Simulator(online=True, delay=3)}
         self.servers = [serve(book, secret=SECRET) for book in self.books.values()]
         for server in self.servers:
@@ -282,7 +282,7 @@ def test_every_state_of_an_attempt_is_in_the_journal(terminal: Terminal, databas
     with database.reading() as session:
         told = session.scalars(select(JournalEntry.content).where(JournalEntry.kind == EntryKind.ATTEMPT)).all()
     states = [state for text in told for state in AttemptState if f'"state":"{state.value}","tip"' in text]
-    assert states == [AttemptState.STARTED, AttemptState.UNKNOWN, AttemptState.AUTHORISED, AttemptState.DONE]
+    assert states == [AttemptState.STARTED, AttemptState.UNKNOWN, AttemptState.AUTHORIZED, AttemptState.DONE]
 
 
 def test_a_provider_that_nobody_reaches_or_that_refuses_us_takes_nothing(terminal: Terminal) -> None:
@@ -295,10 +295,10 @@ def test_a_provider_that_nobody_reaches_or_that_refuses_us_takes_nothing(termina
         provider = HttpProvider(url, secret, timeout=0.3)
         key = str(uuid.uuid4())
         if url.endswith("/x"):
-            assert provider.authorise(key, 1000, description="x", back="").state is State.MISSING
+            assert provider.authorize(key, 1000, description="x", back="").state is State.MISSING
             continue
         with pytest.raises(OutcomeUnknown) as caught:
-            provider.authorise(key, 1000, description="x", back="")
+            provider.authorize(key, 1000, description="x", back="")
         assert SECRET not in str(caught.value)
     order = billed(terminal.client)
     terminal.app.extensions["gateway"] = gateway = Gateway(

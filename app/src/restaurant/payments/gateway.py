@@ -166,7 +166,7 @@ class Gateway:
             threading.Thread(target=self._run, name="payments", daemon=True).start()
 
     def resolve(self, *, patience: timedelta = _PATIENCE) -> int:
-        """Ask about every attempt that nobody has asked about for a while; returns how many are still unresolved."""
+        """Ask about every attempt that nobody has asked about for `patience`; returns how many are unresolved."""
         with self._database.reading() as session:
             waiting = [(attempt.reference, attempt.changed_at) for attempt in unresolved(session)]
         states = [self.advance(reference) for reference, changed_at in waiting if changed_at <= now() - patience]
@@ -182,8 +182,8 @@ class Gateway:
             return attempt.state
         try:
             outcome = self._ask(provider, attempt, of)
-            if outcome.state is State.AUTHORISED and attempt.state is not AttemptState.ABANDONED:
-                if self._record(reference, outcome) is AttemptState.AUTHORISED:
+            if outcome.state is State.AUTHORIZED and attempt.state is not AttemptState.ABANDONED:
+                if self._record(reference, outcome) is AttemptState.AUTHORIZED:
                     outcome = provider.capture(str(reference))
                 else:
                     return self.advance(reference)
@@ -220,7 +220,7 @@ class Gateway:
             # Sent again with the same key, it is done once.
             return provider.refund(key, whole, of=of)
         if attempt.state is AttemptState.STARTED and attempt.page is None and attempt.changed_at == attempt.created_at:
-            return provider.authorise(key, whole, description=str(attempt.order.reference), back=attempt.back)
+            return provider.authorize(key, whole, description=str(attempt.order.reference), back=attempt.back)
         outcome = provider.look_up(key)
         late = outcome.state is State.PENDING and attempt.created_at < now() - _LONGEST
         # A request that is still on its way must not be carried out later.
@@ -228,7 +228,7 @@ class Gateway:
 
     def _give_back(self, provider: Provider, key: str, whole: int) -> Outcome:
         outcome = provider.look_up(key)
-        if outcome.state in {State.MISSING, State.PENDING, State.AUTHORISED}:
+        if outcome.state in {State.MISSING, State.PENDING, State.AUTHORIZED}:
             outcome = provider.cancel(key)
         if outcome.state is State.CAPTURED:
             outcome = provider.refund(str(uuid.uuid5(uuid.UUID(key), "given up")), whole, of=key)
@@ -288,8 +288,8 @@ def _following(attempt: Attempt, outcome: Outcome | None) -> AttemptState:
         # It is over once nothing was taken, or all was given back.
         return AttemptState.CANCELLED if outcome.state in {State.CANCELLED, State.DECLINED} else state
     match outcome.state:
-        case State.AUTHORISED:
-            return AttemptState.AUTHORISED
+        case State.AUTHORIZED:
+            return AttemptState.AUTHORIZED
         case State.CAPTURED:
             return AttemptState.DONE
         case State.DECLINED:

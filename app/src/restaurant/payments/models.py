@@ -32,7 +32,7 @@ class AttemptState(Labelled):
     """How far an attempt is."""
 
     STARTED = "started"
-    AUTHORISED = "authorised"
+    AUTHORIZED = "authorized"
     UNKNOWN = "outcome_unknown"
     """A request was not answered: the outcome is looked up."""
     ABANDONED = "given_up"
@@ -43,7 +43,7 @@ class AttemptState(Labelled):
 
 
 #: Attempts whose outcome may still be that money was taken. Those that are given up no longer hold a part of the bill.
-OPEN = frozenset({AttemptState.STARTED, AttemptState.AUTHORISED, AttemptState.UNKNOWN})
+OPEN = frozenset({AttemptState.STARTED, AttemptState.AUTHORIZED, AttemptState.UNKNOWN})
 UNRESOLVED = OPEN | {AttemptState.ABANDONED}
 
 

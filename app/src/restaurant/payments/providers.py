@@ -1,6 +1,6 @@
 """Payment providers: one interface for card terminals and for pages on which guests pay online.
 
-Every request names a key of ours. A provider does what a key asks for once, however often it is sent: so a request
+Every request names a key that we choose. A provider does what a key asks for once, however often it is sent: so a request
 whose outcome is unknown is looked up, or sent again, and nobody pays twice.
 """
 
@@ -23,7 +23,7 @@ class State(StrEnum):
 
     PENDING = "pending"
     """The guest has not finished."""
-    AUTHORISED = "authorised"
+    AUTHORIZED = "authorized"
     """The money is held for us until the charge is captured or cancelled."""
     CAPTURED = "captured"
     """The money is ours; of a refund: it is the guest's again."""
@@ -49,14 +49,14 @@ class OutcomeUnknown(Exception):  # noqa: N818  # it is no error: the request ma
 class Provider(Protocol):
     """What a provider can do. Amounts are cents; all raise `OutcomeUnknown`."""
 
-    def authorise(self, key: str, amount: int, *, description: str, back: str) -> Outcome:
+    def authorize(self, key: str, amount: int, *, description: str, back: str) -> Outcome:
         """Ask a guest for an amount; `back` is where a guest who pays online returns to."""
 
     def capture(self, key: str) -> Outcome:
-        """Take the money of an authorised charge."""
+        """Take the money of an authorized charge."""
 
     def cancel(self, key: str) -> Outcome:
-        """Cancel a charge that is not captured. A key that the provider does not know can then not be used any more."""
+        """Cancel a charge that is not captured. A key that the provider does not know can no longer be used."""
 
     def refund(self, key: str, amount: int, *, of: str) -> Outcome:
         """Give money of the charge with the key `of` back."""
@@ -73,13 +73,13 @@ class HttpProvider:
         self._secret = secret
         self._timeout = timeout
 
-    def authorise(self, key: str, amount: int, *, description: str, back: str) -> Outcome:
+    def authorize(self, key: str, amount: int, *, description: str, back: str) -> Outcome:
         """Ask a guest for an amount."""
         body = {"amount": amount, "currency": "EUR", "description": description, "back": back}
         return self._send("PUT", f"/charges/{key}", body)
 
     def capture(self, key: str) -> Outcome:
-        """Take the money of an authorised charge."""
+        """Take the money of an authorized charge."""
         return self._send("POST", f"/charges/{key}/capture", {})
 
     def cancel(self, key: str) -> Outcome:

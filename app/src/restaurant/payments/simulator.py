@@ -63,7 +63,7 @@ class Simulator:
                 return self.book[key]
             if how == LOST:
                 raise ReplyLost
-            state = State.PENDING if self.online or how == SLOW else State.AUTHORISED
+            state = State.PENDING if self.online or how == SLOW else State.AUTHORIZED
             request = self.book[key] = Request(State.DECLINED if how == DECLINED else state, amount, back=back)
         if how == LATE:
             time.sleep(self.delay)
@@ -71,8 +71,8 @@ class Simulator:
         return request
 
     def capture(self, key: str) -> Request | None:
-        """Take the money of an authorised charge. Raises `ReplyLost`."""
-        request = self._change(key, State.AUTHORISED, State.CAPTURED)
+        """Take the money of an authorized charge. Raises `ReplyLost`."""
+        request = self._change(key, State.AUTHORIZED, State.CAPTURED)
         if request is not None and request.amount % 100 == CAPTURE_LOST and len(request.history) == 1:
             request.history.append(request.state)
             raise ReplyLost
@@ -82,7 +82,7 @@ class Simulator:
         """Cancel a charge that is not captured, or keep its key from being used."""
         with self._lock:
             request = self.book.setdefault(key, Request(State.CANCELLED, 0))
-            if request.state in {State.PENDING, State.AUTHORISED}:
+            if request.state in {State.PENDING, State.AUTHORIZED}:
                 request.state = State.CANCELLED
             return request
 
@@ -105,12 +105,12 @@ class Simulator:
             if request is not None:
                 request.looked_up += 1
                 if request.amount % 100 == SLOW and request.looked_up >= 2 and request.state is State.PENDING:
-                    request.state = State.AUTHORISED
+                    request.state = State.AUTHORIZED
             return request
 
     def decide(self, key: str, *, pays: bool) -> Request | None:
         """What a guest does on the page of a charge."""
-        return self._change(key, State.PENDING, State.AUTHORISED if pays else State.DECLINED)
+        return self._change(key, State.PENDING, State.AUTHORIZED if pays else State.DECLINED)
 
     def _change(self, key: str, before: State, after: State) -> Request | None:
         with self._lock:
