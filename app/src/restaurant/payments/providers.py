@@ -1,7 +1,7 @@
 """Payment providers: one interface for card terminals and for pages on which guests pay online.
 
-Every request names a key that we choose. A provider does what a key asks for once, however often it is sent: so a request
-whose outcome is unknown is looked up, or sent again, and nobody pays twice.
+Every request names a key that we choose. A provider does what a key asks for once, however often it is sent: so a
+request whose outcome is unknown is looked up, or sent again, and nobody pays twice.
 """
 
 from __future__ import annotations
