@@ -228,6 +228,7 @@ GIVEN = {
     ("ConfigMap", "kube-root-ca.crt"),  # Kubernetes creates it in every namespace
     ("Secret", "restaurant-key"),
     ("Secret", "restaurant-database"),
+    ("Secret", "restaurant-terminal"),
     ("Secret", "grafana-admin"),
     ("Secret", "grafana-login"),
     ("Secret", "prometheus-certificate"),
