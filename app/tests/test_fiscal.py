@@ -71,7 +71,7 @@ def till(
         service.close_day(session, by="boss", business_day=settings.business_day)
     pay(server, billed(server, EGGS, table=5), 620)
     with terminal(app) as gateway:
-        charged(server, gateway, billed(server, EGGS, table=6), 620)
+        charged(server, gateway, billed(server, EGGS, table=9), 620)
     assert post(server, "/receipts/1/copies", None).status_code == 201
     post(manager, "/closings", None)
     assert post(manager, "/till/closing", {"count": {"5000": 2}, "note": "x"}).get_json()["closing_expected"] == 9770
@@ -308,7 +308,7 @@ def test_an_export_is_verified_alone_with_the_public_key_and_an_anchor(
         assert archive.read("public-keys.pem").decode() == public.read_text()
     verify = ("verify-journal", "--public-key", public, "--anchor", anchor)
     for words in ((), ("--export", lines), ("--export", whole)):
-        assert "21 entries verified, 21 of them signed" in run(*verify, *words).output
+        assert "26 entries verified, 26 of them signed" in run(*verify, *words).output
     # What the anchor names is missing at the end, or somebody else signed everything.
     entries = lines.read_text().splitlines()
     for count, fault in ((8, "it was cut off"), (0, "it was cut off")):
@@ -334,7 +334,7 @@ def test_an_export_is_verified_alone_with_the_public_key_and_an_anchor(
     )
     # A part of the journal needs the key.
     lines.write_text("\n".join(entries[4:]))
-    assert "17 entries verified" in run(*verify, "--export", lines).output
+    assert "22 entries verified" in run(*verify, "--export", lines).output
     for file, wrong in (
         (lines, "{}"),
         (lines, "x"),

@@ -36,6 +36,7 @@ def test_the_gauges_count_guests_tickets_and_what_is_late(
             stock_low=1,
             print_jobs_waiting=0,
             printers_failing=0,
+            payments_unresolved=0,
         )
         with time_machine.travel(datetime.now(UTC) + timedelta(minutes=21)):
             assert read_gauges(session, late=LATE).tickets_late == 1

@@ -38,7 +38,7 @@ def test_settings_name_every_missing_or_wrong_variable(monkeypatch: pytest.Monke
     monkeypatch.setenv("RESTAURANT_THREADS", "none")
     monkeypatch.setenv("RESTAURANT_TIMEZONE", "Mars/Olympus")
     monkeypatch.setenv("RESTAURANT_LISTEN", "8080")
-    monkeypatch.setenv("RESTAURANT_BOOKING_TIMES", "12:00-13:45,22:00-19:00")
+    monkeypatch.setenv("RESTAURANT_BOOKING_TIMES", "12:00-13:45,22:00")
     monkeypatch.setenv("RESTAURANT_CLOSED_DAYS", "sun,lundi")
     with pytest.raises(SettingsError) as problem:
         Settings.load()

@@ -99,6 +99,8 @@ def cancel(attempt: uuid.UUID) -> Response:
 @payment_pages.post("/<uuid:attempt>/abandon")
 def abandon(attempt: uuid.UUID) -> Response:
     """Give up waiting for a charge, approved by a manager; sent twice, the form does it once."""
+    with _database().reading() as session:
+        payments.read_attempt(session, attempt)
     approved = approval(Permission.REFUND)
     with _database().writing() as session:
         if first_time(session, scope=f"web:abandon:{attempt}", content=Nothing()):
