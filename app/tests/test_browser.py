@@ -157,7 +157,7 @@ def test_a_dinner_from_the_door_to_three_receipts(visit: Open) -> None:
     ticket.get_by_role("button", name="Prêt !").first.click()
     expect(ticket.get_by_role("button", name="Prêt !")).to_have_count(0)
     ticket.get_by_role("button", name="Tout est prêt").click()
-    expect(ticket.get_by_role("button", name="Rappeler")).to_have_count(3)
+    expect(ticket.get_by_role("button", name="Rappeler", exact=True)).to_have_count(3)
 
     server.reload()
     server.get_by_role("button", name="Tout est servi").click()
