@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
-OPENED = {"maas-overview", "maas-node", "maas-restaurant", "maas-slos"}
+OPENED = {"maas-overview", "maas-node", "maas-slos"}
 
 
 def test_dashboards_show_data_without_an_error(lab: Lab, tmp_path: Path) -> None:
