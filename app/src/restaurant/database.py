@@ -37,6 +37,8 @@ HEAD = "0025"
 
 #: Any constant, the same in every pod: the key of PostgreSQL's advisory lock around migrations.
 MIGRATION_LOCK = 7_240_318
+#: The same for transactions that hold tables for bookings.
+BOOKING_LOCK = MIGRATION_LOCK + 1
 
 #: How long a statement of a request may run on PostgreSQL, in milliseconds.
 STATEMENT_TIMEOUT_MS = 15_000
