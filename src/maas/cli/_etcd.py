@@ -10,33 +10,6 @@ import typer
 from maas.cli._options import AskBecomePass, DryRun, Name, Output, OwnInventory, Yes, sudo_password
 
 etcd_app = typer.Typer(no_args_is_help=True, help="Back up etcd, prove backups, and restore one.")
-
-
-@etcd_app.command("restore")
-def etcd_restore(
-    backup: BackupName = None,
-    *,
-    identity: Identity,
-    name: Name = "lab",
-    inventory: OwnInventory = None,
-    ask_become_pass: AskBecomePass = False,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-) -> None:
-    """Restore a backup onto the control plane that it is of. Run it again to continue after an interruption."""
-    from maas.commands import etcd as command
-
-    command.restore(
-        name,
-        inventory,
-        backup,
-        identity=identity,
-        dry_run=dry_run,
-        yes=yes,
-        become_password=sudo_password(ask=ask_become_pass),
-    )
-
-
 encrypt_app = typer.Typer(no_args_is_help=True, help="Show and rotate the key that encrypts Secrets in etcd.")
 
 Identity = Annotated[Path, typer.Option("--identity", help="File with a private key of age, readable only by you.")]
@@ -81,6 +54,31 @@ def etcd_prove(
     from maas.commands import etcd as command
 
     command.prove(name, inventory, backup, identity=identity)
+
+
+@etcd_app.command("restore")
+def etcd_restore(
+    backup: BackupName = None,
+    *,
+    identity: Identity,
+    name: Name = "lab",
+    inventory: OwnInventory = None,
+    ask_become_pass: AskBecomePass = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Restore a backup onto the control plane that it is of. Run it again to continue after an interruption."""
+    from maas.commands import etcd as command
+
+    command.restore(
+        name,
+        inventory,
+        backup,
+        identity=identity,
+        dry_run=dry_run,
+        yes=yes,
+        become_password=sudo_password(ask=ask_become_pass),
+    )
 
 
 @encrypt_app.command("status")
