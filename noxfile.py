@@ -187,6 +187,12 @@ def remove(session: nox.Session) -> None:
 
 
 @nox.session
+def certificates(session: nox.Session) -> None:
+    """Show when certificates of a cluster expire, or renew them: -- renew."""
+    maas(session, "certificates")
+
+
+@nox.session
 def encrypt(session: nox.Session) -> None:
     """Show or rotate the key that encrypts Secrets in etcd: -- status, or -- rotate."""
     maas(session, "encrypt")

@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 import typer
 
 from maas import __version__, console, paths, process
+from maas.cli._certificates import certificates_app
 from maas.cli._etcd import encrypt_app, etcd_app
 from maas.cli._options import (
     AskBecomePass,
@@ -278,6 +279,7 @@ def revoke_credentials(
     command.revoke(name, None if role is None else Grant(role, namespace), admin=admin, release=release)
 
 
+app.add_typer(certificates_app, name="certificates")
 app.add_typer(encrypt_app, name="encrypt")
 app.add_typer(etcd_app, name="etcd")
 

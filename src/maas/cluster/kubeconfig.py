@@ -9,11 +9,14 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from maas import files
 from maas.errors import UsageError
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 _FILES = {
     "cluster": {"certificate-authority": "certificate-authority-data"},
@@ -276,6 +279,17 @@ def _check_user(file: Path, user: dict[str, Any]) -> None:
             hint=f"install {command}, or use a kubeconfig with a token or a client certificate",
             code="CredentialPluginNotFound",
         )
+
+
+def expires(file: Path) -> datetime | None:
+    """Return when the client certificate in a kubeconfig expires; None if it has none or does not exist."""
+    from cryptography import x509
+
+    try:
+        data = str(_load(file)["users"][0]["user"]["client-certificate-data"])
+        return x509.load_pem_x509_certificate(base64.b64decode(data)).not_valid_after_utc
+    except (OSError, KeyError, IndexError, TypeError, ValueError):
+        return None
 
 
 def _load(source: Path | str) -> dict[str, Any]:

@@ -193,9 +193,23 @@ def open_tunnel(
             close(state)
         config = TunnelConfig(ssh=list(ssh), others=rest, api=api, forwards={api: _free_port()})
         _save(state, config)
+    return renew_kubeconfig(state, admin)
+
+
+def renew_kubeconfig(state: Path, admin: str) -> Cluster:
+    """Replace the kubeconfig that goes through the tunnel.
+
+    Args:
+        state: The cluster's state directory.
+        admin: The administrator's kubeconfig as kubeadm wrote it.
+
+    Raises:
+        ClusterError: The host cannot be reached.
+    """
+    config = _load(state)
     _ensure_open(state, config)
     file = state / "kubeconfig"
-    kubeconfig.write(file, kubeconfig.through_tunnel(admin, port=config.forwards[api], api=api))
+    kubeconfig.write(file, kubeconfig.through_tunnel(admin, port=config.forwards[config.api], api=config.api))
     return Cluster(file)
 
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from maas import console, paths
 from maas.cluster import tunnel
 from maas.cluster.host_programs import Hosts
 from maas.errors import UsageError
-from maas.hosts import inventory, network_plan, ssh
+from maas.hosts import ansible, inventory, network_plan, ssh
+from maas.hosts.ansible_inventory import ansible_inventory
+from maas.hosts.facts import HostFacts
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from maas.cluster.client import Cluster
     from maas.hosts.inventory import Inventory
     from maas.hosts.network_plan import Plan
+    from maas.hosts.pki import Pki
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ def connect(name: str, file: Path | None, *, become_password: str | None = None)
     if others := sorted(known - nodes.keys()):
         console.warn(f"left out, because it is not a node of {listed.cluster}: {', '.join(others)}")
     present = listed.model_copy(update={"hosts": tuple(host for host in listed.hosts if host.name in nodes)})
-    plan = _plan(state)
+    plan = saved_plan(state)
     return Members(cluster, _reached(present, plan, state, become_password), plan, nodes)
 
 
@@ -74,7 +79,7 @@ def reach(name: str, file: Path | None, *, become_password: str | None = None) -
     """
     listed = _listed(name, file)
     state = tunnel.state_dir(listed.cluster)
-    return _reached(listed, _plan(state), state, become_password)
+    return _reached(listed, saved_plan(state), state, become_password)
 
 
 def _listed(name: str, file: Path | None) -> Inventory:
@@ -88,7 +93,32 @@ def _listed(name: str, file: Path | None) -> Inventory:
     return inventory.load(file)
 
 
-def _plan(state: Path) -> Plan:
+def variables(
+    listed: Inventory, plan: Plan, state: Path, *, pki: Pki | None = None, without: Collection[str] = ()
+) -> dict[str, Any]:
+    """Return hosts in Ansible's form, with the facts that the last bootstrap gathered. Hosts that it did not have are left out.
+
+    Args:
+        listed: The hosts.
+        plan: Their network plan.
+        state: The cluster's state directory.
+        pki: The keys of the VPN.
+        without: Names of the hosts that are down.
+    """
+    saved = json.loads((state / "facts.json").read_text(encoding="utf-8"))
+    known = listed.model_copy(update={"hosts": tuple(host for host in listed.hosts if host.name in saved)})
+    return ansible_inventory(
+        known,
+        plan=plan,
+        facts={host.name: HostFacts.model_validate(saved[host.name]) for host in known.hosts},
+        pki=pki,
+        without=without,
+        known_hosts=state / ansible.KNOWN_HOSTS,
+    )
+
+
+def saved_plan(state: Path) -> Plan:
+    """Return the network plan of the last bootstrap."""
     return network_plan.Plan.from_json((state / "plan.json").read_text(encoding="utf-8"))
 
 

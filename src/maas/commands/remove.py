@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from maas import console, paths
 from maas.cluster import certificates, drain, tunnel
+from maas.commands import _hosts
 from maas.errors import ClusterError, HostsError, UsageError
 from maas.hosts import ansible, inventory, lock, network_plan, pki, ssh
-from maas.hosts.ansible_inventory import ansible_inventory
-from maas.hosts.facts import HostFacts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,21 +132,14 @@ def _reset(hosts: Inventory, plan: Plan, state: Path, node: str, *, become_passw
     if node not in {host.name for host in hosts.hosts}:
         console.warn(f"{node} is not in {hosts.file}: its host was not reset")
         return
-    saved = json.loads((state / "facts.json").read_text(encoding="utf-8"))
-    known = hosts.model_copy(update={"hosts": tuple(host for host in hosts.hosts if host.name in saved)})
     try:
         ansible.run(
             "reset",
-            inventory=ansible_inventory(
-                known,
-                plan=plan,
-                facts={host.name: HostFacts.model_validate(saved[host.name]) for host in known.hosts},
-                known_hosts=state / ansible.KNOWN_HOSTS,
-            ),
+            inventory=_hosts.variables(hosts, plan, state),
             state=state,
             become_password=become_password,
             retry=retry,
-            without={host.name for host in known.hosts} - {node},
+            without={host.name for host in hosts.hosts} - {node},
         )
     except HostsError as error:
         if error.code != "HostUnreachable":

@@ -10,8 +10,9 @@ from maas.cluster import status as cluster_status
 from maas.errors import ClusterError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from maas.cluster.certificates import Certificate
     from maas.cluster.client import Cluster
     from maas.cluster.objects import Node
     from maas.cluster.status import Status
@@ -53,15 +54,7 @@ def _show(found: Status) -> None:
         ("namespace", "kind", "name", "ready"),
         [(item.namespace, item.kind, item.name, f"{item.ready}/{item.wanted}") for item in found.workloads],
     )
-    now = datetime.now(UTC)
-    console.table(
-        "certificates",
-        ("expires first", "on", "days", "renewed by"),
-        [
-            (item.name, f"{item.expires:%Y-%m-%d}", (item.expires - now).days, item.renewal)
-            for item in found.certificates
-        ],
-    )
+    show_certificates(found.certificates)
     pages = {"restaurant": found.restaurant, "dashboards": found.dashboards}
     _summary(found.name, nodes=found.nodes, pages=pages, kubeconfig=str(found.kubeconfig))
 
@@ -91,14 +84,26 @@ def _data(found: Status) -> dict[str, Any]:
             }
             for item in found.workloads
         ],
-        "certificates": [
-            {"name": item.name, "expires": item.expires.isoformat(), "renewal": item.renewal}
-            for item in found.certificates
-        ],
+        "certificates": certificates_data(found.certificates),
         "restaurant": found.restaurant,
         "dashboards": found.dashboards,
         "kubeconfig": str(found.kubeconfig),
     }
+
+
+def show_certificates(certificates: Sequence[Certificate]) -> None:
+    """Show when certificates expire, and what renews them."""
+    now = datetime.now(UTC)
+    console.table(
+        "certificates",
+        ("expires first", "on", "days", "renewed by"),
+        [(item.name, f"{item.expires:%Y-%m-%d}", (item.expires - now).days, item.renewal) for item in certificates],
+    )
+
+
+def certificates_data(certificates: Sequence[Certificate]) -> list[dict[str, str]]:
+    """Return certificates for `--output json`."""
+    return [{"name": item.name, "expires": item.expires.isoformat(), "renewal": item.renewal} for item in certificates]
 
 
 def _role(node: Node) -> str:

@@ -100,7 +100,13 @@ class Pki:
 
 
 def ensure(
-    directory: Path, cluster: str, nodes: Sequence[str], *, hubs: Sequence[str], now: datetime | None = None
+    directory: Path,
+    cluster: str,
+    nodes: Sequence[str],
+    *,
+    hubs: Sequence[str],
+    now: datetime | None = None,
+    before: datetime | None = None,
 ) -> Pki:
     """Create missing keys and certificates and renew those that expire soon.
 
@@ -113,11 +119,35 @@ def ensure(
         nodes: All hosts, also the hubs.
         hubs: The hosts with an OpenVPN server.
         now: The current time, for tests.
+        before: Renew also the certificates of nodes that were issued before this time.
 
     Raises:
         PkiError: The CA is damaged. It is not re-created, because that would disconnect all nodes.
     """
-    return _Issuer(directory, cluster, hubs, now or datetime.now(UTC)).ensure(nodes)
+    return _Issuer(directory, cluster, hubs, now or datetime.now(UTC), before).ensure(nodes)
+
+
+def issued(directory: Path, name: str | None = None) -> x509.Certificate:
+    """Return the certificate of a node, or that of the CA.
+
+    Raises:
+        OSError: There is none.
+        ValueError: It is damaged.
+    """
+    path = directory / "ca.crt" if name is None else directory / "nodes" / f"{name}.crt"
+    return x509.load_pem_x509_certificate(path.read_bytes())
+
+
+def expires_soon(certificate: x509.Certificate, *, now: datetime, before: datetime | None = None) -> bool:
+    """Return whether `ensure` renews a certificate of a node.
+
+    Args:
+        certificate: The certificate.
+        now: The current time.
+        before: Renew it also if it was issued before this time.
+    """
+    old = before is not None and certificate.not_valid_before_utc + _BACKDATED < before
+    return old or certificate.not_valid_after_utc - now < NODE_RENEWAL
 
 
 def serial(directory: Path, node: str) -> int:
@@ -127,7 +157,7 @@ def serial(directory: Path, node: str) -> int:
         PkiError: The node has no certificate.
     """
     try:
-        certificate = x509.load_pem_x509_certificate((directory / "nodes" / f"{node}.crt").read_bytes())
+        certificate = issued(directory, node)
     except (OSError, ValueError) as error:
         known = sorted(path.stem for path in (directory / "nodes").glob("*.crt"))
         raise PkiError(
@@ -170,12 +200,15 @@ def _move_old(directory: Path) -> None:
 
 
 class _Issuer:
-    def __init__(self, directory: Path, cluster: str, hubs: Sequence[str], now: datetime) -> None:
+    def __init__(
+        self, directory: Path, cluster: str, hubs: Sequence[str], now: datetime, before: datetime | None
+    ) -> None:
         self._directory = directory
         self._nodes = directory / "nodes"
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{cluster} VPN CA")])
         self._hubs = tuple(hubs)
         self._now = now.replace(microsecond=0)
+        self._before = before
         self._changes: list[str] = []
 
     def ensure(self, nodes: Sequence[str]) -> Pki:
@@ -315,7 +348,7 @@ class _Issuer:
             return None, "certificate re-issued, because the old one had another key or usage"
         if (self._directory / "revoked" / str(certificate.serial_number)).exists():
             return None, "certificate re-issued, because the old one was revoked"
-        if certificate.not_valid_after_utc - self._now < NODE_RENEWAL:
+        if expires_soon(certificate, now=self._now, before=self._before):
             return None, "certificate renewed"
         return certificate, ""
 

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import base64
 import json
-import sys
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 certificates = load_file(CONTENT / "roles" / "base" / "files" / "maas_certificates.py", "maas_certificates")
 metrics = load_file(CONTENT / "roles" / "base" / "files" / "metrics.py", "maas_metrics")
 containers = load_file(CONTENT / "roles" / "control_plane" / "files" / "maas_containers.py", "maas_containers")
-renew = load_file(CONTENT / "roles" / "control_plane" / "files" / "renew.py", "maas_renew")
 
 NOW = datetime(2026, 11, 23, 7, 8, 30, tzinfo=UTC)
 # As OpenVPN 2.6 writes it on the hub of a lab.
@@ -229,42 +227,3 @@ def test_every_metric_has_its_help_and_type(tmp_path: Path, monkeypatch: pytest.
     text = world.target.read_text()
     assert names == {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     assert all(f"# HELP {name} " in text for name in names)
-
-
-def test_certificates_are_renewed_in_their_last_three_months_and_authorities_never(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    now = NOW.timestamp()
-    found = [("apiserver.crt", now + 80 * 86400, False), ("ca.crt", now, True), ("front.crt", now + 100 * 86400, False)]
-    monkeypatch.setattr(renew, "control_plane", lambda: found)
-    assert renew.expiring(now) == ["apiserver.crt"]
-
-
-def test_nothing_is_restarted_while_all_certificates_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(renew, "control_plane", lambda: [("apiserver.crt", NOW.timestamp() + 1e9, False)])
-    monkeypatch.setattr(renew, "run", lambda *words: pytest.fail(f"{words} was run"))
-    monkeypatch.setattr(sys, "argv", ["renew"])
-    renew.main()
-
-
-def test_each_program_is_restarted_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[tuple[str, ...]] = []
-    running = dict.fromkeys(renew.COMPONENTS, "old")
-
-    def run(*words: str) -> Any:
-        said.append(words)
-        if words[1] == "ps":
-            return running[words[-1].strip("^$")] + "\n"
-        if words[1] == "stop":
-            stopped = next(name for name, state in running.items() if state == "old")
-            running[stopped] = f"new {stopped}"
-        return ""
-
-    monkeypatch.setattr(renew, "control_plane", list)
-    monkeypatch.setattr(renew, "run", run)
-    monkeypatch.setattr(containers, "run", run)
-    monkeypatch.setattr(sys, "argv", ["renew", "--now"])
-    renew.main()
-    assert said[0][1:] == ("certs", "renew", "all")
-    assert [words[1] for words in said].count("stop") == len(renew.COMPONENTS)
-    assert set(running.values()) == {f"new {name}" for name in renew.COMPONENTS}

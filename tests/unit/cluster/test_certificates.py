@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import base64
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from tests.support.hosts import facts_of, inventory_of
 
 from maas import paths, process
-from maas.cluster import certificates, tunnel
+from maas.cluster import _certificates_script, certificates, tunnel
 from maas.commands import revoke as command
 from maas.errors import PkiError, ProcessError
 from maas.hosts import network_plan, pki
@@ -103,3 +109,115 @@ def test_the_vpn_server_is_not_revoked(state: Path, hub: Hub) -> None:
 def test_an_unknown_node_is_not_revoked() -> None:
     with pytest.raises(PkiError, match="node9 has no certificate"):
         command.revoke("shop", "node9", yes=True)
+
+
+NOW = datetime(2026, 11, 29, tzinfo=UTC)
+
+
+def certificate(name: str, days: float, *, authority: bool = False) -> str:
+    """Return a certificate that expires so many days from now."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    issuer = subject if authority else x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kubernetes")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(NOW - timedelta(days=400))
+        .not_valid_after(NOW + timedelta(days=days))
+        .sign(key, hashes.SHA256())
+    )
+    return made.public_bytes(Encoding.PEM).decode()
+
+
+def test_the_script_reports_certificates_without_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    admin = base64.b64encode(certificate("admin", 20).encode()).decode()
+    contents = {
+        "etc/kubernetes/pki/ca.crt": certificate("kubernetes", 3000, authority=True),
+        "etc/kubernetes/pki/etcd/peer.crt": certificate("peer", 10),
+        "etc/kubernetes/admin.conf": f"users:\n- user:\n    client-certificate-data: {admin}\n    client-key-data: abc\n",
+        "var/lib/kubelet/pki/kubelet-client-current.pem": f"{certificate('node', 300)}PRIVATE",
+        "etc/openvpn/client/maas.conf": f"<ca>\n{certificate('CA', 3000)}</ca>\n<cert>\n{certificate('node1', 900)}</cert>\n",
+    }
+    for name, text in contents.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(_certificates_script, "ROOT", tmp_path)
+    _certificates_script.main({"patterns": list(certificates.PATTERNS)})
+    output = capsys.readouterr().out
+    assert "PRIVATE" not in output
+    answer = json.loads(output.removeprefix(_certificates_script.MARK))["certificates"]
+    for one in answer:
+        one["path"] = one["path"].removeprefix(str(tmp_path))
+    found = certificates.parse(answer, control_plane=True)
+    assert {path: (expires - NOW).days for path, (expires, _) in found.control_plane.items()} == {
+        "/etc/kubernetes/pki/etcd/peer.crt": 10,
+        "/etc/kubernetes/admin.conf": 20,
+    }
+    assert found.kubelet == NOW + timedelta(days=300)
+    assert found.vpn == {NOW + timedelta(days=3000), NOW + timedelta(days=900)}
+    assert certificates.parse(answer, control_plane=False).control_plane == {}
+
+
+def found_on(state: Path, name: str, *, plane: float | None = None, kubelet: float = 300) -> certificates.Found:
+    """Return what a host has that is set up with the keys of this controller, and its days."""
+    issued = datetime.now(UTC) - timedelta(days=10)
+    own = {} if plane is None else {"/etc/kubernetes/pki/apiserver.crt": (in_days(plane), issued)}
+    vpn = (pki.issued(state / "pki", name), pki.issued(state / "pki"))
+    return certificates.Found(own, in_days(kubelet), frozenset(one.not_valid_after_utc for one in vpn))
+
+
+def in_days(days: float) -> datetime:
+    return datetime.now(UTC) + timedelta(days=days)
+
+
+def test_nothing_is_due_while_everything_renews_itself(state: Path) -> None:
+    found = {"master": found_on(state, "master", plane=100), "node1": found_on(state, "node1")}
+    assert not certificates.due(state, found)
+
+
+def test_what_expires_soon_is_due_on_the_host_that_has_it(state: Path) -> None:
+    found = {
+        "master": found_on(state, "master", plane=80),
+        "node1": found_on(state, "node1", kubelet=-3),
+        "node2": certificates.Found({}, None, frozenset({in_days(5)})),
+    }
+    due = certificates.due(state, found)
+    assert due.names == ["the VPN certificate of node2", "the control plane master", "the kubelet of node1"]
+    assert due.control_planes["master"][0] == "pki/apiserver.crt"
+    assert due.authority is None
+
+
+def test_the_certificates_of_the_vpn_are_due_in_their_last_year_and_the_ca_in_its_last_three(state: Path) -> None:
+    found = {"node1": found_on(state, "node1")}
+    later = datetime.now(UTC) + pki.NODE_VALIDITY - pki.NODE_RENEWAL
+    # The certificate of the kubelet is not the subject here.
+    assert "the VPN certificate of node1" not in certificates.due(state, found, now=later - timedelta(days=1)).names
+    assert "the VPN certificate of node1" in certificates.due(state, found, now=later + timedelta(days=1)).names
+    last = datetime.now(UTC) + pki.CA_VALIDITY - pki.CA_RENEWAL + timedelta(days=1)
+    assert "the CA of the VPN" in certificates.due(state, found, now=last).names
+
+
+def test_a_renewal_of_everything_continues_where_it_was_interrupted(state: Path) -> None:
+    began = certificates.begin(state, datetime.now(UTC) + timedelta(seconds=60))
+    assert certificates.begin(state) == began
+    assert certificates.unfinished(state) == began
+    found = {"node1": found_on(state, "node1")}
+    assert certificates.due(state, found, before=began).names == ["the VPN certificate of node1"]
+    later = began + timedelta(seconds=5)
+    pki.ensure(state / "pki", "shop", ["node1"], hubs=["master"], now=later, before=began)
+    assert not certificates.due(state, {"node1": found_on(state, "node1")}, before=began)
+    certificates.end(state)
+    assert certificates.unfinished(state) is None
+
+
+@pytest.mark.usefixtures("state")
+def test_the_kubeconfig_of_this_machine_is_listed_if_there_is_one(state: Path) -> None:
+    data = base64.b64encode(certificate("admin", 30).encode()).decode()
+    (state / "kubeconfig").write_text(json.dumps({"users": [{"user": {"client-certificate-data": data}}]}))
+    last = certificates.expiring("shop")[-1]
+    assert (last.name, last.expires) == ("kubeconfig on this machine", NOW + timedelta(days=30))

@@ -226,3 +226,14 @@ def test_the_keys_of_version_0_1_stay_valid(tmp_path: Path) -> None:
     second = ensured(tmp_path)
     assert second.changes == ()
     assert all(second.files_for(node) == first.files_for(node) for node in NODES)
+
+
+def test_certificates_from_before_a_time_are_renewed_once(tmp_path: Path) -> None:
+    pki.ensure(tmp_path, "shop", NODES, hubs=["master"], now=NOW)
+    before = NOW + timedelta(hours=1)
+    renewed = pki.ensure(tmp_path, "shop", NODES, hubs=["master"], now=before, before=before)
+    assert [change.partition(",")[0] for change in renewed.changes] == [
+        f"{node}: certificate renewed" for node in NODES
+    ]
+    again = pki.ensure(tmp_path, "shop", NODES, hubs=["master"], now=before + timedelta(hours=1), before=before)
+    assert again.changes == ()

@@ -12,23 +12,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 sys.dont_write_bytecode = True  # a reset does not remove bytecode files
-from maas_containers import container, restart, run, wait_replaced
+from maas_containers import container, restart, run, wait_ready, wait_replaced
 
 CONFIGURATION = Path("/etc/maas/kubernetes/kubeadm.yaml")
 POLICY = Path("/etc/kubernetes/audit/policy.yaml")
 MANIFESTS = Path("/etc/kubernetes/manifests")
 APPLIED = Path("/var/lib/maas/static-pods.json")
-ADMIN = "/etc/kubernetes/admin.conf"
 COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
-READY_SECONDS = 120
-"""Time limit for the API server to be ready."""
 
 
 def digests():
@@ -41,16 +36,6 @@ def record(found):
     with tempfile.NamedTemporaryFile("w", dir=APPLIED.parent, delete=False, encoding="utf-8") as file:
         json.dump(found, file)
     Path(file.name).replace(APPLIED)
-
-
-def wait_ready():
-    """Wait until the API server answers that it is ready."""
-    deadline = time.monotonic() + READY_SECONDS
-    words = ["/usr/local/bin/kubectl", "--kubeconfig", ADMIN, "get", "--raw", "/readyz"]
-    while subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode != 0:
-        if time.monotonic() > deadline:
-            sys.exit(f"timed out after {READY_SECONDS} s waiting for kube-apiserver to be ready")
-        time.sleep(0.5)
 
 
 def apply(applied, wanted):
