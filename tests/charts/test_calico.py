@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.support.charts import Object, containers, environment, of_profile, one, pod_spec
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.charts import Rendered
+
+FILES = ("calico-kubeconfig", "10-calico.conflist")
 
 
 @pytest.fixture
@@ -81,6 +87,41 @@ def test_a_node_gets_its_network_configuration_once_the_network_works(bootstrapp
     assert volumes[kept["/host/etc/cni/net.d"]]["hostPath"]["path"] == "/etc/cni/net.d"
 
 
+def test_the_readiness_probe_restores_the_network_configuration(
+    bootstrapped: tuple[Object, ...], tmp_path: Path
+) -> None:
+    # A kubelet that restarts during postStart does not repeat it, and the node would stay NotReady.
+    (_, felix) = containers(node(bootstrapped))
+    prepared, host, program = (tmp_path / name for name in ("prepared", "host", "calico-node"))
+    places = {"/host/etc/cni/net.d": host, "/prepared": prepared, "/bin/calico-node": program}
+    words = felix["readinessProbe"]["exec"]["command"]
+    for place, here in places.items():
+        words = [word.replace(place, str(here)) for word in words]
+    for directory in (prepared, host):
+        directory.mkdir()
+    for name in FILES:
+        (prepared / name).write_text(f"prepared {name}")
+        os.utime(prepared / name, (1000, 1000))
+
+    def probe(*, ready: bool = True) -> dict[str, str]:
+        program.write_text(f'#!/bin/sh\n[ "$*" = -felix-ready ] && exit {int(not ready)}\n')
+        program.chmod(0o755)
+        assert (subprocess.run(words, check=False).returncode == 0) is ready
+        return {path.name: path.read_text() for path in host.iterdir()}
+
+    assert probe(ready=False) == {}
+    installed = {name: f"prepared {name}" for name in FILES}
+    assert probe() == installed
+    (host / "10-calico.conflist").unlink()
+    # calico-node has renewed the credentials since.
+    (host / "calico-kubeconfig").write_text("renewed")
+    assert probe() == installed | {"calico-kubeconfig": "renewed"}
+    # What an earlier pod left.
+    for name in FILES:
+        os.utime(host / name, (900, 900))
+    assert probe() == installed
+
+
 def test_the_cni_plugin_has_the_address_of_the_api_server(bootstrapped: tuple[Object, ...]) -> None:
     # The installer's own kubeconfig has brackets around the address, which Go does not parse.
     (plugin, *_) = network_configuration(bootstrapped)["plugins"]
@@ -105,7 +146,7 @@ def test_the_programs_are_started_as_in_the_upstream_manifests(bootstrapped: tup
     assert environment(installer)["SLEEP"] == "false"
     assert "command" not in felix, "the entry point of the image starts its services"
     assert felix["livenessProbe"]["exec"]["command"] == ["/bin/calico-node", "-felix-live"]
-    assert felix["readinessProbe"]["exec"]["command"] == ["/bin/calico-node", "-felix-ready"]
+    assert felix["readinessProbe"]["exec"]["command"][-1].startswith("/bin/calico-node -felix-ready\n")
     # There is no BGP daemon.
     assert "-bird-ready" not in json.dumps(felix)
 

@@ -59,6 +59,20 @@ def test_hosts_reach_each_other_only_through_the_vpn(lab: Lab) -> None:
         lab.on("node1", "ping", "-c1", "-W1", outside)
 
 
+def test_a_node_without_its_network_configuration_becomes_ready_again(lab: Lab) -> None:
+    path = "/etc/cni/net.d/10-calico.conflist"
+    before = lab.on("node2", "cat", path)
+    lab.on("node2", "rm", path)
+    began = time.monotonic()
+    while lab.run("node2", "cat", path).stdout != before:
+        assert time.monotonic() - began < 180, "calico-node did not restore the configuration"
+        time.sleep(1)
+    while not all(node.ready for node in lab.cluster.nodes()):
+        assert time.monotonic() - began < 180, "the node is not Ready again"
+        time.sleep(1)
+    print(f"network configuration restored and all nodes Ready after {time.monotonic() - began:.0f} s")
+
+
 @pytest.mark.parametrize("host", HOSTS)
 def test_nothing_of_kubernetes_listens_on_a_public_address(lab: Lab, host: str) -> None:
     listening = lab.on(host, "ss", "-Hlntup").splitlines()

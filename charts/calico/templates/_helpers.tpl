@@ -42,3 +42,17 @@ an IPv6 address: the plugin would refuse every pod until the node agent rewrites
   ]
 }
 {{- end -}}
+
+{{- /*
+Shell commands that install the prepared CNI configuration on the host, each file at once, and the credentials before the
+configuration that makes the node Ready. calico-node renews the credentials, so newer files stay. Two of these can run at
+the same time.
+*/ -}}
+{{- define "calico.installConfiguration" -}}
+cd /host/etc/cni/net.d
+for file in calico-kubeconfig 10-calico.conflist; do
+  [ ! "$file" -nt "/prepared/$file" ] || continue
+  cp "/prepared/$file" "$file.$$"
+  mv "$file.$$" "$file"
+done
+{{- end -}}
