@@ -130,6 +130,21 @@ def test_a_hubs_program_is_killed(network: Network, results: dict[str, Any]) -> 
     lives(result)
 
 
+def test_the_firewall_rules_of_a_hub_are_loaded_again(network: Network, results: dict[str, Any]) -> None:
+    # A hub gets the rules of its links when others join it.
+    settled(network)
+    with network.traffic("node1", "node2", seconds=4) as result:
+        network.run("hub1", "sh", str(network.home("hub1") / "firewall"), "up")
+    results["firewall rules of a hub loaded again"] = result
+    lives(result)
+
+
+def test_routes_that_something_else_deleted_return(network: Network) -> None:
+    settled(network)
+    network.run("node1", "ip", "route", "flush", "proto", "bird")
+    network.wait("the routes", lambda: device(network) == "maas0", seconds=60)
+
+
 def test_nodes_are_cut_from_hubs(network: Network, results: dict[str, Any]) -> None:
     settled(network)
     with network.traffic("node1", "node2", seconds=4) as result:

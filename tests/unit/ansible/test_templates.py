@@ -366,6 +366,20 @@ def test_the_hub_alone_opens_the_vpns_port() -> None:
     assert "--dport" not in render("base", "firewall.sh.j2")
 
 
+def test_new_firewall_rules_leave_the_address_of_the_host() -> None:
+    # Without its source address, the kernel deletes all routes of BIRD, and a hub forwards nothing for seconds.
+    role = CONTENT / "roles" / "base"
+    tasks = yaml.safe_load((role / "tasks" / "main.yml").read_text())
+    units = [unit for task in tasks for unit in task.get("install", {}).get("units", [])]
+    (firewall,) = (unit for unit in units if unit["names"] == ["maas-firewall.service"])
+    assert firewall["reload"] == ["/usr/local/lib/maas/firewall"]
+    assert "ExecReload=/usr/local/lib/maas/firewall up\n" in (role / "files" / "maas-firewall.service").read_text()
+    up = next(line for line in render("base", "firewall.sh.j2").splitlines() if line.startswith("    up)"))
+    assert up == "    up) clear && rules ;;"
+    clear = render("base", "firewall.sh.j2").partition("clear() {")[2].partition("\n}")[0]
+    assert "ip address del" not in clear
+
+
 def test_the_rules_in_the_chains_of_nftables_are_added_once_and_removed() -> None:
     rules = [{"chain": "inet filter input", "match": 'iifname "maas*"'}]
     script = render("base", "firewall.sh.j2", node=MACHINE | {"firewall_rules": rules})
