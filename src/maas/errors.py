@@ -58,6 +58,8 @@ class MaasError(Exception):
         super().__init__(message)
         self.message = message
         self.context = tuple(context)
+        for line in self.context:
+            self.add_note(line)  # tracebacks, and so failed tests, show it
         self.hint = hint
         self.command = command
         if code is not None:

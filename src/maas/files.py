@@ -96,13 +96,16 @@ def held() -> frozenset[int]:
 
 
 @contextlib.contextmanager
-def lock(path: Path, *, command: str, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
+def lock(
+    path: Path, *, command: str, on_wait: Callable[[str], None] | None = None, inherit: bool = True
+) -> Iterator[None]:
     """Hold a lock until the block ends.
 
     Args:
         path: The lock file; it is created if needed, and stays.
         command: What this process does, for others who want the lock meanwhile.
         on_wait: Wait for the lock, after calling this with a message that names its owner. By default, do not wait.
+        inherit: Whether `held` names it.
 
     Raises:
         LockError: Another process holds the lock, and `on_wait` is not given.
@@ -127,7 +130,8 @@ def lock(path: Path, *, command: str, on_wait: Callable[[str], None] | None = No
             file,
             Owner(user=_user(), host=socket.gethostname(), pid=os.getpid(), command=command, since=datetime.now(UTC)),
         )
-        _held.add(number)
+        if inherit:
+            _held.add(number)
         try:
             yield
         finally:

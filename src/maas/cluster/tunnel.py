@@ -35,7 +35,8 @@ _TUNNEL = ("-o", "ExitOnForwardFailure=yes", "-o", "ClearAllForwardings=no", "-o
 _KEEPER = """\
 file=$1 socket=$2
 rm -f "$file.up"
-echo $$ > "$file"
+echo $$ > "$file.new" && mv "$file.new" "$file"
+exec >&2
 while [ "$(cat "$file" 2>/dev/null)" = $$ ]; do
     while read -r words <&3 && [ "$(cat "$file" 2>/dev/null)" = $$ ]; do
         rm -f "$socket"
@@ -47,7 +48,8 @@ done
 """
 """Runs ssh again whenever it ends, to one host after the other, until the file with its process ID is gone; but once only
 if it never connected."""
-_LAUNCH = 'keeper=$1; shift; setsid sh -c "$keeper" maas-tunnel "$@" & echo $! > "$1"'
+_LAUNCH = 'keeper=$1; shift; : "$(setsid sh -c "$keeper" maas-tunnel "$@" &)"'
+"""Ends when the keeper has written its process ID: it then leaves the standard output of the substitution."""
 
 
 @dataclass
@@ -114,8 +116,18 @@ def _ensure_open(state: Path, config: TunnelConfig) -> None:
     """Start the keeper with an ssh master process, unless it runs already, and wait until the tunnel is open."""
     if _is_open(state, config):
         return
+    with _lock(state):
+        _open(state, config)
+
+
+def _lock(state: Path) -> contextlib.AbstractContextManager[None]:
+    """One command at a time opens or changes the tunnel: the local ports of a second one would be in use."""
+    return files.lock(state / "access.lock", command="open the tunnel", on_wait=lambda _: None, inherit=False)
+
+
+def _open(state: Path, config: TunnelConfig) -> None:
     log = state / "access.log"
-    if _keeper(state) is None:
+    if not _is_open(state, config) and _keeper(state) is None:
         file = _keep_file(state)
         _write_forwards(state, config)
         connected = ["-o", "PermitLocalCommand=yes", "-o", f"LocalCommand=touch '{file}.up'"]
@@ -158,17 +170,17 @@ def forward(state: Path, target: str) -> int:
     Raises:
         ClusterError: The host cannot be reached.
     """
-    config = _load(state)
-    _ensure_open(state, config)
-    if target in config.forwards:
+    with _lock(state):
+        config = _load(state)
+        _open(state, config)
+        if target not in config.forwards:
+            port = _free_port()
+            control = ["ssh", "-F", "none", "-S", str(_socket(state)), "-O", "forward"]
+            process.run([*control, "-L", f"127.0.0.1:{port}:{target}", config.ssh[-1]])
+            config.forwards[target] = port
+            _save(state, config)
+            _write_forwards(state, config)
         return config.forwards[target]
-    port = _free_port()
-    control = ["ssh", "-F", "none", "-S", str(_socket(state)), "-O", "forward"]
-    process.run([*control, "-L", f"127.0.0.1:{port}:{target}", config.ssh[-1]])
-    config.forwards[target] = port
-    _save(state, config)
-    _write_forwards(state, config)
-    return port
 
 
 def open_tunnel(

@@ -8,6 +8,7 @@ import signal
 import socket
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,7 +34,7 @@ class Access:
         self.config = tunnel.TunnelConfig(
             ssh=[
                 *("ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR"),
-                *("-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=5", "-o", "PermitLocalCommand=no"),
+                *("-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=15", "-o", "PermitLocalCommand=no"),
                 *("-i", str(key), "-p", str(server.port), "-l", sshd.USER, "127.0.0.1"),
             ],
             api=f"127.0.0.1:{server.port}",
@@ -109,6 +110,15 @@ def test_a_closed_tunnel_stays_closed(access: Access) -> None:
     assert not access.works(port)
     assert _keeper(access.state) is None
     assert list(_socket(access.state).parent.iterdir()) == []
+
+
+def test_commands_that_start_together_share_one_tunnel(access: Access) -> None:
+    for _ in range(3):
+        tunnel.close(access.state)
+        with ThreadPoolExecutor(4) as aside:
+            ports = set(aside.map(lambda _: tunnel.forward(access.state, access.config.api), range(4)))
+        assert len(ports) == 1
+        assert access.works(ports.pop())
 
 
 def test_a_host_that_is_away_is_an_error_and_leaves_no_keeper(access: Access) -> None:
