@@ -204,6 +204,18 @@ def etcd(session: nox.Session) -> None:
     maas(session, "etcd")
 
 
+@nox.session(name="export-state")
+def export_state(session: nox.Session) -> None:
+    """Write what this controller knows of a cluster to an encrypted file for another controller."""
+    maas(session, "export-state")
+
+
+@nox.session
+def adopt(session: nox.Session) -> None:
+    """Take a cluster over from another controller: -- FILE --identity KEY."""
+    maas(session, "adopt")
+
+
 @nox.session
 def reset(session: nox.Session) -> None:
     """Uninstall everything `bootstrap` installed on the hosts of an inventory."""

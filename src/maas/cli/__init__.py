@@ -33,6 +33,7 @@ from maas.cli._options import (
     Yes,
     sudo_password,
 )
+from maas.cli._state import adopt, export_state
 from maas.errors import MaasError, UsageError
 
 app = typer.Typer(
@@ -282,6 +283,8 @@ def revoke_credentials(
 app.add_typer(certificates_app, name="certificates")
 app.add_typer(encrypt_app, name="encrypt")
 app.add_typer(etcd_app, name="etcd")
+app.command("export-state")(export_state)
+app.command("adopt")(adopt)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

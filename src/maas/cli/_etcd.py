@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from maas.cli._options import AskBecomePass, DryRun, Name, Output, OwnInventory, Yes, sudo_password
+from maas.cli._options import AskBecomePass, DryRun, Identity, Name, Output, OwnInventory, Yes, sudo_password
 
 etcd_app = typer.Typer(no_args_is_help=True, help="Back up etcd, prove backups, and restore one.")
 encrypt_app = typer.Typer(no_args_is_help=True, help="Show and rotate the key that encrypts Secrets in etcd.")
 
-Identity = Annotated[Path, typer.Option("--identity", help="File with a private key of age, readable only by you.")]
 BackupName = Annotated[
     str | None,
     typer.Argument(metavar="[BACKUP]", help="A file, or a name of `list`. Default: the newest one on this controller."),

@@ -43,6 +43,7 @@ Release = Annotated[
     str | None,
     typer.Option(help="Name of the Helm release. Default: the one in the cluster, whatever its name and namespace."),
 ]
+Identity = Annotated[Path, typer.Option("--identity", help="File with a private key of age, readable only by you.")]
 Timings = Annotated[bool, typer.Option("--timings", help="Show at the end how long each phase took, on each host.")]
 AskBecomePass = Annotated[
     bool, typer.Option("--ask-become-pass", "-K", help="Ask for the password for sudo. It is not stored.")

@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
-import os
 import shlex
-import shutil
 import tarfile
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from maas import files, paths, process
-from maas.bundle import tools
+from maas.cluster import sealed
 from maas.errors import ClusterError, ProcessTimeoutError, UsageError
 from maas.hosts import ssh
 
@@ -42,10 +38,8 @@ _UNIT = "maas-etcd-backup.service"
 _SUFFIX = ".tar.gz.age"
 _TIME = "%Y%m%dT%H%M%SZ"
 _SECONDS = 600
-_BLOCK = 1 << 20
 _ROOM = 256 << 20
 """Bytes that a restored snapshot needs beside itself; etcd allocates 64 MB for its log at once."""
-_ACCESSIBLE = 0o077
 
 
 @dataclass(frozen=True, order=True)
@@ -63,7 +57,7 @@ class Backup:
     size: int
 
 
-class Description(BaseModel):
+class Description(sealed.Contents):
     """What a backup says about itself.
 
     Attributes:
@@ -74,12 +68,8 @@ class Description(BaseModel):
         kubernetes: The version of Kubernetes.
         revision: The revision of etcd.
         keys: Number of keys in etcd.
-        files: The sha256 of each file.
     """
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    format: int
     cluster: str
     host: str
     authority: str
@@ -87,7 +77,6 @@ class Description(BaseModel):
     kubernetes: str
     revision: int
     keys: int
-    files: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -222,17 +211,16 @@ def opened(file: Path, identity: Path) -> Iterator[Opened]:
         UsageError: The file with the private key is not usable.
         ClusterError: The key is not one of the recipients', or the backup is damaged.
     """
-    _refuse_identity(identity)
-    with scratch(file.stat().st_size * 12 + _ROOM) as directory:
+    sealed.refuse_identity(identity)
+    older = "copy it again, or use an older backup"
+    listing = paths.command("etcd", "list")
+    with sealed.scratch(file.stat().st_size * 12 + _ROOM) as directory:
         archive = directory / "backup.tar.gz"
-        words = [*map(str, (tools.tool("age"), "--decrypt", "--identity", identity, "--output", archive, file))]
-        done = process.run(words, check=False)
-        if done.returncode != 0:
-            raise _undecipherable(file, identity, done.stderr)
+        sealed.decrypt(file, identity, archive, code="BackupDamaged", hint=older, command=listing)
         content = directory / "content"
         content.mkdir()
         try:
-            description = _unpack(archive, content)
+            description = sealed.unpack(archive, content, Description, first="backup.json", required=[SNAPSHOT])
         except (tarfile.TarError, EOFError, OSError, ValidationError, ValueError) as error:
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise ClusterError(f"{directory.parent} is full", hint="free some space there") from error
@@ -243,32 +231,6 @@ def opened(file: Path, identity: Path) -> Iterator[Opened]:
                 code="BackupDamaged",
             ) from error
         yield Opened(file, archive, content, description)
-
-
-@contextlib.contextmanager
-def scratch(needed: int) -> Iterator[Path]:
-    """Create a directory that only this user can read, in memory if that has enough room, and delete it at the end.
-
-    Args:
-        needed: Bytes that it must be able to hold.
-
-    Raises:
-        ClusterError: No directory has enough room.
-    """
-    candidates = [os.environ.get("XDG_RUNTIME_DIR", ""), "/dev/shm", tempfile.gettempdir()]  # noqa: S108 - private in it
-    rooms = {
-        path: shutil.disk_usage(path).free for path in candidates if Path(path).is_absolute() and Path(path).is_dir()
-    }
-    for path, free in rooms.items():
-        if free >= needed:
-            with tempfile.TemporaryDirectory(prefix="maas-etcd-", dir=path) as name:
-                yield Path(name)
-            return
-    raise ClusterError(
-        f"the backup needs {needed >> 20} MiB to be opened, and no directory for temporary files has them",
-        context=[f"{path}: {free >> 20} MiB free" for path, free in rooms.items()],
-        hint="free some space",
-    )
 
 
 def run(hosts: Hosts, host: Host, command: str, *, text: str = "", timeout: float = 60) -> str:
@@ -304,78 +266,3 @@ def unreachable(host: Host, reason: str) -> ClusterError:
         command=ssh.plain_command(host),
         code="HostUnreachable",
     )
-
-
-def _refuse_identity(identity: Path) -> None:
-    try:
-        text = identity.read_text(encoding="utf-8", errors="replace")
-        accessible = identity.stat().st_mode & _ACCESSIBLE
-    except OSError as error:
-        raise UsageError(
-            f"cannot read the private key {identity}: {error.strerror}",
-            hint="pass the file that age-keygen wrote, with --identity",
-            code="FileNotFound",
-        ) from error
-    if "AGE-SECRET-KEY-" not in text:
-        raise UsageError(
-            f"{identity} has no private key of age",
-            hint="pass the file that age-keygen wrote, with --identity; a key with a passphrase must be decrypted first",
-        )
-    if accessible:
-        raise UsageError(
-            f"other users can read the private key {identity}",
-            hint="make it private",
-            command=f"chmod 600 {shlex.quote(str(identity))}",
-        )
-
-
-def _undecipherable(file: Path, identity: Path, said: str) -> ClusterError:
-    if "no identity matched" in said:
-        return ClusterError(
-            f"the private key in {identity} is not one that {file.name} is encrypted to",
-            hint="use the key of a recipient that the inventory had when the backup was made",
-            code="WrongKey",
-        )
-    lines = [line.removeprefix("age: ") for line in said.strip().splitlines()]
-    return ClusterError(
-        f"{file.name} is truncated or damaged: it cannot be decrypted",
-        context=[line for line in lines if not line.startswith("report unexpected")],
-        hint="copy it again, or use an older backup",
-        command=paths.command("etcd", "list"),
-        code="BackupDamaged",
-    )
-
-
-def _unpack(archive: Path, target: Path) -> Description:
-    """Write the files of a backup to a directory, and return what it says about itself.
-
-    Raises:
-        ValueError: A file is missing or differs from its digest.
-    """
-    with tarfile.open(archive, mode="r|gz") as tar:
-        members = iter(tar)
-        head = next(members, None)
-        said = tar.extractfile(head) if head is not None and head.name == "backup.json" else None
-        if said is None:
-            raise ValueError("it does not begin with its description")
-        description = Description.model_validate_json(said.read())
-        if description.format != 1:
-            raise ValueError(f"its format {description.format} is that of a newer release")
-        digests = {}
-        for member in members:
-            source = tar.extractfile(member) if member.name in description.files else None
-            if source is None or ".." in Path(member.name).parts or Path(member.name).is_absolute():
-                raise ValueError(f"it has an unexpected file {member.name}")
-            path = target / member.name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            digest = hashlib.sha256()
-            with path.open("wb") as file:
-                while block := source.read(_BLOCK):
-                    digest.update(block)
-                    file.write(block)
-            digests[member.name] = digest.hexdigest()
-    if wrong := sorted(name for name, digest in description.files.items() if digests.get(name) != digest):
-        raise ValueError(f"{wrong[0]} is missing or differs from its digest")
-    if SNAPSHOT not in digests:
-        raise ValueError("it has no snapshot")
-    return description

@@ -75,11 +75,14 @@ class Hosts:
         words = ["sh", "-c", '{ cat; cat "$0"; } | "$@"', str(file), *self._words(host, command)]
         return process.lines(words, input=f"{self.become_password or ''}\n")
 
-    def _words(self, host: Host, command: str) -> list[str]:
+    def ssh(self, host: Host) -> list[str]:
+        """Return the words of an ssh command to a host, the destination last."""
         control = ssh.control_path(self.inventory.cluster, host)
         known = self.state / ansible.KNOWN_HOSTS
-        words = ssh.command(host, known_hosts=known, control_path=control, factor=self.factor)
-        return [*words, ssh.as_root(command)]
+        return ssh.command(host, known_hosts=known, control_path=control, factor=self.factor)
+
+    def _words(self, host: Host, command: str) -> list[str]:
+        return [*self.ssh(host), ssh.as_root(command)]
 
 
 def run(hosts: Hosts, program: str, mark: str) -> dict[str, dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import io
 import re
 import shutil
@@ -290,6 +291,15 @@ def expires(file: Path) -> datetime | None:
         return x509.load_pem_x509_certificate(base64.b64decode(data)).not_valid_after_utc
     except (OSError, KeyError, IndexError, TypeError, ValueError):
         return None
+
+
+def authority(source: Path | str) -> str:
+    """Return the sha256 of the CA in a kubeconfig, a file or its text; empty if it has none or does not exist."""
+    try:
+        data = _load(source)["clusters"][0]["cluster"]["certificate-authority-data"]
+        return hashlib.sha256(base64.b64decode(data)).hexdigest()
+    except (OSError, KeyError, IndexError, TypeError, ValueError):
+        return ""
 
 
 def _load(source: Path | str) -> dict[str, Any]:

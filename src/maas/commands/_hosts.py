@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from maas import console, paths
-from maas.cluster import tunnel
+from maas.cluster import controller_state, tunnel
 from maas.cluster.host_programs import Hosts
 from maas.errors import UsageError
 from maas.hosts import ansible, inventory, network_plan, ssh
@@ -53,7 +53,7 @@ def connect(name: str, file: Path | None, *, become_password: str | None = None)
         UsageError: There is no such cluster, or the inventory lacks one of its nodes.
         ClusterError: The API server does not answer.
     """
-    listed = _listed(name, file)
+    listed = find_inventory(name, file)
     state = tunnel.state_dir(listed.cluster)
     cluster = tunnel.connect(listed.cluster)
     nodes = {node.name: node.address for node in cluster.nodes()}
@@ -77,15 +77,22 @@ def reach(name: str, file: Path | None, *, become_password: str | None = None) -
     Raises:
         UsageError: There is no such cluster.
     """
-    listed = _listed(name, file)
+    listed = find_inventory(name, file)
     state = tunnel.state_dir(listed.cluster)
     return _reached(listed, saved_plan(state), state, become_password)
 
 
-def _listed(name: str, file: Path | None) -> Inventory:
+def find_inventory(name: str, file: Path | None) -> Inventory:
+    """Return the inventory of a cluster: a given one, that of a lab, or the one that an adopted cluster came with.
+
+    Raises:
+        UsageError: There is no such cluster, or it is not known where its inventory is.
+    """
     if file is None:
-        file = tunnel.state_dir(name) / "hosts.yaml"
-        if not file.is_file():
+        state = tunnel.state_dir(name)
+        known = [path for path in (state / "hosts.yaml", state / controller_state.INVENTORY) if path.is_file()]
+        file = next(iter(known), None)
+        if file is None:
             raise UsageError(
                 f"{name} is not a lab, so its inventory is needed",
                 hint="pass the inventory of the cluster with --inventory FILE",

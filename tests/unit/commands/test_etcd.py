@@ -252,7 +252,7 @@ def test_an_opened_backup_has_its_files_while_it_is_open(tmp_path: Path, key: Pa
         (packed({"etcd.db": b"data"})[:-40], "is damaged"),
         (packed({"etcd.db": b"data"}, files={"etcd.db": "0" * 64}), "etcd.db is missing or differs from its digest"),
         (packed({"etcd.db": b"data"}, files={"etcd.db": "0" * 64, "x": "0" * 64}), "is missing or differs"),
-        (packed({"kubeadm.yaml": b"data"}), "it has no snapshot"),
+        (packed({"kubeadm.yaml": b"data"}), "it has no etcd.db"),
         (packed({"etcd.db": b"data", "../out": b"x"}), "it has an unexpected file ../out"),
         (packed({"etcd.db": b"data", "/out": b"x"}), "it has an unexpected file /out"),
         (packed({"etcd.db": b"data"}, format=2), "its format 2 is that of a newer release"),
