@@ -385,6 +385,28 @@ def test_a_seat_that_has_paid_owes_nothing_and_the_others_what_they_owed(server:
     assert [share["amount"] for share in server.get(split).get_json()["shares"]] == [0, 1790, 0]
 
 
+def test_a_line_that_is_paid_owes_nothing_and_is_not_offered_again(server: FlaskClient) -> None:
+    order = seat(server)["reference"]
+    eggs, stew, wine = (line["id"] for line in add(server, order, EGGS, STEW, WINE)["lines"])
+    post(server, f"/orders/{order}/bill", None)
+
+    def offered() -> set[int]:
+        return set(
+            map(int, re.findall(r'type="checkbox" name="lines" value="(\d+)"', server.get(f"/caisse/{order}").text))
+        )
+
+    assert offered() == {eggs, stew, wine}
+    assert pay(server, order, 620, lines=[eggs]).status_code == 201
+    split = f"/api/v1/orders/{order}/split?by=lines&lines="
+    assert [share["amount"] for share in server.get(f"{split}{eggs}").get_json()["shares"]] == [0, 1890 + 690]
+    assert [share["amount"] for share in server.get(f"{split}{eggs},{wine}").get_json()["shares"]] == [690, 1890]
+    assert offered() == {stew, wine}
+    # A line of which a part is paid still owes the rest.
+    assert pay(server, order, 600, lines=[wine]).status_code == 201
+    assert offered() == {stew, wine}
+    assert [share["amount"] for share in server.get(f"{split}{wine}").get_json()["shares"]] == [90, 1890]
+
+
 def test_equal_parts_stay_equal_while_they_are_paid_one_by_one(server: FlaskClient) -> None:
     order = billed(server)
     left = 3

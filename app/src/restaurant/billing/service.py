@@ -25,7 +25,7 @@ from restaurant.kitchen import outbox
 from restaurant.metrics import count_payment
 from restaurant.money import tax_in
 from restaurant.orders import service as orders
-from restaurant.orders.models import LineStatus, Order, OrderStatus
+from restaurant.orders.models import LineStatus, Order, OrderLine, OrderStatus
 from restaurant.orders.state_machine import SETTLED
 from restaurant.payments.models import OPEN, Action, Attempt
 from restaurant.people import service as people
@@ -72,6 +72,12 @@ class Bill:
     def left(self) -> int:
         """What is still to be paid."""
         return self.due - self.paid
+
+    @property
+    def owing(self) -> Sequence[OrderLine]:
+        """The lines for which something is left to pay."""
+        keys = {cell.line for cell, cents in self.owed.items() if cents}
+        return [line for line in self.order.lines if line.id in keys]
 
 
 def read_bill(session: Session, order: Order) -> Bill:
