@@ -221,13 +221,22 @@ def proxies(sources: Iterable[tuple[str, dict[str, str]]]) -> list[dict[str, str
 
 
 def proxy_sources(session: dict[str, str]) -> list[tuple[str, dict[str, str]]]:
+    """Return the variables, by source, that can set a proxy for programs of this host."""
+    # As PAM reads the file: a comment can also follow a value.
+    lines = (line.partition("#")[0].strip() for line in _text("/etc/environment").splitlines())
+    environment = "\n".join(line.removeprefix("export ") for line in lines)
     default = _output("systemctl", "show", "--property=DefaultEnvironment", "--value")
     apt = _output("apt-config", "dump", "--format", "%f=%v%n", "Acquire::http::Proxy", "Acquire::https::Proxy")
     return [
-        ("/etc/environment", _assignments(_text("/etc/environment").replace("export ", ""))),
+        ("/etc/environment", _assignments(environment)),
         ("systemd's DefaultEnvironment", _assignments("\n".join(_words(default)))),
         ("the SSH session", session),
-        ("apt", {f"{name.split('::')[1]}_proxy": value for name, value in _assignments(apt).items()}),
+        # Acquire::http::Proxy::HOST is for one repository, and none is DIRECT.
+        *(
+            ("apt", {f"{name.split('::')[1]}_proxy": value})
+            for name, value in _assignments(apt).items()
+            if value != "DIRECT"
+        ),
     ]
 
 

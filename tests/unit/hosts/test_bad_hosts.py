@@ -83,6 +83,12 @@ CONTROL_PLANE: list[tuple[dict[str, Any], list[str]]] = [
         ],
     ),
     (
+        needs("a name server", "10.93.7.53"),
+        [
+            f"error: master: the address 10.93.7.53 (a name server) is in networks.transit 10.93.0.0/21, {NEEDED}.transit in the inventory)"
+        ],
+    ),
+    (
         needs("a file server", "10.90.0.9"),
         [
             f"error: master: the address 10.90.0.9 (a file server) is in networks.vpn 10.90.0.0/24, {NEEDED}.vpn in the inventory)"

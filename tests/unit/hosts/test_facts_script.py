@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -83,6 +84,129 @@ def test_proxies_are_found_without_user_names_and_passwords() -> None:
     assert _facts_script.proxies(sources) == [
         {"source": "the SSH session", "variable": "https_proxy", "server": "192.0.2.1:3128"},
         {"source": "the SSH session", "variable": "all_proxy", "server": "192.0.2.2:1080"},
+    ]
+
+
+APT = """
+Acquire::http::Proxy "http://192.0.2.4:3142";
+Acquire::http::Proxy::repository.example.org "http://192.0.2.5:3142";
+Acquire::http::Proxy::localhost "DIRECT";
+Acquire::https::Proxy "DIRECT";
+"""
+
+
+def on_host(
+    monkeypatch: pytest.MonkeyPatch, root: Path, *, files: dict[str, str], programs: dict[str, str] | None = None
+) -> None:
+    """Let the program read files below a directory, and find the output of other programs instead of running them."""
+    for path, content in files.items():
+        (root / path[1:]).parent.mkdir(parents=True, exist_ok=True)
+        (root / path[1:]).write_text(content)
+    read = _facts_script._text  # noqa: SLF001
+    folders = tuple(f"{root}{folder}" for folder in _facts_script._NTP_FOLDERS)  # noqa: SLF001
+    monkeypatch.setattr(_facts_script, "_text", lambda path: read(f"{root}{path.removeprefix(str(root))}"))
+    monkeypatch.setattr(_facts_script, "_NTP_FOLDERS", folders)
+    if programs is not None:
+        monkeypatch.setattr(_facts_script, "_output", lambda *words: programs.get(words[0], ""))
+
+
+@pytest.mark.skipif(shutil.which("apt-config") is None, reason="apt is not installed")
+def test_proxies_are_read_from_every_place_that_sets_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    environment = (
+        "PATH=/usr/bin\n"
+        "#http_proxy=http://192.0.2.9:3128\n"
+        " # ftp_proxy=http://192.0.2.9:3128\n"
+        'https_proxy="http://192.0.2.1:3128"\n'
+        "export HTTP_PROXY=http://192.0.2.2:3128 # the old one\n"
+        "no_proxy=localhost\n"
+    )
+    systemd = "LANG=C.UTF-8 \"all_proxy=socks5://192.0.2.3:1080\" 'X=a b'\n"
+    (tmp_path / "apt.conf").write_text(APT)
+    run = _facts_script._output  # noqa: SLF001
+    on_host(monkeypatch, tmp_path, files={"/etc/environment": environment})
+    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
+    monkeypatch.setattr(_facts_script, "_output", lambda *words: systemd if words[0] == "systemctl" else run(*words))
+    found = _facts_script.proxies(_facts_script.proxy_sources({"https_proxy": "http://192.0.2.6:3128"}))
+    assert [(one["source"], one["variable"], one["server"]) for one in found] == [
+        ("/etc/environment", "https_proxy", "192.0.2.1:3128"),
+        ("/etc/environment", "http_proxy", "192.0.2.2:3128"),
+        ("systemd's DefaultEnvironment", "all_proxy", "192.0.2.3:1080"),
+        ("the SSH session", "https_proxy", "192.0.2.6:3128"),
+        ("apt", "http_proxy", "192.0.2.4:3142"),
+        ("apt", "http_proxy", "192.0.2.5:3142"),
+    ]
+
+
+def test_a_host_without_proxies_has_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    on_host(monkeypatch, tmp_path, files={}, programs={"systemctl": "an unfinished 'quote"})
+    assert _facts_script.proxies(_facts_script.proxy_sources({"PATH": "/usr/bin"})) == []
+
+
+NTP = {
+    "/etc/ntp.conf": "driftfile /var/lib/ntp/drift\npool ntpd.example.org iburst\n# server commented.example.org\n",
+    "/etc/ntpsec/ntp.conf": "peer 192.0.2.20\n",
+    "/etc/openntpd/ntpd.conf": "listen on *\nservers openntpd.example.org\n",
+    "/etc/chrony/chrony.conf": "  server 192.0.2.21 iburst\nserver\nmakestep 1 3\n",
+    "/etc/chrony/conf.d/own.conf": "server 192.0.2.22\n",
+    "/etc/chrony/sources.d/pool.sources": "pool chrony.example.org\nserver 192.0.2.21\n",
+    "/run/chrony-dhcp/eth0.sources": "server 192.0.2.23 iburst\n",
+    "/etc/ntpsec/ntp.d/more.conf": "server 192.0.2.24\n",
+}
+TIMESYNCD = (
+    "LinkNTPServers=192.0.2.25 192.0.2.26\nSystemNTPServers=timesyncd.example.org\n"
+    "FallbackNTPServers=0.debian.pool.ntp.org\nServerName=192.0.2.25\nServerAddress=192.0.2.27\n"
+)
+
+
+def test_time_servers_of_every_program_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    on_host(monkeypatch, tmp_path, files=NTP, programs={"timedatectl": TIMESYNCD})
+    names = {f"{program}.example.org" for program in ("ntpd", "openntpd", "chrony", "timesyncd")}
+    found = _facts_script.time_servers()
+    assert set(found) == names | {f"192.0.2.{number}" for number in range(20, 28)}
+    assert len(found) == len(set(found))
+
+
+def test_a_host_without_a_time_service_has_no_time_servers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    on_host(monkeypatch, tmp_path, files={}, programs={})
+    assert _facts_script.time_servers() == []
+
+
+def test_what_a_host_must_still_reach_is_found_with_its_uses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    route = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\neth0 00000000 010013AC 3 0 0 0 00000000 0 0 0\n"
+    files = {
+        "/proc/net/route": route,
+        "/etc/resolv.conf": "nameserver 10.92.0.53\nnameserver 2001:db8::53\n",
+        "/run/systemd/resolve/resolv.conf": "nameserver 10.92.0.54\n",
+        "/run/NetworkManager/no-stub-resolv.conf": "nameserver 10.92.0.55\n",
+        "/etc/chrony/sources.d/own.sources": "server ntp.example.org\nserver 10.92.0.53\nserver gone.example.org\n",
+        "/proc/mounts": "10.91.0.7:/data /data nfs4 rw,addr=10.91.0.7 0 0\n",
+    }
+    on_host(monkeypatch, tmp_path, files=files, programs={})
+    known = {"ntp.example.org": ["10.90.0.8", "10.90.0.9"], "proxy.example.org": ["10.93.0.8"]}
+
+    def addresses(name: str, *_: object) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+        found = known.get(name) or ([name] if name.replace(".", "").isdigit() else [])
+        if not found:
+            raise socket.gaierror
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in found]
+
+    monkeypatch.setattr(socket, "getaddrinfo", addresses)
+    servers = ("proxy.example.org:3128", "10.93.0.9", "10.93.0.10:3128/path", "[2001:db8::1]:3128")
+    proxies = [{"source": "apt", "variable": "http_proxy", "server": server} for server in servers]
+    found = _facts_script.needed({"SSH_CONNECTION": "10.91.5.6 50000 192.0.2.1 22"}, proxies)
+    assert [(one["use"], one["address"]) for one in found] == [
+        ("an SSH client", "10.91.5.6"),
+        ("its default gateway", "172.19.0.1"),
+        ("a name server", "10.92.0.53"),
+        ("a name server", "10.92.0.54"),
+        ("a name server", "10.92.0.55"),
+        ("an NTP server, ntp.example.org", "10.90.0.8"),
+        ("an NTP server, ntp.example.org", "10.90.0.9"),
+        ("an NTP server", "10.92.0.53"),
+        ("a proxy, proxy.example.org", "10.93.0.8"),
+        ("a proxy", "10.93.0.9"),
+        ("a proxy", "10.93.0.10"),
+        ("a file server", "10.91.0.7"),
     ]
 
 
