@@ -266,6 +266,7 @@ VOLUMES = {
 }
 """Every component with a volume, by its value, and its name in messages."""
 
+SMALL = ["--values", str(render.umbrella() / "ci" / "minimal-values.yaml")]
 KEPT = [word for path in list(VOLUMES)[:3] for word in ("--set", f"{path}.storage.enabled=true")]
 
 
@@ -296,11 +297,10 @@ def test_each_volume_without_a_class_is_named(cluster: FakeCluster, path: str) -
 
 def test_the_volume_of_sqlite_needs_a_class_too(cluster: FakeCluster, helm: Major) -> None:
     cluster.objects.append(SYSTEM)
-    small = ("--values", str(render.umbrella() / "ci" / "minimal-values.yaml"))
-    message = refusal(cluster, helm, *small)
+    message = refusal(cluster, helm, *SMALL)
     assert "restaurant.database.sqlite.storage.className: NAME" in message
     cluster.objects.append(make("v1/PersistentVolumeClaim", "restaurant-data", namespace="restaurant", owned=True))
-    assert render_in(cluster, helm, *small)
+    assert render_in(cluster, helm, *SMALL)
 
 
 def test_existing_volumes_need_no_class(cluster: FakeCluster, helm: Major) -> None:
@@ -324,8 +324,17 @@ CLAIMS = {
     "kube-prometheus.alertmanager": ("monitoring", "alertmanager-maas-db-alertmanager-maas-0"),
     "kube-prometheus.grafana": ("monitoring", "grafana"),
     "restaurant.database.postgresql": ("restaurant", "data-restaurant-database-0"),
+    "restaurant.database.sqlite": ("restaurant", "restaurant-data"),
 }
+"""A claim of every component with a volume, by its value."""
+OWN = ("kube-prometheus.grafana", "restaurant.database.sqlite")
+"""The values of volumes whose claims the charts create themselves."""
 ENLARGEABLE = {**DEFAULT_CLASS, "allowVolumeExpansion": True}
+
+
+def with_volume(path: str) -> list[str]:
+    """Return the options of a release that has this volume."""
+    return SMALL if "sqlite" in path else KEPT
 
 
 def database_set(size: str) -> Any:
@@ -338,7 +347,7 @@ def database_set(size: str) -> Any:
 def test_a_volume_whose_class_cannot_enlarge_it_keeps_its_size(cluster: FakeCluster, path: str) -> None:
     namespace, name = CLAIMS[path]
     cluster.objects += [SYSTEM, DEFAULT_CLASS, claim(name, namespace, "64Gi")]
-    bigger = (*KEPT, "--set", f"{path}.storage.size=128Gi")
+    bigger = (*with_volume(path), "--set", f"{path}.storage.size=128Gi")
     message = refusal(cluster, "4", *bigger)
     assert f"has 64Gi, but {path}.storage.size is 128Gi" in message
     assert "StorageClass fast cannot enlarge volumes" in message
@@ -346,7 +355,7 @@ def test_a_volume_whose_class_cannot_enlarge_it_keeps_its_size(cluster: FakeClus
     assert "docs/runbooks/KubePersistentVolumeFillingUp.md" in message
 
 
-@pytest.mark.parametrize("path", [path for path in CLAIMS if "grafana" not in path])
+@pytest.mark.parametrize("path", [path for path in CLAIMS if path not in OWN])
 def test_a_volume_of_a_stateful_set_is_enlarged_by_commands(cluster: FakeCluster, helm: Major, path: str) -> None:
     namespace, name = CLAIMS[path]
     cluster.objects += [SYSTEM, ENLARGEABLE, claim(name, namespace, "64Gi"), database_set("2Gi")]
@@ -367,20 +376,23 @@ def test_a_volume_of_a_stateful_set_is_enlarged_by_commands(cluster: FakeCluster
     assert render_in(cluster, helm, *bigger)
 
 
-def test_a_volume_of_the_chart_itself_is_enlarged_by_helm(cluster: FakeCluster, helm: Major) -> None:
-    cluster.objects += [SYSTEM, ENLARGEABLE, claim("grafana", "monitoring", "1Gi")]
-    objects = render_in(cluster, helm, *KEPT, "--set", "kube-prometheus.grafana.storage.size=1.5Gi")
+@pytest.mark.parametrize("path", OWN)
+def test_a_volume_of_the_chart_itself_is_enlarged_by_helm(cluster: FakeCluster, helm: Major, path: str) -> None:
+    namespace, name = CLAIMS[path]
+    cluster.objects += [SYSTEM, ENLARGEABLE, claim(name, namespace, "1Gi")]
+    objects = render_in(cluster, helm, *with_volume(path), "--set", f"{path}.storage.size=1.5Gi")
     (found,) = [entry for entry in objects if entry["kind"] == "PersistentVolumeClaim"]
+    assert (found["metadata"]["namespace"], found["metadata"]["name"]) == CLAIMS[path]
     assert found["spec"]["resources"]["requests"]["storage"] == "1536Mi"
 
 
-@pytest.mark.parametrize("path", ["kube-prometheus.grafana", "restaurant.database.postgresql"])
+@pytest.mark.parametrize("path", [*OWN, "restaurant.database.postgresql"])
 def test_a_volume_cannot_shrink(cluster: FakeCluster, path: str) -> None:
     namespace, name = CLAIMS[path]
     cluster.objects += [SYSTEM, ENLARGEABLE, claim(name, namespace, "8Gi")]
     if "database" in path:
         cluster.objects.append(database_set("8Gi"))
-    message = refusal(cluster, "4", *KEPT, "--set", f"{path}.storage.size=3Gi")
+    message = refusal(cluster, "4", *with_volume(path), "--set", f"{path}.storage.size=3Gi")
     assert "A volume cannot shrink" in message
     assert f"    {path}.storage.size: 8Gi" in message
 
@@ -389,7 +401,8 @@ def test_a_volume_cannot_shrink(cluster: FakeCluster, path: str) -> None:
 def test_a_volume_keeps_its_class(cluster: FakeCluster, path: str) -> None:
     namespace, name = CLAIMS[path]
     cluster.objects += [SYSTEM, ENLARGEABLE, claim(name, namespace, "64Gi")]
-    message = refusal(cluster, "4", *KEPT, "--set", f"{path}.storage.size=64Gi,{path}.storage.className=other")
+    options = (*with_volume(path), "--set", f"{path}.storage.size=64Gi,{path}.storage.className=other")
+    message = refusal(cluster, "4", *options)
     assert f"    {path}.storage.className: fast" in message
 
 
