@@ -35,7 +35,7 @@ _MAX_NAME_SERVERS = 3  # of resolv.conf and of the kubelet
 _DNS_LABEL = 63
 _DNS_NAME = 253
 # Groups of the inventory that Ansible receives (ansible_inventory.py).
-GROUPS = ("control_plane", "further_control_planes", "guarded_control_planes", "hubs", "workers")
+GROUPS = ("control_plane", "further_control_planes", "guarded_control_planes", "workers")
 _RESERVED_NAMES = frozenset({"all", "localhost", "127.0.0.1", "ungrouped", *GROUPS})
 _KUBELET_LABELS = frozenset(
     {

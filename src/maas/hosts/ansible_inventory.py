@@ -83,7 +83,6 @@ def ansible_inventory(
             **({} if pki is None else {"vpn": _vpn(host, plan, pki)}),
             **({"encryption": encryption} if host.role == "control-plane" and encryption else {}),
         }
-    groups["hubs"]["hosts"] = {name: {} for name in plan.hubs}
     planes = [host.name for host in inventory.control_planes]
     if len(planes) > 1:
         groups["further_control_planes"]["hosts"] = {name: {} for name in planes if name != first}
