@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import structlog
 from sqlalchemy import Connection, Dialect, Engine, MetaData, create_engine, event, inspect, text
@@ -28,6 +28,7 @@ from restaurant.metrics import POOL_WAIT
 from restaurant.settings import Settings
 
 if TYPE_CHECKING:
+    import psycopg
     from alembic.config import Config
 
 log = structlog.get_logger()
@@ -49,7 +50,6 @@ IDLE_TRANSACTION_TIMEOUT_MS = 20_000
 #: A connection that was used within this many seconds is taken to be alive.
 _TRUSTED_SECONDS = 2.0
 
-_AUTOCOMMIT = {"isolation_level": "AUTOCOMMIT"}
 _REPEATABLE_READ = {"isolation_level": "REPEATABLE READ"}
 
 #: Where a session keeps what is to be done once it is committed.
@@ -99,10 +99,8 @@ class Database:
         self.signing_keys = settings.signing_keys
         self._turns = _Turns(threading.Lock())
         self.engine = _make_engine(settings, self._turns)
-        # PostgreSQL's READ COMMITTED gives each statement a view of its own anyway; so reading needs no transaction,
-        # nor the two round trips that begin and end one.
-        apart, whole = ({}, {}) if self.sqlite_file is not None else (_AUTOCOMMIT, _REPEATABLE_READ)
-        self._reading = sessionmaker(self.engine.execution_options(**apart), expire_on_commit=False)
+        whole = {} if self.sqlite_file is not None else _REPEATABLE_READ
+        self._reading = sessionmaker(self.engine, expire_on_commit=False)
         self._snapshot = sessionmaker(self.engine.execution_options(**whole), expire_on_commit=False)
         self._writing = sessionmaker(
             self.engine.execution_options(immediate=True),
@@ -120,6 +118,11 @@ class Database:
     def reading(self) -> Iterator[Session]:
         """A session that is never committed."""
         with self._reading() as session:
+            if self.sqlite_file is None:
+                # READ COMMITTED gives each statement a view of its own anyway; so reading needs no transaction, nor
+                # the two round trips that begin and end one. SQLAlchemy's own AUTOCOMMIT takes longer than a small
+                # statement; `_check_rested` sets it back.
+                _driver(session.connection().connection.dbapi_connection).autocommit = True
             yield session
 
     @contextmanager
@@ -279,10 +282,15 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -
 
 
 def _check_rested(engine: Engine) -> None:
-    """Ping a connection that was idle; SQLAlchemy's own pre-ping does so at every checkout."""
+    """Ping a connection that was idle; SQLAlchemy's own pre-ping does so at every checkout.
+
+    Connections rest with transactions, which reading does without.
+    """
 
     @event.listens_for(engine, "checkin")
-    def rest(_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+    def rest(connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+        if connection is not None and _driver(connection).autocommit:
+            _driver(connection).autocommit = False
         record.info["rested_since"] = time.monotonic()
 
     @event.listens_for(engine, "checkout")
@@ -295,6 +303,11 @@ def _check_rested(engine: Engine) -> None:
         except engine.dialect.loaded_dbapi.Error as error:
             # The pool discards its connections to this server and reconnects.
             raise InvalidatePoolError from error
+
+
+def _driver(connection: DBAPIConnection | None) -> psycopg.Connection:
+    """`connection` as what it is on PostgreSQL."""
+    return cast("psycopg.Connection", connection)
 
 
 def _remember_addresses(engine: Engine, host: str) -> None:

@@ -6,9 +6,9 @@ Libraries that use `logging` (gunicorn, SQLAlchemy, Alembic) go through the same
 from __future__ import annotations
 
 import logging
+import secrets
 import sys
 import time
-import uuid
 from typing import Any
 
 import structlog
@@ -74,14 +74,16 @@ def register(app: Flask) -> None:
 
     @app.before_request
     def identify() -> None:
-        given = request.headers.get("X-Request-ID", "")
-        g.request_id = given if 0 < len(given) <= 64 and given.isascii() and given.isprintable() else uuid.uuid4().hex
+        given = request.environ.get("HTTP_X_REQUEST_ID", "")
+        if not (0 < len(given) <= 64 and given.isascii() and given.isprintable()):
+            given = secrets.token_hex(16)
+        g.request_id = given
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=g.request_id)
+        structlog.contextvars.bind_contextvars(request_id=given)
 
     @app.after_request
     def record(response: Response) -> Response:
-        response.headers["X-Request-ID"] = g.request_id
+        response.headers.add("X-Request-ID", g.request_id)
         fields: dict[str, Any] = {
             "method": request.method,
             "route": route_template(),

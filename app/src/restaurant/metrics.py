@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from functools import cache
 
 from flask import Flask, Response, g, request
 from prometheus_client import Counter, Gauge, Histogram, Info
@@ -113,7 +114,14 @@ def count_attempt(*, channel: str, state: str) -> None:
 
 def route_template() -> str:
     """The matched route such as ``/commandes/<uuid:order>``, never the path: its values are unbounded."""
-    return request.url_rule.rule if request.url_rule is not None else "unmatched"
+    rule = request.url_rule
+    return rule.rule if rule is not None else "unmatched"
+
+
+@cache
+def _of(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    """What counts the requests of a kind; as many kinds as the metrics themselves have."""
+    return REQUESTS.labels(method, route, str(status)), DURATION.labels(method, route)
 
 
 def register(app: Flask) -> None:
@@ -126,9 +134,9 @@ def register(app: Flask) -> None:
 
     @app.after_request
     def count(response: Response) -> Response:
-        route = route_template()
-        REQUESTS.labels(request.method, route, str(response.status_code)).inc()
-        DURATION.labels(request.method, route).observe(time.perf_counter() - g.started)
+        requests, duration = _of(request.method, route_template(), response.status_code)
+        requests.inc()
+        duration.observe(time.perf_counter() - g.started)
         return response
 
     @app.teardown_request

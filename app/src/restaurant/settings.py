@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import time, timedelta
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Self
@@ -88,7 +89,7 @@ class Opening:
         """How long a party of this size holds its table."""
         return next(duration for most, duration in self.stays if covers <= most)
 
-    @property
+    @cached_property
     def week(self) -> dict[Purpose, tuple[Hours, ...]]:
         """The hours of each weekday, Monday first."""
         hours = {Purpose.BOOKINGS: self.bookings, Purpose.TAKE_AWAY: self.take_away}
@@ -398,7 +399,7 @@ class Settings(BaseSettings):
         previous = Signer(self._journal_previous_key) if self._journal_previous_key is not None else None
         return Signer(self._journal_key, previous) if self._journal_key is not None else None
 
-    @property
+    @cached_property
     def opening(self) -> Opening:
         """When guests may book."""
         return Opening(
@@ -428,12 +429,12 @@ class Settings(BaseSettings):
             channels=frozenset(self.channels()), reminder=timedelta(hours=self.reminder_hours),
         )  # fmt: skip
 
-    @property
+    @cached_property
     def business_day(self) -> BusinessDay:
         """The restaurant's day."""
         return BusinessDay(zone=self.zone, start=self.day_start)
 
-    @property
+    @cached_property
     def kitchen_thresholds(self) -> KitchenThresholds:
         """The kitchen's thresholds."""
         return KitchenThresholds(
@@ -451,7 +452,7 @@ class Settings(BaseSettings):
         """Maximum number of live kitchen screens; the other threads are left for pages."""
         return self.max_streams if self.max_streams is not None else self.threads // 2
 
-    @property
+    @cached_property
     def zone(self) -> ZoneInfo:
         """The restaurant's time zone."""
         return ZoneInfo(self.timezone)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from http import HTTPStatus
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast
 
 from flask import Blueprint, Response, current_app, request
 from pydantic import BaseModel, ValidationError
@@ -44,7 +45,6 @@ class Stale(Problem):
     code = "stale"
 
 
-@runtime_checkable
 class Versioned(Protocol):
     """A reply or a model that counts its changes."""
 
@@ -74,7 +74,7 @@ class Operation:
     if_match: bool
     refusals: tuple[HTTPStatus, ...]
 
-    @property
+    @cached_property
     def versioned(self) -> bool:
         """Whether the reply carries an ETag."""
         return self.reply is not None and "version" in self.reply.model_fields
@@ -148,7 +148,8 @@ def _view(operation: Operation) -> Callable[..., Response]:
             with database.reading() as session:
                 # What the client already has, by its ETag, is not sent again (RFC 9110, 13.1.2).
                 response = _answer(operation, operation.function(session, **arguments))
-                response.make_conditional(request)
+                if operation.versioned:
+                    response.make_conditional(request)
                 return response
         key = _idempotency_key() if operation.idempotent else None
         if operation.if_match:
@@ -176,8 +177,8 @@ def _answer(operation: Operation, reply: BaseModel | None) -> Response:
     if reply is None:
         return Response(status=HTTPStatus.NO_CONTENT)
     response = Response(reply.model_dump_json(), status=operation.status, content_type="application/json")
-    if isinstance(reply, Versioned):
-        response.set_etag(str(reply.version))
+    if operation.versioned:
+        response.set_etag(str(cast("Versioned", reply).version))
     return response
 
 

@@ -19,11 +19,21 @@ _CONTENT_SECURITY_POLICY = "; ".join(
 )
 
 
+_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+)
+
 _FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 
 
 def register(app: Flask, *, https: bool) -> None:
     """Protect every request and answer of `app`."""
+
+    always = [*_HEADERS]
+    if https:
+        always.append(("Strict-Transport-Security", "max-age=31536000; includeSubDomains"))
 
     @app.before_request
     def refuse_cross_site() -> None:
@@ -43,14 +53,15 @@ def register(app: Flask, *, https: bool) -> None:
     @app.before_request
     def refuse_long_chunks() -> None:
         # A body without a length is cut at the limit, not refused: what was read of it must not pass for the whole.
-        limit = app.config["MAX_CONTENT_LENGTH"]
-        chunked = request.content_length is None and request.environ.get("wsgi.input_terminated")
-        if chunked and len(request.get_data()) >= limit:
+        chunked = "HTTP_TRANSFER_ENCODING" in request.environ and request.content_length is None
+        if chunked and len(request.get_data()) >= app.config["MAX_CONTENT_LENGTH"]:
             raise RequestEntityTooLarge
 
     @app.before_request
     def refuse_nul() -> None:
         # PostgreSQL's text cannot hold it and no person ever types it: it is refused before any form is read.
+        if request.method == "GET" and not request.query_string:
+            return
         given = [request.args] if request.query_string else []
         if request.mimetype in _FORMS:
             given.append(request.form)
@@ -62,10 +73,6 @@ def register(app: Flask, *, https: bool) -> None:
     def add_headers(response: Response) -> Response:
         headers = response.headers
         headers.setdefault("Content-Security-Policy", _CONTENT_SECURITY_POLICY)
-        headers["X-Content-Type-Options"] = "nosniff"
-        headers["Referrer-Policy"] = "same-origin"
-        headers["Cross-Origin-Opener-Policy"] = "same-origin"
         headers.setdefault("Cache-Control", "no-store")
-        if https:
-            headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+        headers.extend(always)
         return response
