@@ -34,7 +34,7 @@ def test_a_request_is_a_span_of_its_callers_trace_and_its_statements_are_spans_i
     assert {f"{span.context.trace_id:032x}" for span in spans if span.context} == {PARENT.split("-")[1]}
     assert requests[0].context is not None
     inside = [span for span in spans if span.parent and span.parent.span_id == requests[0].context.span_id]
-    assert len(inside) >= 4
+    assert len(inside) >= 3
     assert "Secret Name" not in repr([dict(span.attributes or {}) for span in spans])
     database.engine.dispose()
 

@@ -118,12 +118,22 @@ class Database:
     def reading(self) -> Iterator[Session]:
         """A session that is never committed."""
         with self._reading() as session:
-            if self.sqlite_file is None:
-                # READ COMMITTED gives each statement a view of its own anyway; so reading needs no transaction, nor
-                # the two round trips that begin and end one. SQLAlchemy's own AUTOCOMMIT takes longer than a small
-                # statement; `_check_rested` sets it back.
-                _driver(session.connection().connection.dbapi_connection).autocommit = True
+            self._separate(session.connection())
             yield session
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """As `reading`, for statements that need no session."""
+        with self.engine.connect() as connection:
+            self._separate(connection)
+            yield connection
+
+    def _separate(self, connection: Connection) -> None:
+        # PostgreSQL's READ COMMITTED gives each statement a view of its own anyway; so reading needs no transaction,
+        # nor the two round trips that begin and end one. SQLAlchemy's own AUTOCOMMIT takes longer than a small
+        # statement; `_check_rested` sets it back.
+        if self.sqlite_file is None:
+            _driver(connection.connection.dbapi_connection).autocommit = True
 
     @contextmanager
     def snapshot(self) -> Iterator[Session]:

@@ -60,7 +60,7 @@ _CONFLICT = (HTTPStatus.CONFLICT,)
 @bills.operation("GET", "/orders/<uuid:reference>/bill", reply=BillView)
 def read_bill(session: Session, *, reference: uuid.UUID) -> BillView:
     """Read an order's bill."""
-    return BillView.of(service.read_bill(session, orders.read_order(session, reference)))
+    return BillView.of(service.read_figures(session, reference))
 
 
 @bills.operation("GET", "/orders/<uuid:reference>/split", query=SplitQuery, reply=SplitView)

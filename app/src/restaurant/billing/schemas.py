@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from restaurant.billing.models import Method, Movement
-from restaurant.billing.service import Bill
+from restaurant.billing.service import Figures
 from restaurant.billing.siret import is_siret
 from restaurant.http.paging import PageView
 from restaurant.i18n import gettext as _
@@ -103,11 +103,11 @@ class BillView(BaseModel):
     payments: list[PaymentView]
 
     @classmethod
-    def of(cls, bill: Bill) -> BillView:
+    def of(cls, bill: Figures) -> BillView:
         """The view of a bill."""
         return cls(
-            order=bill.order.reference,
-            status=bill.order.status,
+            order=bill.reference,
+            status=bill.status,
             total=bill.total,
             due=bill.due,
             paid=bill.paid,

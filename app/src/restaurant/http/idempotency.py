@@ -8,6 +8,7 @@ A request that fails changes nothing and keeps nothing: it may be sent again wit
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -21,6 +22,7 @@ from restaurant.database import Base
 from restaurant.errors import Problem
 from restaurant.http.guard import current_user
 from restaurant.i18n import gettext as _
+from restaurant.menu.models import Revision
 from restaurant.types import Moment, now
 
 #: How long a reply is kept.
@@ -52,10 +54,16 @@ class StoredReply(Base):
 
 # Made once, and run without the ORM: every order, payment and booking waits for these two.
 _TABLE: Table = StoredReply.__table__  # type: ignore[assignment]  # a declarative table is a Table
+_REVISIONS = [
+    select(Revision.number).where(Revision.name == name).scalar_subquery().label(name)
+    for name in ("menu", "opening", "printers")
+]
 _CLAIM = {
-    "sqlite": sqlite.insert(_TABLE).on_conflict_do_nothing().returning(_TABLE.c.key),
-    "postgresql": postgresql.insert(_TABLE).on_conflict_do_nothing().returning(_TABLE.c.key),
+    "sqlite": sqlite.insert(_TABLE).on_conflict_do_nothing().returning(*_REVISIONS),
+    "postgresql": postgresql.insert(_TABLE).on_conflict_do_nothing().returning(*_REVISIONS),
 }
+#: Where a session keeps the revisions that were read with its claim.
+_READ = "revisions"
 _KEEP = (
     update(_TABLE)
     .where(_TABLE.c.scope == bindparam("of_scope"), _TABLE.c.key == bindparam("of_key"))
@@ -82,13 +90,23 @@ def claim(session: Session, *, scope: str, key: str, content: bytes) -> Claim:
     scope = f"{_owner(key)}:{scope}"
     connection = session.connection()
     values = {"scope": scope, "key": key, "request_hash": digest, "created_at": now()}
-    if connection.execute(_CLAIM[connection.dialect.name], values).first() is not None:
+    if (found := connection.execute(_CLAIM[connection.dialect.name], values).mappings().first()) is not None:
+        session.info[_READ] = {name: number or 0 for name, number in found.items()}
         return Claim(scope=scope, key=key, replay=None)
     kept = session.scalars(select(StoredReply).where(StoredReply.scope == scope, StoredReply.key == key)).one()
     if kept.request_hash != digest:
         raise KeyReused(_("This Idempotency-Key was already used for another request."))
     assert kept.status is not None and kept.body is not None, "committed with its reply"  # noqa: S101, PT018
     return Claim(scope=scope, key=key, replay=(kept.status, kept.body))
+
+
+def revisions(session: Session) -> Mapping[str, int] | None:
+    """The revisions of what is kept in memory, as they were when a key was claimed in this unit of work.
+
+    Most requests that claim one need them: so they are read without a statement of their own.
+    """
+    found: Mapping[str, int] | None = session.info.get(_READ)
+    return found
 
 
 def _owner(key: str) -> str:

@@ -25,6 +25,7 @@ from restaurant.billing.models import EntryKind
 from restaurant.database import flush, on_commit
 from restaurant.errors import Conflict, Invalid, NotFound
 from restaurant.floor.models import Condition, Table
+from restaurant.http import idempotency
 from restaurant.http.paging import PageQuery, Sort, read_page
 from restaurant.i18n import euros, in_french, label, ngettext
 from restaurant.i18n import gettext as _
@@ -103,7 +104,7 @@ def place_order(
     Raises `Invalid` for an unknown dish or wrong options, `Conflict` for a dish that is not available or for more than
     an order may come to, and outside the opening hours, unless it is one of those who take orders that places it.
     """
-    known = revisions(session)
+    known = idempotency.revisions(session) or revisions(session)
     if by is None or not by.may(Permission.TAKE_ORDERS):
         calendar = read_calendar(session, opening, revision=known.get("opening", 0))
         require_open(calendar, Purpose.TAKE_AWAY, at=at)
@@ -192,8 +193,13 @@ def read_order(session: Session, reference: uuid.UUID) -> Order:
         .options(selectinload(Order.lines), joinedload(Order.table), joinedload(Order.server))
     )
     if order is None:
-        raise NotFound(_("This order does not exist."))
+        raise unknown_order()
     return order
+
+
+def unknown_order() -> NotFound:
+    """The refusal of a reference that no order has."""
+    return NotFound(_("This order does not exist."))
 
 
 def read_order_with_key(session: Session, key: int) -> Order:
@@ -211,7 +217,7 @@ def lock_order(session: Session, reference: uuid.UUID) -> Order:
         .execution_options(populate_existing=True)
     )
     if order is None:
-        raise NotFound(_("This order does not exist."))
+        raise unknown_order()
     return order
 
 
