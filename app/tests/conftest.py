@@ -19,7 +19,7 @@ from postgresql import Cluster, cluster
 from restaurant.app import connect, create_app
 from restaurant.database import Database
 from restaurant.floor.service import seed_floor
-from restaurant.menu.service import seed_menu
+from restaurant.menu.seeding import seed_menu
 from restaurant.people import attempts
 from restaurant.people.models import LoginSession, User
 from restaurant.people.permissions import Role

@@ -18,7 +18,7 @@ from postgresql import Cluster
 from restaurant.app import create_app
 from restaurant.database import Database
 from restaurant.floor.service import seed_floor
-from restaurant.menu.service import seed_menu
+from restaurant.menu.seeding import seed_menu
 from restaurant.people.models import LoginSession, User
 from restaurant.people.permissions import Role
 from support import COMMITTED, make_settings

@@ -28,7 +28,7 @@ from restaurant.app import create_app
 from restaurant.cli import main
 from restaurant.database import HEAD, Database, alembic_config
 from restaurant.lifecycle import Lifecycle
-from restaurant.menu.service import seed_menu
+from restaurant.menu.seeding import seed_menu
 from restaurant.settings import Settings, SettingsError
 from support import SECRET, get, make_settings, serving
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable
 
@@ -11,7 +14,7 @@ from sqlalchemy import event
 from restaurant.database import Database
 from restaurant.people.permissions import Role
 from restaurant.settings import Settings
-from support import EGGS, STEW, TATIN, SignIn, add, billed, pay, place, post, seat
+from support import EGGS, SECRET, STEW, TATIN, SignIn, add, billed, pay, place, post, seat
 
 
 def statements(database: Database, act: Callable[[], int]) -> list[str]:
@@ -86,3 +89,25 @@ def test_a_change_of_the_menu_is_seen_by_the_next_order(sign_in: SignIn) -> None
     change = manager.patch(f"/api/v1/dishes/{EGGS}", json={"out_of_stock": True}, headers={"If-Match": version})
     assert change.status_code == 200, change.text
     assert post(manager, "/orders", body).get_json()["type"].endswith("dish-unavailable")
+
+
+def test_a_process_that_serves_loads_nothing_that_only_other_commands_need() -> None:
+    program = (
+        "import sys, restaurant.cli, restaurant.server\n"
+        "from restaurant.app import create_app\n"
+        "create_app(restaurant.server.Settings.load())\n"
+        "print(*sys.modules)"
+    )
+    environment = {
+        **os.environ, "RESTAURANT_DATABASE_URL": "postgresql://nobody@localhost/none", "RESTAURANT_SECRET_KEY": SECRET
+    }  # fmt: skip
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    modules = set(loaded.stdout.split())
+    assert "restaurant.orders.api" in modules
+    unneeded = {
+        "alembic", "opentelemetry", "restaurant.billing.verification", "restaurant.menu.seeding",
+        "restaurant.payments.simulator", "restaurant.tracing",
+    }  # fmt: skip
+    assert not modules & unneeded

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import wraps
 from itertools import count
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import click
 from sqlalchemy import select
@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from restaurant import __version__, logs
-from restaurant.billing import accounting, journal, verification
+from restaurant.billing import journal
 from restaurant.billing import service as billing
 from restaurant.billing.anchors import Anchor, read_anchor
 from restaurant.billing.signing import public_pem, read_public_keys
@@ -27,11 +27,13 @@ from restaurant.database import Database
 from restaurant.errors import Problem
 from restaurant.floor.service import seed_floor
 from restaurant.i18n import format_euros
-from restaurant.menu.service import seed_menu
 from restaurant.people import service as people
 from restaurant.people.models import User
 from restaurant.people.permissions import Role
 from restaurant.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from restaurant.billing import verification
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -96,6 +98,8 @@ def _migrate(settings: Settings) -> None:
 @_with_settings
 def seed(settings: Settings, profile: str) -> None:
     """Add an example menu and floor to an empty database. Existing data is not changed."""
+    from restaurant.menu.seeding import seed_menu
+
     with (
         Database(settings) as database,
         database.migration_lock() as connection,
@@ -199,6 +203,8 @@ def close_day(settings: Settings) -> None:
 )
 def verify_journal(export: Path | None, public_keys: tuple[Path, ...], anchors: tuple[Path, ...]) -> None:
     """Verify the journal, and everything with money against it. Exits with 1 and lists what is wrong."""
+    from restaurant.billing import verification
+
     trusted = [key for file in public_keys for key in _read_file(file, read_public_keys)]
     kept = [_read_file(file, Anchor.read) for file in anchors]
     if export is not None:
@@ -209,6 +215,8 @@ def verify_journal(export: Path | None, public_keys: tuple[Path, ...], anchors: 
 
 @_with_settings
 def _verify_database(settings: Settings, trusted: list[str], anchors: list[Anchor]) -> None:
+    from restaurant.billing import verification
+
     signer = settings.signer()
     if signer is not None and not trusted:
         trusted = [signer.public_key]
@@ -341,6 +349,8 @@ def public_key(settings: Settings) -> None:
 @_with_settings
 def fec(settings: Settings, since: datetime, until: datetime, directory: Path) -> None:
     """Write the accounting entries of the closings of a period (FEC) to a file with the name that the law gives."""
+    from restaurant.billing import accounting
+
     if not settings.siren:
         raise click.ClickException("set RESTAURANT_SIREN: the name of the file begins with it")
     if since > until:
