@@ -236,7 +236,7 @@ class Network:
         (home / "api_address.py").write_text(script.replace("/etc/kubernetes/pki/ca.crt", str(certificate)))
         programs = {
             "api": [str(_TRAFFIC), "api", own, str(certificate)],
-            "api-address": [str(home / "api_address.py"), own, self.api],
+            "api-address": [str(home / "api_address.py"), own, self.api, "6"],
         }
         for program, words in programs.items():
             if (name, program) not in self._running:

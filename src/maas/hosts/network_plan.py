@@ -40,8 +40,9 @@ SAFE_TUN_MTU = 1400
 PUBLIC_RESOLVERS = ("9.9.9.9", "1.1.1.1")
 
 _ETCD_HEARTBEAT_MS, _ETCD_ELECTION_MS = 100, 1000
-# More than the time until traffic takes the way through another hub, so that the failure of a hub costs no leader.
-_ETCD_ELECTION_MEMBERS_MS = 3000
+# More than the 1.5 s after which TCP repeats a packet on the way through another hub, so that the failure of a hub costs no
+# leader. Not much more, because the API waits for up to twice this time when the host of the leader is lost.
+_ETCD_ELECTION_MEMBERS_MS = 2000
 ETCD_SLOW_MS, ETCD_LIMIT_MS = 50, 150
 """Round-trip times between members of etcd: from which each change is slow, and up to which a cluster is supported."""
 _NODE_MONITOR_PERIOD = 5  # kube-controller-manager's default

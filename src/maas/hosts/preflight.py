@@ -26,7 +26,8 @@ _CONTROL_PLANE_CPUS = 2
 _DISK_NEEDED, _DISK_WANTED = 4 * _GIB, 10 * _GIB
 _PROGRAMS_NEEDED = 1 * _GIB
 _SYNC_MS = 50
-# Of the slowest writes: a leader of etcd that waits for longer than a tenth of the election timeout risks its place.
+# Of the slowest writes. A leader of etcd sends no heartbeats while it waits for its disk, and a few such waits in a row are
+# longer than the election timeout.
 _SYNC_LIMIT_MS = 300
 _SKEW = 2.0
 _CONTROLLER_SKEW = 60.0

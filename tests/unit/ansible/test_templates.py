@@ -397,6 +397,12 @@ def test_the_address_of_the_api_leads_to_a_ready_server_alone() -> None:
     assert rule.endswith("--to-destination 10.90.0.1")
 
 
+def test_the_address_of_the_api_stays_longer_than_an_election_takes() -> None:
+    # A follower waits for one to two election timeouts, and then asks the other members for their votes.
+    text = render("routing", "maas-api-address.service.j2", node=HUB, etcd={"heartbeat_ms": 100, "election_ms": 2000})
+    assert "ExecStart=/usr/local/lib/maas/api-address 10.90.0.1 10.90.0.254 6.0\n" in text
+
+
 def test_what_is_for_the_private_networks_leaves_by_no_other_way() -> None:
     script = render("base", "firewall.sh.j2")
     assert 'PRIVATE="10.90.0.0/24 10.93.0.0/21 10.91.0.0/16"' in script

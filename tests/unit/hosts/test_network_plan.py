@@ -164,7 +164,7 @@ def test_the_reasons_say_the_sums(inventory_of: Inventories, facts: Any) -> None
 
 @pytest.mark.parametrize(
     ("rtt", "heartbeat", "election"),
-    [(None, 100, 1000), (1, 100, 3000), (66.7, 101, 3000), (200, 300, 3000), (220, 330, 3300)],
+    [(None, 100, 1000), (1, 100, 2000), (66.7, 101, 2000), (133.3, 200, 2000), (220, 330, 3300)],
 )
 def test_etcd_waits_for_the_slowest_member(rtt: float | None, heartbeat: int, election: int) -> None:
     assert network_plan.etcd_timers(rtt) == network_plan.Etcd(heartbeat_ms=heartbeat, election_ms=election)
@@ -340,7 +340,7 @@ def test_the_least_of_all_pairs_of_host_and_hub_decides(inventory_of: Inventorie
 
 @pytest.mark.parametrize(
     ("times", "heartbeat", "election"),
-    [((5.0, 6.0, 7.0), 100, 3000), ((40.0, 40.0, 40.0), 120, 3000), ((None, 100.0, 120.0), 330, 3300)],
+    [((5.0, 6.0, 7.0), 100, 2000), ((40.0, 40.0, 40.0), 120, 2000), ((None, 100.0, 120.0), 330, 3300)],
 )
 def test_etcd_bears_the_way_through_another_hub(
     inventory_of: Inventories, facts_of: Facts, times: tuple[float | None, ...], heartbeat: int, election: int
@@ -407,8 +407,8 @@ def test_the_plan_of_three_control_planes_says_why(inventory_of: Inventories, fa
         "the last address of 10.90.0.0/24; each control plane announces it while its API is ready",
     )
     assert rows["etcd heartbeat / election"] == (
-        "100 / 3000 ms",
-        "1.5 times the slowest way between members, 40.0 ms; 3 s outlast a lost hub",
+        "100 / 2000 ms",
+        "1.5 times the slowest way between members, 40.0 ms; 2 s outlast a lost hub",
     )
     assert made.announcers() == ["a", "b", "c"]
 
