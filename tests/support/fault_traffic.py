@@ -2,9 +2,10 @@
 
     fault_traffic.py API CREDENTIALS ADDRESS SECONDS
 
-CREDENTIALS is a directory with ca.crt, client.crt and client.key. It prints a JSON object with the longest time in seconds
+CREDENTIALS is a directory with ca.crt, client.crt and client.key. It creates the file `started` there after the first read
+and the first write. It prints a JSON object with the longest time in seconds
 without a success of each kind, and the numbers of the writes that the API acknowledged. Every request is a new connection,
-as that of a client which has just started.
+as that of a client which has just started, and does not wait for earlier requests that are still without an answer.
 """
 
 from __future__ import annotations
@@ -19,24 +20,30 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 PAUSE = 0.1
+"""Seconds between two requests of all clients together, if answers come at once."""
+CLIENTS = 5
 LIMIT = 2.0
 """Seconds after which a request has failed."""
 NAMESPACE = "default"
 
 
 class Longest:
-    """The longest time without a success."""
+    """The longest time without a success, from the first one on."""
 
     def __init__(self) -> None:
-        self.since = time.monotonic()
+        self.since: float | None = None
         self.seconds = 0.0
+        self._lock = threading.Lock()
 
     def success(self) -> None:
-        now = time.monotonic()
-        self.seconds = max(self.seconds, now - self.since)
-        self.since = now
+        with self._lock:
+            now = time.monotonic()
+            if self.since is not None:
+                self.seconds = max(self.seconds, now - self.since)
+            self.since = now
 
 
 class Api:
@@ -66,21 +73,18 @@ def reads(api: Api, until: float, longest: Longest) -> None:
     while time.monotonic() < until:
         if api.request("GET", f"/api/v1/namespaces/{NAMESPACE}") == 200:
             longest.success()
-        time.sleep(PAUSE)
-    longest.success()
+        time.sleep(CLIENTS * PAUSE)
 
 
-def writes(api: Api, until: float, longest: Longest, acknowledged: list[int]) -> None:
+def writes(api: Api, until: float, longest: Longest, acknowledged: list[int], number: int) -> None:
     """Create one ConfigMap after the other, each with a number in its name; a repeated one exists already."""
-    number = 0
     while time.monotonic() < until:
         content = {"metadata": {"name": f"fault-{number}", "labels": {"maas.test": "fault"}}}
         if api.request("POST", f"/api/v1/namespaces/{NAMESPACE}/configmaps", content) in (201, 409):
             longest.success()
             acknowledged.append(number)
-            number += 1
-        time.sleep(PAUSE)
-    longest.success()
+            number += CLIENTS
+        time.sleep(CLIENTS * PAUSE)
 
 
 def packets(address: str, seconds: float) -> float:
@@ -100,14 +104,23 @@ def main() -> None:
     api, read, written = Api(address, credentials), Longest(), Longest()
     acknowledged: list[int] = []
     threads = [
-        threading.Thread(target=reads, args=(api, until, read)),
-        threading.Thread(target=writes, args=(api, until, written, acknowledged)),
+        thread
+        for number in range(CLIENTS)
+        for thread in (
+            threading.Thread(target=reads, args=(api, until, read)),
+            threading.Thread(target=writes, args=(api, until, written, acknowledged, number)),
+        )
     ]
     for thread in threads:
         thread.start()
-    ping = packets(other, seconds)
+    while (read.since is None or written.since is None) and time.monotonic() < until:
+        time.sleep(PAUSE)
+    (Path(credentials) / "started").touch()
+    ping = packets(other, max(1.0, until - time.monotonic()))
     for thread in threads:
         thread.join()
+    read.success()
+    written.success()
     found = {"reads": read.seconds, "writes": written.seconds, "packets": ping, "acknowledged": acknowledged}
     with contextlib.suppress(BrokenPipeError):
         print(json.dumps(found), flush=True)
