@@ -512,7 +512,7 @@ OTHERS = {
     "PUT /bookings/<uuid:reference>": {"reference": "booking"},
     "POST /bookings/<uuid:reference>/undo": {"reference": "gone"},
 }
-WRONG: list[Any] = [{"a": {}}, [[]], HUGE, "a\0b", -1, 1.5, 2**63, True]
+WRONG: list[Any] = [{"a": {}}, [[]], HUGE, "a\0b", "a\u202eb", -1, 1.5, 2**63, True]
 #: Values that are right after all: text that is long or looks odd where any text may stand, and truth.
 RIGHT = {
     ("hold", True),

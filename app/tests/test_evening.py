@@ -448,3 +448,11 @@ def test_a_void_is_shown_to_the_kitchen_until_it_is_seen(
     kept = add(server, order, EGGS)["lines"][-1]["id"]
     assert post(cook, f"/kitchen/lines/{kept}/acknowledge", None).status_code == 409
     assert server.post(f"/cuisine/lignes/{eggs}/vu").status_code == 403
+
+
+def test_the_name_of_a_table_is_one_that_no_other_only_looks_like(manager: FlaskClient) -> None:
+    new = {"room": 1, "shape": "round", "seats_max": 2}
+    assert post(manager, "/tables", new | {"name": "Cafe\u0301  2"}).get_json()["name"] == "Café 2"
+    assert post(manager, "/tables", new | {"name": "Café 2"}).status_code == 409
+    for wrong in ("1\u200d0", "1\u200c0", "1\ufe0f", "T\u202e1", "T\n1"):
+        assert post(manager, "/tables", new | {"name": wrong}).status_code == 422, ascii(wrong)

@@ -254,10 +254,34 @@ def test_problem_details_carry_the_id_of_the_request(client: FlaskClient) -> Non
     assert json.loads(reply.data)["request_id"] == "abc-123"
 
 
-@pytest.mark.parametrize("name", ["12\u202e7 elbaT", "A\u2066b", "A\ufeffb", "A\u200bb", "A\u2028b", "A\x07b"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "12\u202e7 elbaT", "A\u2066b", "A\ufeffb", "A\u200bb", "A\u2028b", "A\x07b", "A\u200db", "A\u200cb", "Ab\u200d",
+        "\u200d", "A\u200d\U0001f525", "\U0001f525\u200db", "\u0915\u200d\u0916", "A\ufe0f", "A\U000e0100", "A\u034fb",
+        "\u3164", "\u115f",
+    ],
+)  # fmt: skip
 def test_a_name_that_reads_as_another_one_is_refused(client: FlaskClient, name: str) -> None:
     refused = place(client, order_body(guest=name))
     assert (refused.status_code, refused.get_json()["errors"][0]["pointer"]) == (422, "/guest")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "\U0001f9d1\U0001f3fd\u200d\U0001f373", "\U0001f642\u200d\u2194\ufe0f", "1\ufe0f\u20e3",  # emoji
+        "\u0915\u094d\u200d\u0937", "\u09b0\u200d\u09cd\u09af", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        "\u845b\U000e0100\u57ce",  # Hindi, Bengali, Persian, Japanese
+    ],
+)  # fmt: skip
+def test_emoji_and_scripts_that_join_letters_are_kept(client: FlaskClient, name: str) -> None:
+    assert place(client, order_body(guest=name)).get_json()["guest"] == name
+
+
+def test_a_text_that_composing_makes_longer_is_measured_as_it_is_kept(client: FlaskClient) -> None:
+    # Three characters when composed; the column has room for 80.
+    assert place(client, order_body(guest="\ufb2c" * 80)).status_code == 422
 
 
 def test_a_name_is_kept_in_its_composed_form(client: FlaskClient) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from sqlalchemy import BigInteger, DateTime, Dialect, Enum, Integer
 from sqlalchemy.types import TypeDecorator
 
@@ -85,17 +85,53 @@ def natural(text: str) -> list[tuple[int, int, str]]:
 #: A sum of many amounts. SQLite has one kind of integers, which is as large.
 LONG = BigInteger().with_variant(Integer(), "sqlite")
 
-#: Format characters that some scripts and emoji need between two letters.
-_JOINERS = "\u200c\u200d"
+_NON_JOINER, _JOINER = "\u200c\u200d"
+
+#: Letters and marks without any shape: the grapheme joiner and fillers of Hangul and Khmer.
+_SHAPELESS = "\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0"
+
+#: The mark above a key that ends an emoji such as that of a digit.
+_KEYCAP = "\u20e3"
 
 
-def _printable(text: str) -> str:
-    """`text` in its composed form. Raises `ValueError` for characters that hide or reorder other characters."""
-    for character in text:
+def _printable(given: object) -> object:
+    """A text in its composed form; whatever else is `given` is left to what follows.
+
+    Raises `ValueError` for characters that hide or reorder other characters, or that are not seen.
+    """
+    if not isinstance(given, str):
+        return given
+    text = unicodedata.normalize("NFC", given)
+    for place, character in enumerate(text):
         kind = unicodedata.category(character)
-        if kind in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"} and character not in f"\n\t{_JOINERS}":
+        hidden = kind in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"} and character not in "\n\t"
+        if character in (_NON_JOINER, _JOINER):
+            hidden = not _joins(text, place)
+        elif _selects(character):
+            before, after = text[:place][-1:], text[place + 1 : place + 2]
+            kind = unicodedata.category(before) if before > "\x7f" else ""
+            hidden = kind not in {"So", "Sm", "Sk", "Lo", "Po"} and after != _KEYCAP
+        if hidden or character in _SHAPELESS:
             raise ValueError("control characters are not allowed")
-    return unicodedata.normalize("NFC", text)
+    return text
+
+
+def _joins(text: str, place: int) -> bool:
+    """Whether the joiner at `place` changes how emoji or letters of a script that has such forms are written."""
+    before, after = text[:place].rstrip("\ufe0f")[-1:], text[place + 1 : place + 2]
+    if not before or not after:
+        return False
+    # Next to the virama of Indic scripts, as in RFC 5892, appendix A.
+    if 9 in (unicodedata.combining(before), unicodedata.combining(after)):
+        return True
+    if text[place] == _NON_JOINER:
+        return unicodedata.bidirectional(before) == unicodedata.bidirectional(after) == "AL"
+    return all(unicodedata.category(sign) in {"So", "Sm", "Sk"} and sign > "\u2000" for sign in (before, after))
+
+
+def _selects(character: str) -> bool:
+    """Whether `character` selects a variant of the one before: of an emoji or a Chinese or Japanese character."""
+    return "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef"
 
 
 def _one_line(text: str) -> str:
@@ -106,11 +142,9 @@ def _one_line(text: str) -> str:
 #: A day within what can be added to and subtracted from.
 Day = Annotated[date, Field(ge=date(2020, 1, 1), le=date(2100, 1, 1))]
 Key = Annotated[int, Field(ge=1, le=LARGEST)]
-Name = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=80),
-    AfterValidator(_printable),
-    AfterValidator(_one_line),
-]
-Why = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_printable)]
-Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500), AfterValidator(_printable)]
+#: Acts first, whatever else a text must be: the length of a text is that of what is kept.
+Printable = BeforeValidator(_printable)
+OneLine = AfterValidator(_one_line)
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80), Printable, OneLine]
+Why = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), Printable]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500), Printable]

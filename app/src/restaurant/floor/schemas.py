@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from restaurant.floor.models import Condition, Shape, TableState
 from restaurant.floor.service import Seat
-from restaurant.types import Key, Name
+from restaurant.types import Key, Name, OneLine, Printable
 
-TableName = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[\w .-]{1,20}$")]
+TableName = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[\w .-]{1,20}$"), Printable, OneLine]
 Seats = Annotated[int, Field(ge=1, le=40)]
 Place = Annotated[int, Field(ge=0, le=5000)]
 Size = Annotated[int, Field(ge=40, le=1000)]

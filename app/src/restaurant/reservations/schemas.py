@@ -12,11 +12,13 @@ from restaurant.http.paging import PageQuery, PageView
 from restaurant.menu.models import Allergen
 from restaurant.reservations.guests import Record
 from restaurant.reservations.models import Booking, BookingStatus, Guest, WaitStatus
-from restaurant.types import Day, Key, Name, Text
+from restaurant.types import Day, Key, Name, Printable, Text
 
 Covers = Annotated[int, Field(ge=1, le=20)]
 Contact = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=5, max_length=120, pattern=r"^[^\x00-\x1f]*$")
+    str,
+    StringConstraints(strip_whitespace=True, min_length=5, max_length=120, pattern=r"^[^\x00-\x1f]*$"),
+    Printable,
 ]
 Start = Annotated[
     AwareDatetime, Field(ge=datetime.fromisoformat("2020-01-01T00:00Z"), le=datetime.fromisoformat("2100-01-01T00:00Z"))
