@@ -69,6 +69,7 @@ class World:
 
     def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sick: set[str] = set()
+        self.calls: list[tuple[str, str, bool]] = []
         self.manifest = home / "kubernetes" / "manifests" / "etcd.yaml"
         self.manifest.parent.mkdir(parents=True)
         self.manifest.write_text(FIRST)
@@ -86,11 +87,15 @@ class World:
             # Another container as soon as the static pod is another one.
             "container": lambda: "first" if self.manifest.read_text() == FIRST else "second",
             "SECONDS": 0.1,
+            "systemctl": self.systemctl,
         }
         for name, value in places.items():
             monkeypatch.setattr(guard, name, value)
         monkeypatch.setattr(guard.time, "sleep", lambda _: None)
         self.monkeypatch = monkeypatch
+
+    def systemctl(self, action: str, unit: str) -> None:
+        self.calls.append((action, unit, self.manifest.read_text() == FIRST))
 
     def run(self, *arguments: str) -> bool:
         """Run the program, and return whether it changed the static pod."""
@@ -114,12 +119,28 @@ def test_a_member_is_restarted_once(world: World, capsys: pytest.CaptureFixture[
     assert not capsys.readouterr().out
 
 
+ADDRESS = "maas-api-address.service"
+
+
+@pytest.mark.parametrize("returns", [True, False])
+def test_the_other_control_planes_answer_while_a_member_restarts(world: World, *, returns: bool) -> None:
+    if returns:
+        world.run()
+    else:
+        # The container of the new static pod never starts.
+        world.monkeypatch.setattr(guard, "container", lambda: "first")
+        with pytest.raises(SystemExit):
+            world.run()
+    assert world.calls == [("stop", ADDRESS, True), ("start", ADDRESS, False)]
+
+
 def test_no_member_is_restarted_while_another_one_is_down(world: World) -> None:
     world.sick = {"10.90.0.3"}
     with pytest.raises(SystemExit) as caught:
         world.run()
     assert caught.value.code == "timed out after 0.1 s waiting for etcd on m3 to be healthy"
     assert world.manifest.read_text() == FIRST
+    assert world.calls == []
 
 
 def test_a_host_that_is_no_member_yet_is_left_alone(world: World) -> None:

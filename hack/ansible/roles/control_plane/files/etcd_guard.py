@@ -6,7 +6,8 @@ flags, an etcd whose data directory is lost would start an empty cluster, or ret
 voted for. etcd reads them only while it has no data. So this replaces them in the static pod, as soon as this host is a
 member: with the state `existing` and no other member to ask, etcd without data exits with an error.
 
-It also sets the timers in /etc/maas/etcd.json, and waits until etcd is healthy again. It prints what it changed.
+It also sets the timers in /etc/maas/etcd.json, and waits until etcd is healthy again. Meanwhile the other control planes answer
+at the address of the API. It prints what it changed.
 
 With --boot, before the kubelet starts, it changes nothing while etcd runs, which a change would restart. It says if the
 data is lost.
@@ -14,6 +15,7 @@ data is lost.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -29,6 +31,7 @@ MEMBER = Path("/var/lib/maas/initialised")
 DATA = Path("/var/lib/etcd/member/wal")
 """Unlike the directories around it, an etcd that fails to start does not create it."""
 TIMERS = Path("/etc/maas/etcd.json")
+API_ADDRESS = "maas-api-address.service"
 METRICS = 2381
 SECONDS = 120
 """Time limit for etcd to be healthy, before and after its restart."""
@@ -88,6 +91,21 @@ def write(text):
     Path(file.name).replace(MANIFEST)
 
 
+@contextlib.contextmanager
+def others_answer():
+    """Withdraw the address of the API from this host, so that no request waits for its etcd, and let it return after that."""
+    systemctl("stop", API_ADDRESS)
+    try:
+        yield
+    finally:
+        systemctl("start", API_ADDRESS)
+
+
+def systemctl(action, unit):
+    """Start or stop a unit, if it exists: only hubs announce the address of the API."""
+    subprocess.run(["systemctl", action, unit], check=False, stderr=subprocess.DEVNULL)
+
+
 def main():
     if not MEMBER.exists() or not MANIFEST.exists():
         return
@@ -110,13 +128,14 @@ def main():
     members = settings["members"]
     wait_healthy(members)
     running = container()
-    write(after)
-    deadline = time.monotonic() + SECONDS
-    while container() in ("", running):
-        if time.monotonic() > deadline:
-            sys.exit(f"timed out after {SECONDS} s waiting for etcd to restart")
-        time.sleep(0.5)
-    wait_healthy(members)
+    with others_answer():
+        write(after)
+        deadline = time.monotonic() + SECONDS
+        while container() in ("", running):
+            if time.monotonic() > deadline:
+                sys.exit(f"timed out after {SECONDS} s waiting for etcd to restart")
+            time.sleep(0.5)
+        wait_healthy(members)
     sys.stdout.write("etcd can no longer start a cluster of its own\n")
 
 
