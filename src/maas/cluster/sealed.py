@@ -125,7 +125,7 @@ def decrypt(file: Path, identity: Path, target: Path, *, code: str, hint: str, c
             hint="use the key of one of the recipients when the file was made",
             code="WrongKey",
         )
-    lines = [line.removeprefix("age: ") for line in done.stderr.strip().splitlines()]
+    lines = [line.removeprefix("age: ").removeprefix("error: ") for line in done.stderr.strip().splitlines()]
     raise ClusterError(
         f"{file.name} is truncated or damaged: it cannot be decrypted",
         context=[line for line in lines if not line.startswith("report unexpected")],
@@ -153,7 +153,7 @@ def encrypt(source: Path, target: Path, recipients: Sequence[str]) -> None:
         words = ["sh", "-c", 'exec "$@" > "$0"', str(fresh), tool, "--encrypt", *options, str(source)]
         done = process.run(words, check=False)
         if done.returncode != 0:
-            lines = [line.removeprefix("age: ") for line in done.stderr.strip().splitlines()]
+            lines = [line.removeprefix("age: ").removeprefix("error: ") for line in done.stderr.strip().splitlines()]
             raise UsageError(
                 f"cannot encrypt the archive: {lines[0] if lines else f'age exited with status {done.returncode}'}",
                 hint="pass public keys as `age-keygen` prints them: age1...",

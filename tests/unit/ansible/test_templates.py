@@ -324,9 +324,9 @@ def test_both_ends_of_the_tunnel_agree() -> None:
 def test_nothing_of_the_cluster_uses_a_proxy_of_the_host() -> None:
     names = {f"{name}_proxy" for name in ("http", "https", "ftp", "all", "no")}
     names |= {name.upper() for name in names}
-    plays = yaml.safe_load((CONTENT / "site.yml").read_text(encoding="utf-8"))
-    for play in plays:
-        if play["name"] != "Prepare the hosts":
+    books = (yaml.safe_load((CONTENT / name).read_text(encoding="utf-8")) for name in ("site.yml", "certificates.yml"))
+    for play in (play for plays in books for play in plays):
+        if play["name"] != "Prepare the hosts" and "VPN" not in play["name"]:
             assert play["environment"] == dict.fromkeys(names, ""), play["name"]
     units = [
         render("kubernetes", "kubelet.service.j2"),
