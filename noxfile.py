@@ -181,6 +181,12 @@ def revoke(session: nox.Session) -> None:
 
 
 @nox.session
+def add(session: nox.Session) -> None:
+    """Add new workers of the inventory to a cluster: -- HOST... --inventory hosts.yaml."""
+    maas(session, "add")
+
+
+@nox.session
 def remove(session: nox.Session) -> None:
     """Remove a worker from a cluster: -- NODE --inventory hosts.yaml."""
     maas(session, "remove")

@@ -179,6 +179,40 @@ def revoke(
 
 
 @app.command()
+def add(
+    nodes: Annotated[list[str], typer.Argument(metavar="HOST...", help="Names of the new hosts in the inventory.")],
+    *,
+    inventory: Inventory = Path("hosts.yaml"),
+    bundle: BundleDirectory = None,
+    source: Source = "auto",
+    values: Values = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="Host that is down and is left out this time. Can be repeated."),
+    ] = None,
+    ask_become_pass: AskBecomePass = False,
+    timings: Timings = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Set up new workers of the inventory. The workers that the cluster has are not touched."""
+    from maas.commands import add as command
+
+    command.add(
+        inventory,
+        nodes,
+        directory=bundle,
+        source=source,
+        values=values or [],
+        without=without or [],
+        dry_run=dry_run,
+        yes=yes,
+        become_password=sudo_password(ask=ask_become_pass),
+        timings=timings,
+    )
+
+
+@app.command()
 def remove(
     node: Annotated[str, typer.Argument(help="Name of the worker.")],
     *,

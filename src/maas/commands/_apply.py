@@ -23,7 +23,7 @@ from maas.hosts import encryption as encryption_keys
 from maas.hosts.ansible_inventory import ansible_inventory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
 
     from maas.bundle import Bundle
@@ -65,7 +65,15 @@ class _Connection:
     workspace: smoke_tests.Workspace
 
 
-def apply(result: PreflightResult, bundle: Bundle, values: Mapping[str, Any], *, since: float) -> None:
+def apply(
+    result: PreflightResult,
+    bundle: Bundle,
+    values: Mapping[str, Any],
+    *,
+    since: float,
+    chart: bool = True,
+    command: Sequence[str] = ("bootstrap",),
+) -> None:
     """Carry a plan out and show the cluster that it made.
 
     Args:
@@ -73,6 +81,8 @@ def apply(result: PreflightResult, bundle: Bundle, values: Mapping[str, Any], *,
         bundle: The components to install.
         values: Values for the chart.
         since: When the hosts were ready for it, on the monotonic clock.
+        chart: Whether to deploy the chart.
+        command: The command that continues after an error.
 
     Raises:
         HostsError: A host could not be set up.
@@ -111,7 +121,7 @@ def apply(result: PreflightResult, bundle: Bundle, values: Mapping[str, Any], *,
                 known_hosts=result.known_hosts,
             ),
             state=result.state,
-            retry=paths.command("bootstrap", f"--inventory {inventory.file}", *ssh.ask_again(result.become_password)),
+            retry=paths.command(*command, f"--inventory {inventory.file}", *ssh.ask_again(result.become_password)),
             without=result.without,
             become_password=result.become_password,
             on_phase_end=connect_early,
@@ -123,25 +133,25 @@ def apply(result: PreflightResult, bundle: Bundle, values: Mapping[str, Any], *,
                 step.note(f"{encryption.rewrite(cluster, step)} Secrets of before are encrypted")
                 encryption_keys.save(result.state, encryption_keys.following(secrets))
         elif secrets.phase != "complete":
-            command = paths.command("encrypt", "rotate", f"--inventory {inventory.file}")
-            console.warn(f"the rotation of the key for Secrets is not finished; continue it: {command}")
+            rotate = paths.command("encrypt", "rotate", f"--inventory {inventory.file}")
+            console.warn(f"the rotation of the key for Secrets is not finished; continue it: {rotate}")
         with console.phase("Nodes ready") as step:
             cluster.wait_nodes(result.node_count, step=step)
-        chart = _Background(pool, lambda: _deploy(connected))
+        deployed = _Background(pool, lambda: _deploy(connected) if chart else None)
         with console.phase("Verify") as step:
             pods = connected.workspace.wait_ready(step)
-            chart.start()  # the tests wait more than they work
+            deployed.start()  # the tests wait more than they work
             passed = connected.workspace.run(pods, pod_mtu=plan.pod_mtu, step=step)
         stack.close()
         verified = console.elapsed(time.monotonic() - since)
         for test in passed:
             console.line(f"  {test.name}: {test.detail}")
         console.line(f"{changes.changed} changed tasks on the hosts; cluster verified after {verified}")
-        chart.result()
+        deployed.result()
     with console.phase("Ready") as step:
         waiting = cluster.wait_ready(nodes=result.node_count, step=step)
     if waiting:
-        console.warn(f"not Ready until {', '.join(sorted(result.without))} is back: {', '.join(waiting)}")
+        console.warn(f"not Ready until {', '.join(sorted(result.absent))} is back: {', '.join(waiting)}")
     console.line(f"everything Ready after {console.elapsed(time.monotonic() - since)}")
     if inventory.backup:
         hosts = Hosts(inventory, result.state, become_password=result.become_password, factor=plan.timeouts.factor)
@@ -174,7 +184,7 @@ def _connect(result: PreflightResult, values: dict[str, Any], stack: contextlib.
     others = [result.ssh(host) for host in result.inventory.control_planes if host != result.control_plane]
     api = result.plan.control_plane_endpoint
     opened = tunnel.open_tunnel(result.state, ssh=connect, others=others, api=api, admin=admin)
-    cluster = replace(opened, absent=result.without, factor=result.plan.timeouts.factor)
+    cluster = replace(opened, absent=result.absent, factor=result.plan.timeouts.factor)
     release = HelmRelease(cluster, helm=tools.tool("helm"), kubectl=tools.tool("kubectl"), values=values)
     with console.phase("Pod network") as step:
         revision = release.current()

@@ -41,6 +41,7 @@ class PreflightResult:
         host_keys: The SSH host key to trust of each host that is present.
         warnings: What preflight found that does not prevent a cluster.
         without: Names of the hosts that are left out this time.
+        untouched: Those of them that are not down.
         become_password: The password for sudo.
     """
 
@@ -51,6 +52,7 @@ class PreflightResult:
     host_keys: tuple[Trusted, ...]
     warnings: tuple[Problem, ...] = ()
     without: frozenset[str] = frozenset()
+    untouched: frozenset[str] = frozenset()
     become_password: str | None = field(default=None, repr=False)
 
     @property
@@ -59,9 +61,14 @@ class PreflightResult:
         return network_plan.primary(self.inventory, self.facts, without=self.without)
 
     @property
+    def absent(self) -> frozenset[str]:
+        """Names of the hosts that are down."""
+        return self.without - self.untouched
+
+    @property
     def node_count(self) -> int:
-        """How many nodes the cluster has, without those that are left out."""
-        return len(self.inventory.hosts) - len(self.without)
+        """How many nodes the cluster has, without those that are down."""
+        return len(self.inventory.hosts) - len(self.absent)
 
     @property
     def known_hosts(self) -> Path:
@@ -89,7 +96,7 @@ class PreflightResult:
                 {"host": one.host, "fingerprint": one.key.fingerprint, "new": one.new} for one in self.host_keys
             ],
             "warnings": [problem.model_dump(mode="json") for problem in self.warnings],
-            "without": sorted(self.without),
+            "without": sorted(self.absent),
             "plan": json.loads(self.plan.to_json()),
         }
 
@@ -99,6 +106,7 @@ def run(
     state: Path,
     *,
     without: Sequence[str] = (),
+    untouched: Sequence[str] = (),
     accept_slow_etcd: bool = False,
     more: Callable[[Mapping[str, HostFacts], Phase], list[Problem]] | None = None,
     become_password: str | None = None,
@@ -108,7 +116,8 @@ def run(
     Args:
         inventory: The hosts.
         state: The cluster's state directory, which need not exist yet.
-        without: Names of the hosts to leave out this time.
+        without: Names of the hosts to leave out this time, because they are down.
+        untouched: Names of further hosts to leave out.
         accept_slow_etcd: Only warn about control planes that are too slow for each other.
         more: Further checks of the facts, of what the hosts need from the controller.
         become_password: The password for sudo.
@@ -118,7 +127,7 @@ def run(
         PreflightError: A preflight check failed, or a host cannot be left out.
     """
     inventory = host_ssh.resolve(inventory)
-    absent = facts_of_absent(inventory, state, without)
+    absent = facts_of_absent(inventory, state, [*without, *untouched])
     optional = {host.name for host in inventory.hosts if host in inventory.workers or _spare(inventory)}
     optional &= _saved_facts(state).keys()
     earlier = state / _PLAN
@@ -162,6 +171,7 @@ def run(
         keys,
         warnings=tuple(warnings),
         without=frozenset(absent),
+        untouched=frozenset(untouched),
         become_password=become_password,
     )
 

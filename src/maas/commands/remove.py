@@ -81,10 +81,13 @@ def remove(
 
 
 def _refuse(hosts: Inventory, plan: Plan, node: str) -> None:
-    workers = sorted(set(plan.hosts) - set(plan.hubs))
-    if node in plan.hubs:
+    planes = {name for name, host in plan.hosts.items() if host.role == "control-plane"}
+    workers = sorted(plan.hosts.keys() - planes)
+    if node in planes:
         raise UsageError(
-            f"{node} is the only control plane of {hosts.cluster}: without it there is no cluster",
+            f"{node} is the only control plane of {hosts.cluster}: without it there is no cluster"
+            if len(planes) == 1
+            else f"{node} is a control plane of {hosts.cluster}, and only workers can be removed",
             hint="remove a worker" + (f": {', '.join(workers)}" if workers else "; to remove the cluster, use reset"),
             command=None if workers else paths.command("reset", f"--inventory {hosts.file}"),
         )

@@ -133,6 +133,16 @@ def test_only_a_worker_of_the_cluster_can_be_removed(
     assert world.steps == []
 
 
+def test_a_control_plane_without_a_hub_is_not_removed_as_a_worker(inventory: Path, world: World) -> None:
+    file = paths.state("shop") / "plan.json"
+    plan = json.loads(file.read_text())
+    plan["hosts"]["node1"]["role"] = "control-plane"
+    file.write_text(json.dumps(plan))
+    with pytest.raises(UsageError, match="node1 is a control plane of shop, and only workers can be removed"):
+        remove(inventory, "node1")
+    assert world.steps == []
+
+
 def test_a_node_that_is_not_ready_is_not_drained(inventory: Path, world: World) -> None:
     world.held = drain.NodeContents(ready=False, moved=(), evicted=("a/b",), deleted=(), blocked=(), volumes=())
     remove(inventory)
