@@ -36,6 +36,12 @@ _REVISION = select(Revision.number).where(Revision.name == "menu")
 _KNOWN: WeakKeyDictionary[Engine | Connection, Menu] = WeakKeyDictionary()
 
 
+def menu_in_memory(bind: Engine | Connection, *, revision: int) -> Menu | None:
+    """The menu as last read, None when that was another revision."""
+    known = _KNOWN.get(bind)
+    return known if known is not None and known.revision == revision else None
+
+
 def read_menu(session: Session, *, revision: int | None = None) -> Menu:
     """All categories with their dishes, options and allergens; one small statement when nothing has changed.
 
@@ -44,8 +50,8 @@ def read_menu(session: Session, *, revision: int | None = None) -> Menu:
     if revision is None:
         revision = session.connection().execute(_REVISION).scalar() or 0
     bind = session.get_bind()
-    known = _KNOWN.get(bind)
-    if known is not None and known.revision == revision:
+    known = menu_in_memory(bind, revision=revision)
+    if known is not None:
         return known
     dishes = selectinload(Category.dishes)
     with Session(session.connection()) as reader:

@@ -24,23 +24,30 @@ from restaurant.types import now
 #: Special days are kept for as long as the past of a calendar may be looked at.
 _KEPT = timedelta(days=400)
 _REVISION = "opening"
+_ALL_REVISIONS = select(Revision.name, Revision.number)
 
 #: The last calendar read through each engine, with its revision and what the settings said.
 _KNOWN: WeakKeyDictionary[Engine | Connection, tuple[int, Opening, Calendar]] = WeakKeyDictionary()
 
 
-def revisions(session: Session) -> Mapping[str, int]:
+def revisions(connection: Connection) -> Mapping[str, int]:
     """The revisions of all that is kept in memory."""
-    return {name: number for name, number in session.connection().execute(select(Revision.name, Revision.number))}  # noqa: C416  # a Row is a tuple of any length to the type checker
+    return {name: number for name, number in connection.execute(_ALL_REVISIONS)}  # noqa: C416  # a Row is a tuple of any length to the type checker
+
+
+def calendar_in_memory(bind: Engine | Connection, opening: Opening, *, revision: int) -> Calendar | None:
+    """The calendar as last read, None when that was another revision."""
+    known = _KNOWN.get(bind)
+    return known[2] if known is not None and known[:2] == (revision, opening) else None
 
 
 def read_calendar(session: Session, opening: Opening, *, revision: int | None = None) -> Calendar:
     """When the restaurant is open; the settings where nothing was edited. `revision` is known from `revisions`."""
-    number = revisions(session).get(_REVISION, 0) if revision is None else revision
+    number = revisions(session.connection()).get(_REVISION, 0) if revision is None else revision
     bind = session.get_bind()
-    known = _KNOWN.get(bind)
-    if known is not None and known[:2] == (number, opening):
-        return known[2]
+    known = calendar_in_memory(bind, opening, revision=number)
+    if known is not None:
+        return known
     week = read_week(session, opening)
     calendar = Calendar(
         zone=opening.zone,

@@ -104,7 +104,7 @@ def place_order(
     Raises `Invalid` for an unknown dish or wrong options, `Conflict` for a dish that is not available or for more than
     an order may come to, and outside the opening hours, unless it is one of those who take orders that places it.
     """
-    known = idempotency.revisions(session) or revisions(session)
+    known = idempotency.revisions(session) or revisions(session.connection())
     if by is None or not by.may(Permission.TAKE_ORDERS):
         calendar = read_calendar(session, opening, revision=known.get("opening", 0))
         require_open(calendar, Purpose.TAKE_AWAY, at=at)

@@ -22,7 +22,7 @@ from restaurant.i18n import gettext as _
 from restaurant.menu import service as menu
 from restaurant.menu.web import dishes_block, rendered
 from restaurant.opening.hours import Purpose
-from restaurant.opening.service import closed_now, read_calendar, revisions
+from restaurant.opening.service import calendar_in_memory, closed_now, read_calendar, revisions
 from restaurant.orders import service
 from restaurant.orders.models import OrderStatus
 from restaurant.orders.schemas import OrderPlacement
@@ -44,10 +44,16 @@ def menu_page() -> str:
     settings: Settings = current_app.extensions["settings"]
     database: Database = current_app.extensions["database"]
     at = now()
-    with database.reading() as session:
-        known = revisions(session)
-        card = menu.read_menu(session, revision=known.get("menu", 0))
-        calendar = read_calendar(session, settings.opening, revision=known.get("opening", 0))
+    # Guests look at this page most of all: it takes a session only when something has changed.
+    with database.connection() as connection:
+        known = revisions(connection)
+    number, days = known.get("menu", 0), known.get("opening", 0)
+    card = menu.menu_in_memory(database.engine, revision=number)
+    calendar = calendar_in_memory(database.engine, settings.opening, revision=days)
+    if card is None or calendar is None:
+        with database.reading() as session:
+            card = menu.read_menu(session, revision=number)
+            calendar = read_calendar(session, settings.opening, revision=days)
     closed = "" if calendar.is_open(Purpose.TAKE_AWAY, at) else closed_now(calendar, Purpose.TAKE_AWAY, at=at)
 
     def page(key: str) -> str:

@@ -50,7 +50,7 @@ _KNOWN: WeakKeyDictionary[Engine | Connection, tuple[int, tuple[Target, ...]]] =
 
 def targets(session: Session, *, revision: int | None = None) -> Sequence[Target]:
     """The printers, by name; no statement when the caller has just read the `revision` and nothing changed."""
-    number = revisions(session).get(_REVISION, 0) if revision is None else revision
+    number = revisions(session.connection()).get(_REVISION, 0) if revision is None else revision
     bind = session.get_bind()
     known = _KNOWN.get(bind)
     if known is None or known[0] != number:
