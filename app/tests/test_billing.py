@@ -27,7 +27,7 @@ from restaurant.business_day import BusinessDay
 from restaurant.cli import main
 from restaurant.database import Database
 from restaurant.money import VAT_RATES
-from restaurant.orders.models import Order
+from restaurant.orders.models import Order, OrderLine
 from restaurant.people.models import User
 from restaurant.people.permissions import Role
 from restaurant.settings import Settings
@@ -492,3 +492,34 @@ def test_a_table_is_handed_over_and_its_sales_go_to_who_serves_it(
     day = BusinessDay(zone=ZoneInfo("Europe/Paris"), start=clock(5)).of(datetime.now(UTC))
     report = manager.get(f"/api/v1/reports?since={day}&until={day}").get_json()
     assert report["by_server"] == [{"label": "Manager", "count": 1, "total": 620}]
+
+
+def test_options_are_in_the_language_of_the_page(server: FlaskClient, client: FlaskClient, database: Database) -> None:
+    menu = server.get("/api/v1/menu").get_json()["categories"]
+    steak = next(dish for group in menu for dish in group["dishes"] if dish["name"] == "Entrecôte grillée")
+    chosen = [group["options"][0] for group in steak["option_groups"] if group["minimum"]]
+    assert (chosen[0]["name"], chosen[0]["name_en"]) == ("Saignant", "Rare")
+    lines = [{"dish": steak["id"], "options": [option["id"] for option in chosen]}]
+    taken_away = place(client, order_body(lines=lines)).get_json()["reference"]
+    # Lines of before have the French name only.
+    old = seat(server, 2)["reference"]
+    for reference in (order := seat(server)["reference"], old):
+        assert post(server, f"/orders/{reference}/lines", {"lines": lines}).status_code == 201
+    with database.writing() as session:
+        for line in session.scalars(select(OrderLine).join(Order).where(Order.reference == uuid.UUID(old))):
+            line.options = [{"name": option["name"], "price": option["price"]} for option in line.options]
+    for reference in (order, old):
+        due = post(server, f"/orders/{reference}/bill", None).get_json()["due"]
+        assert pay(server, reference, due).status_code == 201
+    pages = {
+        f"/commandes/{taken_away}": True,
+        f"/service/{order}": True,
+        "/caisse/tickets/1": True,
+        "/caisse/tickets/2": False,
+    }
+    for page, both in pages.items():
+        english, french = (server.get(page, headers={"Accept-Language": language}).text for language in ("en", "fr"))
+        assert ("Rare" in english, "Saignant" in english) == (both, not both), page
+        assert "Saignant" in french, page
+    with database.writing() as session:
+        assert verification.verify(session)[1] == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -52,6 +52,8 @@ class ChosenOption(TypedDict):
     """An option as it was chosen; the price is in cents and already in the line's unit price."""
 
     name: str
+    name_en: NotRequired[str | None]
+    """Lines that were ordered before it was kept do not have it."""
     price: int
 
 

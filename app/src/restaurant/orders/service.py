@@ -710,7 +710,7 @@ def _line(placement: LinePlacement, dish: Dish | None, *, kind: OrderKind, clock
         seat=placement.seat,
         status=LineStatus.HELD,
         note=placement.note,
-        options=[ChosenOption(name=option.name, price=option.price) for option in options],
+        options=[ChosenOption(name=option.name, name_en=option.name_en, price=option.price) for option in options],
         allergens=[entry.allergen.value for entry in dish.allergens],
     )
 
