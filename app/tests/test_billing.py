@@ -409,6 +409,9 @@ def test_a_line_that_is_paid_owes_nothing_and_is_not_offered_again(server: Flask
 
 def test_equal_parts_stay_equal_while_they_are_paid_one_by_one(server: FlaskClient) -> None:
     order = billed(server)
+    for language, shown in (("fr", "10,67"), ("en", "10.67")):
+        page = server.get(f"/caisse/{order}?by=equal&parts=3", headers={"Accept-Language": language}).text
+        assert f'name="amount" required inputmode="decimal" value="{shown}"' in page
     left = 3
     for amount in ("10,66", "10,67", "10,67"):
         form = {"amount": amount, "method": "card", "by": "equal", "parts": str(left), "key": amount + str(left)}

@@ -483,6 +483,8 @@ def test_the_accountants_exports_of_the_page(till: dict[str, int], manager: Flas
     found = manager.get(f"/clotures/export?{period}&format=csv")
     assert 'filename="ventes-2020-01-01-2099-12-31.csv"' in found.headers["Content-Disposition"]
     rows = found.text.splitlines()
+    # Spreadsheets need the mark to read the accents of what follows.
+    assert rows[0] == "\ufeffDate;Cloture;Premier ticket;Dernier ticket;Taux TVA;HT;TVA;TTC"
     assert rows[1].split(";")[1:] == ["Z1", "1", "3", "10", "27,46", "2,74", "30,20"]
     refused = manager.get(f"/clotures/export?{period}&format=fec")
     assert (refused.status_code, "SIREN" in refused.text) == (409, True)

@@ -176,6 +176,12 @@ def test_an_amount_can_be_typed_back_as_it_is_shown(one_app: Flask, locale: str,
         assert parse_cents(i18n.format_amount(cents)) == cents
 
 
+@pytest.mark.parametrize(("locale", "shown"), [("fr", "16,68"), ("en", "16.68")])
+def test_a_field_shows_an_amount_as_its_language_writes_it(one_app: Flask, locale: str, shown: str) -> None:
+    with one_app.test_request_context(f"/?lang={locale}"):
+        assert i18n.format_amount(1668) == shown
+
+
 @pytest.mark.parametrize(
     ("locale", "text", "cents"),
     [

@@ -396,3 +396,15 @@ def test_a_ticket_is_recalled_at_once(app: Flask, client: FlaskClient, sign_in: 
     assert [line["status"] for line in read_back["lines"]] == ["ready", "preparing"]
     with database.reading() as session:
         assert session.execute(text("SELECT count(*) FROM event")).scalar() >= 3
+
+
+@pytest.mark.parametrize(
+    ("page", "goes"),
+    [("http://localhost/caisse/tickets/1?a=1", "/caisse/tickets/1?a=1"), ("http://evil.example/caisse", "/caisse"),
+     ("http://localhost//evil.example", "/caisse"), ("http://localhost/\\evil.example", "/caisse"),
+     ("http://localhost@evil.example/x", "/caisse"), ("/\t/evil.example", "/caisse"), ("http://[", "/caisse"),
+     ("", "/caisse")],
+)  # fmt: skip
+def test_who_opens_the_drawer_goes_back_to_a_page_of_this_site_only(sign_in: SignIn, page: str, goes: str) -> None:
+    opened = sign_in(Role.MANAGER).post("/imprimer/tiroir", data={"key": "k"}, headers={"Referer": page})
+    assert (opened.status_code, opened.location) == (303, goes)

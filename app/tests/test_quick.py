@@ -47,6 +47,20 @@ def change(client: FlaskClient, username: str, secret: str) -> Any:
     return client.post("/compte/changement", data={"username": username, "secret": secret, "retour": "/caisse"})
 
 
+@pytest.mark.parametrize(
+    ("back", "goes"),
+    [("/caisse?a=1", "/caisse?a=1"), ("//evil.example", "/"), ("/\t/evil.example", "/"), ("/\\evil.example", "/"),
+     ("https://evil.example/caisse", "/"), ("javascript:alert(1)", "/")],
+)  # fmt: skip
+def test_who_changes_person_goes_nowhere_else(
+    server: FlaskClient, people: dict[str, int], back: str, goes: str
+) -> None:
+    form = {"username": "max", "secret": "2580", "retour": back}
+    changed = server.post("/compte/changement", data=form)
+    assert changed.status_code == 303, changed.text
+    assert changed.location == ("/accueil" if goes == "/" else goes)
+
+
 def recorded(database: Database, kind: str) -> list[dict[str, Any]]:
     with database.snapshot() as session:
         assert verification.verify(session)[1] == []
