@@ -235,7 +235,7 @@ FAULTS = [
         "KubeHpaMaxedOut", {"namespace": "restaurant"}, 300, scaled_to_the_limit, frozenset({"HpaOverTargetAtLimit"})
     ),
     Fault("OpenVpnCertificateExpiring", {"severity": "critical"}, 180, expiring_certificate),
-    Fault("OpenVpnPeerDown", {"node": "master"}, 300, cut_off, NODE_GONE),
+    Fault("OpenVpnPeerDown", {}, 300, cut_off, NODE_GONE),
     Fault("KubeNodeNotReady", {}, 300, dead_node, NODE_GONE),
     Fault("etcdDatabaseQuotaLowSpace", {}, 300, etcd_without_headroom),
 ]

@@ -14,12 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.support import hub_network
+from tests.support.ansible_content import CONTENT, load_file
 from tests.support.hub_network import Network
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+FILES = CONTENT / "roles" / "base" / "files"
+load_file(FILES / "maas_certificates.py", "maas_certificates")  # which the program imports
+metrics = load_file(FILES / "metrics.py", "maas_metrics")
 
 LONGEST = 1.5
 """Seconds without a reply that a failure may cost. TCP repeats a lost packet after twice the time before."""
@@ -75,6 +80,42 @@ def test_every_host_has_a_way_to_every_other_one(network: Network, results: dict
         pass
     results["none"] = result
     lives(result)
+
+
+def test_a_host_exports_its_sessions_and_paths(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    settled(network)
+    monkeypatch.setattr(metrics, "PATHS", network.home("node1") / "paths.json")
+
+    def samples(name: str) -> dict[str, float]:
+        def output(*words: str) -> str:
+            return network.bird(name, *words[1:]) if words[0] == "birdc" else network.run(name, *words)
+
+        monkeypatch.setattr(metrics, "output", output)
+        peers = {neighbor["name"]: neighbor for neighbor in network.variables(name)["node"]["neighbors"]}
+        found = metrics.Samples()
+        metrics.routing(found, {"peers": peers, "bfd": True, "api_address": ""})
+        lines = found.text().splitlines()
+        return {key: float(value) for key, value in (line.split(" ") for line in lines if not line.startswith("#"))}
+
+    for name in network.underlay:
+        found = samples(name)
+        for neighbor in network.variables(name)["node"]["neighbors"]:
+            peer = f'{{peer="{neighbor["name"]}"}}'
+            assert found[f"vpn_bgp_session_up{peer}"] == found[f"vpn_bfd_session_up{peer}"] == 1, (name, peer)
+            assert 0 <= time.time() - found[f"vpn_bgp_session_since_seconds{peer}"] < 3600, (name, peer)
+    # Its own hub and the other node through the first hub, the second hub through its own tunnel.
+    found = samples("node1")
+    assert (found['vpn_routes{peer="hub1"}'], found['vpn_routes{peer="hub2"}']) == (2, 1)
+    before = found["vpn_path_changes_total"]
+    network.cut("node1", "hub1")
+    try:
+        network.wait("the way through the second hub", lambda: device(network) == "maas1")
+        found = samples("node1")
+        assert (found['vpn_routes{peer="hub1"}'], found['vpn_routes{peer="hub2"}']) == (0, 3)
+        assert found['vpn_bfd_session_up{peer="hub1"}'] == 0
+        assert found["vpn_path_changes_total"] == before + 1
+    finally:
+        network.reconnect("node1", "hub1")
 
 
 def test_a_node_receives_nothing_that_is_for_another_one(network: Network) -> None:

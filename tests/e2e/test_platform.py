@@ -97,6 +97,9 @@ def test_a_host_exports_the_state_of_its_vpn_connection(lab: Lab, host: str) -> 
     for peer in peers:
         assert found[f"openvpn_peer_connected{peer}"] == "1"
         assert found[f"openvpn_path_mtu_ok{peer}"] == "1"
+        assert found[f"vpn_bgp_session_up{peer}"] == "1"
+        assert float(found[f"vpn_routes{peer}"]) >= 1
+    assert found.get("vpn_api_address_announced") == ("1" if host == "master" else None)
     assert float(found["openvpn_tun_mtu_bytes"]) - float(found["openvpn_pod_mtu_bytes"]) == 50
     assert lab.on(host, "systemctl", "is-active", "maas-metrics.timer").strip() == "active"
 

@@ -36,6 +36,30 @@ GLOBAL_STATS\tMax bcast/mcast queue length\t0
 GLOBAL_STATS\tdco_enabled\t0
 END
 """
+# As BIRD 2.0.12 writes it on a node with two hubs, one of which is gone.
+PROTOCOLS = """\
+BIRD 2.0.12 ready.
+Access restricted
+Name       Proto      Table      State  Since         Info
+device1    Device     ---        up     2026-11-23 07:04:10
+kernel1    Kernel     master4    up     2026-11-23 07:04:10
+bfd1       BFD        ---        up     2026-11-23 07:04:10
+master     BGP        ---        up     2026-11-23 07:04:16  Established
+master2    BGP        ---        start  2026-11-23 07:08:16  Connect       Socket: Connection closed
+"""
+BFD = """\
+BIRD 2.0.12 ready.
+Access restricted
+bfd1:
+IP address                Interface  State      Since         Interval  Timeout
+10.93.0.1                 maas0      Up         2026-11-23 07:04:15    0.300    0.900
+10.93.0.65                maas1      Down       2026-11-23 07:08:16    0.300    0.000
+"""
+ROUTES = [
+    {"dst": "10.90.0.0/24", "gateway": "10.93.0.1", "dev": "maas0"},
+    {"dst": "10.90.0.1", "gateway": "10.93.0.1", "dev": "maas0"},
+    {"dst": "10.90.0.3", "gateway": "10.93.0.1", "dev": "maas0"},
+]
 
 
 def certificate(name: str, end: datetime, *, authority: bool = False) -> str:
@@ -109,10 +133,19 @@ class World:
         self.target = home / "metrics" / "openvpn.prom"
         self.silent: set[str] = set()
         self.largest = 1444
+        self.outputs = {
+            ("birdc", "protocols"): PROTOCOLS,
+            ("birdc", "sessions"): BFD,
+            ("ip", "bird"): json.dumps(ROUTES),
+            ("ip", "10.90.0.254/32"): "1: lo    inet 10.90.0.254/32 scope global lo",
+        }
         peers = (
             {"node1": {"address": "10.90.0.2", "device": ""}, "node2": {"address": "10.90.0.3", "device": ""}}
             if role == "hub"
-            else {"master": {"address": "10.93.0.1", "device": "maas0"}}
+            else {
+                "master": {"address": "10.93.0.1", "device": "maas0"},
+                "master2": {"address": "10.93.0.65", "device": "maas1"},
+            }
         )
         own = {
             "name": "master" if role == "hub" else "node1",
@@ -120,6 +153,9 @@ class World:
             "address": "10.90.0.1",
             "units": ["x"],
             "device": "maas0",
+            "control_plane": role == "hub",
+            "api_address": "10.90.0.254" if role == "hub" else "",
+            "bfd": role == "node",
         }
         (home / "host.json").write_text(json.dumps(own | {"peers": peers, "tun_mtu": 1444, "pod_mtu": 1394}))
         (home / "maas.conf").write_text(f"<cert>\n{certificate('self', NOW)}</cert>\n")
@@ -137,6 +173,7 @@ class World:
         places = {
             "HOST": home / "host.json",
             "TARGET": self.target,
+            "PATHS": home / "paths.json",
             "SEEN": home / "connections.json",
             "CONFIGURATION": dict.fromkeys(("hub", "node"), home / "maas.conf"),
             "STATUS": home / "status",
@@ -147,6 +184,7 @@ class World:
             "ETCD": home / "member",
             "ping": self.ping,
             "is_up": lambda _: 1,
+            "output": lambda *words: self.outputs[words[0], words[-1]],
         }
         for name, value in places.items():
             monkeypatch.setattr(metrics, name, value)
@@ -187,6 +225,57 @@ def test_a_node_exports_metrics_of_its_hub(tmp_path: Path, monkeypatch: pytest.M
     assert found['openvpn_path_mtu_ok{peer="master"}'] == 0
     assert found['openvpn_peer_received_bytes_total{peer="master"}'] == 42
     assert not [name for name in found if name.startswith(("openvpn_revoked", "kubernetes_"))]
+
+
+def test_a_host_exports_its_sessions_and_through_which_hub_its_packets_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, monkeypatch, "node")
+    found = {name: value for name, value in world.samples().items() if name.startswith("vpn_")}
+    assert found == {
+        'vpn_bgp_session_up{peer="master"}': 1,
+        'vpn_bgp_session_up{peer="master2"}': 0,
+        'vpn_bgp_session_since_seconds{peer="master"}': datetime(2026, 11, 23, 7, 4, 16).timestamp(),  # noqa: DTZ001 - local time
+        'vpn_bfd_session_up{peer="master"}': 1,
+        'vpn_bfd_session_up{peer="master2"}': 0,
+        'vpn_routes{peer="master"}': 2,
+        'vpn_routes{peer="master2"}': 0,
+        "vpn_path_changes_total": 0,
+    }
+
+
+def test_a_check_that_finds_other_paths_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path, monkeypatch, "node")
+    moved = json.dumps([route | {"gateway": "10.93.0.65"} for route in ROUTES])
+    changes = []
+    for routes in (json.dumps(ROUTES), moved, moved, "[]", moved, json.dumps(ROUTES)):
+        world.outputs["ip", "bird"] = routes
+        changes.append(world.samples()["vpn_path_changes_total"])
+    assert changes == [0, 1, 1, 1, 1, 2], "a path that is gone and returns is the same path"
+
+
+def test_a_control_plane_exports_whether_it_announces_the_api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path, monkeypatch, "hub")
+    assert world.samples()["vpn_api_address_announced"] == 1
+    world.outputs["ip", "10.90.0.254/32"] = ""
+    assert world.samples()["vpn_api_address_announced"] == 0
+
+
+def test_without_an_answer_of_bird_no_session_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path, monkeypatch, "node")
+    world.outputs = dict.fromkeys(world.outputs, "")
+    found = world.samples()
+    assert [found[f'vpn_{kind}_session_up{{peer="master"}}'] for kind in ("bgp", "bfd")] == [0, 0]
+
+
+def test_a_session_is_up_also_before_bird_writes_dates() -> None:
+    assert metrics.bgp_sessions("master     BGP        ---        up     07:04:16.123  Established\n") == {"master": None}
+
+
+@pytest.mark.parametrize("words", [("false",), ("/no/such/program",), ("sleep", "60")])
+def test_a_program_that_fails_or_hangs_has_no_output(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "PATIENCE", 0.2)
+    assert metrics.output(*words) == ""
 
 
 def test_the_outcome_of_backups_is_exported_if_there_are_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

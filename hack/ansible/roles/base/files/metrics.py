@@ -2,7 +2,8 @@
 """Export metrics of this host's VPN, certificates and backups of etcd for node-exporter's textfile collector. Run by a timer.
 
 /etc/maas/host.json has the host's part of the network plan. On the hub, the status file of OpenVPN says which peers are
-connected; for a node's hubs and for links between hubs, a ping does. The file is replaced atomically.
+connected; for a node's hubs and for links between hubs, a ping does. BIRD reports its sessions, and the kernel has the
+routes that BIRD chose. The file is replaced atomically.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ TARGET = Path("/var/lib/maas/metrics/openvpn.prom")
 SEEN = Path("/var/lib/maas/connections.json")
 """Number of connections of each peer, and the start of the current one."""
 
+PATHS = Path("/var/lib/maas/paths.json")
+"""Number of runs that found another next hop than the run before, and the last next hop to each address."""
+
 CONFIGURATION = {"hub": Path("/etc/openvpn/server/maas.conf"), "node": Path("/etc/openvpn/client/maas.conf")}
 STATUS = Path("/run/openvpn-server/maas.status")
 REVOKED = Path("/etc/openvpn/server/maas/revoked")
@@ -38,6 +42,9 @@ MEMBER, ETCD = Path("/var/lib/maas/initialised"), Path("/var/lib/etcd/member/wal
 """Exists once the host is a member of etcd, and the data of that member; an etcd that fails to start does not create it."""
 STALE = 60
 """Seconds after which a status file is outdated; OpenVPN writes it every ten."""
+
+PATIENCE = 5
+"""Seconds to wait for BIRD, which answers at once."""
 
 HEADERS = 28  # bytes of the IPv4 and ICMP headers
 
@@ -58,6 +65,12 @@ HELP = {
     "openvpn_tun_mtu_bytes": ("gauge", "MTU of the tunnel device."),
     "openvpn_pod_mtu_bytes": ("gauge", "MTU of the pod network."),
     "openvpn_pod_mtu_wanted_bytes": ("gauge", "Planned MTU of the pod network."),
+    "vpn_bgp_session_up": ("gauge", "Whether the BGP session with the peer is established."),
+    "vpn_bgp_session_since_seconds": ("gauge", "Start of the BGP session with the peer, Unix time."),
+    "vpn_bfd_session_up": ("gauge", "Whether the BFD session with the peer is up; without several hubs there is none."),
+    "vpn_routes": ("gauge", "Number of addresses in the VPN whose packets this host sends through the peer."),
+    "vpn_path_changes_total": ("counter", "Number of checks that found another path to an address in the VPN than before."),
+    "vpn_api_address_announced": ("gauge", "Whether this control plane announces the address of the Kubernetes API."),
     "etcd_data_lost": ("gauge", "Whether this control plane was a member of etcd and its data directory is gone."),
     "kubernetes_certificate_not_after_seconds": ("gauge", "Expiry of a certificate of the control plane, Unix time."),
     "etcd_backup_last_success_timestamp_seconds": (
@@ -137,18 +150,70 @@ def probe(address, size):
     return trip, int(any(ping(address, size) is not None for _ in range(2)))
 
 
+def output(*words):
+    """Return the output of a program, empty if it fails or does not answer in time."""
+    try:
+        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=PATIENCE, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode() if done.returncode == 0 else ""
+
+
+def bgp_sessions(shown):
+    """Return the start of each established BGP session as Unix time by its name, from BIRD's list of protocols.
+
+    The start is None if BIRD has not read the format of times in its configuration yet.
+    """
+    sessions = {}
+    for words in map(str.split, shown.splitlines()):
+        if words[1:2] == ["BGP"] and "Established" in words:
+            try:  # BIRD writes local time
+                sessions[words[0]] = time.mktime(time.strptime(" ".join(words[4:6]), "%Y-%m-%d %H:%M:%S"))
+            except ValueError:
+                sessions[words[0]] = None
+    return sessions
+
+
+def bfd_sessions(shown):
+    """Return the addresses to which BIRD's BFD sessions are up."""
+    return {words[0] for words in map(str.split, shown.splitlines()) if words[2:3] == ["Up"]}
+
+
+def next_hops(shown):
+    """Return the next hop to each address from the kernel's routes in JSON; networks are left out."""
+    routes = json.loads(shown or "[]")
+    return {route["dst"]: route["gateway"] for route in routes if "/" not in route["dst"] and "gateway" in route}
+
+
+def routing(samples, host):
+    """Add the metrics of BIRD: its sessions with the peers, and through which of them packets go."""
+    established = bgp_sessions(output("birdc", "-r", "show", "protocols"))
+    alive = bfd_sessions(output("birdc", "-r", "show", "bfd", "sessions"))
+    hops = next_hops(output("ip", "-json", "-4", "route", "show", "proto", "bird"))
+    for peer, at in host["peers"].items():
+        samples.add("vpn_bgp_session_up", int(peer in established), peer=peer)
+        samples.add("vpn_bgp_session_since_seconds", established.get(peer), peer=peer)
+        if host["bfd"]:
+            samples.add("vpn_bfd_session_up", int(at["address"] in alive), peer=peer)
+        samples.add("vpn_routes", list(hops.values()).count(at["address"]), peer=peer)
+    last = json.loads(PATHS.read_text(encoding="utf-8")) if PATHS.is_file() else {"changes": 0, "hops": {}}
+    changed = any(last["hops"].get(address, hop) != hop for address, hop in hops.items())
+    # An address without a path keeps its last one, so that a path that returns is no change.
+    last = {"changes": last["changes"] + changed, "hops": {**last["hops"], **hops}}
+    replace(PATHS, json.dumps(last), 0o600)
+    samples.add("vpn_path_changes_total", last["changes"])
+    if host["api_address"]:
+        shown = output("ip", "-4", "-o", "address", "show", "dev", "lo", "to", f"{host['api_address']}/32")
+        samples.add("vpn_api_address_announced", int(bool(shown.strip())))
+
+
 def is_up(host):
     """Return whether all services of the VPN are active and a device has the host's VPN address."""
     active = all(
         subprocess.run(["systemctl", "is-active", "--quiet", unit], check=False).returncode == 0
         for unit in host["units"]
     )
-    shown = subprocess.run(
-        ["ip", "-4", "-o", "address", "show", "to", f"{host['address']}/32"],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    ).stdout
+    shown = output("ip", "-4", "-o", "address", "show", "to", f"{host['address']}/32")
     return int(active and bool(shown.strip()))
 
 
@@ -174,7 +239,7 @@ def tunnel(samples, host):
 
 
 def hub(samples, host):
-    """Add the metrics of the hub: connections, revoked certificates, certificates of the control plane."""
+    """Add the metrics of the hub: connections and revoked certificates."""
     status = STATUS.read_text(encoding="utf-8") if STATUS.is_file() else ""
     connected = clients(status, time.time())
     seen = count(json.loads(SEEN.read_text(encoding="utf-8")) if SEEN.is_file() else {}, connected)
@@ -187,6 +252,10 @@ def hub(samples, host):
         samples.add("openvpn_peer_sent_bytes_total", client.get("Bytes Sent"), peer=peer)
         samples.add("openvpn_peer_connections_total", seen.get(peer, {}).get("count"), peer=peer)
     samples.add("openvpn_revoked_certificates", len(list(REVOKED.iterdir())))
+
+
+def kubernetes(samples):
+    """Add the expiry of the certificates of the control plane."""
     for path, end, authority in control_plane(KUBERNETES):
         name = str(path.relative_to(KUBERNETES)).removesuffix(".crt")
         samples.add("kubernetes_certificate_not_after_seconds", end, name=name, kind="ca" if authority else "leaf")
@@ -226,6 +295,9 @@ def main():
     tunnel(samples, host)
     if host["role"] == "hub":
         hub(samples, host)
+    routing(samples, host)
+    if host["control_plane"]:
+        kubernetes(samples)
     etcd_backup(samples)
     if MEMBER.exists():
         samples.add("etcd_data_lost", int(not ETCD.is_dir()))
