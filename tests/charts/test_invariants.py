@@ -235,6 +235,8 @@ GIVEN = {
     ("Secret", "alertmanager-certificate"),
     ("Secret", "kube-state-metrics-certificate"),
     ("Secret", "node-exporter-certificate"),
+    ("Secret", "snmp-switches"),
+    ("Secret", "snmp-power"),
 }
 
 

@@ -25,11 +25,10 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from tests.support import debian_programs
 from tests.support.ansible_content import CONTENT
 from tests.support.hosts import facts_of
 
-from maas import console
-from maas.bundle import debian
 from maas.hosts import network_plan, pki
 from maas.hosts.ansible_inventory import ansible_inventory
 from maas.hosts.inventory import Host, Hub, Inventory
@@ -46,21 +45,7 @@ _TRAFFIC = Path(__file__).with_name("hub_traffic.py")
 
 def unpack(directory: Path) -> None:
     """Unpack OpenVPN and BIRD with the libraries that they need."""
-    with console.phase("OpenVPN and BIRD") as step:
-        packages = debian.resolve(("openvpn", "bird2"), phase=step)
-    for package in packages:
-        if not package.name.startswith(("openvpn", "bird2", "lib")) or "perl" in package.name:
-            continue
-        for entry in debian.read(package):
-            path = directory / entry.path.lstrip("/")
-            if not entry.path.startswith(("/usr/sbin/", "/usr/lib/x86_64-linux-gnu/")) or entry.kind == b"5":
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if entry.kind == b"2":
-                path.symlink_to(entry.target)
-            else:
-                path.write_bytes(entry.content if isinstance(entry.content, bytes) else entry.content.read_bytes())
-                path.chmod(entry.mode)
+    debian_programs.unpack(directory, "openvpn", "bird2")
 
 
 def _certificate(address: str) -> bytes:
@@ -355,8 +340,7 @@ class Network:
                 process.wait()
 
     def _environment(self) -> list[str]:
-        libraries = self.programs / "usr" / "lib" / "x86_64-linux-gnu"
-        return [f"LD_LIBRARY_PATH={libraries}"]
+        return [f"{name}={value}" for name, value in debian_programs.environment(self.programs).items()]
 
     def _spawn(self, name: str, words: list[str], log: Path, *, own: bool = False) -> subprocess.Popen[bytes]:
         program = str(self.programs / "usr" / "sbin" / words[0])

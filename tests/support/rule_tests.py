@@ -22,7 +22,7 @@ HERE = paths.content() / "tests" / "rules"
 FILES = sorted(HERE.glob("*_test.yaml"))
 CHART = render.umbrella() / "charts" / "kube-prometheus"
 ALONE = (
-    *(("rules.enabled", "true"), ("probes.enabled", "true")),
+    *(("rules.enabled", "true"), ("probes.enabled", "true"), ("snmp.enabled", "true")),
     ("slos.enabled", "true"),
     (
         "slos.objectives",

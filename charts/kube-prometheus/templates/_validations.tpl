@@ -9,6 +9,7 @@
 {{- include "kube-prometheus.validateStorage" . -}}
 {{- include "kube-prometheus.validateViewer" . -}}
 {{- include "kube-prometheus.validateProbes" . -}}
+{{- include "kube-prometheus.validateSnmp" . -}}
 {{- include "kube-prometheus.validateScrapeTargets" . -}}
 {{- include "kube-prometheus.validateSlos" . -}}
 {{- range $name := list "prometheus" "alertmanager" "grafana" "perses" -}}
@@ -313,6 +314,46 @@ before its ScaledObjects: only KEDA removes their finalizer, so they could never
 {{- end -}}
 {{- end -}}
 
+{{- /* Fails for a device whose login or module does not exist, and for options of a login that its version does not have. */ -}}
+{{- define "kube-prometheus.validateSnmp" -}}
+{{- $prefix := include "maas.value.prefix" . -}}
+{{- $known := .Files.Get "files/snmp-modules.yaml" | fromYaml -}}
+{{- range $name, $login := .Values.snmp.logins -}}
+{{- $path := printf "snmp.logins.%s" $name -}}
+{{- $level := .securityLevel | default "authPriv" -}}
+{{- range $option := list "securityLevel" "authProtocol" "privacyProtocol" -}}
+{{- $unused := or (and (eq $option "authProtocol") (eq $level "noAuthNoPriv")) (and (eq $option "privacyProtocol") (ne $level "authPriv")) -}}
+{{- if and (hasKey $login $option) (or (ne (int $login.version) 3) $unused) -}}
+{{- include "maas.fail" (list
+  (printf "%s%s.%s has no effect: this login uses %s." $prefix $path $option (ternary (printf "the security level %s" $level)
+    (printf "version %d of SNMP, which neither encrypts nor authenticates" (int $login.version)) (eq (int $login.version) 3)))
+) -}}
+{{- end -}}
+{{- end -}}
+{{- range $key := include "kube-prometheus.snmpKeys" $login | fromYaml -}}
+{{- include "kube-prometheus.validateSecret" (dict "context" $ "secret" $login.existingSecret "key" $key
+  "path" (printf "%s.existingSecret" $path) "what" (printf "The login %s" $name)) -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $device := .Values.snmp.targets -}}
+{{- $path := printf "%ssnmp.targets.%s" $prefix $name -}}
+{{- if not (hasKey $.Values.snmp.logins .login) -}}
+{{- include "maas.fail" (list
+  (printf "%s.login is %s, which is not in %ssnmp.logins. Set its Secret:" $path .login $prefix)
+  ""
+  (printf "    %ssnmp.logins.%s: {version: 3, existingSecret: NAME}" $prefix .login)
+) -}}
+{{- end -}}
+{{- range .modules -}}
+{{- if not (hasKey $known .) -}}
+{{- include "maas.fail" (list
+  (printf "%s.modules has %s, which is no module. Use %s." $path . (keys $known | sortAlpha | join ", "))
+) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* Fails for a window that Prometheus does not keep the samples of: the error budget would be that of less time. */ -}}
 {{- define "kube-prometheus.validateSlos" -}}
 {{- $prefix := include "maas.value.prefix" . -}}
@@ -342,7 +383,7 @@ would reject the object, and only an alert would report it.
 {{- $prefix := include "maas.value.prefix" . -}}
 {{- $jobs := list "alertmanager" "apiserver" "blackbox-exporter" "calico-kube-controllers" "calico-node" "config-reloader" "coredns" "etcd"
   "grafana" "kube-controller-manager" "kube-proxy" "kube-scheduler" "kube-state-metrics" "kubelet" "metrics-server"
-  "perses" "probe" "prometheus" "prometheus-operator" -}}
+  "perses" "probe" "prometheus" "prometheus-operator" "snmp" "snmp-exporter" -}}
 {{- range $name, $target := .Values.scrapeTargets -}}
 {{- $path := printf "scrapeTargets.%s" $name -}}
 {{- if has $name $jobs -}}

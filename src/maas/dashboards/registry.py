@@ -19,6 +19,7 @@ from maas.dashboards import (
     resources_namespace,
     restaurant,
     slos,
+    snmp,
     tunnels,
 )
 from maas.dashboards.model import FOLDERS
@@ -38,6 +39,7 @@ DASHBOARDS = (
     *platform.DASHBOARDS,
     *monitoring.DASHBOARDS,
     *probes.DASHBOARDS,
+    *snmp.DASHBOARDS,
     *slos.DASHBOARDS,
     *restaurant.DASHBOARDS,
 )

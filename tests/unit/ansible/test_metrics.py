@@ -269,7 +269,9 @@ def test_without_an_answer_of_bird_no_session_is_up(tmp_path: Path, monkeypatch:
 
 
 def test_a_session_is_up_also_before_bird_writes_dates() -> None:
-    assert metrics.bgp_sessions("master     BGP        ---        up     07:04:16.123  Established\n") == {"master": None}
+    assert metrics.bgp_sessions("master     BGP        ---        up     07:04:16.123  Established\n") == {
+        "master": None
+    }
 
 
 @pytest.mark.parametrize("words", [("false",), ("/no/such/program",), ("sleep", "60")])

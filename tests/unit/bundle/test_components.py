@@ -102,10 +102,10 @@ def test_a_build_module_requires_the_version_in_the_lockfile(component: componen
 
 
 def test_optional_images_are_built_only_if_the_values_enable_them() -> None:
-    costly = {"blackbox-exporter", "keda", "keda-metrics-apiserver", "perses-viewer"}
+    costly = {"blackbox-exporter", "keda", "keda-metrics-apiserver", "perses-viewer", "snmp-exporter"}
     everything = {item.name for _, item in components.load().items()}
     assert {*restaurant_image.wanted({})} == everything - costly
-    chosen: dict[str, Any] = {name: {"enabled": True} for name in ("keda", "probes")}
+    chosen: dict[str, Any] = {name: {"enabled": True} for name in ("keda", "probes", "snmp")}
     chosen["dashboards"] = {"engine": "perses"}
     assert {*restaurant_image.wanted({"kube-prometheus": chosen})} == everything - {"grafana"}
     without: list[Any] = [{"keda": {"enabled": False}}, {"keda": {}}, {"dashboards": {"engine": "grafana"}}, {}, None]

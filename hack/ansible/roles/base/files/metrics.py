@@ -69,7 +69,10 @@ HELP = {
     "vpn_bgp_session_since_seconds": ("gauge", "Start of the BGP session with the peer, Unix time."),
     "vpn_bfd_session_up": ("gauge", "Whether the BFD session with the peer is up; without several hubs there is none."),
     "vpn_routes": ("gauge", "Number of addresses in the VPN whose packets this host sends through the peer."),
-    "vpn_path_changes_total": ("counter", "Number of checks that found another path to an address in the VPN than before."),
+    "vpn_path_changes_total": (
+        "counter",
+        "Number of checks that found another path to an address in the VPN than before.",
+    ),
     "vpn_api_address_announced": ("gauge", "Whether this control plane announces the address of the Kubernetes API."),
     "etcd_data_lost": ("gauge", "Whether this control plane was a member of etcd and its data directory is gone."),
     "kubernetes_certificate_not_after_seconds": ("gauge", "Expiry of a certificate of the control plane, Unix time."),
