@@ -20,6 +20,7 @@ from maas.cluster.certificates import Certificate
 from maas.cluster.client import Cluster
 from maas.cluster.credentials import Token
 from maas.cluster.doctor import Finding
+from maas.cluster.hubs import Hub
 from maas.cluster.objects import Node, Workload
 from maas.cluster.status import Status
 from maas.errors import MaasError
@@ -144,6 +145,7 @@ def cluster_with(*, ready: bool) -> Status:
     return Status(
         name="shop",
         nodes=[Node("master", "10.90.0.1", ready=ready, reason="", control_plane=True, version="v1.37.2")],
+        hubs=[Hub("master", {"node1": True, "node2": False}, announces_api=True)],
         workloads=[Workload("Deployment", "restaurant", "restaurant", 2, 2)],
         certificates=[Certificate("CA of the VPN", NOON, "the next bootstrap")],
         restaurant="http://127.0.0.1:40001",
@@ -169,6 +171,7 @@ def test_status_in_json(
         "ready": ready,
         "reason": "",
     }
+    assert document["hubs"] == [{"name": "master", "tunnels": {"node1": True, "node2": False}, "announces_api": True}]
     assert document["workloads"][0]["wanted"] == 2
     assert document["certificates"][0]["expires"] == "2026-11-28T12:00:00+00:00"
     assert document["restaurant"] == "http://127.0.0.1:40001"
@@ -180,7 +183,17 @@ def test_status_in_tables(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     assert run("status", monkeypatch=monkeypatch) == 0
     shown = capsys.readouterr()
     assert shown.out == ""
-    for text in ("master", "restaurant", "2/2", "CA of the VPN", "2026-11-28", "http://127.0.0.1:40001"):
+    for text in (
+        "master",
+        "1/2",
+        "node2",
+        "announced",
+        "restaurant",
+        "2/2",
+        "CA of the VPN",
+        "2026-11-28",
+        "http://127.0.0.1:40001",
+    ):
         assert text in shown.err
 
 

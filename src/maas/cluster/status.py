@@ -1,17 +1,18 @@
-"""The state of a cluster that exists: nodes, workloads, certificates and addresses."""
+"""The state of a cluster that exists: nodes, hubs, workloads, certificates and addresses."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from maas.cluster import certificates, tunnel
+from maas.cluster import certificates, hubs, tunnel
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from maas.cluster.certificates import Certificate
     from maas.cluster.client import Cluster
+    from maas.cluster.hubs import Hub
     from maas.cluster.objects import Node, Workload
 
 _RESTAURANT = ("restaurant", "restaurant")
@@ -28,6 +29,7 @@ class Status:
     Attributes:
         name: Its name.
         nodes: All nodes, by name.
+        hubs: The hubs of the VPN.
         workloads: All Deployments, DaemonSets and StatefulSets.
         certificates: Of each kind of certificate, the one that expires first.
         restaurant: Where a browser on this machine finds the restaurant; None when it is not installed.
@@ -37,6 +39,7 @@ class Status:
 
     name: str
     nodes: list[Node]
+    hubs: list[Hub]
     workloads: list[Workload]
     certificates: list[Certificate]
     restaurant: str | None
@@ -62,6 +65,7 @@ def gather(name: str) -> Status:
     return Status(
         name=name,
         nodes=cluster.nodes(),
+        hubs=hubs.gather(name),
         workloads=cluster.workloads(),
         certificates=certificates.expiring(name),
         restaurant=restaurant_url(name, cluster),

@@ -160,6 +160,11 @@ def ssh(state: Path) -> list[str]:
     return ["ssh", "-S", str(_socket(state)), *config.ssh[1:]]
 
 
+def others(state: Path) -> list[list[str]]:
+    """Return the words of an ssh command to each other control plane, the destination last. They do not use the tunnel."""
+    return _load(state).others
+
+
 def forward(state: Path, target: str) -> int:
     """Return the local port on 127.0.0.1 that is forwarded to a target behind the control-plane host.
 

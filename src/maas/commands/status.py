@@ -50,6 +50,19 @@ def _show(found: Status) -> None:
         ],
     )
     console.table(
+        "hubs of the VPN",
+        ("hub", "tunnels", "without a tunnel", "API"),
+        [
+            (
+                hub.name,
+                f"{len(hub.tunnels) - len(hub.missing)}/{len(hub.tunnels)}",
+                ", ".join(hub.missing),
+                "announced" if hub.announces_api else "",
+            )
+            for hub in found.hubs
+        ],
+    )
+    console.table(
         "workloads",
         ("namespace", "kind", "name", "ready"),
         [(item.namespace, item.kind, item.name, f"{item.ready}/{item.wanted}") for item in found.workloads],
@@ -74,6 +87,7 @@ def _data(found: Status) -> dict[str, Any]:
             }
             for node in found.nodes
         ],
+        "hubs": [{"name": hub.name, "tunnels": hub.tunnels, "announces_api": hub.announces_api} for hub in found.hubs],
         "workloads": [
             {
                 "namespace": item.namespace,
