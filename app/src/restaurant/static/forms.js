@@ -1,15 +1,18 @@
 // Sends forms without leaving the page, so that what was typed stays when it is refused, and keeps what is tapped
 // without a connection, to send it once when the connection is back: every form with a key may be sent again with the
 // same key, and the service does it once. Forms work without this file.
-const STORE = "outbox:";
 const PULSE = 2000;
 const PATIENCE = 2500;
 const LONGEST = 20000;
+// What a guest's telephone kept for longer is not sent: the guest has asked somebody meanwhile.
+const GUESTS_WAIT = 3600000;
 
 const body = document.body;
 const banner = document.querySelector("#network");
 const words = banner.dataset;
 const person = body.dataset.person ?? "";
+// Restaurants below different paths of one host share its storage.
+const STORE = `outbox:${new URL(".", new URL(words.pulse, location.href)).pathname}:`;
 let lost = false;
 let flushing = null;
 let typed = false;
@@ -21,7 +24,7 @@ const waiting = () =>
     .filter((name) => name.startsWith(STORE))
     .sort()
     .map((name) => ({ name, ...JSON.parse(localStorage.getItem(name)) }))
-    .filter((entry) => entry.person === person);
+    .filter((entry) => entry.person === person && (person || Date.now() - Number.parseInt(entry.name.slice(STORE.length), 10) < GUESTS_WAIT));
 
 const show = () => {
   const entries = waiting();

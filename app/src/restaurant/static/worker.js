@@ -1,6 +1,7 @@
 // Keeps the staff's pages that were seen last, so that they open without a connection, and the files they need.
-const PAGES = "pages";
-const FILES = "files";
+// Restaurants below different paths of one host share its caches.
+const PAGES = `pages ${registration.scope}`;
+const FILES = `files ${registration.scope}`;
 const OFFLINE = "hors-ligne";
 const MOST = 40;
 const PATIENCE = 4000;
