@@ -126,8 +126,10 @@ def make_house(sign_in: SignIn, database: Database, gateway: Gateway) -> House:
     assert client.put("/api/v1/opening/week", json=week, headers={"If-Match": '"0"'}).status_code == 200
     special = {"first_day": "2031-01-01", "last_day": "2031-01-02", "name": "Nouvel An"}
     new = {"username": "lea", "name": "Léa", "role": "server", "password": "une phrase assez longue"}
+    code = client.get("/api/v1/tables/10/code").get_json()["code"]
+    asked = post(client, "/table-orders", {"code": code, "lines": [{"dish": EGGS}]}).get_json()["reference"]
     names = {
-        "reference": order, "other": other, "billed": billed, "presented": presented, "paid": paid, "voided": voided, "discount": given["discounts"][0]["id"], "line": line, "held": held, "ready": ready, "payment": payment,
+        "code": code, "asked": asked, "reference": order, "other": other, "billed": billed, "presented": presented, "paid": paid, "voided": voided, "discount": given["discounts"][0]["id"], "line": line, "held": held, "ready": ready, "payment": payment,
         "attempt": attempt, "at_terminal": at_terminal,
         "booking": post(client, "/bookings", booking).get_json()["reference"], "slot": slots[1],
         "printer": printers[0], "second": printers[1], "job": jobs[0], "printed": jobs[1],
@@ -247,6 +249,11 @@ FORMS: dict[str, Values] = {
     "floor.seat_guests": {"covers": "2", "guest": ""},
     "floor.set_condition": {"condition": "cleaning"},
     "floor.join": {"into": "5"},
+    "table.send": {"key": "k", "quantity-2": "1", "guest": "Ana", "note": ""},
+    "table.withdraw": {"key": "k"},
+    "table_orders.accept": {"key": "k", "covers": "2"},
+    "table_orders.refuse": {"key": "k", "reason": "cuisine fermée"},
+    "codes.renew": {"key": "k"},
     "service.cancel": {"reason": "parti"},
     "service.describe_guests": {"seen": "{seen}", "covers": "3", "guest": "", "note": ""},
     "service.fire": {"course": "main"},
@@ -271,6 +278,9 @@ FORMS: dict[str, Values] = {
 ELSEWHERE = {
     "payments.begin": {"reference": "billed"},
     "payments.begin_refund": {"payment": "at_terminal"},
+    "table.withdraw": {"reference": "asked"},
+    "table_orders.accept": {"reference": "asked"},
+    "table_orders.refuse": {"reference": "asked"},
     "cash.pay": {"reference": "billed"},
     "cash.present": {"reference": "other"},
     "cash.reopen": {"reference": "presented"},
@@ -300,6 +310,7 @@ OPTIONAL = {
     "opening.change_special_days": {"last_day", "bookings", "take_away"},
     "stock.add_ingredient": {"quantity", "low_at"},
     "service.void": {"quantity"},
+    "table_orders.accept": {"covers"},
     "service.change_course": set(),
     "service.move_lines": set(),
     "invoices.issue": {"siret"},
@@ -434,6 +445,15 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /orders/<uuid:reference>/transfer": {"table": 5},
     "POST /orders/<uuid:reference>/merge": {"into": "{other}"},
     "POST /orders/<uuid:reference>/cancel": {"reason": "parti"},
+    "POST /table-orders": {
+        "code": "{code}",
+        "guest": "Ana",
+        "note": "",
+        "allergies": ["milk"],
+        "lines": [{"dish": EGGS}],
+    },
+    "POST /table-orders/<uuid:reference>/accept": {"hold": True, "covers": 2},
+    "POST /table-orders/<uuid:reference>/refuse": {"reason": "cuisine fermée"},
     "POST /seatings": {"table": 6, "covers": 2, "guest": "", "allergies": []},
     "POST /tables/<key:table>/join": {"into": 5},
     "POST /tables": {"room": 1, "name": "T9", "shape": "round", "seats_max": 2, "x": 0},
@@ -499,6 +519,10 @@ BODIES: dict[str, dict[str, Any]] = {
 #: Values in an operation's path that are not the first of their kind.
 OTHERS = {
     "POST /orders/<uuid:reference>/discounts/<key:discount>/remove": {"reference": "presented"},
+    "GET /table-orders/<uuid:reference>": {"reference": "asked"},
+    "POST /table-orders/<uuid:reference>/accept": {"reference": "asked"},
+    "POST /table-orders/<uuid:reference>/refuse": {"reference": "asked"},
+    "POST /table-orders/<uuid:reference>/withdraw": {"reference": "asked"},
     "POST /orders/<uuid:reference>/finish": {"reference": "paid"},
     "POST /orders/<uuid:reference>/invoices": {"reference": "paid"},
     "POST /kitchen/lines/<key:line>/acknowledge": {"line": "voided"},

@@ -31,6 +31,7 @@ from restaurant.people.permissions import Role
 from restaurant.printing.models import JobKind, JobStatus, Trouble
 from restaurant.reservations.models import BookingStatus, ChangeKind, WaitStatus
 from restaurant.stock.models import MovementReason, Unit
+from restaurant.table_orders.models import TableOrderStatus
 from restaurant.types import Labelled
 
 PACKAGE = Path(restaurant.__file__).parent
@@ -58,6 +59,7 @@ LABELLED: list[type[Labelled]] = [
     Role,
     Shape,
     Station,
+    TableOrderStatus,
     TableState,
     Trouble,
     Unit,

@@ -121,6 +121,9 @@ def test_the_registration_and_the_times_for_bookings_can_be_set(rendered: Render
         "takeAwayTimes": '"11:30-14:30"',
         "bookingsPerAddress": "25",
         "bookingsPerContact": "0",
+        "tableOrders": '"direct"',
+        "tableOrdersPerAddress": "100",
+        "tableOrdersPerTable": "8",
         "closedDays": '["sun", "mon"]',
         "bookingStays": '"4:60,75"',
     }
@@ -133,6 +136,9 @@ def test_the_registration_and_the_times_for_bookings_can_be_set(rendered: Render
         "TAKE_AWAY_TIMES": "11:30-14:30",
         "BOOKINGS_PER_ADDRESS": "25",
         "BOOKINGS_PER_CONTACT": "0",
+        "TABLE_ORDERS": "direct",
+        "TABLE_ORDERS_PER_ADDRESS": "100",
+        "TABLE_ORDERS_PER_TABLE": "8",
         "CLOSED_DAYS": "sun,mon",
         "BOOKING_STAYS": "4:60,75",
     }

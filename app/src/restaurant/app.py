@@ -50,6 +50,8 @@ from restaurant.reservations import web as booking_web
 from restaurant.settings import Settings
 from restaurant.stock.api import api as stock_api
 from restaurant.stock.web import pages as stock_pages
+from restaurant.table_orders import api as table_orders_api
+from restaurant.table_orders import web as table_orders_web
 
 #: No form or document a restaurant sends is larger, in bytes.
 LARGEST_BODY = 256 * 1024
@@ -137,6 +139,9 @@ def register_blueprints(app: Flask) -> None:
     guard.register(network, read=Access.PUBLIC, write=Access.PUBLIC)
     guard.register(floor, read=Permission.SEE_FLOOR, write=Permission.SEAT)
     guard.register(plan, read=Permission.EDIT_FLOOR, write=Permission.EDIT_FLOOR)
+    guard.register(table_orders_web.guests, read=Access.PUBLIC, write=Access.PUBLIC)
+    guard.register(table_orders_web.desk, read=Permission.SEE_FLOOR, write=Permission.TAKE_ORDERS)
+    guard.register(table_orders_web.printed, read=Permission.EDIT_FLOOR, write=Permission.EDIT_FLOOR)
     guard.register(service_pages, read=Permission.SEE_FLOOR, write=Permission.TAKE_ORDERS)
     guard.register(booking_web.guests, read=Access.PUBLIC, write=Access.PUBLIC)
     guard.register(booking_web.desk, read=Permission.BOOK, write=Permission.BOOK)
@@ -167,6 +172,9 @@ def register_blueprints(app: Flask) -> None:
     guard.register(seating_api, read=Permission.SEE_FLOOR, write=Permission.SEAT)
     guard.register(floor_api.plan, read=Permission.SEE_FLOOR, write=Permission.SEAT)
     guard.register(floor_api.edit, read=Permission.EDIT_FLOOR, write=Permission.EDIT_FLOOR)
+    guard.register(table_orders_api.api, read=Access.PUBLIC, write=Access.PUBLIC)
+    guard.register(table_orders_api.desk, read=Permission.SEE_FLOOR, write=Permission.TAKE_ORDERS)
+    guard.register(table_orders_api.editor, read=Permission.EDIT_FLOOR, write=Permission.EDIT_FLOOR)
     guard.register(booking_api.guests, read=Access.PUBLIC, write=Access.PUBLIC)
     guard.register(booking_api.desk, read=Permission.BOOK, write=Permission.BOOK)
     guard.register(opening_api.public, read=Access.PUBLIC, write=Access.PUBLIC)

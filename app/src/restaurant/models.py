@@ -15,6 +15,7 @@ from restaurant.people import models as people
 from restaurant.printing import models as printing
 from restaurant.reservations import models as reservations
 from restaurant.stock import models as stock
+from restaurant.table_orders import models as table_orders
 
 ALL = (
     billing,
@@ -30,4 +31,5 @@ ALL = (
     printing,
     reservations,
     stock,
+    table_orders,
 )

@@ -106,6 +106,19 @@ class KitchenThresholds:
     late: timedelta
 
 
+@dataclass(frozen=True)
+class TableOrders:
+    """How guests order at their table with their own telephone."""
+
+    how: Literal["none", "confirm", "direct"]
+    keys: tuple[str, ...]
+    """What codes of tables are signed with, the current key first."""
+    per_address: int
+    """How many orders one address may send within an hour, 0 for any number."""
+    per_table: int
+    """How many orders may come from one table within an hour, 0 for any number."""
+
+
 def _weekdays(text: str) -> frozenset[int]:
     named = [day.strip().lower() for day in text.split(",") if day.strip()]
     if set(named) - set(WEEKDAYS):
@@ -192,6 +205,13 @@ class Settings(BaseSettings):
     """Maximum number of guests whose bookings start within the same 15 minutes."""
     booking_stays: str = "2:90,4:105,6:120,150"
     """Minutes for which a party keeps its table, by party size."""
+    table_orders: Literal["none", "confirm", "direct"] = "confirm"
+    """Orders that guests send from their table: refused, to be confirmed by the staff, or sent to the kitchen."""
+    table_orders_per_address: int = Field(default=60, ge=0, le=100_000)
+    """Maximum number of orders that guests send from one address within an hour; 0 is no limit. The restaurant's
+    own network is one address."""
+    table_orders_per_table: int = Field(default=20, ge=0, le=1000)
+    """Maximum number of orders that guests send from one table within an hour; 0 is no limit."""
     day_start: time = time(5)
     """Time at which a business day begins: closings, reports and lists of bookings count what is before to the day
     before."""
@@ -412,6 +432,13 @@ class Settings(BaseSettings):
             closed=_weekdays(self.closed_days),
             stays=_stays(self.booking_stays),
         )
+
+    def orders_from_tables(self) -> TableOrders:
+        """How guests order at their table."""
+        return TableOrders(
+            how=self.table_orders, keys=self.signing_keys, per_address=self.table_orders_per_address,
+            per_table=self.table_orders_per_table,
+        )  # fmt: skip
 
     def channels(self) -> dict[ChannelKind, Channel]:
         """The ways to send messages to guests."""

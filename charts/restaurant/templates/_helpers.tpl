@@ -97,6 +97,12 @@
   value: {{ .bookingsPerAddress | quote }}
 - name: RESTAURANT_BOOKINGS_PER_CONTACT
   value: {{ .bookingsPerContact | quote }}
+- name: RESTAURANT_TABLE_ORDERS
+  value: {{ .tableOrders | quote }}
+- name: RESTAURANT_TABLE_ORDERS_PER_ADDRESS
+  value: {{ .tableOrdersPerAddress | quote }}
+- name: RESTAURANT_TABLE_ORDERS_PER_TABLE
+  value: {{ .tableOrdersPerTable | quote }}
 - name: RESTAURANT_BOOKING_COVERS
   value: {{ .bookingCovers | quote }}
 - name: RESTAURANT_BOOKING_STAYS

@@ -32,6 +32,7 @@ from restaurant.people import service as people
 from restaurant.people.models import User
 from restaurant.printing import service as printing
 from restaurant.reservations import limits
+from restaurant.table_orders import service as table_orders
 from restaurant.types import LARGEST, now
 
 log = structlog.get_logger()
@@ -65,12 +66,6 @@ class Figures:
         """What is still to be paid."""
         return self.due - self.paid
 
-    @property
-    def owing(self) -> Sequence[OrderLine]:
-        """The lines for which something is left to pay."""
-        keys = {cell.line for cell, cents in self.owed.items() if cents}
-        return [line for line in self.order.lines if line.id in keys]
-
 
 @dataclass(frozen=True)
 class Bill(Figures):
@@ -78,6 +73,12 @@ class Bill(Figures):
 
     order: Order
     owed: Mapping[Cell, int]
+
+    @property
+    def owing(self) -> Sequence[OrderLine]:
+        """The lines for which something is left to pay."""
+        keys = {cell.line for cell, cents in self.owed.items() if cents}
+        return [line for line in self.order.lines if line.id in keys]
 
     @property
     def unsent(self) -> bool:
@@ -500,6 +501,7 @@ def close_day(session: Session, *, by: str, business_day: BusinessDay) -> Closin
     outbox.purge(session)
     people.purge(session)
     limits.purge(session, at=moment)
+    table_orders.purge(session, at=moment)
     printing.purge(session)
     return closing
 

@@ -72,6 +72,8 @@ class Table(Base):
     height: Mapped[int] = mapped_column()
     condition: Mapped[Condition] = mapped_column(choice(Condition), default=Condition.USABLE)
     merged_into_id: Mapped[int | None] = mapped_column(ForeignKey("dining_table.id"), index=True)
+    code_number: Mapped[int] = mapped_column(default=1, server_default="1")
+    """The number of its present code, which its QR code has; those before are revoked."""
     version: Mapped[int] = mapped_column()
 
     room: Mapped[Room] = relationship(back_populates="tables")

@@ -23,6 +23,7 @@ from restaurant.orders.models import OrderStatus
 from restaurant.orders.schemas import Seating
 from restaurant.orders.state_machine import status_of
 from restaurant.settings import Settings
+from restaurant.table_orders import service as table_orders
 from restaurant.types import now
 
 floor = Blueprint("floor", __name__)
@@ -36,7 +37,8 @@ def floor_page() -> str:
     with database.reading() as session:
         rooms = service.read_floor(session, at=now(), late=_late())
         waiting = [order for order in orders.open_orders(session) if order.table_id is None]
-    return render_template("floor/floor.html", rooms=rooms, waiting=waiting, editing=False)
+        requests = table_orders.waiting(session, at=now())
+    return render_template("floor/floor.html", rooms=rooms, waiting=waiting, requests=requests, editing=False)
 
 
 @floor.get("/retraits")

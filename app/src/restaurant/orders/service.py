@@ -43,7 +43,7 @@ from restaurant.people.models import User
 from restaurant.people.permissions import Permission
 from restaurant.printing.service import print_tickets, targets
 from restaurant.printing.tickets import Heading, TicketLine
-from restaurant.reservations.models import BESIDE, BookedTable
+from restaurant.reservations.models import BESIDE, BookedTable, Booking
 from restaurant.settings import Opening
 from restaurant.stock import service as stock
 from restaurant.types import MOST, now
@@ -78,7 +78,7 @@ SELECT id FROM written ORDER BY id
 """
 
 
-class _NewLine(TypedDict):
+class NewLine(TypedDict):
     """A line that is not written yet."""
 
     dish_id: int
@@ -221,6 +221,13 @@ def lock_order(session: Session, reference: uuid.UUID) -> Order:
     return order
 
 
+def order_at(session: Session, table: Table) -> uuid.UUID | None:
+    """The open order of the guests at `table`; a table that is joined to another one has that one's."""
+    key = session.scalar(BESIDE.with_only_columns(Booking.order_id).where(BookedTable.table_id == table.id).limit(1))
+    at_table = Order.table_id == (table.merged_into_id or table.id) if key is None else Order.id == key
+    return session.scalar(select(Order.reference).where(at_table, Order.closed_at.is_(None)))
+
+
 def lock_pair(session: Session, first: uuid.UUID, second: uuid.UUID) -> tuple[Order, Order]:
     """Lock two orders, always in the same sequence, so that two people cannot wait for each other."""
     locked = {reference: lock_order(session, reference) for reference in sorted({first, second})}
@@ -274,6 +281,15 @@ def add_lines(
         _fire(session, added, menu)
     refresh(session, order)
     return added
+
+
+def priced(
+    session: Session, placements: Sequence[LinePlacement], *, kind: OrderKind, at: datetime, zone: ZoneInfo
+) -> Sequence[NewLine]:
+    """The lines that `placements` would become at the instant `at`. Raises as `place_order` does."""
+    lines = _lines(read_menu(session), placements, kind=kind, at=at, zone=zone)
+    _limit(sum(line["quantity"] * line["unit_price"] for line in lines))
+    return lines
 
 
 def available(
@@ -566,11 +582,20 @@ def describe_guests(
     _unsettled(order)
     if order.note != note:
         notices.announce(session, order, Change.NOTE, order.lines)
-    if set(order.allergies) != {allergen.value for allergen in allergies}:
-        notices.announce(session, order, Change.ALLERGIES, order.lines)
+    _set_allergies(session, order, [allergen.value for allergen in allergies])
     order.covers, order.guest, order.note = covers, guest, note
-    order.allergies = [allergen.value for allergen in allergies]
     refresh(session, order)
+
+
+def add_allergies(session: Session, order: Order, allergies: Iterable[str]) -> None:
+    """Add to what the guests of an order, which must be locked, cannot eat."""
+    _set_allergies(session, order, sorted({*order.allergies, *allergies}))
+
+
+def _set_allergies(session: Session, order: Order, allergies: list[str]) -> None:
+    if set(order.allergies) != set(allergies):
+        notices.announce(session, order, Change.ALLERGIES, order.lines)
+    order.allergies = allergies
 
 
 def _unsettled(order: Order) -> None:
@@ -660,7 +685,7 @@ def _end(order: Order, *, reason: str) -> None:
 
 
 def _insert(
-    session: Session, reference: uuid.UUID, placement: OrderPlacement, lines: Sequence[_NewLine], *, at: datetime
+    session: Session, reference: uuid.UUID, placement: OrderPlacement, lines: Sequence[NewLine], *, at: datetime
 ) -> list[int]:
     """Write a guest's order, its lines and the kitchen's event; returns the lines' keys.
 
@@ -683,7 +708,7 @@ def _insert(
 
 def _lines(
     menu: Menu, placements: Sequence[LinePlacement], *, kind: OrderKind, at: datetime, zone: ZoneInfo
-) -> list[_NewLine]:
+) -> list[NewLine]:
     clock = at.astimezone(zone).time()
     return [
         _line(line, menu.dishes.get(line.dish), kind=kind, clock=clock, field=f"/lines/{index}")
@@ -691,14 +716,14 @@ def _lines(
     ]
 
 
-def _line(placement: LinePlacement, dish: Dish | None, *, kind: OrderKind, clock: time, field: str) -> _NewLine:
+def _line(placement: LinePlacement, dish: Dish | None, *, kind: OrderKind, clock: time, field: str) -> NewLine:
     if dish is None or dish.archived:
         detail = _("This dish is not on the menu.")
         raise Invalid(detail, code="unknown-dish", fields={f"{field}/dish": detail})
     if not is_available(dish, at=clock):
         raise Conflict(_("{dish} is not available at the moment.", dish=dish.name), code="dish-unavailable")
     options = _chosen(placement, dish, field=field)
-    return _NewLine(
+    return NewLine(
         dish_id=dish.id,
         name=dish.name,
         name_en=dish.name_en,

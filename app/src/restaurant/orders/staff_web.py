@@ -42,6 +42,7 @@ from restaurant.people.permissions import Permission
 from restaurant.people.service import answer_for, give_approval, list_approvers, list_servers, read_person
 from restaurant.settings import Settings
 from restaurant.stock.service import OutOfStock
+from restaurant.table_orders import service as table_orders
 from restaurant.types import now
 
 pages = Blueprint("service", __name__, url_prefix="/service")
@@ -57,9 +58,11 @@ def order_page(reference: uuid.UUID) -> str:
         floor = read_floor(session, at=now(), late=settings.kitchen_thresholds.late)
         seats = [seat for _room, seats in floor for seat in seats]
         dishes = dishes_to_pick(session)
+        asked = table_orders.waiting(session, at=now(), table=order.table) if order.table is not None else ()
         return render_template(
             "orders/service.html",
             order=order,
+            requests=[(found, table_orders.entries(session, found)) for found in asked],
             settled=order.status in SETTLED,
             free=[seat.table for seat in seats if seat.state in {TableState.FREE, TableState.RESERVED_SOON}],
             others=[seat for seat in seats if seat.order is not None and seat.order.id != order.id],

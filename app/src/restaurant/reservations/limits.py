@@ -1,4 +1,4 @@
-"""Limits against robots that fill the book: per address, and per contact. The staff has none."""
+"""Limits against robots that fill the book, or send orders: per address, contact and table. The staff has none."""
 
 from __future__ import annotations
 
@@ -19,10 +19,15 @@ from restaurant.reservations.models import Booking, BookingAddress, Guest
 WINDOW = timedelta(hours=1)
 
 
-class TooManyBookings(Problem):
-    """One address books too often, or one contact too much."""
+class TooMany(Problem):
+    """Something is done too often."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
+
+
+class TooManyBookings(TooMany):
+    """One address books too often, or one contact too much."""
+
     code = "too-many-bookings"
 
 
@@ -55,17 +60,22 @@ def check_guest(session: Session, guest: Guest, *, at: datetime, most: int) -> N
 
 
 def count_address(session: Session, address: str, *, key: str, at: datetime, most: int) -> None:
-    """Count a booking of this address, whose row stays locked. Raises `TooManyBookings` beyond `most` in an hour."""
+    """Count a booking of this address. Raises `TooManyBookings` beyond `most` in an hour."""
+    refused = TooManyBookings(_("Too many bookings were made from this connection. Please call us, or try later."))
+    count(session, network(address), key=key, at=at, most=most, refused=refused)
+
+
+def count(session: Session, subject: str, *, key: str, at: datetime, most: int, refused: TooMany) -> None:
+    """Count what `subject` does, whose row stays locked. Raises `refused` beyond `most` in an hour; 0 is no limit."""
     if not most:
         return
-    hashed = _hash(address, key=key)
+    hashed = hashlib.blake2b(subject.encode(), key=key.encode()[:64], digest_size=32).hexdigest()
     insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     session.execute(insert(BookingAddress).values(address_hash=hashed, since=at, bookings=0).on_conflict_do_nothing())
     row = session.get_one(BookingAddress, hashed, with_for_update=True, populate_existing=True)
     if row.since <= at - WINDOW:
         row.since, row.bookings = at, 0
     if row.bookings >= most:
-        refused = TooManyBookings(_("Too many bookings were made from this connection. Please call us, or try later."))
         refused.headers["Retry-After"] = str(max(1, int((row.since + WINDOW - at).total_seconds())))
         raise refused
     row.bookings += 1
@@ -76,12 +86,10 @@ def purge(session: Session, *, at: datetime) -> None:
     session.execute(delete(BookingAddress).where(BookingAddress.since <= at - WINDOW))
 
 
-def _hash(address: str, *, key: str) -> str:
-    """The hash of an address; of IPv6 that of its network, as a household has a whole one."""
+def network(address: str) -> str:
+    """The address as it is counted; of IPv6 its network, as a household has a whole one."""
     try:
         parsed = ip_address(address)
     except ValueError:
-        text = address
-    else:
-        text = str(ip_network(f"{parsed}/64", strict=False)) if parsed.version == 6 else str(parsed)
-    return hashlib.blake2b(text.encode(), key=key.encode()[:64], digest_size=32).hexdigest()
+        return address
+    return str(ip_network(f"{parsed}/64", strict=False)) if parsed.version == 6 else str(parsed)

@@ -9,11 +9,13 @@ if (form) {
   form.classList.add("scripted");
   const checkout = form.querySelector(".checkout");
   const total = form.querySelector(".total");
+  const cart = form.querySelector(".cart");
   const rows = () => form.querySelectorAll("[data-price][data-place]");
   const quantityOf = (row) => row.querySelector("[name^=quantity-]");
 
   const update = () => {
     let cents = 0;
+    let portions = 0;
     const chosen = [];
     for (const row of rows()) {
       const quantity = Number(quantityOf(row)?.value ?? 0);
@@ -27,11 +29,17 @@ if (form) {
         another.hidden = quantity === 0;
       }
       if (quantity > 0) {
-        chosen.push(`${quantity} × ${row.querySelector("h3, summary")?.firstChild.textContent.trim()}`);
+        chosen.push(`${row.classList.contains("danger") ? "⚠ " : ""}${quantity} × ${row.querySelector("h3, summary")?.firstChild.textContent.trim()}`);
       }
+      portions += quantity;
       cents += quantity * price;
     }
     checkout.classList.toggle("waiting", chosen.length === 0);
+    if (cart) {
+      cart.hidden = chosen.length === 0;
+      cart.querySelector(".count").textContent = portions ? `(${portions})` : "";
+      cart.querySelector("ul").replaceChildren(...chosen.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+    }
     total.textContent = cents ? money.format(cents / 100) : "";
     form.dataset.label = chosen.join(", ");
   };
@@ -140,6 +148,18 @@ if (form) {
     });
   }
 
-  form.addEventListener("input", update);
+  // Dishes with what the guest cannot eat are marked.
+  const avoided = form.querySelectorAll(".allergies input");
+  const warn = () => {
+    const names = Array.from(avoided).filter((box) => box.checked).map((box) => box.value);
+    for (const row of form.querySelectorAll("[data-allergens]")) {
+      row.classList.toggle("danger", row.dataset.allergens.split(" ").some((name) => names.includes(name)));
+    }
+  };
+  form.addEventListener("input", () => {
+    warn();
+    update();
+  });
+  warn();
   update();
 }
