@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import stat
+import sys
 from pathlib import Path
 
 from maas.errors import MaasError
@@ -21,11 +23,22 @@ def content() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[2]
 
 
-def command(name: str, *arguments: str) -> str:
-    """Return how to run a command of the tool: as a nox session in a checkout, otherwise as `maas`."""
+def command(name: str, *arguments: object) -> str:
+    """Return how to run a command of the tool, for a shell: as a nox session in a checkout, otherwise as `maas`.
+
+    Args:
+        name: The command.
+        arguments: Its words, one by one: what contains a space, such as the path of an inventory, is quoted.
+    """
+    words = list(map(str, arguments))
     if (Path(__file__).parent / "content").is_dir():
-        return " ".join(("maas", name, *arguments))
-    return " ".join(("./nox", "-s", name, *(("--", *arguments) if arguments else ())))
+        return shlex.join(["maas", name, *words])
+    return shlex.join(["./nox", "-s", name, *(["--", *words] if words else [])])
+
+
+def same_command() -> str:
+    """Return the command that this process runs, with all of its options, to run it again."""
+    return command(*sys.argv[1:])
 
 
 def _xdg(variable: str, default: str) -> Path:

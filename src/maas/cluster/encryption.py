@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from maas import paths
 from maas.errors import ClusterError
 from maas.hosts import encryption
 
@@ -132,8 +131,7 @@ def rewrite(cluster: Cluster, step: Phase) -> int:
                     raise ClusterError(
                         f"cannot write the Secret {namespace}/{name} again",
                         context=[str(error).splitlines()[0], str(error.body)[:200]],
-                        hint="the key is kept until every Secret is written",
-                        command=paths.command("encrypt", "rotate"),
+                        hint="run the same command again; the key is kept until every Secret is written",
                     ) from error
     return len(names)
 
@@ -154,8 +152,8 @@ def wait_loaded(servers: Servers, keys: Keys, step: Phase, *, seconds: float = _
         if time.monotonic() > deadline:
             raise ClusterError(
                 f"the API server on {', '.join(waiting)} did not load the keys within {seconds:.0f} s",
-                hint="nothing was lost: all keys are still in use; look at the log of kube-apiserver, then continue",
-                command=paths.command("encrypt", "rotate"),
+                hint="nothing was lost: all keys are still in use; look at the log of kube-apiserver, then run the same command "
+                "again to continue",
                 code="Timeout",
             )
         time.sleep(min(2.0, seconds / 10))

@@ -88,12 +88,14 @@ class Opened:
         archive: The tar archive in clear text.
         directory: Its files.
         description: What it says about itself.
+        same: The options with which another command is about the same cluster.
     """
 
     file: Path
     archive: Path
     directory: Path
     description: Description
+    same: tuple[object, ...]
 
 
 def parse(name: str, size: int) -> Backup | None:
@@ -175,12 +177,13 @@ def copy(hosts: Hosts, host: Host, backup: Backup, *, keep: int) -> Path:
     return path
 
 
-def choose(state: Path, wanted: str | None) -> Path:
+def choose(state: Path, wanted: str | None, *, same: tuple[object, ...]) -> Path:
     """Return the file of a backup on this controller.
 
     Args:
         state: The cluster's state directory.
         wanted: The path of a file, or the name of a backup; without it, the newest one.
+        same: The options with which another command is about the same cluster.
 
     Raises:
         UsageError: There is no such backup here.
@@ -194,18 +197,19 @@ def choose(state: Path, wanted: str | None) -> Path:
     raise UsageError(
         "there is no backup of etcd on this controller" if wanted is None else f"there is no backup {wanted}",
         hint="this lists the backups" if found else "this makes one and copies it to this controller",
-        command=paths.command("etcd", "list" if found else "backup", f"--name {state.name}"),
+        command=paths.command("etcd", "list" if found else "backup", *same),
         code="BackupNotFound",
     )
 
 
 @contextlib.contextmanager
-def opened(file: Path, identity: Path) -> Iterator[Opened]:
+def opened(file: Path, identity: Path, *, same: tuple[object, ...]) -> Iterator[Opened]:
     """Decrypt and check a backup while the block runs; afterwards nothing in clear text is left.
 
     Args:
         file: The backup.
         identity: A file with the private key, in the format of age-keygen.
+        same: The options with which another command is about the same cluster.
 
     Raises:
         UsageError: The file with the private key is not usable.
@@ -213,7 +217,7 @@ def opened(file: Path, identity: Path) -> Iterator[Opened]:
     """
     sealed.refuse_identity(identity)
     older = "copy it again, or use an older backup"
-    listing = paths.command("etcd", "list")
+    listing = paths.command("etcd", "list", *same)
     with sealed.scratch(file.stat().st_size * 12 + _ROOM) as directory:
         archive = directory / "backup.tar.gz"
         sealed.decrypt(file, identity, archive, code="BackupDamaged", hint=older, command=listing)
@@ -227,10 +231,10 @@ def opened(file: Path, identity: Path) -> Iterator[Opened]:
             raise ClusterError(
                 f"{file.name} is damaged: {str(error).splitlines()[0] or type(error).__name__}",
                 hint="use an older backup",
-                command=paths.command("etcd", "list"),
+                command=listing,
                 code="BackupDamaged",
             ) from error
-        yield Opened(file, archive, content, description)
+        yield Opened(file, archive, content, description, same)
 
 
 def run(hosts: Hosts, host: Host, command: str, *, text: str = "", timeout: float = 60) -> str:

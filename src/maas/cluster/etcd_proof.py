@@ -172,7 +172,7 @@ def _not_restorable(opened: Opened, context: list[str] | tuple[str, ...]) -> Clu
         f"{opened.file.name} cannot be restored",
         context=context,
         hint="use an older backup, and find out why this one is damaged",
-        command=paths.command("etcd", "list"),
+        command=paths.command("etcd", "list", *opened.same),
         code="BackupDamaged",
     )
 

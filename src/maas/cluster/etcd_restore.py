@@ -60,7 +60,7 @@ def inspect(hosts: Hosts, host: Host) -> Target:
         raise ClusterError(
             f"{host.name} does not have the program that restores etcd",
             hint="bootstrap installs it; a host that was reset needs bootstrap first, which makes a new cluster there",
-            command=paths.command("bootstrap", f"--inventory {hosts.inventory.file}"),
+            command=paths.command("bootstrap", "--inventory", hosts.inventory.file),
         ) from error
     unfinished = said["unfinished"] or {}
     return Target(said["authority"], said["members"], said["data"], unfinished.get("backup", ""))
@@ -85,7 +85,7 @@ def refuse(opened: Opened, target: Target, host: Host, *, control_planes: int) -
             f"{opened.description.host}",
             context=[f"its CA is {opened.description.authority[:16]}, that of {host.name} is {target.authority[:16]}"],
             hint="nothing was changed; use a backup of this cluster, which this lists",
-            command=paths.command("etcd", "list"),
+            command=paths.command("etcd", "list", *opened.same),
             code="OtherCluster",
         )
     members = max(target.members, control_planes)

@@ -23,7 +23,7 @@ from maas.hosts import encryption as encryption_keys
 from maas.hosts.ansible_inventory import ansible_inventory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from concurrent.futures import Future
 
     from maas.bundle import Bundle
@@ -72,7 +72,6 @@ def apply(
     *,
     since: float,
     chart: bool = True,
-    command: Sequence[str] = ("bootstrap",),
 ) -> None:
     """Carry a plan out and show the cluster that it made.
 
@@ -82,7 +81,6 @@ def apply(
         values: Values for the chart.
         since: When the hosts were ready for it, on the monotonic clock.
         chart: Whether to deploy the chart.
-        command: The command that continues after an error.
 
     Raises:
         HostsError: A host could not be set up.
@@ -121,7 +119,7 @@ def apply(
                 known_hosts=result.known_hosts,
             ),
             state=result.state,
-            retry=paths.command(*command, f"--inventory {inventory.file}", *ssh.ask_again(result.become_password)),
+            retry=paths.same_command(),
             without=result.without,
             become_password=result.become_password,
             on_phase_end=connect_early,
@@ -133,7 +131,7 @@ def apply(
                 step.note(f"{encryption.rewrite(cluster, step)} Secrets of before are encrypted")
                 encryption_keys.save(result.state, encryption_keys.following(secrets))
         elif secrets.phase != "complete":
-            rotate = paths.command("encrypt", "rotate", f"--inventory {inventory.file}")
+            rotate = paths.command("encrypt", "rotate", "--inventory", inventory.file)
             console.warn(f"the rotation of the key for Secrets is not finished; continue it: {rotate}")
         with console.phase("Nodes ready") as step:
             cluster.wait_nodes(result.node_count, step=step)

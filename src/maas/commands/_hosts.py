@@ -62,7 +62,7 @@ def connect(name: str, file: Path | None, *, become_password: str | None = None)
         raise UsageError(
             f"{', '.join(missing)} of {listed.cluster} is not in {listed.file}",
             hint="add the host to the inventory, or remove its node",
-            command=paths.command("status", f"--name {listed.cluster}"),
+            command=paths.command("status", "--name", listed.cluster),
         )
     if others := sorted(known - nodes.keys()):
         console.warn(f"left out, because it is not a node of {listed.cluster}: {', '.join(others)}")

@@ -86,8 +86,7 @@ def add(
         releases = [*_packages.needed(result.facts)]
         components = bundle.prepare(directory, source=source, yes=yes, values=chart_values, releases=releases)
         try:
-            again = ("add", *names)
-            _apply.apply(result, components, chart_values, since=time.monotonic(), chart=False, command=again)
+            _apply.apply(result, components, chart_values, since=time.monotonic(), chart=False)
         finally:
             if timings:
                 run.show(state)
@@ -106,14 +105,14 @@ def _refuse(hosts: Inventory, names: Sequence[str], without: Sequence[str], stat
         raise UsageError(
             f"{', '.join(planes)} is a control plane, which every host has to learn of",
             hint="bootstrap does that",
-            command=paths.command("bootstrap", f"--inventory {hosts.file}"),
+            command=paths.command("bootstrap", "--inventory", hosts.file),
         )
     known = json.loads((state / "facts.json").read_text(encoding="utf-8")).keys()
     if others := sorted(roles.keys() - known - {*names, *without}):
         raise UsageError(
             f"{', '.join(others)} is in {hosts.file}, but not in {hosts.cluster}",
             hint="add it too",
-            command=paths.command("add", *names, *others, f"--inventory {hosts.file}"),
+            command=paths.command("add", *names, *others, "--inventory", hosts.file),
         )
 
 
@@ -130,5 +129,5 @@ def _refuse_other_settings(before: Plan, result: PreflightResult) -> None:
             "with the new hosts, the network plan has other settings for every host",
             context=changes,
             hint="no host was changed; bootstrap applies them to all",
-            command=paths.command("bootstrap", f"--inventory {result.inventory.file}"),
+            command=paths.command("bootstrap", "--inventory", result.inventory.file),
         )

@@ -12,7 +12,7 @@ from maas.cluster import certificates, tunnel
 from maas.commands import _hosts
 from maas.commands.status import certificates_data, show_certificates
 from maas.errors import ClusterError, UsageError
-from maas.hosts import ansible, lock, pki, ssh
+from maas.hosts import ansible, lock, pki
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +84,9 @@ def renew(
             step.note(f"of {len(present.hosts)} hosts, {len(due.names)} to renew")
         if not due:
             certificates.end(state)
-            console.line(f"nothing to renew; this shows when they expire: {_again(cluster, 'certificates')}")
+            console.line(
+                f"nothing to renew; this shows when they expire: {paths.command('certificates', '--name', cluster)}"
+            )
             return
         _show(due, plan)
         if began is not None:
@@ -124,7 +126,7 @@ def _members(hosts: Hosts, plan: Plan, without: Sequence[str]) -> tuple[Hosts, P
         raise UsageError(
             f"{', '.join(missing)} of {plan.cluster} is not in {hosts.inventory.file}",
             hint="add the host to the inventory, or remove its node",
-            command=_again(plan.cluster, "status"),
+            command=paths.command("status", "--name", plan.cluster),
         )
     if unknown := sorted(set(without) - certified):
         raise UsageError(
@@ -178,14 +180,7 @@ def _renew(members: Hosts, plan: Plan, due: Due, *, before: datetime | None, wit
         "certificates",
         inventory=inventory,
         state=members.state,
-        retry=_again(
-            plan.cluster,
-            "certificates",
-            "renew",
-            f"--inventory {members.inventory.file}",
-            *(f"--without {name}" for name in without),
-            *ssh.ask_again(members.become_password),
-        ),
+        retry=paths.same_command(),
         without=without,
         become_password=members.become_password,
     )
@@ -207,7 +202,3 @@ def _kubeconfig(hosts: Hosts) -> Cluster:
             code="HostUnreachable",
         )
     return tunnel.renew_kubeconfig(hosts.state, done.stdout)
-
-
-def _again(cluster: str, command: str, *words: str) -> str:
-    return paths.command(command, *(words or (f"--name {cluster}",)))

@@ -95,12 +95,13 @@ def connect(name: str, admin: Path | None) -> Cluster:
 def _offer(name: str, admin: Path | None) -> None:
     """Show the forms of access."""
     own = admin or tunnel.state_dir(name) / "kubeconfig"
-    where = f"--name {name}" if admin is None else f"--from {admin}"
+    where = ("--name", name) if admin is None else ("--from", admin)
+    viewer = (*where, "--role", "viewer")
     rows = [
         ("kubectl as administrator, on this machine", f"export KUBECONFIG={own}"),
-        ("a kubeconfig for another person", paths.command("credentials", f"{where} --role viewer --kubeconfig FILE")),
-        ("a token for a login page", paths.command("credentials", f"{where} --role viewer --token")),
-        ("revoke all tokens", paths.command("credentials", f"revoke {where}")),
+        ("a kubeconfig for another person", paths.command("credentials", *viewer, "--kubeconfig", "FILE")),
+        ("a token for a login page", paths.command("credentials", *viewer, "--token")),
+        ("revoke all tokens", paths.command("credentials", "revoke", *where)),
     ]
     if console.json_requested():
         console.document({"kubeconfig": str(own), "commands": [{"for": what, "command": run} for what, run in rows]})

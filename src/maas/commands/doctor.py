@@ -47,7 +47,7 @@ def doctor(
             f"{len(failed)} of {len(findings)} checks failed: MaaS cannot be installed with these values",
             context=[f"{item.about}: {item.found}" for item in failed],
             hint="the last column shows what to set; then run the checks again with the new values",
-            command=paths.command("doctor", f"--kubeconfig {kubeconfig} --values FILE"),
+            command=paths.command("doctor", "--kubeconfig", kubeconfig, "--values", "FILE"),
             code="ClusterConflict",
         )
 
@@ -83,7 +83,7 @@ def benchmark(name: str, file: Path | None, *, become_password: str | None = Non
             f"{len(failed)} of {len(results)} controls of the CIS benchmark fail",
             context=[f"{item.id} {finding}" for item in failed for finding in item.findings],
             hint=f"for {failed[0].id}: {failed[0].remediation}",
-            command=paths.command("doctor", "--cis", f"--inventory {members.hosts.inventory.file}"),
+            command=paths.command("doctor", "--cis", "--inventory", members.hosts.inventory.file),
             code="BenchmarkFailed",
         )
 

@@ -65,14 +65,14 @@ def status(name: str, file: Path | None, *, become_password: str | None = None) 
         raise ClusterError(
             f"the API server on {', '.join(late)} does not use these keys",
             hint="bootstrap writes them to every control plane and applies them",
-            command=paths.command("bootstrap", f"--inventory {members.hosts.inventory.file}"),
+            command=paths.command("bootstrap", "--inventory", members.hosts.inventory.file),
             code="EncryptionIncomplete",
         )
     if keys.phase != "complete":
         raise ClusterError(
             f"the rotation of the key is not finished ({keys.phase})",
             hint="this continues it",
-            command=paths.command("encrypt", "rotate", f"--inventory {members.hosts.inventory.file}"),
+            command=paths.command("encrypt", "rotate", "--inventory", members.hosts.inventory.file),
             code="EncryptionIncomplete",
         )
 
@@ -101,7 +101,7 @@ def rotate(
             raise ClusterError(
                 f"{', '.join(absent)} is not Ready, and every control plane must have the new key before it is used",
                 hint="nothing was changed; start the host first",
-                command=paths.command("status", f"--name {cluster}"),
+                command=paths.command("status", "--name", cluster),
                 code="NotReady",
             )
         console.line(f"keys: {', '.join(keys.names)}; rotation: {keys.phase}")
@@ -128,6 +128,6 @@ def _keys(members: Members) -> Keys:
         raise UsageError(
             f"this controller has no keys for the Secrets of {members.hosts.inventory.cluster}",
             hint="bootstrap reads those of the control plane, or makes the first one and encrypts every Secret",
-            command=paths.command("bootstrap", f"--inventory {members.hosts.inventory.file}"),
+            command=paths.command("bootstrap", "--inventory", members.hosts.inventory.file),
         )
     return keys

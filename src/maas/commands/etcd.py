@@ -48,7 +48,7 @@ def backup(name: str, file: Path | None, *, become_password: str | None = None) 
             path = _copy(hosts, host, made)
             step.note(f"{made.name}, {_size(made.size)}")
         console.line(f"copied to {path}")
-    console.line(f"To test that it can be restored: {_prove(hosts.inventory)}")
+    console.line(f"To test that it can be restored: {_command('prove', hosts.inventory, '--identity', 'KEY')}")
 
 
 def copy_latest(hosts: Hosts, *, without: Iterable[str] = ()) -> None:
@@ -128,10 +128,11 @@ def prove(name: str, file: Path | None, wanted: str | None, *, identity: Path) -
     """
     cluster = name if file is None else inventories.load(file).cluster
     state = tunnel.state_dir(cluster)
-    path = etcd_backups.choose(state, wanted)
+    same = _same(name, file)
+    path = etcd_backups.choose(state, wanted, same=same)
     with ExitStack() as stack:
         with console.phase("Decryption") as step:
-            opened = stack.enter_context(etcd_backups.opened(path, identity))
+            opened = stack.enter_context(etcd_backups.opened(path, identity, same=same))
             step.note(path.name)
         with console.phase("Proof") as step:
             proof = etcd_proof.prove(opened, step)
@@ -166,11 +167,12 @@ def restore(
     """
     hosts = _hosts.reach(name, file, become_password=become_password)
     cluster, host = hosts.inventory.cluster, hosts.inventory.control_plane
-    path = etcd_backups.choose(hosts.state, wanted)
+    same = _same(name, file)
+    path = etcd_backups.choose(hosts.state, wanted, same=same)
     held = nullcontext() if dry_run else lock.hold(hosts.state, command=f"restore of etcd of {cluster}")
     with held, ExitStack() as stack:
         with console.phase("Decryption") as step:
-            opened = stack.enter_context(etcd_backups.opened(path, identity))
+            opened = stack.enter_context(etcd_backups.opened(path, identity, same=same))
             step.note(path.name)
         target = etcd_restore.inspect(hosts, host)
         etcd_restore.refuse(opened, target, host, control_planes=len(_control_planes(hosts)))
@@ -203,7 +205,7 @@ def refuse_without_recipients(hosts: Inventory) -> None:
             f"{hosts.cluster} makes no backups of etcd: {hosts.file} has no backup.recipients",
             hint="create a key pair with `age-keygen -o KEY` on a machine that is no host of the cluster, add its public key to "
             "backup.recipients, then run bootstrap",
-            command=paths.command("bootstrap", f"--inventory {hosts.file}"),
+            command=paths.command("bootstrap", "--inventory", hosts.file),
         )
 
 
@@ -276,19 +278,20 @@ def _show_restore(opened: Opened, target: Target, host: Host, keys: Keys | None)
 def _show_next(hosts: Hosts, host: Host, kept: str) -> None:
     own = hosts.inventory
     console.line("etcd is restored. Next:")
-    bootstrap = paths.command("bootstrap", f"--inventory {own.file}")
-    console.line(f"  look at the cluster: {paths.command('status', f'--name {own.cluster}')}")
+    bootstrap = paths.command("bootstrap", "--inventory", own.file)
+    console.line(f"  look at the cluster: {paths.command('status', '--name', own.cluster)}")
     console.line(f"  join hosts and apply settings that are newer than the backup: {bootstrap}")
     console.line(f"  make a new backup: {_command('backup', own)}")
     console.line(f"  delete the data of before, once you do not need them: {ssh.plain_command(host)} rm -r {kept}")
 
 
-def _command(name: str, hosts: Inventory) -> str:
-    return paths.command("etcd", name, f"--inventory {hosts.file}")
+def _command(name: str, hosts: Inventory, *words: str) -> str:
+    return paths.command("etcd", name, "--inventory", hosts.file, *words)
 
 
-def _prove(hosts: Inventory) -> str:
-    return f"{_command('prove', hosts)} --identity KEY"
+def _same(name: str, file: Path | None) -> tuple[object, ...]:
+    """Return the options with which another command is about the same cluster."""
+    return ("--name", name) if file is None else ("--inventory", file)
 
 
 def _size(size: int) -> str:

@@ -8,7 +8,7 @@ from maas import console, paths
 from maas.cluster import certificates, drain, tunnel
 from maas.commands import _hosts
 from maas.errors import ClusterError, HostsError, UsageError
-from maas.hosts import ansible, inventory, lock, network_plan, pki, ssh
+from maas.hosts import ansible, inventory, lock, network_plan, pki
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +59,7 @@ def remove(
             f"{node} holds the only copy of {len(held.volumes)} volumes",
             context=[str(volume) for volume in held.volumes],
             hint="copy the data, or delete it together with the node with --lose-data",
-            command=paths.command("remove", node, f"--inventory {hosts.file}", "--lose-data"),
+            command=paths.command("remove", node, "--inventory", hosts.file, "--lose-data"),
             code="DataOnNode",
         )
     if dry_run:
@@ -89,7 +89,7 @@ def _refuse(hosts: Inventory, plan: Plan, node: str) -> None:
             if len(planes) == 1
             else f"{node} is a control plane of {hosts.cluster}, and only workers can be removed",
             hint="remove a worker" + (f": {', '.join(workers)}" if workers else "; to remove the cluster, use reset"),
-            command=None if workers else paths.command("reset", f"--inventory {hosts.file}"),
+            command=None if workers else paths.command("reset", "--inventory", hosts.file),
         )
     if node not in plan.hosts:
         raise UsageError(f"{hosts.cluster} has no node {node}", hint=f"its workers are {', '.join(workers) or 'none'}")
@@ -131,7 +131,6 @@ def _disconnect(state: Path, node: str, *, address: str, become_password: str | 
 
 def _reset(hosts: Inventory, plan: Plan, state: Path, node: str, *, become_password: str | None) -> None:
     """Reset the host of a node, unless it does not answer or is no longer in the inventory."""
-    retry = paths.command("remove", node, f"--inventory {hosts.file}", *ssh.ask_again(become_password))
     if node not in {host.name for host in hosts.hosts}:
         console.warn(f"{node} is not in {hosts.file}: its host was not reset")
         return
@@ -141,10 +140,10 @@ def _reset(hosts: Inventory, plan: Plan, state: Path, node: str, *, become_passw
             inventory=_hosts.variables(hosts, plan, state),
             state=state,
             become_password=become_password,
-            retry=retry,
+            retry=paths.same_command(),
             without={host.name for host in hosts.hosts} - {node},
         )
     except HostsError as error:
         if error.code != "HostUnreachable":
             raise
-        console.warn(f"{node} does not answer: its host was not reset; once it is back, run {retry}")
+        console.warn(f"{node} does not answer: its host was not reset; once it is back, run {paths.same_command()}")

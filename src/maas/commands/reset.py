@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from maas import console, paths
 from maas.cluster import tunnel
 from maas.commands import _preflight
-from maas.hosts import ansible, inventory, lock, ssh
+from maas.hosts import ansible, inventory, lock
 from maas.hosts.ansible_inventory import ansible_inventory
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def reset(file: Path, *, dry_run: bool, yes: bool, become_password: str | None =
             ),
             state=state,
             become_password=become_password,
-            retry=paths.command("reset", f"--inventory {hosts.file}", *ssh.ask_again(become_password)),
+            retry=paths.same_command(),
         )
     console.line(
         f"Keys and logs are kept in {shlex.quote(str(state))}. "

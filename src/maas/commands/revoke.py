@@ -35,5 +35,5 @@ def revoke(name: str, node: str, *, yes: bool, become_password: str | None = Non
             certificates.reject(state, node, serial=serial, address=address, become_password=become_password)
             step.note(f"{node} is disconnected: certificate {serial:x} is revoked, {address} does not answer")
     console.line(f"remove {node} from the inventory, or the next bootstrap creates new keys for it")
-    arguments = f"delete node {node}" if name == "lab" else f"--name {name} delete node {node}"
-    console.line(f"delete its Node object: {paths.command('kubectl', arguments)}")
+    of = () if name == "lab" else ("--name", name)
+    console.line(f"delete its Node object: {paths.command('kubectl', *of, 'delete', 'node', node)}")

@@ -39,7 +39,7 @@ def export_state(name: str, inventory: Path | None, target: Path | None, *, reci
         raise UsageError(
             f"the state of {listed.cluster} has its keys, and nobody to encrypt it for was given",
             hint="create a key pair with `age-keygen -o KEY`, and pass its public key",
-            command=paths.command("export-state", f"--name {listed.cluster}", "--recipient age1..."),
+            command=paths.command("export-state", "--name", listed.cluster, "--recipient", "age1..."),
         )
     target = target or Path(f"{listed.cluster}-state-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.age")
     if target.exists():
@@ -49,7 +49,7 @@ def export_state(name: str, inventory: Path | None, target: Path | None, *, reci
     with lock.hold(state, command=f"export of the state of {listed.cluster}"), console.phase("Export") as step:
         made = controller_state.export(state, listed.file, target, recipients=chosen)
         step.note(f"{target}, {len(made.files)} files for {len(chosen)} recipients")
-    adopt = paths.command("adopt", str(target), "--identity KEY")
+    adopt = paths.command("adopt", str(target), "--identity", "KEY")
     console.line(f"on another controller, with the private key of one of the recipients: {adopt}")
 
 
@@ -105,7 +105,7 @@ def adopt(
                 f"the state of {cluster} on this controller changed at {controller_state.changed(state):%F %T} UTC, and "
                 f"{file.name} is of {opened.description.changed:%F %T} UTC",
                 hint="nothing was changed; --force replaces it, and keeps it in a directory beside",
-                command=paths.command("adopt", str(file), f"--identity {identity}", "--force"),
+                command=paths.command("adopt", str(file), "--identity", identity, "--force"),
                 code="StateNewer",
             )
         if dry_run:
@@ -139,7 +139,7 @@ def _take(opened: Opened, state: Path, reached: Hosts, found: Found, inventory: 
     console.line(
         f"change it from here only, or export the state again: {opened.description.controller} does not learn of changes"
     )
-    console.line(f"look at it: {paths.command('status', f'--name {cluster}')}")
+    console.line(f"look at it: {paths.command('status', '--name', cluster)}")
 
 
 def _show(opened: Opened, relation: Relation, news: Sequence[str]) -> None:

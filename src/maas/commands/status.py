@@ -132,12 +132,12 @@ def summarize(name: str, cluster: Cluster, *, pages: Mapping[str, str | None]) -
 def _summary(name: str, *, nodes: list[Node], pages: Mapping[str, str | None], kubeconfig: str) -> None:
     rows = [("nodes", ", ".join(f"{node.name} {node.address}" for node in nodes))]
     rows += [(title, address) for title, address in pages.items() if address is not None]
-    of = [] if name == "lab" else [f"--name {name}"]
+    of = [] if name == "lab" else ["--name", name]
     if pages["dashboards"] is not None:
-        rows.append(("token to log in", paths.command("credentials", *of, "--role viewer --token")))
+        rows.append(("token to log in", paths.command("credentials", *of, "--role", "viewer", "--token")))
     rows += [
         ("kubeconfig", kubeconfig),
-        ("kubectl", paths.command("kubectl", *of, "get nodes")),
+        ("kubectl", paths.command("kubectl", *of, "get", "nodes")),
         ("status", paths.command("status", *of)),
     ]
     console.table(f"cluster {name}", ("", ""), rows)

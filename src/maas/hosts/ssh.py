@@ -162,11 +162,6 @@ exec {remote}"""
     return f"sh -c {shlex.quote(script)}"
 
 
-def ask_again(become_password: str | None) -> list[str]:
-    """Return the options with which a command asks for the password again."""
-    return [] if become_password is None else ["--ask-become-pass"]
-
-
 def _words(host: Host, settings: dict[str, str]) -> list[str]:
     chosen = {**_ALWAYS, "HostKeyAlias": known_as(host)} | settings
     if host.ssh is not None:

@@ -231,7 +231,7 @@ def age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def open_it(tmp_path: Path, content: bytes, key: Path) -> etcd_backups.Description:
     file = tmp_path / named(timedelta())
     file.write_bytes(content)
-    with etcd_backups.opened(file, key) as opened:
+    with etcd_backups.opened(file, key, same=("--name", "shop")) as opened:
         assert (opened.directory / "etcd.db").read_bytes() == b"data"
         assert opened.directory.parent.stat().st_mode & 0o777 == 0o700
         kept = opened.directory
@@ -305,20 +305,21 @@ def test_a_private_key_that_cannot_be_used_is_refused(
 
 def test_the_newest_copy_is_chosen_unless_another_is_named(control: Control, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no backup of etcd on this controller"):
-        etcd_backups.choose(control.state, None)
+        etcd_backups.choose(control.state, None, same=("--name", "shop"))
     directory = control.state / "etcd-backups"
     directory.mkdir()
     names = [named(timedelta(hours=hours)) for hours in (1, 2)]
     for name in names:
         (directory / name).write_bytes(b"x")
-    assert etcd_backups.choose(control.state, None) == directory / names[0]
-    assert etcd_backups.choose(control.state, names[1]) == directory / names[1]
+    assert etcd_backups.choose(control.state, None, same=("--name", "shop")) == directory / names[0]
+    assert etcd_backups.choose(control.state, names[1], same=("--name", "shop")) == directory / names[1]
     other = tmp_path / "elsewhere.age"
     other.write_bytes(b"x")
-    assert etcd_backups.choose(control.state, str(other)) == other
+    assert etcd_backups.choose(control.state, str(other), same=("--name", "shop")) == other
     with pytest.raises(UsageError) as caught:
-        etcd_backups.choose(control.state, "none.age")
+        etcd_backups.choose(control.state, "none.age", same=("--name", "shop"))
     assert caught.value.code == "BackupNotFound"
+    assert caught.value.command == "./nox -s etcd -- list --name shop", "not that of the lab"
 
 
 class Restored:

@@ -170,7 +170,9 @@ def test_a_host_that_does_not_answer_is_reported(
 ) -> None:
     world.failing["reset"] = HostsError("node2: host is unreachable", code="HostUnreachable")
     remove(inventory)
-    assert "node2 does not answer: its host was not reset" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "node2 does not answer: its host was not reset" in shown
+    assert "./nox -s same -- --command" in shown
     assert "delete node" in world.steps
 
 
