@@ -361,3 +361,16 @@ def test_tables_are_in_the_order_of_their_numbers(client: FlaskClient, sign_in: 
 )
 def test_contacts_are_told_apart_however_they_are_written(one: str, other: str, same: bool) -> None:
     assert (contact_key(one) == contact_key(other)) is same
+
+
+def test_after_midnight_the_desk_still_shows_the_evening(sign_in: SignIn) -> None:
+    host = sign_in(Role.HOST)
+    taken(host, guest="Soiree")
+    taken(host, day="2026-04-04", guest="Lendemain")
+    # Paris: 01:10, and 05:10 when the next business day has begun.
+    for moment, shown in (("2026-04-03T23:10Z", "Soiree"), ("2026-04-04T03:10Z", "Lendemain")):
+        with time_machine.travel(datetime.fromisoformat(moment), tick=False):
+            # The session of the morning has expired by then.
+            reply = sign_in(Role.HOST).get("/reservations")
+        assert reply.status_code == 200, reply.location
+        assert ("Soiree" in reply.text, "Lendemain" in reply.text) == (shown == "Soiree", shown == "Lendemain"), moment
