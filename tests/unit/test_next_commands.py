@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import nox
 import pytest
 import typer
+from tests.support import noxfile
 
 from maas import cli, console, paths
 
@@ -125,9 +126,7 @@ COMMANDS = sorted({(name, words) for name, module in MODULES.items() for words i
 @cache
 def sessions() -> set[str]:
     """Return the names of the sessions of the noxfile, each of which runs the command of its name."""
-    nox.registry._REGISTRY.clear()  # noqa: SLF001 - another test may have filled it
-    code = compile((paths.content() / "noxfile.py").read_text(encoding="utf-8"), "noxfile.py", "exec")
-    exec(code, {"__name__": "noxfile"})  # noqa: S102 - our own file
+    noxfile.load()
     return set(nox.registry.get())
 
 

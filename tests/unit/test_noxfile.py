@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 import time
@@ -9,18 +8,12 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-
-from maas import paths
+from tests.support.noxfile import load
 
 
 @pytest.fixture(scope="module")
 def noxfile() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("noxfile", paths.content() / "noxfile.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load()
 
 
 def session(*posargs: str) -> Any:

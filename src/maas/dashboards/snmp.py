@@ -28,7 +28,7 @@ SNMP = Dashboard(
     content=(
         Row("Now"),
         number(
-            "Devices",
+            "Reachable",
             "Devices that answer.",
             "short",
             Query(f"count(min by (device) (up{{{_SNMP}}}) == 1)"),

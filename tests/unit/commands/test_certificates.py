@@ -95,6 +95,7 @@ def world(file: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     assert file.exists()
     made = World(paths.state("shop"))
     answer = Completed(("cat",), 0, "admin", "", 0.0)
+    monkeypatch.setattr(console, "_WIDTH", 160)
     monkeypatch.setattr(console, "confirm", lambda *_, assume_yes: assume_yes)
     monkeypatch.setattr(ssh, "resolve", lambda inventory: inventory)
     monkeypatch.setattr(certificates, "read", made.read)

@@ -46,7 +46,7 @@ SUBJECTS = {
     },
     "platform": {
         *("overview", "autoscalers", "capacity", "node-loss"),
-        *("prometheus", "prometheus-remote-write", "alertmanager", "grafana", "probes", "slos"),
+        *("prometheus", "prometheus-remote-write", "alertmanager", "grafana", "probes", "slos", "snmp"),
     },
     "restaurant": {"restaurant", "restaurant-scaling", "postgresql"},
 }
