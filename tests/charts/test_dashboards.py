@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from maas.dashboards import probe
 
 if TYPE_CHECKING:
@@ -22,11 +24,19 @@ def configmaps(objects: tuple[Object, ...]) -> dict[str, Object]:
 
 
 def test_every_dashboard_is_unchanged_in_the_configmap_of_its_folder(rendered: Rendered) -> None:
-    found = configmaps(rendered("kube-prometheus"))
+    optional = {f"{part}__enabled": "true" for part in ("probes", "slos", "snmp")}
+    found = configmaps(rendered("kube-prometheus", **optional))
     assert set(found) == {"Kubernetes", "Resources", "Nodes", "Network", "Platform", "Restaurant"}
     texts = [text for entry in found.values() for text in entry["data"].values()]
     by_uid = {document["uid"]: document for document in map(json.loads, texts)}
     assert by_uid == {document["uid"]: document for document in probe.dashboards()}
+
+
+@pytest.mark.parametrize("part", ["probes", "slos", "snmp"])
+def test_parts_that_are_not_installed_have_none(rendered: Rendered, part: str) -> None:
+    assert f"{part}.json" not in configmaps(rendered("kube-prometheus"))["Platform"]["data"]
+    installed = rendered("kube-prometheus", **{f"{part}__enabled": "true"})
+    assert f"{part}.json" in configmaps(installed)["Platform"]["data"]
 
 
 def test_kubectl_can_apply_each_of_them(rendered: Rendered) -> None:
