@@ -250,6 +250,7 @@ def test_a_dinner_from_the_door_to_three_receipts(visit: Open) -> None:
     cashier.get_by_role("button", name="Présenter l’addition").click()
     cashier.get_by_label("Parts").fill("3")
     cashier.get_by_role("button", name="En parts égales").click()
+    cashier.wait_for_url("**parts=3**")  # a picture of a page that is being left fails
     look(cashier, "bill-desktop")
     address = cashier.url
     for _part in range(3):
@@ -261,6 +262,7 @@ def test_a_dinner_from_the_door_to_three_receipts(visit: Open) -> None:
     expect(cashier.get_by_role("link", name="Ticket n°")).to_have_count(3)
     look(cashier, "settled-desktop")
     cashier.get_by_role("link", name="Ticket n°").first.click()
+    cashier.wait_for_url("**/caisse/tickets/*")
     look(cashier, "receipt-desktop")
 
     manager = visit(Role.MANAGER, PHONE)
