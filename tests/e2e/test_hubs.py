@@ -119,6 +119,7 @@ def test_a_host_exports_its_sessions_and_paths(network: Network, monkeypatch: py
 
 
 def test_a_node_receives_nothing_that_is_for_another_one(network: Network) -> None:
+    settled(network)
     stolen = network.address("node2")
     before = {hub: refused(network, hub) for hub in ("hub1", "hub2")}
     network.run("node1", "ip", "address", "add", f"{stolen}/32", "dev", "lo")
