@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rich.console import Console
 from tests.support.hosts import facts_of, inventory_of
 
 from maas import console, paths
@@ -95,7 +96,8 @@ def world(file: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     assert file.exists()
     made = World(paths.state("shop"))
     answer = Completed(("cat",), 0, "admin", "", 0.0)
-    monkeypatch.setattr(console, "_WIDTH", 160)
+    wide = Console(stderr=True, highlight=False, soft_wrap=True, width=160)  # that of pytest-xdist has 80 columns
+    monkeypatch.setattr(console, "_err", lambda: wide)
     monkeypatch.setattr(console, "confirm", lambda *_, assume_yes: assume_yes)
     monkeypatch.setattr(ssh, "resolve", lambda inventory: inventory)
     monkeypatch.setattr(certificates, "read", made.read)
