@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from sqlalchemy import URL
@@ -47,26 +50,113 @@ def _programs() -> Path:
 @contextmanager
 def cluster() -> Iterator[Cluster]:
     """Start a server without durability (it lives as long as the tests) and stop it at the end."""
-    programs = _programs()
-    # PostgreSQL refuses to run as root, and a socket's path may have at most 107 bytes.
-    as_postgres = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
+    # A socket's path may have at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="pg-", dir="/tmp") as directory:
         home = Path(directory)
-        if as_postgres:
+        if os.geteuid() == 0:
             shutil.chown(home, "postgres", "postgres")
         data = home / "data"
-        run = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.STDOUT, "cwd": home}
-        subprocess.run(
-            [*as_postgres, programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"],
-            **run,
-        )
+        _run("initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", home=home)
         options = (
             f"-c listen_addresses= -c unix_socket_directories={home} -c fsync=off -c full_page_writes=off "
             "-c synchronous_commit=off -c max_connections=120 -c shared_buffers=64MB"
         )
-        control = [*as_postgres, programs / "pg_ctl", "-D", data, "-w", "-l", home / "log"]
-        subprocess.run([*control, "-o", options, "start"], **run)
+        _run("pg_ctl", "-D", data, "-w", "-l", home / "log", "-o", options, "start", home=home)
         try:
             yield Cluster(home)
         finally:
-            subprocess.run([*control, "-m", "immediate", "stop"], **run)
+            _run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop", home=home)
+
+
+class Pair:
+    """A server, and a replica that has every commit before it is acknowledged; both on loopback."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._primary, self._replica = home / "primary", home / "replica"
+        self._ports = [_free_port(), _free_port()]
+
+    @property
+    def url(self) -> str:
+        """The address of the database on either server."""
+        hosts = "&".join(f"host=127.0.0.1:{port}" for port in self._ports)
+        return f"postgresql://postgres@/postgres?{hosts}"
+
+    def url_of_primary(self) -> str:
+        """The address of the database on the server that accepts writes at first."""
+        return f"postgresql://postgres@127.0.0.1:{self._ports[0]}/postgres"
+
+    def url_of_replica(self) -> str:
+        """The address of the database on the server that can take over."""
+        return f"postgresql://postgres@127.0.0.1:{self._ports[1]}/postgres"
+
+    def start(self) -> None:
+        """Start both, the replica from a copy of the other one."""
+        _run("initdb", "-D", self._primary, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", home=self._home)
+        self._serve(self._primary, self._ports[0])
+        source = f"host=127.0.0.1 port={self._ports[0]} user=postgres application_name=replica"
+        _run("pg_basebackup", "-D", self._replica, "-R", "-X", "stream", "-c", "fast", "-d", source, home=self._home)
+        self._serve(self._replica, self._ports[1])
+        with psycopg.connect(self.url_of_primary(), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (replica)'")
+            connection.execute("SELECT pg_reload_conf()")
+
+    def kill_primary(self) -> None:
+        """Kill all processes of the first server at once: none can complete what it does."""
+        parent = (self._primary / "postmaster.pid").read_text().split()[0]
+        children = subprocess.run(["ps", "--ppid", parent, "-o", "pid="], capture_output=True, text=True, check=True)
+        for process in [parent, *children.stdout.split()]:
+            with suppress(ProcessLookupError):
+                os.kill(int(process), signal.SIGKILL)
+
+    def promote(self) -> None:
+        """Let the replica accept writes."""
+        _run("pg_ctl", "-D", self._replica, "-w", "promote", home=self._home)
+        with psycopg.connect(self.url_of_replica(), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET synchronous_standby_names = ''")
+            connection.execute("SELECT pg_reload_conf()")
+
+    def stop(self) -> None:
+        """Stop what runs."""
+        for data in (self._primary, self._replica):
+            if (data / "postmaster.pid").exists():
+                _run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop", home=self._home, check=False)
+
+    def _serve(self, data: Path, port: int) -> None:
+        options = (
+            f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories= -c fsync=off "
+            "-c shared_buffers=16MB -c synchronous_commit=on"
+        )
+        _run("pg_ctl", "-D", data, "-w", "-l", self._home / "log", "-o", options, "start", home=self._home)
+
+
+@contextmanager
+def pair() -> Iterator[Pair]:
+    """A server with a replica, stopped at the end."""
+    with tempfile.TemporaryDirectory(prefix="pg-", dir="/tmp") as directory:
+        home = Path(directory)
+        if os.geteuid() == 0:
+            shutil.chown(home, "postgres", "postgres")
+        servers = Pair(home)
+        try:
+            servers.start()
+            yield servers
+        finally:
+            servers.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _as_postgres() -> list[str]:
+    """PostgreSQL refuses to run as root."""
+    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
+
+
+def _run(program: str, *words: str | Path, home: Path, check: bool = True) -> None:
+    command: list[Any] = [*_as_postgres(), _programs() / program, *words]
+    subprocess.run(command, check=check, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, cwd=home)

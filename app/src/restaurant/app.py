@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Flask, Request
 from flask.sessions import SessionInterface
+from flask.typing import ResponseReturnValue
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter
 
@@ -20,6 +21,7 @@ from restaurant.fault_injection import FaultSwitch
 from restaurant.floor import api as floor_api
 from restaurant.floor.web import floor, plan
 from restaurant.http import assets, openapi, security
+from restaurant.http.failover import Failover
 from restaurant.http.guard import Guard
 from restaurant.http.network import network
 from restaurant.http.prefix import Prefix
@@ -64,11 +66,19 @@ class KeyConverter(IntegerConverter):
 
 
 class Application(Flask):
-    """Flask without coroutines: it looks for one in each function that it calls, some twelve times per request."""
+    """Flask without coroutines: it looks for one in each function that it calls, some twelve times per request.
+
+    Its views may lose the database, and are then called again where that is safe.
+    """
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """`func`, which is none."""
         return func
+
+    def dispatch_request(self) -> ResponseReturnValue:
+        """Call the view, again if that is safe when it loses its database connection."""
+        failover: Failover = self.extensions["failover"]
+        return failover.execute(super().dispatch_request)
 
 
 class NoSession(SessionInterface):
@@ -123,10 +133,12 @@ def create_app(settings: Settings) -> Flask:
 def connect(app: Flask, settings: Settings, switch: FaultSwitch | None = None) -> Database:
     """Give `app` the database of `settings`, and what looks at it; returns it."""
     database = Database(settings)
+    failover = Failover(database, threads=settings.threads)
     app.extensions.update(
         settings=settings,
         database=database,
-        lifecycle=Lifecycle(database, switch, threads=settings.threads),
+        failover=failover,
+        lifecycle=Lifecycle(database, switch, threads=settings.threads, failover=failover),
         hub=Hub(database, capacity=settings.stream_capacity),
         gateway=Gateway.of(database, settings),
     )

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import structlog
 from sqlalchemy import Connection, Dialect, Engine, MetaData, create_engine, event, inspect, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import IntegrityError, InvalidatePoolError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidatePoolError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from restaurant.errors import Conflict
-from restaurant.metrics import POOL_WAIT
+from restaurant.metrics import POOL_WAIT, PRIMARY_CHANGES
 from restaurant.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,8 +52,20 @@ _TRUSTED_SECONDS = 2.0
 
 _REPEATABLE_READ = {"isolation_level": "REPEATABLE READ"}
 
+#: How long a server has to accept a connection, in seconds: the only one, or one of several.
+_CONNECT_SECONDS = 5
+_CONNECT_NEXT_SECONDS = 2
+
+#: How long names of several servers are waited for, in seconds, before the last known addresses are used.
+_RESOLVE_SECONDS = 2.0
+
+#: What several servers answer while none accepts writes: shutting down, crashed, starting, and read-only.
+_NOT_NOW = frozenset({"57P01", "57P02", "57P03", "25006"})
+
 #: Where a session keeps what is to be done once it is committed.
 _ON_COMMIT = "on_commit"
+#: Where it keeps whether its effect has a key, under which it can be executed again.
+_KEYED = "keyed"
 
 
 class Base(DeclarativeBase):
@@ -90,6 +102,12 @@ class _Turns(threading.local):
             self._lock.release()
 
 
+class _Commits(threading.local):
+    """How many commits this thread has begun that must not be executed twice."""
+
+    count = 0
+
+
 class Database:
     """The one engine of a process and its two kinds of units of work. As a context it closes its connections."""
 
@@ -97,8 +115,14 @@ class Database:
         self.sqlite_file = settings.sqlite_file()
         #: What PINs are hashed with, so that a copy of the database alone does not tell them.
         self.signing_keys = settings.signing_keys
+        #: Whether another server can take over from the one that accepts writes.
+        self.has_replicas = settings.has_replicas()
         self._turns = _Turns(threading.Lock())
+        self._commits = _Commits()
+        #: When the last connection was established, by the monotonic clock.
+        self.connected_at = float("-inf")
         self.engine = _make_engine(settings, self._turns)
+        event.listen(self.engine, "connect", self._connected)
         whole = {} if self.sqlite_file is not None else _REPEATABLE_READ
         self._reading = sessionmaker(self.engine, expire_on_commit=False)
         self._snapshot = sessionmaker(self.engine.execution_options(**whole), expire_on_commit=False)
@@ -113,6 +137,9 @@ class Database:
 
     def __exit__(self, *_error: object) -> None:
         self.engine.dispose()
+
+    def _connected(self, _connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+        self.connected_at = time.monotonic()
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -148,10 +175,27 @@ class Database:
             with self._writing() as session:
                 with session.begin():
                     yield session
+                    if _KEYED not in session.info:
+                        self._commits.count += 1
                 for action in session.info.get(_ON_COMMIT, ()):
                     action()
         finally:
             self._turns.end()
+
+    def commits(self) -> int:
+        """How many commits without a key this thread has begun: if no more were, its work can be executed again.
+
+        The outcome of a commit is unknown when the connection is lost meanwhile. With a key, that does not matter: the
+        second execution finds what the first one did.
+        """
+        return self._commits.count
+
+    def is_away(self, error: DBAPIError) -> bool:
+        """Whether `error` means that the server is not there, rather than that it refused something."""
+        if self.sqlite_file is not None:
+            return False
+        state = getattr(error.orig, "sqlstate", None)
+        return error.connection_invalidated or state in _NOT_NOW or (state is None and _is_failure(error))
 
     def ping(self) -> None:
         """Raise what the driver raises when the database does not answer."""
@@ -231,10 +275,20 @@ def violated(error: IntegrityError, constraint: str) -> bool:
     return name == constraint if name else constraint in str(error.orig)
 
 
+def has_key(session: Session) -> None:
+    """Declare that the effect of this unit of work is bound to a key, so that it happens once however often it runs."""
+    session.info[_KEYED] = True
+
+
 def on_commit(session: Session, action: Callable[[], None]) -> None:
     """Call `action` once the unit of work of `session` is committed, and never if it is rolled back."""
 
     session.info.setdefault(_ON_COMMIT, []).append(action)
+
+
+def _is_failure(error: DBAPIError) -> bool:
+    # Errors of libpq, such as those of a connection that was never established, have no SQLSTATE.
+    return isinstance(error, OperationalError)
 
 
 def _revision(connection: Connection) -> str | None:
@@ -267,16 +321,19 @@ def _make_engine(settings: Settings, turns: _Turns) -> Engine:
             pool_timeout=10,
             pool_recycle=300,
             connect_args={
-                "connect_timeout": 5,
+                "connect_timeout": _CONNECT_NEXT_SECONDS if settings.has_replicas() else _CONNECT_SECONDS,
                 "application_name": "restaurant",
                 "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC "
                 f"-c idle_in_transaction_session_timeout={IDLE_TRANSACTION_TIMEOUT_MS}",
                 "tcp_user_timeout": 5000,
+                # A server that is lost while it waits for its replicas has nothing left to acknowledge.
+                "keepalives_idle": 3,
+                "keepalives_interval": 2,
+                "keepalives_count": 2,
             },
         )
         _check_rested(engine)
-        if url.host is not None:
-            _remember_addresses(engine, url.host)
+        _remember_addresses(engine)
     _measure_checkout(engine)
     return engine
 
@@ -320,23 +377,64 @@ def _driver(connection: DBAPIConnection | None) -> psycopg.Connection:
     return cast("psycopg.Connection", connection)
 
 
-def _remember_addresses(engine: Engine, host: str) -> None:
-    """Connect to the last known addresses of the server while its name cannot be resolved.
+def _remember_addresses(engine: Engine) -> None:
+    """Connect to the last known addresses of the servers while their names cannot be resolved.
 
     When a node fails, some DNS queries go to the name server that failed with it until the cluster notices; requests in
-    the meantime must not fail.
+    the meantime must not fail. Of several servers, the one that accepted writes last is tried first.
     """
-    known: list[str] = []
+    known: dict[str, list[str]] = {}
+    primary: list[tuple[str, str]] = []
 
     @event.listens_for(engine, "do_connect")
     def find(_dialect: Dialect, _record: object, _arguments: object, parameters: dict[str, Any]) -> None:
+        hosts = str(parameters.get("host", "")).split(",")
+        if not hosts[0] or hosts[0].startswith("/"):
+            return  # a Unix socket
+        ports = str(parameters.get("port", "")).split(",")
+        if len(ports) < len(hosts):
+            ports = ports[:1] * len(hosts)
+        _resolve(hosts, known)
+        found = [
+            (host, address, port) for host, port in zip(hosts, ports, strict=True) for address in known.get(host, ())
+        ]
+        if not found:
+            return
+        found.sort(key=lambda entry: (entry[0], entry[2]) not in primary)
+        for name, values in zip(("host", "hostaddr", "port"), zip(*found, strict=True), strict=True):
+            if any(values):
+                parameters[name] = ",".join(values)
+
+    @event.listens_for(engine, "connect")
+    def found(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+        about = _driver(connection).info
+        server = (about.host, str(about.port))
+        if primary and server not in primary:
+            PRIMARY_CHANGES.inc()
+            log.warning("another database server accepts writes", host=server[0], before=primary[0][0])
+        primary[:] = [server]
+
+
+def _resolve(hosts: list[str], known: dict[str, list[str]]) -> None:
+    """Bring the addresses of `hosts` up to date; those that are not found in time stay as they are known."""
+
+    def look_up(host: str) -> None:
         try:
             found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-            known[:] = dict.fromkeys(str(address[0]) for *_, address in found)
+            known[host] = list(dict.fromkeys(str(address[0]) for *_, address in found))
         except socket.gaierror as error:
-            log.warning("name not found", host=host, error=str(error), last=known)
-        if known:
-            parameters.update(host=",".join([host] * len(known)), hostaddr=",".join(known))
+            log.warning("name not found", host=host, error=str(error), last=known.get(host, []))
+
+    if len(hosts) == 1:
+        look_up(hosts[0])
+        return
+    # At the same time: each can take seconds, and most attempts to connect are made while a host is lost.
+    threads = [threading.Thread(target=look_up, args=(host,), daemon=True) for host in hosts]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + _RESOLVE_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
 
 
 def _measure_checkout(engine: Engine) -> None:

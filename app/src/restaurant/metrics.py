@@ -32,6 +32,15 @@ POOL_WAIT = Histogram(
     "Time a thread waited for a database connection.",
     buckets=_BUCKETS,
 )
+REPEATED = Counter(
+    "restaurant_http_requests_repeated_total",
+    "Requests that lost their database connection and were executed again, by whether that gave a response in time.",
+    ["result"],
+)
+PRIMARY_CHANGES = Counter(
+    "restaurant_database_primary_changes_total",
+    "Connections that found another database server to accept writes than the connection before.",
+)
 STREAMS = Gauge("restaurant_streams", "Kitchen screens connected to this process.")
 STREAMS_CAPACITY = Gauge("restaurant_streams_capacity", "Kitchen screens that this process takes.")
 STREAMS_REFUSED = Counter("restaurant_streams_refused_total", "Kitchen screens sent to polling for want of a place.")

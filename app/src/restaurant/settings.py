@@ -150,7 +150,9 @@ class Settings(BaseSettings):
     )
 
     database_url: str = Field(default_factory=_default_database_url)
-    """`sqlite:///FILE` or `postgresql://USER@HOST:PORT/NAME`; the password may come from a file."""
+    """`sqlite:///FILE` or `postgresql://USER@HOST:PORT/NAME`; the password may come from a file.
+
+    Several servers, of which one accepts writes, are `postgresql://USER@/NAME?host=HOST:PORT&host=HOST:PORT`."""
     database_password_file: Path | None = None
     database_pool_size: int = Field(default=2, ge=1, le=100)
     """Maximum number of connections of this process; there is no overflow, so the database sees pods x this."""
@@ -489,12 +491,18 @@ class Settings(BaseSettings):
         url = make_url(self.database_url)
         return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
+    def has_replicas(self) -> bool:
+        """Whether the database is several servers, of which another can take over."""
+        return len(make_url(self.database_url).normalized_query.get("host", ())) > 1
+
     def engine_url(self) -> URL:
         """The URL for SQLAlchemy with its driver and the password from the secret file."""
         url = make_url(self.database_url)
         if url.get_backend_name() == "sqlite":
             return url.set(drivername="sqlite+pysqlite")
         url = url.set(drivername="postgresql+psycopg")
+        if self.has_replicas():
+            url = url.update_query_dict({"target_session_attrs": "read-write"})
         if self.database_password_file is not None:
             url = url.set(password=_read_secret(self.database_password_file).get_secret_value())
         return url

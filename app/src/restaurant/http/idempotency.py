@@ -18,7 +18,7 @@ from sqlalchemy import String, Table, Text, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from restaurant.database import Base
+from restaurant.database import Base, has_key
 from restaurant.errors import Problem
 from restaurant.http.guard import current_user
 from restaurant.i18n import gettext as _
@@ -86,6 +86,7 @@ def claim(session: Session, *, scope: str, key: str, content: bytes) -> Claim:
     A key belongs to the person signed in. Of others, a random one belongs to the client that knows it, whose address
     changes when a telephone changes its network; a short one belongs to an address.
     """
+    has_key(session)
     digest = hashlib.sha256(content).hexdigest()
     scope = f"{_owner(key)}:{scope}"
     connection = session.connection()

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, make_transient_to_detached
 
 from restaurant.billing import journal
 from restaurant.billing.models import EntryKind
-from restaurant.database import Database, flush
+from restaurant.database import Database, flush, has_key
 from restaurant.errors import Conflict, NotFound
 from restaurant.http.paging import PageQuery, Sort, read_page
 from restaurant.i18n import gettext as _
@@ -87,6 +87,7 @@ def session_user(database: Database, token: str) -> User:
         raise Unauthenticated(_("Please sign in."))
     if seen_at < moment - _SEEN_STEP:
         with database.writing() as session:
+            has_key(session)
             session.execute(update(LoginSession).where(LoginSession.id == key).values(seen_at=moment))
     return user
 

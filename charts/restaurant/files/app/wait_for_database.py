@@ -11,18 +11,29 @@ import os
 import socket
 import sys
 import time
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 TIMEOUT = 300.0
 """Seconds after which the command runs anyway, so that its own error is visible."""
 
 database = urlsplit(os.environ["RESTAURANT_DATABASE_URL"])
-until = time.monotonic() + TIMEOUT
-while database.hostname and time.monotonic() < until:
+hosts = [database.netloc.rpartition("@")[2]] if database.hostname else parse_qs(database.query).get("host", [])
+servers = [urlsplit(f"//{host}") for host in hosts]
+
+
+def accepts(host: str | None, port: int) -> bool:
+    """Whether a server accepts connections."""
     try:
-        socket.create_connection((database.hostname, database.port or 5432), timeout=2).close()
-        break
+        socket.create_connection((host, port), timeout=2).close()
     except OSError:
-        time.sleep(0.5)
+        return False
+    return True
+
+
+until = time.monotonic() + TIMEOUT
+while servers and time.monotonic() < until:
+    if any(accepts(server.hostname, server.port or 5432) for server in servers):
+        break
+    time.sleep(0.5)
 
 os.execvp("python3", ["python3", "-m", "restaurant", *sys.argv[1:]])  # noqa: S606, S607 - the image's own entry point
