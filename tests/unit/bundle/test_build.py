@@ -11,7 +11,7 @@ import httpx
 import jsonschema
 import pytest
 
-from maas import bundle, console, os_releases, paths
+from maas import bundle, components, console, os_releases, paths
 from maas.bundle import cache as store
 from maas.bundle import debian, download, golang
 from maas.bundle.manifest import Bundle
@@ -433,3 +433,23 @@ def test_a_machine_without_go_and_apt_uses_published_files(
     assert {item.name for item in made.items} == {"fetched", "pulled"}
     assert [line.split()[0].rstrip(":") for line in warned] == ["built", "packed"]
     assert "Go is not installed" in warned[0]
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_bundle_keeps_its_minor_version_until_another_one_is_chosen(
+    tmp_path: Path, use: Callable[..., Lockfile], web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubelet = program("kubelet", download=web.publish("/kubelet", b"kubelet"))
+    old = use(kubernetes={"version": "v1.12.3", "items": [kubelet]})
+    new = use(kubernetes={"version": "v1.13.0", "items": [kubelet]})
+    monkeypatch.setattr(components, "for_minor", lambda minor: old if minor == "1.12" else new)
+    assert bundle.minor(tmp_path / "bundle") is None
+    made = bundle.build(tmp_path / "bundle", only=["kubelet"], kubernetes="1.12")
+    assert [item.version for item in made.items] == ["v1.12.3"]
+    assert bundle.minor(made.directory) == "1.12"
+    assert bundle.build(made.directory, only=["kubelet"]).digest == made.digest
+    assert [item.version for item in bundle.build(made.directory, only=["kubelet"], kubernetes="1.13").items] == [
+        "v1.13.0"
+    ]
+    assert bundle.minor(made.directory) == "1.13"
+    assert [row.version for row in bundle.plan(only=["kubelet"], kubernetes="1.12")] == ["v1.12.3"]
