@@ -127,13 +127,13 @@ def build(
         source: Kinds of sources to use.
         only: Names of the items; without it, all.
         releases: Releases of hosts to include packages for; without it, this machine's.
-        kubernetes: The minor version of Kubernetes; without it, that of a bundle in the directory, or the newest.
+        kubernetes: The minor version of Kubernetes; without it, the newest.
 
     Raises:
         UsageError: This release of the tool has no components for that version.
         MaasError: The directory contains other files, or the lockfile has no such item.
     """
-    lock = components.for_minor(kubernetes or minor(directory))
+    lock = components.for_minor(kubernetes)
     for name in only or ():
         lock.find(name)
     with cache.lock("bundle"):

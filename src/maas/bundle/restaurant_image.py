@@ -191,12 +191,18 @@ def make_bundle(
         UsageError: This release of the tool has no components for that version.
         BundleError: Building the application's image failed.
     """
+    minor = minor_for(directory, kubernetes)
     made = bundles.build(
-        target(directory, kubernetes), source=source, only=wanted(values), releases=releases, kubernetes=kubernetes
+        target(directory, minor), source=source, only=wanted(values), releases=releases, kubernetes=minor
     )
     archive = restaurant(yes=yes)
     with cache.lock("restaurant"):
         return Bundle.load(made.directory).add_image(archive, reference(), version=_version(), on="workload")
+
+
+def minor_for(directory: Path | None, kubernetes: str | None = None) -> str:
+    """Return the minor version of Kubernetes of a bundle: the given one, that of the bundle in the directory, or the newest."""
+    return kubernetes or (bundles.minor(directory) if directory else None) or components.load().minor
 
 
 def target(directory: Path | None, kubernetes: str | None = None) -> Path:

@@ -87,7 +87,7 @@ def show_plan_for(
     Raises:
         UsageError: A file is missing or not valid, or the version of Kubernetes is unknown.
     """
-    minor = kubernetes or (bundles.minor(directory) if directory else None)
+    minor = restaurant_image.minor_for(directory, kubernetes)
     show_plan(source, values=_values.load(files), releases=releases, kubernetes=minor)
 
 

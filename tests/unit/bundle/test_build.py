@@ -13,7 +13,7 @@ import pytest
 
 from maas import bundle, components, console, os_releases, paths
 from maas.bundle import cache as store
-from maas.bundle import debian, download, golang
+from maas.bundle import debian, download, golang, restaurant_image
 from maas.bundle.manifest import Bundle
 from maas.errors import BundleError, MaasError
 
@@ -436,7 +436,7 @@ def test_a_machine_without_go_and_apt_uses_published_files(
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_bundle_keeps_its_minor_version_until_another_one_is_chosen(
+def test_a_bundle_in_a_directory_keeps_its_minor_version_until_another_one_is_chosen(
     tmp_path: Path, use: Callable[..., Lockfile], web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kubelet = program("kubelet", download=web.publish("/kubelet", b"kubelet"))
@@ -445,9 +445,13 @@ def test_a_bundle_keeps_its_minor_version_until_another_one_is_chosen(
     monkeypatch.setattr(components, "for_minor", lambda minor: old if minor == "1.12" else new)
     assert bundle.minor(tmp_path / "bundle") is None
     made = bundle.build(tmp_path / "bundle", only=["kubelet"], kubernetes="1.12")
+    assert restaurant_image.target(None, "1.12").name == "bundle-1.12"
+    assert restaurant_image.target(None, "1.13").name == "bundle"
     assert [item.version for item in made.items] == ["v1.12.3"]
     assert bundle.minor(made.directory) == "1.12"
-    assert bundle.build(made.directory, only=["kubelet"]).digest == made.digest
+    assert restaurant_image.minor_for(made.directory) == "1.12"
+    assert restaurant_image.minor_for(made.directory, "1.13") == restaurant_image.minor_for(None) == "1.13"
+    assert restaurant_image.minor_for(tmp_path / "other") == "1.13"
     assert [item.version for item in bundle.build(made.directory, only=["kubelet"], kubernetes="1.13").items] == [
         "v1.13.0"
     ]
