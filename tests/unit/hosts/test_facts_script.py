@@ -364,6 +364,8 @@ def test_the_hub_is_reached_over_ipv4_where_its_name_has_such_an_address(
 def test_the_versions_of_kubelet_and_api_server_are_read_from_their_output_and_their_static_pod() -> None:
     assert _facts_script.kubelet_version("Kubernetes v1.40.2\n") == "v1.40.2"
     assert _facts_script.kubelet_version("") == ""
-    pod = "spec:\n  containers:\n  - command:\n    - kube-apiserver\n    image: registry.k8s.io/kube-apiserver:v1.40.2\n"
+    pod = (
+        "spec:\n  containers:\n  - command:\n    - kube-apiserver\n    image: registry.k8s.io/kube-apiserver:v1.40.2\n"
+    )
     assert _facts_script.api_server_version(pod) == "v1.40.2"
     assert _facts_script.api_server_version("") == ""
