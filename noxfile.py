@@ -205,6 +205,12 @@ def encrypt(session: nox.Session) -> None:
 
 
 @nox.session
+def reboot(session: nox.Session) -> None:
+    """Restart the hosts that need it, one at a time: -- HOST..., or all that need a reboot."""
+    maas(session, "reboot")
+
+
+@nox.session
 def etcd(session: nox.Session) -> None:
     """Back up and restore etcd: -- backup, -- list, -- prove --identity KEY, or -- restore --identity KEY."""
     maas(session, "etcd")

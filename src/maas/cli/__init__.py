@@ -17,6 +17,7 @@ import typer
 from maas import __version__, console, paths, process
 from maas.cli._certificates import certificates_app
 from maas.cli._etcd import encrypt_app, etcd_app
+from maas.cli._maintenance import reboot
 from maas.cli._options import (
     AskBecomePass,
     BundleDirectory,
@@ -317,6 +318,7 @@ def revoke_credentials(
 app.add_typer(certificates_app, name="certificates")
 app.add_typer(encrypt_app, name="encrypt")
 app.add_typer(etcd_app, name="etcd")
+app.command("reboot")(reboot)
 app.command("export-state")(export_state)
 app.command("adopt")(adopt)
 

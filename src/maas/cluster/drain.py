@@ -88,7 +88,9 @@ def contents(cluster: Cluster, node: str) -> NodeContents | None:
     )
 
 
-def drain(cluster: Cluster, node: str, *, moved: Sequence[str], timeout: float, step: Phase) -> None:
+def drain(
+    cluster: Cluster, node: str, *, moved: Sequence[str], timeout: float, step: Phase, release: bool = True
+) -> None:
     """Cordon a node and evict its pods. If that does not succeed in time, the node is made schedulable again.
 
     An eviction ends a pod before its successor is Ready, so a Deployment with a single pod would be away meanwhile. A
@@ -100,6 +102,7 @@ def drain(cluster: Cluster, node: str, *, moved: Sequence[str], timeout: float, 
         moved: Deployments to restart before the evictions, as `namespace/name`.
         timeout: Seconds until the drain is given up.
         step: The phase that shows progress.
+        release: False for a node that was cordoned before, which stays so.
 
     Raises:
         ClusterError: A pod was not evicted in time; its context has kubectl's reasons.
@@ -117,14 +120,15 @@ def drain(cluster: Cluster, node: str, *, moved: Sequence[str], timeout: float, 
     except ProcessError as error:
         reasons = dict.fromkeys(line for line in said if "disruption budget" in line or line.startswith("error"))
         raise ClusterError(
-            f"{node} was not drained within {timeout:.0f} s; it accepts pods again and nothing was removed",
+            f"{node} was not drained within {timeout:.0f} s; {'it accepts pods again' if release else 'it stays cordoned'} and "
+            "nothing was removed",
             context=list(reasons)[-6:] or said[-6:],
             hint="a PodDisruptionBudget that allows no disruption blocks it: add a replica or change the budget",
             command="kubectl get poddisruptionbudgets --all-namespaces",
             code="DrainFailed",
         ) from error
     finally:
-        if not drained:  # also after an interruption
+        if release and not drained:  # also after an interruption
             process.run(_kubectl(cluster, "uncordon", node), check=False)
 
 

@@ -75,6 +75,11 @@ class Hosts:
         words = ["sh", "-c", '{ cat; cat "$0"; } | "$@"', str(file), *self._words(host, command)]
         return process.lines(words, input=f"{self.become_password or ''}\n")
 
+    def disconnect(self, host: Host) -> None:
+        """End the connection to a host that further commands would share, because the host stops."""
+        words = self.ssh(host)
+        process.run([*words[:-1], "-O", "exit", words[-1]], timeout=_SECONDS, check=False)
+
     def ssh(self, host: Host) -> list[str]:
         """Return the words of an ssh command to a host, the destination last."""
         control = ssh.control_path(self.inventory.cluster, host)
@@ -85,19 +90,20 @@ class Hosts:
         return [*self.ssh(host), ssh.as_root(command)]
 
 
-def run(hosts: Hosts, program: str, mark: str) -> dict[str, dict[str, Any]]:
+def run(hosts: Hosts, program: str, mark: str, *, timeout: float = _SECONDS) -> dict[str, dict[str, Any]]:
     """Run a program on all hosts at the same time, and return its answer for each host.
 
     Args:
         hosts: The hosts.
         program: A Python program that prints a line with its answer.
         mark: What that line starts with, before the JSON document.
+        timeout: Seconds after which it is stopped on a host.
 
     Raises:
         ClusterError: A host does not answer, or the program failed on it; all of them are listed.
     """
     with ThreadPoolExecutor(len(hosts.inventory.hosts)) as pool:
-        answers = list(pool.map(lambda host: _answer(hosts, host, program, mark), hosts.inventory.hosts))
+        answers = list(pool.map(lambda host: _answer(hosts, host, program, mark, timeout), hosts.inventory.hosts))
     found = dict(zip((host.name for host in hosts.inventory.hosts), answers, strict=True))
     failed = {name: answer for name, answer in found.items() if isinstance(answer, str)}
     if failed:
@@ -111,11 +117,11 @@ def run(hosts: Hosts, program: str, mark: str) -> dict[str, dict[str, Any]]:
     return {name: answer for name, answer in found.items() if isinstance(answer, dict)}
 
 
-def _answer(hosts: Hosts, host: Host, program: str, mark: str) -> dict[str, Any] | str:
+def _answer(hosts: Hosts, host: Host, program: str, mark: str, timeout: float) -> dict[str, Any] | str:
     try:
-        done = hosts.run(host, "python3 -", input=program)
+        done = hosts.run(host, "python3 -", input=program, timeout=timeout)
     except ProcessTimeoutError:
-        return f"timed out after {_SECONDS * hosts.factor} s"
+        return f"timed out after {timeout * hosts.factor:.0f} s"
     line = next((line for line in done.stdout.splitlines() if line.startswith(mark)), None)
     if line is None:
         if done.returncode == ssh.BECOME_FAILED:

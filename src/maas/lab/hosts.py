@@ -146,7 +146,7 @@ def up(
     return state
 
 
-def _is_lab(directory: Path) -> bool:
+def is_lab(directory: Path) -> bool:
     """Return whether a state directory belongs to a lab, so that `down` deletes it: only labs have a key of their own."""
     return ssh_key.path(directory).exists()
 
@@ -164,7 +164,7 @@ def check_names(name: str, hosts: Sequence[str]) -> None:
             code="InvalidName",
         )
     directory = paths.states() / name
-    if directory.is_dir() and not _is_lab(directory) and any(directory.iterdir()):
+    if directory.is_dir() and not is_lab(directory) and any(directory.iterdir()):
         raise LabError(
             f"{name} is the name of a cluster that is not a lab",
             context=(f"its state directory is {directory}",),
@@ -389,7 +389,7 @@ def _existing(name: str) -> Iterator[DockerClient]:
     """
     with contextlib.closing(engine.connect()) as client, engine.errors():
         existing = _labs(client)
-        if name not in existing and not _is_lab(paths.states() / name):
+        if name not in existing and not is_lab(paths.states() / name):
             raise LabError(
                 f"there is no lab {name}",
                 context=(f"labs on this machine: {', '.join(existing) if existing else 'none'}",),
@@ -438,6 +438,16 @@ def memory(name: str) -> dict[str, int]:
         return {container.labels[docker_host.HOST]: size for container, size in zip(containers, sizes, strict=True)}
 
 
+def power_on(name: str, host: str) -> None:
+    """Start a host that has stopped, as a machine does that reboots; a container does not. It returns before the host has booted.
+
+    Raises:
+        LabError: There is no such lab, or no such host.
+    """
+    with _existing(name) as client:
+        client.containers.get(docker_host.full_name(name, host)).start()
+
+
 def down(name: str) -> list[str]:
     """Remove a lab: its containers with their volumes, its networks and its state directory.
 
@@ -461,7 +471,7 @@ def down(name: str) -> list[str]:
         if count := isolation.unblock(name):
             removed.append(f"removed {count} firewall rules between its networks")
         directory = paths.states() / name
-        if _is_lab(directory):
+        if is_lab(directory):
             shutil.rmtree(directory)
             removed.append(f"removed state directory {directory}")
         if not _labs(client):
