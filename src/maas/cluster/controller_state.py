@@ -39,7 +39,16 @@ INVENTORY = "inventory.yaml"
 """The inventory in the state directory of a controller that took a cluster over."""
 
 _DESCRIPTION = "state.json"
-_PARTS = ("pki", "encryption.json", "plan.json", "facts.json", ansible.KNOWN_HOSTS, ansible.JOURNAL, "renewal.json")
+_PARTS = (
+    "pki",
+    "encryption.json",
+    "plan.json",
+    "facts.json",
+    ansible.KNOWN_HOSTS,
+    ansible.JOURNAL,
+    "renewal.json",
+    "values.json",
+)
 _REQUIRED = (INVENTORY, "plan.json", "facts.json", "pki/ca.key", "pki/ca.crt")
 _REVOKED = "/etc/openvpn/server/maas/revoked"
 _READ = f"""\

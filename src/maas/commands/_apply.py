@@ -15,7 +15,7 @@ from maas.cluster.helm_release import HelmRelease, Revision
 from maas.cluster.host_programs import Hosts
 from maas.cluster.platform_values import missing_components, platform_values
 from maas.cluster.status import dashboards_url, restaurant_url
-from maas.commands import etcd
+from maas.commands import _values, etcd
 from maas.commands.status import summarize
 from maas.helm import RELEASE, values_files
 from maas.hosts import ansible, pki, ssh
@@ -87,6 +87,8 @@ def apply(
         ClusterError: The cluster, the release or a smoke test failed.
     """
     result.save()
+    if chart:
+        _values.remember(result.state, values)
     inventory, plan = result.inventory, result.plan
     missing = missing_components(bundle.manifest.unavailable)
     for item in missing:

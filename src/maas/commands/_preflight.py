@@ -176,9 +176,15 @@ def run(
     )
 
 
-def show(result: PreflightResult) -> None:
-    """Show the plan, with the reason for each setting."""
-    console.table(f"plan for {result.inventory.cluster}", ("setting", "value", "reason"), result.plan.rows())
+def show(result: PreflightResult, *more: tuple[str, str, str] | None) -> None:
+    """Show the plan, with the reason for each setting.
+
+    Args:
+        result: The hosts and their plan.
+        more: Further rows.
+    """
+    rows = [*result.plan.rows(), *(row for row in more if row is not None)]
+    console.table(f"plan for {result.inventory.cluster}", ("setting", "value", "reason"), rows)
 
 
 def facts_of_absent(inventory: Inventory, state: Path, names: Sequence[str]) -> dict[str, HostFacts]:

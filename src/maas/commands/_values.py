@@ -6,6 +6,7 @@ import difflib
 import json
 import re
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from jsonschema.exceptions import best_match
 
 from maas.bundle import tools
 from maas.errors import ChartError
+from maas.files import write_private
 from maas.helm import alerting_rules, render, values_files
 
 if TYPE_CHECKING:
@@ -21,7 +23,73 @@ if TYPE_CHECKING:
 
     from jsonschema.exceptions import ValidationError
 
+_LAST = "values.json"
+"""The values of the last run, in the state directory."""
+_SHOWN = 12
+_ABSENT = object()
 _HINT = "nothing was changed; correct the values, then run the same command again"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The values for the chart of a cluster.
+
+    Attributes:
+        values: The merged values.
+        source: Where they are from.
+        changes: The keys whose value differs from that of the last run, without the values: they can be secrets.
+    """
+
+    values: dict[str, Any]
+    source: str
+    changes: tuple[str, ...] = ()
+
+    def row(self) -> tuple[str, str, str] | None:
+        """Return what the plan says about them; None if the chart has its defaults, as before."""
+        if not self.values and not self.changes:
+            return None
+        shown = ", ".join(self.changes[:_SHOWN]) + (", ..." if len(self.changes) > _SHOWN else "")
+        return "chart values", self.source, f"changes of the last run: {shown}" if shown else "as in the last run"
+
+
+def choose(files: Sequence[Path], state: Path) -> Chosen:
+    """Return the values in files, or without files those of the last run, so that such a run does not take them back.
+
+    Args:
+        files: Values files. An empty one returns to the defaults of the chart.
+        state: The cluster's state directory, which need not exist yet.
+
+    Raises:
+        UsageError: A file cannot be read, or is not a YAML mapping.
+        ChartError: The schema rejects the values, or a rule cannot be evaluated.
+    """
+    file = state / _LAST
+    last: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    if not files:
+        _refuse(
+            last or {},
+            "the chart's schema rejects the values of the last run",
+            f"nothing was changed; they are in {file}: correct a copy of it, and pass that with --values",
+        )
+        return Chosen(last or {}, "those of the last run, as there is no --values" if last else "the defaults")
+    values = load(files)
+    changes = () if last is None else tuple(sorted(_changes(last, values)))
+    return Chosen(values, ", ".join(map(str, files)), changes)
+
+
+def remember(state: Path, values: Mapping[str, Any]) -> None:
+    """Store the values that the chart gets, for the next run."""
+    write_private(state / _LAST, json.dumps(values, indent=1))
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the keys of maps that differ."""
+    for key in before.keys() | after.keys():
+        old, new = before.get(key, _ABSENT), after.get(key, _ABSENT)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _changes(old, new, f"{prefix}{key}.")
+        elif old != new:
+            yield f"{prefix}{key}"
 
 
 def load(files: Sequence[Path]) -> dict[str, Any]:
@@ -32,10 +100,14 @@ def load(files: Sequence[Path]) -> dict[str, Any]:
         ChartError: The schema rejects the values, or a rule cannot be evaluated.
     """
     values = values_files.read(files)
-    if problems := _problems(values):
-        raise ChartError("the chart's schema rejects the values", context=problems, hint=_HINT, code="InvalidValues")
-    alerting_rules.refuse_broken(values)
+    _refuse(values, "the chart's schema rejects the values", _HINT)
     return values
+
+
+def _refuse(values: Mapping[str, Any], message: str, hint: str) -> None:
+    if problems := _problems(values):
+        raise ChartError(message, context=problems, hint=hint, code="InvalidValues")
+    alerting_rules.refuse_broken(values)
 
 
 def refuse_early(values: Mapping[str, Any]) -> bool:

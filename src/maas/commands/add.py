@@ -59,9 +59,9 @@ def add(
         MaasError: A stage failed; before the plan was confirmed, nothing was changed.
     """
     run = _timings.Timings()
-    chart_values = _values.load(values)
     hosts = inventory.load(file)
     state = tunnel.state_dir(hosts.cluster)
+    chart_values = _values.choose(values, state).values
     _refuse(hosts, names, without, state)
     with nullcontext() if dry_run else lock.hold(state, command=f"addition of {', '.join(names)} to {hosts.cluster}"):
         result = _preflight.run(

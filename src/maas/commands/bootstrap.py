@@ -48,8 +48,9 @@ def bootstrap(
         MaasError: A stage failed; before the plan was confirmed, nothing was changed.
     """
     run = _timings.Timings()
-    chart_values = _values.load(values)
     hosts = inventory.load(file)
+    chosen = _values.choose(values, paths.state_path(hosts.cluster))
+    chart_values = chosen.values
     rendered = _values.refuse_early(chart_values)
     if dry_run and not rendered:
         console.warn("the chart was not rendered with the values: Helm is not in the cache; bootstrap renders it first")
@@ -67,9 +68,9 @@ def bootstrap(
             ],
         )
         if dry_run and console.json_requested():
-            console.document(result.data())
+            console.document(result.data() | {"values": {"source": chosen.source, "changes": [*chosen.changes]}})
             return
-        _preflight.show(result)
+        _preflight.show(result, chosen.row())
         if dry_run:
             console.line("nothing was changed (--dry-run)")
             return

@@ -36,7 +36,8 @@ def up(
     """
     run = _timings.Timings()
     hosts = lab.names(control_planes=control_planes, workers=workers)
-    chart_values = _values.load(values)
+    chosen = _values.choose(values, paths.state_path(name))
+    chart_values = chosen.values
     rendered = _values.refuse_early(chart_values)
     if dry_run:
         for sentence in lab.plan_engine().sentences() or ["use the Docker engine that is running"]:
@@ -58,7 +59,7 @@ def up(
     booted = time.monotonic()
     with lock.hold(created.directory, command=f"up of the lab {name}"):
         result = _preflight.run(inventory.load(created.inventory), created.directory)
-        _preflight.show(result)
+        _preflight.show(result, chosen.row())
         try:
             _apply.apply(result, components, chart_values, since=booted)
         finally:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from maas import lab
+from maas import lab, paths
 from maas.bundle import tools
 from maas.commands import _preflight, _values, bundle
 from maas.commands import bootstrap as bootstrap_command
@@ -90,15 +90,17 @@ def test_values_that_pass_the_schema_are_rendered() -> None:
     _values.refuse_unrenderable({"restaurant": {"replicas": 3}})
 
 
-def bootstrap(directory: Path, values: Path, *, dry_run: bool) -> None:
+def bootstrap(directory: Path, values: Path | None, *, dry_run: bool) -> None:
     (directory / "hosts.yaml").write_text(INVENTORY)
+    files = [values] if values else []
     bootstrap_command.bootstrap(
-        directory / "hosts.yaml", directory=None, source="auto", values=[values], without=[], dry_run=dry_run, yes=True
+        directory / "hosts.yaml", directory=None, source="auto", values=files, without=[], dry_run=dry_run, yes=True
     )
 
 
-def up(_: Path, values: Path, *, dry_run: bool) -> None:
-    lab_command.up("lab", directory=None, source="auto", values=[values], dry_run=dry_run, yes=True)
+def up(_: Path, values: Path | None, *, dry_run: bool) -> None:
+    files = [values] if values else []
+    lab_command.up("lab", directory=None, source="auto", values=files, dry_run=dry_run, yes=True)
 
 
 @pytest.fixture
@@ -162,3 +164,62 @@ def test_without_helm_values_are_rendered_before_hosts_are_created(
         up(tmp_path, values, dry_run=False)
     assert reached == []
     assert "stopped after bundle" in capsys.readouterr().err
+
+
+def test_without_files_the_values_of_the_last_run_stay(tmp_path: Path) -> None:
+    given = tmp_path / "values.yaml"
+    given.write_text("restaurant: {replicas: 3, autoscaling: {enabled: false}}")
+    first = _values.choose([given], tmp_path)
+    assert (first.source, first.changes) == (str(given), ())
+    assert list(tmp_path.iterdir()) == [given], "only a run that changes the chart stores them"
+    _values.remember(tmp_path, first.values)
+    assert (tmp_path / "values.json").stat().st_mode & 0o777 == 0o600
+    again = _values.choose([], tmp_path)
+    assert again.values == first.values
+    assert again.row() == ("chart values", "those of the last run, as there is no --values", "as in the last run")
+
+
+def test_the_plan_names_the_values_that_change_and_not_their_contents(tmp_path: Path) -> None:
+    _values.remember(tmp_path, {"restaurant": {"replicas": 3, "autoscaling": {"enabled": False}}, "common": {}})
+    given = tmp_path / "values.yaml"
+    given.write_text("restaurant: {replicas: 4, autoscaling: {enabled: false}}")
+    row = _values.choose([given], tmp_path).row()
+    assert row == ("chart values", str(given), "changes of the last run: common, restaurant.replicas")
+
+
+def test_an_empty_file_returns_to_the_defaults(tmp_path: Path) -> None:
+    _values.remember(tmp_path, {"restaurant": {"replicas": 3}})
+    empty = tmp_path / "values.yaml"
+    empty.touch()
+    chosen = _values.choose([empty], tmp_path)
+    assert chosen.values == {}
+    assert chosen.row() == ("chart values", str(empty), "changes of the last run: restaurant")
+    _values.remember(tmp_path, chosen.values)
+    assert _values.choose([], tmp_path).row() is None
+
+
+def test_values_of_the_last_run_that_a_newer_chart_rejects_are_named(tmp_path: Path) -> None:
+    _values.remember(tmp_path, {"restaurant": {"replica": 3}})
+    with pytest.raises(ChartError) as caught:
+        _values.choose([], tmp_path)
+    assert caught.value.message == "the chart's schema rejects the values of the last run"
+    assert str(tmp_path / "values.json") in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("command", [bootstrap, up])
+def test_a_run_without_values_uses_those_of_the_last_one(
+    tmp_path: Path, hosts: list[str], command: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered: list[Any] = []
+
+    def render(values: Any) -> bool:
+        rendered.append(values)
+        return True
+
+    monkeypatch.setattr(_values, "refuse_early", render)
+    for name in ("shop", "lab"):
+        _values.remember(paths.state(name), {"restaurant": {"replicas": 3}})
+    with pytest.raises(InterruptedError):
+        command(tmp_path, None, dry_run=False)
+    assert rendered == [{"restaurant": {"replicas": 3}}]
+    assert len(hosts) == 1
