@@ -104,8 +104,23 @@ Fails for components in one namespace that need different Pod Security levels: t
 {{- end -}}
 {{- end -}}
 
+{{- /* Fails for a team in the namespace of another chart's components: it would not be limited to its own. */ -}}
+{{- define "maas.teams.validate" -}}
+{{- /* Helm leaves out the defaults of a chart that is not installed. */ -}}
+{{- $teams := dig "teams" "namespaces" dict (index .Values "kube-prometheus") -}}
+{{- range include "maas.namespaces" . | fromYamlArray -}}
+{{- if and .enabled (hasKey $teams .namespace) -}}
+{{- include "maas.fail" (list
+  (printf "%skube-prometheus.teams.namespaces.%s: the namespace %s belongs to the platform (%s)." (include "maas.value.prefix" $) .namespace .namespace .name)
+  "Give the team another namespace."
+) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* All checks of the umbrella; each subchart has its own. */ -}}
 {{- define "maas.validate" -}}
 {{- include "maas.saturation.validate" . -}}
 {{- include "maas.namespaces.validate" . -}}
+{{- include "maas.teams.validate" . -}}
 {{- end -}}

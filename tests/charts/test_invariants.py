@@ -97,6 +97,7 @@ def test_names_are_valid_and_short_enough(objects: tuple[Object, ...]) -> None:
 
 def test_every_namespaced_object_has_an_explicit_namespace(objects: tuple[Object, ...]) -> None:
     cluster_wide = {"Namespace", "ClusterRole", "ClusterRoleBinding", "APIService", "IPPool"}
+    cluster_wide |= {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
     for entry in objects:
         assert (entry["metadata"].get("namespace") is None) == (entry["kind"] in cluster_wide), entry["metadata"]
 

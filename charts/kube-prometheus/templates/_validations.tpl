@@ -12,6 +12,7 @@
 {{- include "kube-prometheus.validateSnmp" . -}}
 {{- include "kube-prometheus.validateScrapeTargets" . -}}
 {{- include "kube-prometheus.validateSlos" . -}}
+{{- include "kube-prometheus.validateTeams" . -}}
 {{- range $name := list "prometheus" "alertmanager" "grafana" "perses" -}}
 {{- with get $.Values $name -}}
 {{- if ternary .enabled (eq $.Values.dashboards.engine $name) (hasKey . "enabled") -}}
@@ -416,5 +417,79 @@ would reject the object, and only an alert would report it.
 {{- include "kube-prometheus.validateSecret" (dict "context" $ "secret" . "key" "ca.crt"
   "path" (printf "%s.tls.existingSecret" $path) "what" (printf "The certificate of the target %s" $name)) -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /*
+Fails for a team whose namespace belongs to the platform or to somebody else, for one without members, and for a login that
+shows every namespace to everyone.
+*/ -}}
+{{- define "kube-prometheus.validateTeams" -}}
+{{- $path := include "maas.value.path" (dict "context" . "path" "teams.namespaces") -}}
+{{- $platform := list "default" "kube-system" "kube-public" "kube-node-lease" .Release.Namespace
+  (include "maas.namespace" .) (include "kube-prometheus.nodeExporterNamespace" .) -}}
+{{- $platform = concat $platform .Values.teams.trustedNamespaces -}}
+{{- range $namespace, $team := .Values.teams.namespaces -}}
+{{- if has $namespace $platform -}}
+{{- include "maas.fail" (list
+  (printf "%s.%s: the namespace %s belongs to the platform or is trusted, so it is not limited to itself." $path $namespace $namespace)
+  "Give the team another namespace."
+) -}}
+{{- end -}}
+{{- if not (or $team.view $team.edit) -}}
+{{- include "maas.fail" (list
+  (printf "%s.%s has no members. Set:" $path $namespace)
+  ""
+  (printf "    %s.%s.edit.users: [NAME]" $path $namespace)
+) -}}
+{{- end -}}
+{{- if and (hasKey $team "podSecurity") (not (dig "create" true $team)) -}}
+{{- include "maas.fail" (list
+  (printf "%s.%s.podSecurity has no effect on a namespace that exists. Label it yourself:" $path $namespace)
+  ""
+  (printf "    kubectl label namespace %s pod-security.kubernetes.io/enforce=%s" $namespace $team.podSecurity)
+) -}}
+{{- end -}}
+{{- range $key, $_ := $team.quota -}}
+{{- if and (hasPrefix "count/" $key) (hasSuffix ".monitoring.coreos.com" $key) -}}
+{{- include "maas.fail" (list
+  (printf "%s.%s.quota has %s, which %s.%s.limits sets." $path $namespace $key $path $namespace)
+) -}}
+{{- end -}}
+{{- end -}}
+{{- $current := lookup "v1" "Namespace" "" $namespace -}}
+{{- if and $current (dig "create" true $team) (not (include "maas.ownedByRelease" (dict "context" $ "object" $current))) -}}
+{{- include "maas.fail" (list
+  (printf "%s.%s: the namespace %s exists and does not belong to this release. To use it as it is, set:" $path $namespace $namespace)
+  ""
+  (printf "    %s.%s.create: false" $path $namespace)
+) -}}
+{{- end -}}
+{{- if and (include "maas.cluster.reachable" $) (not $current) (not (dig "create" true $team)) -}}
+{{- include "maas.fail" (list
+  (printf "%s.%s: the namespace %s does not exist. Create it first:" $path $namespace $namespace)
+  ""
+  (printf "    kubectl create namespace %s" $namespace)
+) -}}
+{{- end -}}
+{{- if and (not (dig "create" true $team)) $current -}}
+{{- $level := dig "metadata" "labels" "pod-security.kubernetes.io/enforce" "privileged" $current -}}
+{{- if eq $level "privileged" -}}
+{{- include "maas.fail" (list
+  (printf "%s.%s: the namespace %s allows privileged pods, which reach every namespace through their node. Limit it first:" $path $namespace $namespace)
+  ""
+  (printf "    kubectl label namespace %s pod-security.kubernetes.io/enforce=baseline --overwrite" $namespace)
+) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.teams.namespaces (eq .Values.dashboards.engine "grafana") .Values.grafana.oidc.enabled -}}
+{{- $prefix := include "maas.value.prefix" . -}}
+{{- include "maas.fail" (list
+  (printf "Grafana shows all namespaces to everyone who logs in, so it does not fit %s. Set one of:" $path)
+  ""
+  (printf "    %sdashboards.engine: perses" $prefix)
+  (printf "    %sgrafana.oidc.enabled: false" $prefix)
+) -}}
 {{- end -}}
 {{- end -}}

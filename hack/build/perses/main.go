@@ -2,7 +2,8 @@
 //
 // It has no rights of its own. A visitor logs in with a token of the cluster; with that token the API server is asked who
 // the visitor is and whether the visitor may get the objects Prometheus and Alertmanager. Only reading requests are passed
-// on, without the token.
+// on, without the token. A visitor who may not, but may read the metrics of pods in namespaces of teams, gets the series,
+// alerts and silences of these namespaces: prom-label-proxy adds the namespace to every selector.
 package main
 
 import (
@@ -22,6 +23,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
@@ -36,6 +38,7 @@ import (
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
+	"github.com/prometheus-community/prom-label-proxy/injectproxy"
 )
 
 const (
@@ -62,11 +65,16 @@ var (
 	prometheusPosts = regexp.MustCompile(`^/api/v1/(query|query_range|labels|series|parse_query|format_query)$`)
 )
 
+// What members of teams are refused: the names of all metrics, and the configuration of Alertmanager.
+var ofPlatform = regexp.MustCompile(`^/api/(v1/metadata|v2/status)$`)
+
 // Rights are what the API server says about a token.
 type rights struct {
 	User         string `json:"user"`
 	Prometheus   bool   `json:"prometheus"`
 	Alertmanager bool   `json:"alertmanager"`
+	// The namespaces that both are limited to; none for the whole cluster.
+	Namespaces []string `json:"namespaces,omitempty"`
 	// The shortest interval between two samples, which the pages need for rates.
 	ScrapeInterval string `json:"scrapeInterval"`
 }
@@ -86,6 +94,7 @@ type viewer struct {
 	api       *url.URL
 	client    *http.Client
 	namespace string
+	teams     []string
 	static    string
 	interval  string
 
@@ -102,6 +111,7 @@ func main() {
 	api := flag.String("api-server", "", "URL of the API server; empty for the one of the cluster")
 	apiCA := flag.String("api-server-ca", account+"/ca.crt", "certificate authority of the API server")
 	namespace := flag.String("namespace", "", "namespace of the objects Prometheus and Alertmanager")
+	teams := flag.String("team-namespaces", "", "namespaces of teams, separated by commas; their members see only these")
 	prometheus := flag.String("prometheus", "", "URL of Prometheus")
 	prometheusCA := flag.String("prometheus-ca", "", "its certificate authority")
 	alertmanager := flag.String("alertmanager", "", "URL of Alertmanager; empty if there is none")
@@ -116,6 +126,7 @@ func main() {
 		api:       must(url.Parse(*api)),
 		client:    &http.Client{Transport: must(transport(*apiCA)), Timeout: 10 * time.Second},
 		namespace: *namespace,
+		teams:     strings.FieldsFunc(*teams, func(c rune) bool { return c == ',' }),
 		static:    *static,
 		interval:  *interval,
 		sessions:  map[string]*session{},
@@ -123,8 +134,11 @@ func main() {
 		now:       time.Now,
 	}
 	server := &http.Server{
-		Addr:              *listen,
-		Handler:           one.handler(must(proxy(*prometheus, *prometheusCA)), must(proxy(*alertmanager, *alertmanagerCA))),
+		Addr: *listen,
+		Handler: one.handler(
+			must(proxy(*prometheus, *prometheusCA)), must(limited(*prometheus, *prometheusCA)),
+			must(proxy(*alertmanager, *alertmanagerCA)), must(limited(*alertmanager, *alertmanagerCA)),
+		),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      upstream + 10*time.Second,
@@ -219,14 +233,83 @@ func proxy(address, authority string) (http.Handler, error) {
 	}, nil
 }
 
-func (v *viewer) handler(prometheus, alertmanager http.Handler) http.Handler {
+// The namespaces are in the context of the request already.
+type fromContext struct{}
+
+func (fromContext) ExtractLabel(next http.HandlerFunc) http.Handler { return next }
+
+// Limited passes requests on that are limited to the namespaces in their context. Without a URL it is nil.
+func limited(address, authority string) (http.Handler, error) {
+	if address == "" {
+		return nil, nil
+	}
+	target, err := url.Parse(address)
+	if err != nil {
+		return nil, err
+	}
+	options := []injectproxy.Option{
+		injectproxy.WithEnabledLabelsAPI(),
+		injectproxy.WithActiveAlerts(),
+		injectproxy.WithPassthroughPaths([]string{"/api/v1/parse_query", "/api/v1/format_query"}),
+	}
+	if authority != "" {
+		options = append(options, injectproxy.WithUpstreamCaCert(authority))
+	}
+	routes, err := injectproxy.NewRoutes(target, "namespace", fromContext{}, options...)
+	if err != nil {
+		return nil, err
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		kept := http.Header{}
+		for _, name := range []string{"Accept", "Content-Type"} {
+			if value := r.Header.Get(name); value != "" {
+				kept.Set(name, value)
+			}
+		}
+		r.Header = kept
+		routes.ServeHTTP(&plain{w}, r)
+	}), nil
+}
+
+// Plain leaves out what an upstream sends besides the content.
+type plain struct{ http.ResponseWriter }
+
+func (p *plain) WriteHeader(status int) {
+	for _, name := range []string{"Set-Cookie", "Server", "Access-Control-Allow-Origin"} {
+		p.Header().Del(name)
+	}
+	p.ResponseWriter.WriteHeader(status)
+}
+
+// Within answers a request with the series, alerts or silences of namespaces.
+func within(next http.Handler, namespaces []string, w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/api/v2/silences" {
+		next.ServeHTTP(w, r.WithContext(injectproxy.WithLabelValues(r.Context(), slices.Clone(namespaces))))
+		return
+	}
+	// The proxy knows silences of one namespace only.
+	all := []json.RawMessage{}
+	for _, namespace := range namespaces {
+		seen := httptest.NewRecorder()
+		next.ServeHTTP(seen, r.Clone(injectproxy.WithLabelValues(r.Context(), []string{namespace})))
+		var some []json.RawMessage
+		if seen.Code != http.StatusOK || json.Unmarshal(seen.Body.Bytes(), &some) != nil {
+			refuse(w, http.StatusBadGateway, "alertmanager is not available")
+			return
+		}
+		all = append(all, some...)
+	}
+	reply(w, all)
+}
+
+func (v *viewer) handler(prometheus, someSeries, alertmanager, someAlerts http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.Handle("POST /api/login", counted("login", http.HandlerFunc(v.login)))
 	mux.Handle("POST /api/logout", counted("logout", http.HandlerFunc(v.logout)))
 	mux.Handle("GET /api/session", counted("session", http.HandlerFunc(v.session)))
-	mux.Handle("/prometheus/", counted("prometheus", v.guarded("/prometheus", prometheus, prometheusPaths, prometheusPosts, func(r rights) bool { return r.Prometheus })))
-	mux.Handle("/alertmanager/", counted("alertmanager", v.guarded("/alertmanager", alertmanager, alertmanagerAPI, nil, func(r rights) bool { return r.Alertmanager })))
+	mux.Handle("/prometheus/", counted("prometheus", v.guarded("/prometheus", prometheus, someSeries, prometheusPaths, prometheusPosts, func(r rights) bool { return r.Prometheus })))
+	mux.Handle("/alertmanager/", counted("alertmanager", v.guarded("/alertmanager", alertmanager, someAlerts, alertmanagerAPI, nil, func(r rights) bool { return r.Alertmanager })))
 	mux.Handle("/", counted("page", http.HandlerFunc(v.page)))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
@@ -280,7 +363,7 @@ func (v *viewer) metricsServer(address string) *http.Server {
 	return &http.Server{Addr: address, Handler: mux, ReadHeaderTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
 }
 
-func (v *viewer) guarded(prefix string, next http.Handler, paths, posts *regexp.Regexp, may func(rights) bool) http.Handler {
+func (v *viewer) guarded(prefix string, next, some http.Handler, paths, posts *regexp.Regexp, may func(rights) bool) http.Handler {
 	return http.StripPrefix(prefix, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who, ok := v.visitor(w, r)
 		if !ok {
@@ -294,6 +377,10 @@ func (v *viewer) guarded(prefix string, next http.Handler, paths, posts *regexp.
 			refuse(w, http.StatusNotFound, "not found")
 		case r.Method != http.MethodGet && !post:
 			refuse(w, http.StatusMethodNotAllowed, "only reading requests are passed on")
+		case who.Namespaces != nil && ofPlatform.MatchString(r.URL.Path):
+			refuse(w, http.StatusForbidden, who.User+" may read the namespaces "+strings.Join(who.Namespaces, ", ")+" only")
+		case who.Namespaces != nil:
+			within(some, who.Namespaces, w, r)
 		default:
 			next.ServeHTTP(w, r)
 		}
@@ -472,27 +559,38 @@ func (v *viewer) review(ctx context.Context, token string) (rights, error) {
 	if found.User == "system:anonymous" {
 		return rights{}, errRejected
 	}
-	if found.Prometheus, err = v.may(ctx, token, "prometheuses"); err != nil {
+	if found.Prometheus, err = v.may(ctx, token, v.namespace, "monitoring.coreos.com", "prometheuses"); err != nil {
 		return found, err
 	}
-	if found.Alertmanager, err = v.may(ctx, token, "alertmanagers"); err != nil {
+	if found.Alertmanager, err = v.may(ctx, token, v.namespace, "monitoring.coreos.com", "alertmanagers"); err != nil {
 		return found, err
 	}
-	if !found.Prometheus && !found.Alertmanager {
+	if found.Prometheus || found.Alertmanager {
+		return found, nil
+	}
+	for _, namespace := range v.teams {
+		allowed, err := v.may(ctx, token, namespace, "metrics.k8s.io", "pods")
+		if err != nil {
+			return found, err
+		}
+		if allowed {
+			found.Namespaces = append(found.Namespaces, namespace)
+		}
+	}
+	if found.Namespaces == nil {
 		return found, errDenied
 	}
+	found.Prometheus, found.Alertmanager = true, true
 	return found, nil
 }
 
-func (v *viewer) may(ctx context.Context, token, resource string) (bool, error) {
+func (v *viewer) may(ctx context.Context, token, namespace, group, resource string) (bool, error) {
 	var access struct {
 		Status struct {
 			Allowed bool `json:"allowed"`
 		} `json:"status"`
 	}
-	attributes := map[string]string{
-		"namespace": v.namespace, "verb": "get", "group": "monitoring.coreos.com", "resource": resource,
-	}
+	attributes := map[string]string{"namespace": namespace, "verb": "get", "group": group, "resource": resource}
 	spec := map[string]any{"resourceAttributes": attributes}
 	err := v.create(ctx, token, "authorization.k8s.io/v1", "SelfSubjectAccessReview", spec, &access)
 	return access.Status.Allowed, err

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from tests.support.control_plane import free_port
@@ -29,7 +30,23 @@ USERS = {
     "viewer": ("ada", {"prometheuses", "alertmanagers"}),
     "metrics": ("bob", {"prometheuses"}),
     "stranger": ("eve", set[str]()),
+    "member": ("zoe", {"shop"}),
+    "members": ("max", {"shop", "billing"}),
 }
+"""What each token may get: kinds of the platform, or the metrics of pods in a namespace of a team."""
+
+RULES = [
+    {"type": "alerting", "name": "Down", "labels": {"namespace": name}, "alerts": [], "query": "up"}
+    for name in ("shop", "billing", "monitoring")
+]
+
+
+def _content(path: str) -> Any:
+    """Return what Prometheus or Alertmanager answers."""
+    if path.startswith("/api/v2/"):
+        return [{"id": path}]
+    groups = [{"name": "a", "file": "a", "rules": RULES}]
+    return {"status": "success", "data": {"groups": groups} if path.startswith("/api/v1/rules") else {"path": path}}
 
 
 @dataclass
@@ -43,7 +60,7 @@ class Upstream:
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, Any]:
         self.requests.append((method, path, headers, body))
         if not path.startswith("/apis/"):
-            return 200, {"status": "success", "data": {"path": path}}
+            return 200, _content(path)
         if self.refuse_reviews:
             return 500, {}
         token = headers.get("Authorization", "").removeprefix("Bearer ")
@@ -53,8 +70,11 @@ class Upstream:
         if path.endswith("/selfsubjectreviews"):
             return 201, {"status": {"userInfo": {"username": name}}}
         asked = json.loads(body)["spec"]["resourceAttributes"]
-        assert asked == asked | {"namespace": "monitoring", "verb": "get", "group": "monitoring.coreos.com"}
-        return 201, {"status": {"allowed": asked["resource"] in allowed}}
+        own = asked["namespace"] != "monitoring"
+        resource = "pods" if own else asked["resource"]
+        group = "metrics.k8s.io" if own else "monitoring.coreos.com"
+        assert asked == asked | {"verb": "get", "group": group, "resource": resource}
+        return 201, {"status": {"allowed": (asked["namespace"] if own else resource) in allowed}}
 
 
 @pytest.fixture
@@ -116,6 +136,7 @@ def ask(program: Path, upstream: Upstream, tmp_path: Path) -> Iterator[Ask]:
     arguments = [
         *(f"-listen=127.0.0.1:{port}", f"-static={tmp_path}", f"-api-server={upstream.url}", "-namespace=monitoring"),
         *(f"-prometheus={upstream.url}", f"-alertmanager={upstream.url}", "-scrape-interval=15s"),
+        "-team-namespaces=billing,shop",
     ]
 
     def request(path: str, method: str = "GET", *, token: str = "", body: bytes | None = None, **headers: str) -> Reply:
@@ -181,6 +202,93 @@ def test_each_api_needs_its_own_permission(ask: Ask) -> None:
         "alertmanager": False,
         "scrapeInterval": "15s",
     }
+
+
+def sent(upstream: Upstream) -> list[dict[str, list[str]]]:
+    """Return the parameters that were passed on, of URLs and of forms."""
+    return [
+        parse_qs(urlsplit(path).query + "&" + body.decode())
+        for _, path, _, body in upstream.requests
+        if not path.startswith("/apis/")
+    ]
+
+
+def test_the_session_of_a_member_names_the_namespaces_of_the_team(ask: Ask) -> None:
+    assert ask("/api/session", token="member").document == {  # noqa: S106
+        "user": "zoe",
+        "prometheus": True,
+        "alertmanager": True,
+        "namespaces": ["shop"],
+        "scrapeInterval": "15s",
+    }
+    assert "namespaces" not in ask("/api/session", token="viewer").document  # noqa: S106
+
+
+@pytest.mark.parametrize(
+    ("query", "limited"),
+    [
+        ("up", 'up{namespace="shop"}'),
+        ('up{namespace="billing"}', 'up{namespace="shop"}'),
+        ('up{namespace=~".+"} or vector(1)', 'up{namespace="shop"} or vector(1)'),
+        ('{__name__=~".+"}', '{__name__=~".+",namespace="shop"}'),
+        ("sum(rate(a[5m])) / on () max_over_time(b[1h:1m])",
+         'sum(rate(a{namespace="shop"}[5m])) / on () max_over_time(b{namespace="shop"}[1h:1m])'),
+        ("absent(up)", 'absent(up{namespace="shop"})'),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_query_of_a_member_reads_the_namespace_of_the_team(
+    ask: Ask, upstream: Upstream, query: str, limited: str, method: str
+) -> None:
+    form = urlencode({"query": query, "time": "1"})
+    get = method == "GET"
+    for path in ("query", "query_range"):
+        target = f"/prometheus/api/v1/{path}" + (f"?{form}" if get else "")
+        body = None if get else form.encode()
+        answer = ask(target, method, token="member", body=body, Content_Type="application/x-www-form-urlencoded")  # noqa: S106
+        assert answer.status == HTTPStatus.OK
+        assert "Set-Cookie" not in answer.headers
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert [entry["query"] for entry in sent(upstream)] == [[limited], [limited]]
+    assert all("Authorization" not in headers for _, path, headers, _ in upstream.requests if "/apis/" not in path)
+
+
+def test_two_places_of_a_query_are_both_limited(ask: Ask, upstream: Upstream) -> None:
+    target = "/prometheus/api/v1/query?query=up&query=secret"
+    kind = "application/x-www-form-urlencoded"
+    ask(target, "POST", token="member", body=b"query=down", Content_Type=kind)  # noqa: S106
+    ((_, path, _, body),) = [entry for entry in upstream.requests if "/apis/" not in entry[1]]
+    assert parse_qs(urlsplit(path).query)["query"] == ['up{namespace="shop"}']
+    assert parse_qs(body.decode())["query"] == ['down{namespace="shop"}']
+
+
+def test_names_of_series_and_labels_are_those_of_the_team(ask: Ask, upstream: Upstream) -> None:
+    for path in ("labels", "label/pod/values", "series"):
+        assert ask(f"/prometheus/api/v1/{path}", token="members").status == HTTPStatus.OK  # noqa: S106
+    assert [entry["match[]"] for entry in sent(upstream)] == [['{namespace=~"billing|shop"}']] * 3
+    ask("/prometheus/api/v1/series?match[]=up", token="member")  # noqa: S106
+    assert sent(upstream)[-1]["match[]"] == ['{__name__="up",namespace="shop"}']
+
+
+def test_alerts_rules_and_silences_are_those_of_the_team(ask: Ask, upstream: Upstream) -> None:
+    document = ask("/prometheus/api/v1/rules", token="member").document  # noqa: S106
+    rules = [rule["labels"]["namespace"] for group in document["data"]["groups"] for rule in group["rules"]]
+    assert rules == ["shop"]
+    upstream.requests.clear()
+    ask("/alertmanager/api/v2/alerts?filter=severity=critical", token="members")  # noqa: S106
+    assert sent(upstream) == [{"filter": ['namespace=~"billing|shop"', "severity=critical"]}]
+    upstream.requests.clear()
+    assert len(ask("/alertmanager/api/v2/silences", token="members").document) == 2  # noqa: S106
+    assert sent(upstream) == [{"filter": ['namespace="billing"']}, {"filter": ['namespace="shop"']}]
+
+
+@pytest.mark.parametrize("path", ["/prometheus/api/v1/metadata", "/alertmanager/api/v2/status"])
+def test_what_belongs_to_the_platform_is_refused_to_members_by_name(ask: Ask, upstream: Upstream, path: str) -> None:
+    refused = ask(path, token="member")  # noqa: S106
+    assert refused.status == HTTPStatus.FORBIDDEN
+    assert refused.document["error"] == "zoe may read the namespaces shop only"
+    assert passed_on(upstream) == []
+    assert ask(path, token="viewer").status == HTTPStatus.OK  # noqa: S106
 
 
 def test_a_session_is_a_cookie_that_scripts_and_other_sites_cannot_use(ask: Ask, upstream: Upstream) -> None:

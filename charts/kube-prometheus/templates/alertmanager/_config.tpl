@@ -36,7 +36,7 @@ route:
   routes:
     # Watchdog always fires. An external service notices when it stops; no receiver should get it.
     - receiver: {{ ternary "dead-mans-switch" "nobody" (ne $values.deadMansSwitch.existingSecret "") | quote }}
-      matchers: ['alertname="Watchdog"']
+      matchers: ['alertname="Watchdog"'{{ include "kube-prometheus.notOfTeams" . }}]
       group_wait: 0s
       group_interval: {{ $values.deadMansSwitch.interval | quote }}
       repeat_interval: {{ $values.deadMansSwitch.interval | quote }}
@@ -64,7 +64,7 @@ inhibit_rules:
     target_matchers: ['severity="info"']
     equal: [cluster, namespace]
   # The alert about a lost node inhibits those about its pods and targets.
-  - source_matchers: ['alertname=~"KubeNodeNotReady|KubeNodeUnreachable"']
+  - source_matchers: ['alertname=~"KubeNodeNotReady|KubeNodeUnreachable"'{{ include "kube-prometheus.notOfTeams" . }}]
     target_matchers: ['node=~".+"', 'alertname!~"KubeNodeNotReady|KubeNodeUnreachable"']
     equal: [cluster, node]
 receivers:

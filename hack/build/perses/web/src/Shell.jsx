@@ -1,4 +1,4 @@
-import { AppBar, Box, Button, Drawer, IconButton, List, ListItemButton, ListItemText, ListSubheader, Toolbar, Tooltip, useMediaQuery, useTheme } from '@mui/material';
+import { AppBar, Box, Button, Chip, Drawer, IconButton, List, ListItemButton, ListItemText, ListSubheader, Toolbar, Tooltip, useMediaQuery, useTheme } from '@mui/material';
 import Fullscreen from 'mdi-material-ui/Fullscreen';
 import Logout from 'mdi-material-ui/Logout';
 import MenuIcon from 'mdi-material-ui/Menu';
@@ -52,6 +52,7 @@ export function Shell({ language, setLanguage, dark, setDark, rights, children }
           <Button component={Link} to={to('/')} color="inherit" sx={{ fontWeight: 'bold', fontSize: 18 }}>
             MaaS
           </Button>
+          {rights.namespaces && <Chip size="small" label={texts.onlyNamespaces(rights.namespaces.join(', '))} />}
           <Box sx={{ flexGrow: 1 }} />
           <Button color="inherit" onClick={() => setLanguage(language === 'fr' ? 'en' : 'fr')}>
             {texts.language}

@@ -37,6 +37,7 @@ const TEXTS = {
     seeAlerts: 'Show alerts',
     count: (n, severity) => `${n} ${severity}`,
     noData: 'No data',
+    onlyNamespaces: (names) => `Limited to ${names}`,
   },
   fr: {
     home: 'Accueil',
@@ -73,6 +74,7 @@ const TEXTS = {
     seeAlerts: 'Voir les alertes',
     count: (n, severity) => `${n} ${severity}`,
     noData: 'Aucune donnée',
+    onlyNamespaces: (names) => `Limité à ${names}`,
   },
 };
 
