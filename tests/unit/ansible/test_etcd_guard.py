@@ -13,7 +13,9 @@ from tests.support.ansible_content import CONTENT, load_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-guard = load_file(CONTENT / "roles" / "control_plane" / "files" / "etcd_guard.py", "maas_etcd_guard")
+FILES = CONTENT / "roles" / "control_plane" / "files"
+load_file(FILES / "maas_etcd.py", "maas_etcd")  # which the program imports
+guard = load_file(FILES / "etcd_guard.py", "maas_etcd_guard")
 
 # As `kubeadm init` of 1.37 writes it, without what does not matter here.
 FIRST = """\
@@ -88,6 +90,8 @@ class World:
             "container": lambda: "first" if self.manifest.read_text() == FIRST else "second",
             "SECONDS": 0.1,
             "systemctl": self.systemctl,
+            "hand_over": lambda: None,
+            "stop": lambda running: self.calls.append(("stop", running, self.manifest.read_text() == FIRST)),
         }
         for name, value in places.items():
             monkeypatch.setattr(guard, name, value)
@@ -120,6 +124,7 @@ def test_a_member_is_restarted_once(world: World, capsys: pytest.CaptureFixture[
 
 
 ADDRESS = "maas-api-address.service"
+KUBELET = "kubelet.service"
 
 
 @pytest.mark.parametrize("returns", [True, False])
@@ -131,7 +136,25 @@ def test_the_other_control_planes_answer_while_a_member_restarts(world: World, *
         world.monkeypatch.setattr(guard, "container", lambda: "first")
         with pytest.raises(SystemExit):
             world.run()
-    assert world.calls == [("stop", ADDRESS, True), ("start", ADDRESS, False)]
+    # The kubelet finds the new static pod when it starts, and the container of the old one is gone.
+    assert world.calls == [
+        ("stop", ADDRESS, True),
+        ("stop", KUBELET, True),
+        ("stop", "first", True),
+        ("start", KUBELET, False),
+        ("start", ADDRESS, False),
+    ]
+
+
+def test_the_kubelet_runs_again_if_etcd_cannot_be_stopped(world: World) -> None:
+    def fail(running: str) -> None:
+        raise OSError(running)
+
+    world.monkeypatch.setattr(guard, "stop", fail)
+    with pytest.raises(OSError, match="first"):
+        world.run()
+    assert world.manifest.read_text() == FIRST
+    assert world.calls[-2:] == [("start", KUBELET, True), ("start", ADDRESS, True)]
 
 
 def test_no_member_is_restarted_while_another_one_is_down(world: World) -> None:
@@ -161,3 +184,28 @@ def test_at_boot_a_lost_directory_is_said_and_guarded(world: World, capsys: pyte
 def test_a_restart_of_the_kubelet_does_not_restart_etcd(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     assert not world.run("--boot")
     assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("leader", "target"), [("1", "3"), ("3", None)])
+def test_the_leader_hands_over_to_a_member_that_votes(
+    leader: str, target: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[dict[str, str]] = []
+
+    def call(path: str, body: dict[str, str]) -> dict[str, Any]:
+        if path == "maintenance/transfer-leadership":
+            made.append(body)
+        members = [{"ID": "1"}, {"ID": "2", "isLearner": True}, {"ID": "3"}]
+        return {"header": {"member_id": "1"}, "leader": leader, "members": members}
+
+    monkeypatch.setattr(guard, "call", call)
+    guard.hand_over()
+    assert made == ([{"targetID": target}] if target else [])
+
+
+def test_an_etcd_that_does_not_answer_is_restarted_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def call(*_: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(guard, "call", call)
+    guard.hand_over()

@@ -26,12 +26,17 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.dont_write_bytecode = True  # a reset does not remove bytecode files
+from maas_etcd import RefusedError, call
+
 MANIFEST = Path("/etc/kubernetes/manifests/etcd.yaml")
 MEMBER = Path("/var/lib/maas/initialised")
 DATA = Path("/var/lib/etcd/member/wal")
 """Unlike the directories around it, an etcd that fails to start does not create it."""
 TIMERS = Path("/etc/maas/etcd.json")
 API_ADDRESS = "maas-api-address.service"
+KUBELET = "kubelet.service"
+CRICTL = "/usr/local/bin/crictl"
 METRICS = 2381
 SECONDS = 120
 """Time limit for etcd to be healthy, before and after its restart."""
@@ -79,8 +84,25 @@ def wait_healthy(members):
 
 def container():
     """Return the running container of etcd, empty if there is none."""
-    words = ["/usr/local/bin/crictl", "ps", "--quiet", "--state", "running", "--name", "^etcd$"]
+    words = [CRICTL, "ps", "--quiet", "--state", "running", "--name", "^etcd$"]
     return subprocess.run(words, check=False, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def hand_over():
+    """Let another member lead, if this one does; otherwise the others would have to elect one when it has stopped."""
+    with contextlib.suppress(OSError, RefusedError):
+        status = call("maintenance/status", {})
+        own = status["header"]["member_id"]
+        if status["leader"] == own:
+            members = call("cluster/member/list", {})["members"]
+            other = next(member["ID"] for member in members if member["ID"] != own and not member.get("isLearner"))
+            call("maintenance/transfer-leadership", {"targetID": other})
+
+
+def stop(running):
+    """Stop a container. An etcd that is asked to stop waits 9 s for watches of the API server, which do not end."""
+    if running:
+        subprocess.run([CRICTL, "stop", "--timeout", "1", running], check=True, stdout=subprocess.DEVNULL)
 
 
 def write(text):
@@ -89,6 +111,20 @@ def write(text):
         file.write(text)
         os.fchmod(file.fileno(), 0o600)
     Path(file.name).replace(MANIFEST)
+
+
+@contextlib.contextmanager
+def kubelet_stopped():
+    """Stop the kubelet, whose containers continue, and start it again.
+
+    A kubelet that runs starts a changed static pod only after it has forgotten the one before, which it looks at every 10 to
+    15 s, and its connection to the address of the API that has just left this host is dead for 10 s.
+    """
+    systemctl("stop", KUBELET)
+    try:
+        yield
+    finally:
+        systemctl("start", KUBELET)
 
 
 @contextlib.contextmanager
@@ -102,7 +138,7 @@ def others_answer():
 
 
 def systemctl(action, unit):
-    """Start or stop a unit, if it exists: only hubs announce the address of the API."""
+    """Start or stop a unit. That of the address of the API exists only on hubs."""
     subprocess.run(["systemctl", action, unit], check=False, stderr=subprocess.DEVNULL)
 
 
@@ -129,7 +165,10 @@ def main():
     wait_healthy(members)
     running = container()
     with others_answer():
-        write(after)
+        hand_over()
+        with kubelet_stopped():
+            stop(running)
+            write(after)
         deadline = time.monotonic() + SECONDS
         while container() in ("", running):
             if time.monotonic() > deadline:
