@@ -59,8 +59,30 @@ def check(
     """
     ports = list(_ports(inventory, order))
     with ThreadPoolExecutor(max(1, len(ports))) as pool:
-        found = pool.map(lambda port: _check_port(inventory, port, facts, run), ports)
-        return [problem for problems in found for problem in problems]
+        found = list(pool.map(lambda port: _check_port(inventory, port, facts, run), ports))
+    problems = []
+    for hub in inventory.hubs:
+        own = [result for port, result in zip(ports, found, strict=True) if port.hub == hub]
+        silent = [name for result in own for name in result.silent]
+        if len(silent) > 1 and len(silent) == sum(len(result.tried) for result in own):
+            problems.append(_nobody(inventory, hub, silent))
+        else:
+            problems += [problem for result in own for problem in result.problems]
+    return problems
+
+
+def _nobody(inventory: Inventory, hub: Host, silent: Sequence[str]) -> Problem:
+    """Return a single problem for a hub that no other host reaches: its address is wrong, or nothing is let through."""
+    server = inventory.server_of(hub)
+    forwarded = f", and that UDP port {server.port} is forwarded to {server.listening_port}" if server.listen else ""
+    return Problem(
+        host=hub.name,
+        severity="error",
+        message=f"no other host reaches it at its endpoint {server.endpoint}:{server.port}/udp: no datagram of "
+        f"{', '.join(dict.fromkeys(silent))} arrived",
+        fix=f"check that {server.endpoint} is the address of {hub.name}{forwarded}, and that the firewall of its provider or "
+        "network allows the port",
+    )
 
 
 def _ports(inventory: Inventory, order: Sequence[str]) -> Iterator[_Port]:
@@ -74,7 +96,22 @@ def _ports(inventory: Inventory, order: Sequence[str]) -> Iterator[_Port]:
             yield _Port(hub, first + offset, offset, (later,))
 
 
-def _check_port(inventory: Inventory, port: _Port, facts: Mapping[str, HostFacts], run: Run) -> list[Problem]:
+@dataclass(frozen=True)
+class _Result:
+    """What trying a port of a hub found.
+
+    Attributes:
+        tried: Names of the hosts that sent to it.
+        silent: Names of those of whose datagrams none arrived.
+        problems: The problems, one for each host that does not reach it.
+    """
+
+    tried: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+def _check_port(inventory: Inventory, port: _Port, facts: Mapping[str, HostFacts], run: Run) -> _Result:
     hub = port.hub
     used = any((one.protocol, one.port) == ("udp", port.number) for one in facts[hub.name].listeners)
     tried: list[tuple[Host, str]] = []
@@ -83,7 +120,7 @@ def _check_port(inventory: Inventory, port: _Port, facts: Mapping[str, HostFacts
         if path is not None and path.address is not None and ":" not in path.address:
             tried.append((host, path.address))
     if used or not tried:
-        return []
+        return _Result()
     tokens = {"question": f"maas-{secrets.token_hex(16)} ", "answer": f"maas-{secrets.token_hex(16)} "}
     names = [host.name for host, _ in tried]
 
@@ -97,7 +134,12 @@ def _check_port(inventory: Inventory, port: _Port, facts: Mapping[str, HostFacts
         answers = pool.submit(_result, run, hub, "respond", end)
         sent = [pool.submit(send, host, address) for host, address in tried]
         found = [(host, address, one.result()) for (host, address), one in zip(tried, sent, strict=True)]
-        return list(_problems(inventory, port, found, answers.result()))
+        hub_end = answers.result()
+    problems = tuple(_problems(inventory, port, found, hub_end))
+    if not hub_end or hub_end["error"]:
+        return _Result(tuple(names), (), problems)
+    silent = [host.name for host, _, end in found if not end.get("answered") and host.name not in hub_end["arrived"]]
+    return _Result(tuple(names), tuple(silent), problems)
 
 
 def _result(run: Run, host: Host, function: str, parameters: dict[str, Any]) -> dict[str, Any]:

@@ -229,3 +229,16 @@ def test_the_hub_with_the_lower_number_listens_on_a_link(two_hubs: Any) -> None:
     udp_probe.check(inventory, facts, run=run, order=["b"])
     assert ("b", 12941) in tried
     assert ("a", 12941) in tried
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_endpoint_that_no_other_host_reaches_is_one_problem(world: Any) -> None:
+    listening, closed = free_port(), free_port()
+    inventory, facts = world(Hub(endpoint="127.0.0.1", port=closed, listen=listening), "node1", "node2")
+    assert messages(udp_probe.check(inventory, facts, run=on_this_machine)) == [
+        (
+            f"master: no other host reaches it at its endpoint 127.0.0.1:{closed}/udp: no datagram of node1, node2 arrived "
+            f"(check that 127.0.0.1 is the address of master, and that UDP port {closed} is forwarded to {listening}, and that "
+            "the firewall of its provider or network allows the port)"
+        )
+    ]
