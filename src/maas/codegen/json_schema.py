@@ -52,7 +52,7 @@ def tables(model: type[BaseModel], name: str) -> Iterator[str]:
         yield from ("| key | type | default | description |", "|---|---|---|---|")
         for key, value in part["properties"].items():
             default = "required" if key in part.get("required", ()) else _default(value.get("default"))
-            yield f"| `{key}` | {_type(value)} | {default} | {value['description']} |"
+            yield f"| `{key}` | {_type(value)} | {default} | {' '.join(value['description'].split())} |"
         yield ""
 
 
