@@ -5,6 +5,7 @@ send ADDRESS SIZE SECONDS   prints the longest times without a reply
 whoami ADDRESS              tells one client its address
 ask ADDRESS SOURCE          prints what `whoami` says
 api ADDRESS CERTIFICATE     stands for an API server that is ready
+inetd ADDRESS PROGRAM...    runs a program for each connection to port 7194, as a socket unit of systemd with Accept=yes
 poll ADDRESS SECONDS        prints the longest time in which no API server answered
 """
 
@@ -16,12 +17,14 @@ import itertools
 import json
 import socket
 import ssl
+import subprocess
 import sys
 import threading
 import time
 
-PORT, API_PORT = 7007, 6443
+PORT, API_PORT, REVOCATIONS_PORT = 7007, 6443, 7194
 PAUSE = 0.01
+IP_FREEBIND = 15  # as FreeBind= of systemd
 HEADERS = 28  # bytes of the IPv4 and UDP headers
 IP_MTU_DISCOVER, IP_PMTUDISC_PROBE = 10, 3  # sets DF, and ignores what the kernel learned about the path
 
@@ -60,6 +63,19 @@ def api(address: str, certificate: str) -> None:
     server = http.server.ThreadingHTTPServer((address, API_PORT), Handler)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     server.serve_forever()
+
+
+def inetd(address: str, words: list[str]) -> None:
+    """Run a program for each connection, until the process is killed."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
+        server.bind((address, REVOCATIONS_PORT))
+        server.listen()
+        while True:
+            connection, _ = server.accept()
+            with connection:
+                subprocess.run(words, stdin=connection.fileno(), stdout=connection.fileno(), check=False)
 
 
 def poll(address: str, seconds: float) -> dict[str, float]:
@@ -148,6 +164,8 @@ def main() -> None:
         return
     if what == "api":
         api(address, rest[0])
+    if what == "inetd":
+        inetd(address, rest)
     if what == "poll":
         print(json.dumps(poll(address, float(rest[0]))))
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import resources
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from maas import files, process
 from maas.cluster import _certificates_script, host_programs, kubeconfig, tunnel
-from maas.errors import PkiError, ProcessError
+from maas.errors import PkiError
 from maas.hosts import ssh
 from maas.hosts.facts import program_text
 
@@ -216,20 +217,38 @@ def _vpn(path: Path, name: str, renewal: str) -> Certificate:
     return Certificate(name, x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc, renewal)
 
 
-def reject(state: Path, node: str, *, serial: int, address: str, become_password: str | None = None) -> None:
-    """Make the VPN server reject a node's certificate at once, and verify that the node is disconnected.
+def reject(state: Path, node: str, *, serial: int, address: str, become_password: str | None = None) -> list[str]:
+    """Make all hubs reject a node's certificate at once, and verify that the node is disconnected.
+
+    Returns:
+        The names of the hubs that do not answer. They learn of it from the others, before their OpenVPN servers start.
 
     Raises:
-        PkiError: The node is still connected.
+        PkiError: The node is still connected, or no hub answers.
     """
     command = ssh.as_root(shlex.join(["/usr/local/lib/maas/revoke", node, str(serial), address]))
-    password = become_password or ""
-    try:
-        process.run([*tunnel.ssh(state), command], input=f"{password}\n")
-    except ProcessError as error:
+    password = f"{become_password or ''}\n"
+    hubs = tunnel.hubs(state)
+
+    def run(name: str) -> process.Completed:
+        return process.run([*hubs[name], command], input=password, check=False)
+
+    # At the same time: each one verifies that the node does not answer through any of them.
+    with ThreadPoolExecutor(len(hubs)) as pool:
+        answers = dict(zip(hubs, pool.map(run, hubs), strict=True))
+    away = [name for name, done in answers.items() if done.returncode == ssh.FAILED]
+    failed = {name: done for name, done in answers.items() if done.returncode and name not in away}
+    if failed or len(away) == len(hubs):
+        reasons = {name: done.stderr.strip().splitlines()[-1:] for name, done in answers.items() if done.returncode}
         raise PkiError(
             f"{node} is not disconnected from the VPN",
-            context=error.context,
-            hint="its certificate is revoked here; the VPN server rejects it from the next bootstrap on",
+            context=[f"{name}: {''.join(reason) or 'it does not answer'}" for name, reason in reasons.items()],
+            hint="its certificate is revoked here; the OpenVPN servers reject it from the next bootstrap on",
             code="RevocationFailed",
-        ) from error
+        )
+    return away
+
+
+def away_message(away: Sequence[str]) -> str:
+    """Return what happens on hubs that did not answer when a certificate was revoked."""
+    return f"{', '.join(away)} does not answer, and learns of the revocation from the other hubs before its OpenVPN server starts"

@@ -26,7 +26,7 @@ from maas.cluster.client import Cluster
 from maas.errors import ClusterError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _FILE = "access.json"
 _OPEN_SECONDS = 20
@@ -61,12 +61,14 @@ class TunnelConfig:
         api: The target of the API server.
         forwards: The local port of each target (`address:port` as the control-plane host reaches it).
         others: The words of the ssh commands to the other control planes, for when that host is away.
+        hubs: The words of the ssh command to each hub of the VPN, by its name.
     """
 
     ssh: list[str]
     api: str
     forwards: dict[str, int] = field(default_factory=dict)
     others: list[list[str]] = field(default_factory=list)
+    hubs: dict[str, list[str]] = field(default_factory=dict)
 
 
 def _free_port() -> int:
@@ -165,6 +167,13 @@ def others(state: Path) -> list[list[str]]:
     return _load(state).others
 
 
+def hubs(state: Path) -> dict[str, list[str]]:
+    """Return the words of an ssh command to each hub of the VPN, by its name. They do not use the tunnel."""
+    config = _load(state)
+    # That of version 0.1 is the control plane.
+    return config.hubs or {config.ssh[-1]: config.ssh}
+
+
 def forward(state: Path, target: str) -> int:
     """Return the local port on 127.0.0.1 that is forwarded to a target behind the control-plane host.
 
@@ -189,7 +198,13 @@ def forward(state: Path, target: str) -> int:
 
 
 def open_tunnel(
-    state: Path, *, ssh: Sequence[str], others: Sequence[Sequence[str]] = (), api: str, admin: str
+    state: Path,
+    *,
+    ssh: Sequence[str],
+    others: Sequence[Sequence[str]] = (),
+    hubs: Mapping[str, Sequence[str]],
+    api: str,
+    admin: str,
 ) -> Cluster:
     """Open the tunnel to a cluster, and save how it is reached and the kubeconfig that goes through the tunnel.
 
@@ -197,6 +212,7 @@ def open_tunnel(
         state: The cluster's state directory.
         ssh: The words of an ssh command to the control-plane host, the destination last.
         others: Those to the other control planes.
+        hubs: Those to the hubs of the VPN.
         api: `address:port` of the API server inside the VPN.
         admin: The administrator's kubeconfig as kubeadm wrote it.
 
@@ -204,11 +220,14 @@ def open_tunnel(
         ClusterError: The host cannot be reached.
     """
     config = _load(state) if (state / _FILE).exists() else None
-    rest = [list(words) for words in others]
+    rest, servers = [list(words) for words in others], {name: list(words) for name, words in hubs.items()}
     if config is None or (config.ssh, config.others, config.api) != (list(ssh), rest, api):
         if config is not None:
             close(state)
-        config = TunnelConfig(ssh=list(ssh), others=rest, api=api, forwards={api: _free_port()})
+        config = TunnelConfig(ssh=list(ssh), others=rest, hubs=servers, api=api, forwards={api: _free_port()})
+        _save(state, config)
+    elif config.hubs != servers:
+        config.hubs = servers
         _save(state, config)
     return renew_kubeconfig(state, admin)
 

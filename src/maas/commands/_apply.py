@@ -183,7 +183,8 @@ def _connect(result: PreflightResult, values: dict[str, Any], stack: contextlib.
     admin = process.run([*connect, read], input=f"{password}\n").stdout
     others = [result.ssh(host) for host in result.inventory.control_planes if host != result.control_plane]
     api = result.plan.control_plane_endpoint
-    opened = tunnel.open_tunnel(result.state, ssh=connect, others=others, api=api, admin=admin)
+    hubs = {host.name: result.ssh(host) for host in result.inventory.hubs}
+    opened = tunnel.open_tunnel(result.state, ssh=connect, others=others, hubs=hubs, api=api, admin=admin)
     cluster = replace(opened, absent=result.absent, factor=result.plan.timeouts.factor)
     release = HelmRelease(cluster, helm=tools.tool("helm"), kubectl=tools.tool("kubectl"), values=values)
     with console.phase("Pod network") as step:
@@ -193,7 +194,11 @@ def _connect(result: PreflightResult, values: dict[str, Any], stack: contextlib.
             step.note(f"release {RELEASE} revision {revision.number}")
         else:
             step.note("already installed")
-    addresses = {name: str(host.vpn_address) for name, host in result.plan.hosts.items() if name not in result.without}
+    addresses = {
+        name: str(host.vpn_address)
+        for name, host in result.plan.hosts.items()
+        if name not in result.without and host.role != "hub"
+    }
     image = components.load().image("busybox").reference
     workspace = stack.enter_context(smoke_tests.workspace(cluster, addresses, image=image))
     return _Connection(cluster, release, revision, workspace)

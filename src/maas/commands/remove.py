@@ -82,7 +82,12 @@ def remove(
 
 def _refuse(hosts: Inventory, plan: Plan, node: str) -> None:
     planes = {name for name, host in plan.hosts.items() if host.role == "control-plane"}
-    workers = sorted(plan.hosts.keys() - planes)
+    workers = sorted(name for name, host in plan.hosts.items() if host.role == "worker")
+    if node in plan.hubs and node not in planes:
+        raise UsageError(
+            f"{node} is a hub of the VPN of {hosts.cluster}, and only workers can be removed",
+            hint=f"remove a worker: {', '.join(workers)}" if workers else "to remove the cluster, use reset",
+        )
     if node in planes:
         raise UsageError(
             f"{node} is the only control plane of {hosts.cluster}: without it there is no cluster"
@@ -124,9 +129,11 @@ def _disconnect(state: Path, node: str, *, address: str, become_password: str | 
         return
     with console.phase("Revocation") as step:
         serial = pki.serial(state / "pki", node)
-        certificates.reject(state, node, serial=serial, address=address, become_password=become_password)
+        away = certificates.reject(state, node, serial=serial, address=address, become_password=become_password)
         pki.revoke(state / "pki", node)  # last: after an interruption, the next run starts with the hub again
         step.note(f"{node}: certificate {serial:x}, {address} does not answer")
+    if away:
+        console.warn(certificates.away_message(away))
 
 
 def _reset(hosts: Inventory, plan: Plan, state: Path, node: str, *, become_password: str | None) -> None:

@@ -20,8 +20,8 @@ def revoke(name: str, node: str, *, yes: bool, become_password: str | None = Non
     plan = network_plan.Plan.from_json((state / "plan.json").read_text(encoding="utf-8"))
     if node in plan.hubs:
         raise PkiError(
-            f"{node} is the VPN server of {name}: without its certificate no node has a VPN",
-            hint=f"revoke one of {', '.join(sorted(set(plan.hosts) - {node}))}",
+            f"{node} is a VPN server of {name}, which the other hosts connect to",
+            hint=f"revoke one of {', '.join(sorted(plan.hosts.keys() - plan.hubs.keys()))}",
         )
     with lock.hold(state, command=f"revocation of {node} in {name}"):
         question = f"Disconnect {node} from {name}? Its pods are re-created on other nodes."
@@ -32,8 +32,10 @@ def revoke(name: str, node: str, *, yes: bool, become_password: str | None = Non
         address = str(plan.hosts[node].vpn_address)
         with console.phase("Revocation") as step:
             step.note(f"{node}: revoking certificate {serial:x}")
-            certificates.reject(state, node, serial=serial, address=address, become_password=become_password)
+            away = certificates.reject(state, node, serial=serial, address=address, become_password=become_password)
             step.note(f"{node} is disconnected: certificate {serial:x} is revoked, {address} does not answer")
+    if away:
+        console.warn(certificates.away_message(away))
     console.line(f"remove {node} from the inventory, or the next bootstrap creates new keys for it")
     of = () if name == "lab" else ("--name", name)
     console.line(f"delete its Node object: {paths.command('kubectl', *of, 'delete', 'node', node)}")

@@ -129,7 +129,10 @@ def _take(opened: Opened, state: Path, reached: Hosts, found: Found, inventory: 
             words = {host.name: hosts.ssh(host) for host in hosts.inventory.control_planes}
             first = words.pop(found.host.name)
             api = _hosts.saved_plan(state).control_plane_endpoint
-            opened_to = tunnel.open_tunnel(state, ssh=first, others=list(words.values()), api=api, admin=found.admin)
+            hubs = {host.name: hosts.ssh(host) for host in hosts.inventory.hubs}
+            opened_to = tunnel.open_tunnel(
+                state, ssh=first, others=list(words.values()), hubs=hubs, api=api, admin=found.admin
+            )
             nodes = opened_to.nodes()
             step.note(f"{sum(node.ready for node in nodes)} of {len(nodes)} nodes are Ready")
     if before is not None:

@@ -4,7 +4,7 @@
     nodes/NAME.key, .crt                  the certificate of each host; that of a hub is also a server certificate
     hubs/HUB/tls-crypt-v2-server.key      the key of a hub for the control channel
     hubs/HUB/clients/NAME.key             the keys of the other hosts for the control channel of that hub
-    revoked/SERIAL                        one empty file for each revoked certificate
+    revoked/SERIAL                        the name of the host of each revoked certificate
 
 Revoked certificates are a directory of serial numbers (OpenVPN's ``crl-verify DIR dir``). Unlike a CRL, it does not
 expire, which would disconnect all nodes.
@@ -95,7 +95,9 @@ class Pki:
                 files[f"hubs/{hub}.key"] = (hubs / hub / "clients" / f"{node}.key").read_bytes()
         if node in self.hubs:
             files["tls-crypt-v2-server.key"] = (hubs / node / "tls-crypt-v2-server.key").read_bytes()
-            files |= {f"revoked/{path.name}": b"" for path in sorted((self.directory / "revoked").iterdir())}
+            files |= {
+                f"revoked/{path.name}": path.read_bytes() for path in sorted((self.directory / "revoked").iterdir())
+            }
         return files
 
 
@@ -177,7 +179,7 @@ def revoke(directory: Path, node: str) -> int:
         PkiError: The node has no certificate.
     """
     number = serial(directory, node)
-    write_private(directory / "revoked" / str(number), b"")
+    write_private(directory / "revoked" / str(number), node.encode())
     _move_old(directory)
     keys = (directory / "hubs").glob(f"*/clients/{node}.key")
     for path in (directory / "nodes" / f"{node}.crt", directory / "nodes" / f"{node}.key", *keys):

@@ -31,18 +31,21 @@ kubernetes_certificate_not_after_seconds{name="pki/ca",kind="ca"} 1000
 
 
 class Hub:
-    """A control-plane host that answers SSH commands."""
+    """A control-plane host that answers SSH commands, and another hub that may be away or fail."""
 
     def __init__(self) -> None:
         self.commands: list[str] = []
         self.answer = SAMPLES
         self.status = 0
+        self.others: dict[str, int] = {}
 
     def run(self, argv: list[str], *, check: bool = True, **_: str) -> process.Completed:
         self.commands.append(argv[-1])
-        if self.status and check:
-            raise ProcessError(argv, returncode=self.status, stderr="node2 is still connected")
-        return process.Completed(tuple(argv), self.status, "" if self.status else self.answer, "", 0.0)
+        status = self.others.get(argv[1], self.status)
+        if status and check:
+            raise ProcessError(argv, returncode=status)
+        said = {0: "", 255: "ssh: connect to host: timed out\n"}.get(status, "node2 is still connected\n")
+        return process.Completed(tuple(argv), status, "" if status else self.answer, said, 0.0)
 
 
 @pytest.fixture
@@ -84,6 +87,7 @@ def test_without_the_control_plane_host_the_local_certificates_are_returned(hub:
 def test_a_revoked_node_is_rejected_by_the_vpn_server_and_its_keys_are_deleted(state: Path, hub: Hub) -> None:
     command.revoke("shop", "node2", yes=True)
     (serial,) = (path.name for path in (state / "pki" / "revoked").iterdir())
+    assert (state / "pki" / "revoked" / serial).read_text() == "node2"
     assert f"exec /usr/local/lib/maas/revoke node2 {serial} 10.90.0.3" in hub.commands[-1]
     assert not (state / "pki" / "nodes" / "node2.crt").exists()
     assert (state / "pki" / "nodes" / "node1.crt").exists()
@@ -95,7 +99,48 @@ def test_a_node_that_is_still_connected_is_an_error(hub: Hub) -> None:
     with pytest.raises(PkiError) as caught:
         command.revoke("shop", "node2", yes=True)
     assert caught.value.code == "RevocationFailed"
-    assert "node2 is still connected" in caught.value.context
+    assert "hub: node2 is still connected" in caught.value.context
+
+
+def several(state: Path, hub: Hub, **statuses: int) -> None:
+    """Let the cluster have several hubs, whose commands exit with these statuses."""
+    access = json.loads((state / "access.json").read_text())
+    access["hubs"] = {name: ["ssh", name] for name in statuses}
+    (state / "access.json").write_text(json.dumps(access))
+    hub.others = statuses
+
+
+def test_a_revocation_reaches_every_hub_at_once(state: Path, hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    several(state, hub, master=0, master2=0, master3=0)
+    command.revoke("shop", "node2", yes=True)
+    assert len([words for words in hub.commands if "/usr/local/lib/maas/revoke node2 " in words]) == 3
+    assert "does not answer, and learns" not in capsys.readouterr().err
+
+
+def test_a_hub_that_is_away_learns_of_a_revocation_from_the_others(
+    state: Path, hub: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    several(state, hub, master=0, master2=255)
+    command.revoke("shop", "node2", yes=True)
+    said = capsys.readouterr().err
+    assert "master2 does not answer, and learns of the revocation from the other hubs before its OpenVPN server" in said
+
+
+@pytest.mark.parametrize(
+    ("statuses", "reason"),
+    [
+        ({"master": 0, "master2": 1}, "master2: node2 is still connected"),
+        ({"master": 255, "master2": 255}, "master: ssh: connect to host: timed out"),
+    ],
+)
+def test_a_revocation_that_a_hub_refuses_or_none_gets_is_an_error(
+    state: Path, hub: Hub, statuses: dict[str, int], reason: str
+) -> None:
+    several(state, hub, **statuses)
+    with pytest.raises(PkiError) as caught:
+        command.revoke("shop", "node2", yes=True)
+    assert caught.value.code == "RevocationFailed"
+    assert reason in caught.value.context
 
 
 def test_the_vpn_server_is_not_revoked(state: Path, hub: Hub) -> None:
