@@ -71,3 +71,9 @@ def test_a_target_that_cannot_work_is_refused_by_name(name: str, target: dict[st
     with pytest.raises(ChartError) as refused:
         render.render(Request(CHART, settings=(("scrapeTargets", json.dumps({name: target})),)))
     assert complaint in "\n".join([str(refused.value), *refused.value.context])
+
+
+def test_a_target_can_have_the_job_of_other_ones_so_that_their_alerts_include_it() -> None:
+    found = spec("hub-paris")
+    assert found["relabelings"] == [{"targetLabel": "job", "replacement": "node-exporter"}]
+    assert found["jobName"] == "hub-paris"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -237,3 +238,103 @@ def test_a_hub_dies(network: Network, results: dict[str, Any]) -> None:
     lives(result)
     lives(back)
     assert results["a hub is gone"]["api"] <= LONGEST_API + 1
+
+
+@pytest.mark.parametrize(("host", "clock"), [("node2", 3600), ("hub2", -3600)])
+def test_a_host_whose_clock_is_an_hour_off_stays_connected(
+    network: Network, results: dict[str, Any], host: str, clock: int
+) -> None:
+    settled(network)
+    network.kill(host)
+    network.start(host, clock=clock)
+    settled(network)
+    # OpenVPN writes the time of its start to its log.
+    log = (network.home(host) / ("server.log" if host == "hub2" else "maas0.log")).read_text()
+    began = datetime.strptime(log[:19], "%Y-%m-%d %H:%M:%S").astimezone().timestamp()
+    assert abs(began - time.time() - clock) < 120
+    with network.traffic("node1", "node2", seconds=4) as result:
+        if host == "hub2":
+            network.kill("hub1", "server")
+    results[f"clock {clock:+d} s on {host}" + (", the other hub killed" if host == "hub2" else "")] = result
+    network.kill(host)
+    network.start(host)
+    network.start("hub1")
+    lives(result)
+
+
+def test_a_hub_that_was_away_learns_of_a_revocation_before_its_server_starts(network: Network) -> None:
+    settled(network)
+    network.unplug("hub1")
+    network.kill("hub1")
+    network.serve_revocations("hub2")
+    # A revocation on one hub ends the connection there at once; the other one is away.
+    assert "node2" in network.clients("hub2")
+    network.revoke("hub2", "node2")
+    assert network.clients("hub2") == {"node1"}
+    network.unplug("hub1", plugged=True)
+    # As systemd does: everything starts, and the server waits for what ExecStartPre= of its drop-in learns.
+    network.start("hub1", without="server")
+    said = network.fetch_revocations("hub1")
+    assert said.endswith("of node2 is revoked\n")
+    network.start("hub1")
+    network.wait("node1 to connect", lambda: "node1" in network.clients("hub1"))
+    # The node tries to reconnect within five seconds, and does so more than once.
+    seen = set()
+    until = time.monotonic() + 12
+    while time.monotonic() < until:
+        seen |= network.clients("hub1") | network.clients("hub2")
+        time.sleep(0.2)
+    assert seen == {"node1"}
+    assert "VERIFY ERROR" in (network.home("hub1") / "server.log").read_text()
+    assert network.fetch_revocations("hub1") == "", "it has learned everything"
+
+
+def test_a_hub_that_runs_closes_the_connection_of_a_node_that_another_hub_revoked(network: Network) -> None:
+    network.wait("node1 to connect", lambda: "node1" in network.clients("hub1"))
+    # The controller reaches one hub only, and the node is still connected to the other one.
+    with pytest.raises(AssertionError, match="still answers"):
+        network.revoke("hub2", "node1")
+    assert "node1" in network.clients("hub1")
+    assert network.fetch_revocations("hub1").endswith("of node1 is revoked\n")
+    network.wait("the connection to be closed", lambda: network.clients("hub1") == set(), seconds=5)
+
+
+@pytest.fixture(scope="module")
+def small(network: Network) -> Iterator[Network]:
+    """Two small hubs without Kubernetes, a control plane that is not a hub, and a node."""
+    with tempfile.TemporaryDirectory(prefix="maas-small-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        with Network.of(
+            directory, network.programs, hubs=("hub1", "hub2"), planes=("plane1",), nodes=("node1",)
+        ) as made:
+            made.wait("all BGP sessions", made.established, seconds=180)
+            yield made
+
+
+def test_small_hubs_carry_the_api_of_a_control_plane_that_is_not_a_hub(
+    small: Network, results: dict[str, dict[str, Any]]
+) -> None:
+    variables = small.variables("hub1")["node"]
+    assert (variables["role"], variables["announces_api"]) == ("hub", False)
+    small.start_api("plane1")
+    small.wait("the address of the API", lambda: small.path("node1", small.api) == "maas0")
+    small.wait("the address of the API on a hub", lambda: small.path("hub2", small.api) != "")
+    poll = small.poll_api("node1", seconds=5)
+    time.sleep(1)
+    small.unplug("hub1")
+    small.kill("hub1")
+    poll.wait(20)
+    results["a small hub is gone"] = gone = json.loads((small.home("node1") / "poll.json").read_text())
+    assert small.path("node1", small.api) == "maas1"
+    assert gone["api"] <= LONGEST_API + 1
+
+
+def test_a_node_does_not_receive_what_is_for_the_api(small: Network) -> None:
+    before = refused(small, "hub2")
+    small.run("node1", "ip", "address", "add", f"{small.api}/32", "dev", "lo")
+    try:
+        small.wait("hub2 to refuse it", partial(refuses_more, small, "hub2", before))
+        assert f"via {transit(small, 'hub2', 'plane1')} " in small.run("hub2", "ip", "route", "get", small.api)
+    finally:
+        small.run("node1", "ip", "address", "del", f"{small.api}/32", "dev", "lo")

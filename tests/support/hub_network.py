@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -44,8 +45,8 @@ _TRAFFIC = Path(__file__).with_name("hub_traffic.py")
 
 
 def unpack(directory: Path) -> None:
-    """Unpack OpenVPN and BIRD with the libraries that they need."""
-    debian_programs.unpack(directory, "openvpn", "bird2")
+    """Unpack OpenVPN, BIRD and ping with the libraries that they need, and libfaketime for clocks that are wrong."""
+    debian_programs.unpack(directory, "openvpn", "bird2", "iputils-ping", "libfaketime")
 
 
 def _certificate(address: str) -> bytes:
@@ -100,31 +101,47 @@ class Network:
 
     @classmethod
     @contextlib.contextmanager
-    def of(cls, directory: Path, programs: Path, *, hubs: tuple[str, ...], nodes: tuple[str, ...]) -> Iterator[Network]:
-        """Create the hosts and start their programs; remove them at the end."""
-        network = cls(directory, programs)
+    def of(
+        cls,
+        directory: Path,
+        programs: Path,
+        *,
+        hubs: tuple[str, ...],
+        nodes: tuple[str, ...],
+        planes: tuple[str, ...] = (),
+    ) -> Iterator[Network]:
+        """Create the hosts and start their programs; remove them at the end.
+
+        Args:
+            directory: The files of the hosts.
+            programs: A directory that `unpack` filled.
+            hubs: The hubs: control planes, or small hosts if there are other control planes.
+            nodes: The workers.
+            planes: Control planes that are not hubs.
+        """
+        network = cls(directory, programs, _prefix=f"maas{os.getpid()}{'s' if planes else ''}")
         try:
-            network._create(hubs, nodes)
+            network._create(hubs, nodes, planes)
             yield network
         finally:
             network._remove()
 
-    def _create(self, hubs: tuple[str, ...], nodes: tuple[str, ...]) -> None:
-        self.underlay = dict(zip((*hubs, *nodes), UNDERLAY.hosts(), strict=False))
+    def _create(self, hubs: tuple[str, ...], nodes: tuple[str, ...], planes: tuple[str, ...]) -> None:
+        self.underlay = dict(zip((*hubs, *planes, *nodes), UNDERLAY.hosts(), strict=False))
         inventory = Inventory(
             file=Path("/hosts.yaml"),
             cluster="shop",
-            hub=Hub(endpoint="hub.invalid"),
             hosts=(
                 *(
                     Host(
                         name=name,
                         address=str(self.underlay[name]),
-                        role="control-plane",
+                        role="hub" if planes else "control-plane",
                         hub=Hub(endpoint=str(self.underlay[name])),
                     )
                     for name in hubs
                 ),
+                *(Host(name=name, address=str(self.underlay[name]), role="control-plane") for name in planes),
                 *(Host(name=name, address=str(self.underlay[name]), role="worker") for name in nodes),
             ),
         )
@@ -163,7 +180,7 @@ class Network:
     @staticmethod
     def _sysctls() -> dict[str, int]:
         found = yaml.safe_load((CONTENT / "roles" / "base" / "vars" / "main.yml").read_text())
-        return {name: value for name, value in found["base_sysctl_network"].items() if "bridge" not in name}
+        return dict(found["base_sysctl_network"])
 
     def variables(self, name: str) -> dict[str, Any]:
         """Return the variables of a host."""
@@ -185,6 +202,8 @@ class Network:
             "bird.conf": render("routing", "bird.conf.j2", **variables),
         }
         if node["server"]:
+            revoke = (CONTENT / "roles" / "openvpn_server" / "files" / "revoke.py").read_text()
+            made["revoke.py"] = revoke.replace('"/etc/openvpn/server/maas"', f'"{home}"')
             made["server.conf"] = render("openvpn_server", "server.conf.j2", **variables)
             made |= {f"nodes/{client}": text for client, text in node["server"]["clients"].items()}
         for link in node["links"]:
@@ -200,17 +219,61 @@ class Network:
             made = {file: text.replace(place, here) for file, text in made.items()}
         return made
 
-    def start(self, name: str) -> None:
-        """Start the programs of a host that do not run."""
+    def start(self, name: str, *, without: str = "", clock: int = 0) -> None:
+        """Start the programs of a host that do not run, all of them by default.
+
+        Args:
+            name: The host.
+            without: The program to leave out.
+            clock: How many seconds its clock is ahead.
+        """
         home = self.home(name)
         for path in sorted(home.glob("*.conf")):
-            if (name, path.stem) in self._running:
+            if (name, path.stem) in self._running or path.stem == without:
                 continue
             if path.name == "bird.conf":
                 words = ["bird", "-f", "-c", str(path), "-s", str(home / "run" / "bird.ctl")]
             else:
                 words = ["openvpn", "--config", str(path)]
-            self._running[name, path.stem] = self._spawn(name, words, home / f"{path.stem}.log")
+            self._running[name, path.stem] = self._spawn(name, words, home / f"{path.stem}.log", clock=clock)
+
+    def serve_revocations(self, name: str) -> None:
+        """Let a hub print its revoked certificates to other hubs, as maas-revocations.socket does."""
+        for link in self.variables(name)["node"]["links"]:
+            words = ["inetd", str(link["address"]), sys.executable, str(self.home(name) / "revoke.py"), "--list"]
+            program = f"revocations-{link['device']}"
+            log = self.home(name) / f"{program}.log"
+            self._running[name, program] = self._spawn(name, [sys.executable, str(_TRAFFIC), *words], log)
+
+    def fetch_revocations(self, name: str) -> str:
+        """Let a hub learn what was revoked, as its drop-in for the OpenVPN server does; return what it reports."""
+        peers = [str(link["peer_address"]) for link in self.variables(name)["node"]["links"]]
+        return self.run(name, sys.executable, str(self.home(name) / "revoke.py"), "--fetch", *peers)
+
+    def revoke(self, name: str, node: str) -> None:
+        """Revoke the certificate of a node on a hub, as `maas revoke` does on all hubs that answer."""
+        number = str(pki.serial(self.directory / "pki", node))
+        home, programs = self.home(name), self.programs / "usr" / "bin"
+        ping = home / "bin" / "ping"
+        ping.parent.mkdir(exist_ok=True)
+        ping.write_text(f'#!/bin/sh\nexec env {" ".join(self._environment())} {programs}/ping "$@"\n')
+        ping.chmod(0o755)
+        path = f"PATH={ping.parent}:{os.environ['PATH']}"
+        words = [sys.executable, str(home / "revoke.py"), node, number, self.address(node)]
+        self.run(name, "env", path, *words, seconds=60)
+
+    def clients(self, name: str) -> set[str]:
+        """Return the nodes that are connected to a hub."""
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(5)
+            connection.connect(str(self.home(name) / "run" / "maas.management"))
+            connection.sendall(b"status 3\n")
+            text = ""
+            while "END" not in text:
+                text += connection.recv(65536).decode()
+            rows = [line.split("\t") for line in text.splitlines()]
+            return {row[1] for row in rows if row[0] == "CLIENT_LIST"}
+        return set()
 
     def start_api(self, name: str) -> None:
         """Start a stand-in for the API server of a hub, and the program that announces the address of the API."""
@@ -268,10 +331,10 @@ class Network:
         """Take a host off the underlay, or put it back."""
         self._switch("link", "set", f"to-{name}", "up" if plugged else "down")
 
-    def run(self, name: str, *words: str) -> str:
+    def run(self, name: str, *words: str, seconds: float = 20) -> str:
         """Run a program on a host and return what it prints."""
         argv = ["ip", "netns", "exec", self._name(name), *words]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds, check=False)
         if done.returncode:
             raise AssertionError(f"{name}: {' '.join(words)}: {done.stderr.strip()}")
         return done.stdout
@@ -339,13 +402,19 @@ class Network:
                 process.kill()
                 process.wait()
 
-    def _environment(self) -> list[str]:
-        return [f"{name}={value}" for name, value in debian_programs.environment(self.programs).items()]
+    def _environment(self, clock: int = 0) -> list[str]:
+        found = debian_programs.environment(self.programs)
+        if clock:
+            library = self.programs / debian_programs.LIBRARIES / "faketime" / "libfaketime.so.1"
+            found |= {"LD_PRELOAD": str(library), "FAKETIME": f"{clock:+d}", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        return [f"{name}={value}" for name, value in found.items()]
 
-    def _spawn(self, name: str, words: list[str], log: Path, *, own: bool = False) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, name: str, words: list[str], log: Path, *, own: bool = False, clock: int = 0
+    ) -> subprocess.Popen[bytes]:
         program = str(self.programs / "usr" / "sbin" / words[0])
         ours = words[0] in {"openvpn", "bird"}
-        argv = ["env", *self._environment(), program, *words[1:]] if ours else words
+        argv = ["env", *self._environment(clock), program, *words[1:]] if ours else words
         file: IO[bytes]
         with log.open("wb") as file:
             return subprocess.Popen(

@@ -92,10 +92,10 @@ class Source:
             case Pull():
                 pull.reach(self.reference)
             case GoBuild():
-                golang.version(self.component.module)
+                golang.version(self.component.name)
             case ImageBuild() as image:
                 if image.programs:
-                    golang.version(self.component.module)
+                    golang.version(self.component.name)
                 if image.packages or image.base:
                     debian.distribution()
                 if image.web:
@@ -119,7 +119,7 @@ class Source:
                 images.build(self.component, self.name, self.reference, image, phase=phase)
 
     def _built(self, packages: Sequence[str]) -> str:
-        return f"{', '.join(packages)} {self.component.version} with {golang.version(self.component.module)}"
+        return f"{', '.join(packages)} {self.component.version} with {golang.version(self.component.name)}"
 
 
 @dataclass(frozen=True)

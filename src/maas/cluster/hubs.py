@@ -21,11 +21,13 @@ class Hub:
         name: Its name.
         tunnels: By name of each other host, whether it has a tunnel to this hub.
         announces_api: Whether the hub announces the address of the Kubernetes API.
+        answers: Whether the hub answers over SSH.
     """
 
     name: str
     tunnels: dict[str, bool]
     announces_api: bool
+    answers: bool = True
 
     @property
     def missing(self) -> list[str]:
@@ -34,18 +36,15 @@ class Hub:
 
 
 def gather(name: str) -> list[Hub]:
-    """Return the hubs of a cluster that answer, by name. One that does not is reported as a node.
-
-    Raises:
-        ClusterError: The tunnel to the cluster cannot be opened.
-    """
-    state = tunnel.state_dir(name)
-    hosts = [tunnel.ssh(state), *tunnel.others(state)]
+    """Return the hubs of a cluster, by name."""
+    hosts = tunnel.hubs(tunnel.state_dir(name))
     with ThreadPoolExecutor(len(hosts)) as executor:
-        texts = executor.map(lambda words: process.run([*words, f"cat {METRICS}"], check=False).stdout, hosts)
-    # The tunnel may go through one of the others while its own host is away.
-    found = {hub.name: hub for text in texts if (hub := parse(text))}
-    return [found[key] for key in sorted(found)]
+        texts = executor.map(lambda words: process.run([*words, f"cat {METRICS}"], check=False).stdout, hosts.values())
+    found = [
+        parse(text) or Hub(host, {}, announces_api=False, answers=False)
+        for host, text in zip(hosts, texts, strict=True)
+    ]
+    return sorted(found, key=lambda hub: hub.name)
 
 
 def parse(metrics: str) -> Hub | None:

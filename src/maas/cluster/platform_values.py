@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from maas.hosts.inventory import Inventory
     from maas.hosts.network_plan import Plan
 
+_METRICS_PORT = 9100
+"""Port of the metrics of a hub that is not a node, see hack/ansible/roles/base."""
+
 
 @dataclass(frozen=True)
 class Disabled:
@@ -61,7 +64,20 @@ def platform_values(plan: Plan, inventory: Inventory) -> dict[str, Any]:
             "ipPool": {"cidr": str(inventory.networks.pods)},
         },
     }
+    monitoring: dict[str, Any] = {}
     if all(host.container for host in plan.hosts.values()):
         # A container shares the clock of the machine below and cannot set it.
-        values["kube-prometheus"] = {"rules": {"alerts": {"NodeClockNotSynchronising": {"enabled": False}}}}
-    return values
+        monitoring["rules"] = {"alerts": {"NodeClockNotSynchronising": {"enabled": False}}}
+    # On nodes, node-exporter exports the metrics of the VPN; the job is the same, so that all alerts include these hosts.
+    targets = {
+        f"hub-{name.replace('.', '-')}": {
+            "job": "node-exporter",
+            "targets": [f"{own.vpn_address}:{_METRICS_PORT}"],
+            "labels": {"node": name},
+        }
+        for name, own in plan.hosts.items()
+        if own.role == "hub"
+    }
+    if targets:
+        monitoring["scrapeTargets"] = targets
+    return values | ({"kube-prometheus": monitoring} if monitoring else {})

@@ -48,9 +48,12 @@ class Status:
 
     @property
     def problems(self) -> list[str]:
-        """Nodes and workloads that are not Ready."""
-        return [node.name for node in self.nodes if not node.ready] + [
-            str(workload) for workload in self.workloads if not workload.settled
+        """Nodes and workloads that are not Ready, and hubs that do not answer."""
+        nodes = [node.name for node in self.nodes if not node.ready]
+        return [
+            *nodes,
+            *(f"hub {hub.name}" for hub in self.hubs if not hub.answers and hub.name not in nodes),
+            *(str(workload) for workload in self.workloads if not workload.settled),
         ]
 
 

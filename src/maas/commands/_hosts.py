@@ -64,7 +64,7 @@ def connect(name: str, file: Path | None, *, become_password: str | None = None)
             hint="add the host to the inventory, or remove its node",
             command=paths.command("status", "--name", listed.cluster),
         )
-    if others := sorted(known - nodes.keys()):
+    if others := sorted({host.name for host in listed.nodes} - nodes.keys()):
         console.warn(f"left out, because it is not a node of {listed.cluster}: {', '.join(others)}")
     present = listed.model_copy(update={"hosts": tuple(host for host in listed.hosts if host.name in nodes)})
     plan = saved_plan(state)

@@ -68,7 +68,7 @@ class PreflightResult:
     @property
     def node_count(self) -> int:
         """How many nodes the cluster has, without those that are down."""
-        return len(self.inventory.hosts) - len(self.absent)
+        return sum(host.name not in self.absent for host in self.inventory.nodes)
 
     @property
     def known_hosts(self) -> Path:
@@ -128,7 +128,9 @@ def run(
     """
     inventory = host_ssh.resolve(inventory)
     absent = facts_of_absent(inventory, state, [*without, *untouched])
-    optional = {host.name for host in inventory.hosts if host in inventory.workers or _spare(inventory)}
+    optional = {host.name for host in inventory.hosts if host not in inventory.control_planes or _spare(inventory)}
+    if len(inventory.hubs) == 1:
+        optional -= {inventory.hubs[0].name}
     optional &= _saved_facts(state).keys()
     earlier = state / _PLAN
     previous = network_plan.Plan.from_json(earlier.read_text(encoding="utf-8")) if earlier.exists() else None
@@ -204,6 +206,10 @@ def facts_of_absent(inventory: Inventory, state: Path, names: Sequence[str]) -> 
         wrong.append(
             f"without {', '.join(down)}, {running} of {len(planes)} control planes remain, and etcd needs "
             f"{len(planes) - _spare(inventory)}"
+        )
+    elif {hub.name for hub in inventory.hubs} <= set(names):
+        wrong.append(
+            f"without {', '.join(hub.name for hub in inventory.hubs)}, no hub remains, and no host reaches another"
         )
     if wrong:
         raise PreflightError(

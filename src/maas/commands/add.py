@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from maas import console, paths
 from maas.cluster import tunnel
-from maas.commands import _apply, _hosts, _packages, _preflight, _timings, _values, _versions, bundle
+from maas.commands import _apply, _hosts, _packages, _preflight, _timings, _values, bundle
 from maas.errors import PlanError, UsageError
 from maas.hosts import inventory, lock
 
@@ -70,10 +70,9 @@ def add(
             without=without,
             untouched=[host.name for host in hosts.workers if host.name not in {*names, *without}],
             become_password=become_password,
-            more=lambda facts, step: [
-                *_versions.problems(facts, directory=directory),
-                *_packages.problems(facts, directory=directory, source=source, dry_run=dry_run, phase=step),
-            ],
+            more=lambda facts, step: _packages.problems(
+                facts, directory=directory, source=source, dry_run=dry_run, phase=step
+            ),
         )
         _refuse_other_settings(_hosts.saved_plan(state), result)
         _preflight.show(result)
@@ -102,9 +101,10 @@ def _refuse(hosts: Inventory, names: Sequence[str], without: Sequence[str], stat
         )
     if both := sorted(set(names).intersection(without)):
         raise UsageError(f"{', '.join(both)} cannot be added and be left out", hint="start the host first")
-    if planes := sorted(name for name in names if roles[name] == "control-plane"):
+    if others := sorted(name for name in names if roles[name] != "worker"):
+        kind = "control plane" if roles[others[0]] == "control-plane" else "hub"
         raise UsageError(
-            f"{', '.join(planes)} is a control plane, which every host has to learn of",
+            f"{', '.join(others)} is a {kind}, which every host has to learn of",
             hint="bootstrap does that",
             command=paths.command("bootstrap", "--inventory", hosts.file),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from maas import bundle as bundles
-from maas import components, console
+from maas import console
 from maas.bundle import restaurant_image, tools
 from maas.commands import _packages, _values
 
@@ -26,7 +26,6 @@ def bundle(
     source: Policy,
     values: Sequence[Path],
     releases: Sequence[OsRelease] | None,
-    kubernetes: str | None = None,
     yes: bool,
 ) -> None:
     """Build a bundle, of every component or of some images.
@@ -37,58 +36,35 @@ def bundle(
         source: Which sources of components to use.
         values: Values files for the chart; they can enable optional components.
         releases: Releases of hosts to include packages for; None for this machine's.
-        kubernetes: The minor version of Kubernetes; None for that of a bundle in the directory, or the newest.
         yes: Do not ask for confirmation.
 
     Raises:
-        UsageError: A file is missing or not valid, or the version is unknown.
+        UsageError: A file is missing or not valid.
         BundleError: A component is not available.
     """
-    components.for_minor(kubernetes)
     if images is not None:
         restaurant_image.make_image_bundle(directory, images, source=source, yes=yes)
     else:
         chart_values = _values.load(values)
         if releases:
             _packages.refuse(releases, directory=directory, source=source)
-        restaurant_image.make_bundle(
-            directory, source=source, yes=yes, values=chart_values, releases=releases, kubernetes=kubernetes
-        )
+        restaurant_image.make_bundle(directory, source=source, yes=yes, values=chart_values, releases=releases)
 
 
-def show_plan(
-    source: Policy,
-    *,
-    values: Mapping[str, Any],
-    releases: Sequence[OsRelease] | None = None,
-    kubernetes: str | None = None,
-) -> None:
-    """Show the components of a bundle for these values, and the source of each.
-
-    Raises:
-        UsageError: The version of Kubernetes is unknown.
-    """
-    only = restaurant_image.wanted(values)
-    plan = bundles.plan(source, only=only, releases=releases, kubernetes=kubernetes)
+def show_plan(source: Policy, *, values: Mapping[str, Any], releases: Sequence[OsRelease] | None = None) -> None:
+    """Show the components of a bundle for these values, and the source of each."""
+    plan = bundles.plan(source, only=restaurant_image.wanted(values), releases=releases)
     rows = [(row.name, row.version, row.kind, row.source, row.location, row.state) for row in plan]
     console.table("bundle", ("item", "version", "kind", "source", "", "state"), rows)
 
 
-def show_plan_for(
-    files: Sequence[Path],
-    *,
-    source: Policy,
-    releases: Sequence[OsRelease] | None,
-    directory: Path | None = None,
-    kubernetes: str | None = None,
-) -> None:
+def show_plan_for(files: Sequence[Path], *, source: Policy, releases: Sequence[OsRelease] | None) -> None:
     """Show the components of a bundle for values files, and the source of each.
 
     Raises:
-        UsageError: A file is missing or not valid, or the version of Kubernetes is unknown.
+        UsageError: A file is missing or not valid.
     """
-    minor = restaurant_image.minor_for(directory, kubernetes)
-    show_plan(source, values=_values.load(files), releases=releases, kubernetes=minor)
+    show_plan(source, values=_values.load(files), releases=releases)
 
 
 def image(*, yes: bool) -> None:
@@ -113,7 +89,6 @@ def prepare(
     yes: bool,
     values: Mapping[str, Any],
     releases: Sequence[OsRelease] | None = None,
-    kubernetes: str | None = None,
 ) -> Bundle:
     """Complete the bundle and the helm that installs the chart, before hosts would have to wait for either.
 
@@ -123,14 +98,10 @@ def prepare(
         yes: Do not ask for confirmation.
         values: Values for the chart; they can enable optional components.
         releases: Releases of hosts that need packages; None for this machine's.
-        kubernetes: The minor version of Kubernetes; None for that of a bundle in the directory, or the newest.
 
     Raises:
-        UsageError: This release of the tool has no components for that version.
         BundleError: A component is not available.
     """
-    complete = restaurant_image.make_bundle(
-        directory, source=source, yes=yes, values=values, releases=releases, kubernetes=kubernetes
-    )
+    complete = restaurant_image.make_bundle(directory, source=source, yes=yes, values=values, releases=releases)
     tools.tool("helm")
     return complete

@@ -55,7 +55,7 @@ def _show(found: Status) -> None:
         [
             (
                 hub.name,
-                f"{len(hub.tunnels) - len(hub.missing)}/{len(hub.tunnels)}",
+                f"{len(hub.tunnels) - len(hub.missing)}/{len(hub.tunnels)}" if hub.answers else "does not answer",
                 ", ".join(hub.missing),
                 "announced" if hub.announces_api else "",
             )
@@ -87,7 +87,10 @@ def _data(found: Status) -> dict[str, Any]:
             }
             for node in found.nodes
         ],
-        "hubs": [{"name": hub.name, "tunnels": hub.tunnels, "announces_api": hub.announces_api} for hub in found.hubs],
+        "hubs": [
+            {"name": hub.name, "answers": hub.answers, "tunnels": hub.tunnels, "announces_api": hub.announces_api}
+            for hub in found.hubs
+        ],
         "workloads": [
             {
                 "namespace": item.namespace,

@@ -35,7 +35,7 @@ _MAX_NAME_SERVERS = 3  # of resolv.conf and of the kubelet
 _DNS_LABEL = 63
 _DNS_NAME = 253
 # Groups of the inventory that Ansible receives (ansible_inventory.py).
-GROUPS = ("control_plane", "further_control_planes", "guarded_control_planes", "workers")
+GROUPS = ("control_plane", "further_control_planes", "guarded_control_planes", "workers", "hubs")
 _RESERVED_NAMES = frozenset({"all", "localhost", "127.0.0.1", "ungrouped", *GROUPS})
 _KUBELET_LABELS = frozenset(
     {
@@ -101,6 +101,7 @@ class SemanticChecks:
             if isinstance(entry, dict)
         ]
         self._planes = [(index, host) for index, host in self._hosts if host.get("role") == "control-plane"]
+        self._servers = [(index, host) for index, host in self._hosts if host.get("role") in {"control-plane", "hub"}]
 
     def run(self) -> None:
         """Run all checks."""
@@ -121,7 +122,7 @@ class SemanticChecks:
             return
         count, wanted = len(self._planes), "1, 3 or 5"
         if not count:
-            if all(host.get("role") == "worker" for _, host in self._hosts):
+            if all(host.get("role") in {"worker", "hub"} for _, host in self._hosts):
                 self._add(("hosts",), f"no host has the role control-plane; {wanted} are required", key=True)
         elif count not in CONTROL_PLANES:
             reason = (
@@ -182,7 +183,7 @@ class SemanticChecks:
 
     def _check_hubs(self) -> None:
         if isinstance(self._document.data, dict) and "hub" not in self._data:
-            if not any("hub" in host for _, host in self._planes):
+            if not any("hub" in host for _, host in self._servers):
                 self._add((), "the key hub is missing")
         elif self._planes and "hub" in self._planes[0][1]:
             place: Place = ("hosts", self._planes[0][0], "hub")
@@ -190,12 +191,13 @@ class SemanticChecks:
                 place, "the key hub of the file is the address of this host already; remove one of them", key=True
             )
         places = self._hub_places()
+        self._check_servers(places)
         workers = [host for _, host in self._hosts if host.get("role") == "worker"]
         used = len(places) > 1 or any("hub" not in host for host in workers)
         for place, hub, owner in places:
             self._check_hub(place, hub, owner=owner, used=used, count=len(places))
         for index, host in self._hosts:
-            if "hub" not in host or host.get("role") == "control-plane":
+            if "hub" not in host or host.get("role") in {"control-plane", "hub"}:
                 continue
             place = ("hosts", index, "hub")
             if len(places) > 1:
@@ -217,8 +219,25 @@ class SemanticChecks:
         found: list[tuple[Place, Any, dict[str, Any] | None]] = []
         if "hub" in self._data:
             found.append((("hub",), self._data["hub"], first))
-        planes = self._planes[1:] if "hub" in self._data else self._planes
-        return found + [(("hosts", index, "hub"), host["hub"], host) for index, host in planes if "hub" in host]
+        rest = [(index, host) for index, host in self._servers if host is not first or "hub" not in self._data]
+        return found + [(("hosts", index, "hub"), host["hub"], host) for index, host in rest if "hub" in host]
+
+    def _check_servers(self, places: list[tuple[Place, Any, dict[str, Any] | None]]) -> None:
+        """Check that hosts can be hubs, that some can announce the address of the API, and that there are not too many."""
+        for index, host in self._servers:
+            if host["role"] == "hub" and "hub" not in host:
+                message = "the key hub is missing: it is the address at which the other hosts reach this hub"
+                self._add(("hosts", index), message)
+        planes = [host for _, host in self._planes]
+        if places and len(planes) > 1 and not any(owner is plane for _, _, owner in places for plane in planes):
+            self._add(
+                ("hosts", self._planes[0][0], "role"),
+                "no control plane is a hub, and with several of them only a hub can announce the address of the API; give "
+                "control planes the key hub",
+            )
+        if len(places) >= TRANSIT_PARTS:
+            place, _, _ = places[TRANSIT_PARTS - 1]
+            self._add(place, f"there are {len(places)} hubs; {TRANSIT_PARTS - 1} are supported", key=True)
 
     def _check_ports(self, places: list[tuple[Place, Any, dict[str, Any] | None]]) -> None:
         """Check that the ports of no two hubs are the same. Each hub has one more for every link to another hub."""
@@ -275,7 +294,7 @@ class SemanticChecks:
         ]
         if owners and all(host.get("role") == "worker" for host in owners):
             name = owners[0].get("name", "a worker")
-            self._add(place, f"{text} is the address of the worker {name}; the hub runs on the control plane")
+            self._add(place, f"{text} is the address of the worker {name}, which is not a hub")
         elif owners and owner is not None and owner not in owners:
             own, name = owner.get("name", "this host"), owners[0].get("name", "another host")
             self._add(place, f"{text} is the address of {name}, not of {own}")
@@ -297,6 +316,9 @@ class SemanticChecks:
     def _check_labels(self) -> None:
         for index, host in self._hosts:
             labels = host.get("labels")
+            if labels and host.get("role") == "hub":
+                self._add(("hosts", index, "labels"), "a hub is not a node of Kubernetes, and has no labels", key=True)
+                continue
             for name in labels if isinstance(labels, dict) else ():
                 place: Place = ("hosts", index, "labels", name)
                 plane = host.get("role") == "control-plane"
@@ -346,8 +368,9 @@ class SemanticChecks:
         if name == "vpn" and network.num_addresses - 3 < hosts:
             return f"{network} is too small for {hosts} hosts"
         spare = _PODS_PER_NODE_PREFIX - network.prefixlen
-        if name == "pods" and (spare < 0 or 1 << spare < hosts):
-            return f"{network} is too small: each of the {hosts} hosts needs a /{_PODS_PER_NODE_PREFIX}"
+        nodes = sum(host.get("role") != "hub" for _, host in self._hosts)
+        if name == "pods" and (spare < 0 or 1 << spare < nodes):
+            return f"{network} is too small: each of the {nodes} nodes needs a /{_PODS_PER_NODE_PREFIX}"
         if name == "services" and network.prefixlen not in _SERVICES_PREFIXES:
             small = network.prefixlen > _SERVICES_PREFIXES[0]
             limit = f"at least a /{_SERVICES_PREFIXES[-1]}" if small else f"at most a /{_SERVICES_PREFIXES[0]}"

@@ -32,6 +32,7 @@ _ESCALATION_SECONDS = 15
 """How long Ansible waits for a login and for sudo's answer, on a host that is not slow."""
 _RUNTIME = ("containerd", "containerd-shim-runc-v2", "ctr", "crictl", "runc")
 _KUBERNETES = {"control-plane": ("kubelet", "kubeadm", "kubectl"), "worker": ("kubelet", "kubeadm")}
+_GROUP = {"control-plane": "control_plane", "worker": "workers", "hub": "hubs"}
 _ETCD_BACKUP = ("age", "etcdctl", "etcdutl")
 _BACKUP_MINUTES = 30
 _STAGES = {"control-plane": ("control-plane", "node", "workload"), "worker": ("node", "workload")}
@@ -74,8 +75,7 @@ def ansible_inventory(
     first = primary(inventory, facts, without=without).name
     groups: dict[str, dict[str, Any]] = {name: {"hosts": {}} for name in GROUPS}
     for host in inventory.hosts:
-        group = "control_plane" if host.role == "control-plane" else "workers"
-        groups[group]["hosts"][host.name] = {
+        groups[_GROUP[host.role]]["hosts"][host.name] = {
             **_connection(inventory, host, known_hosts, plan.timeouts.factor),
             "node": _node(host, plan, facts[host.name], first)
             | {"firewall_rules": host_firewall.additions(facts[host.name], inventory, host)}
@@ -121,7 +121,7 @@ def _cluster(inventory: Inventory, plan: Plan, control_plane: str) -> dict[str, 
         "networks": {name: str(getattr(plan, name)) for name in ("vpn", "transit", "pods", "services")},
         "nodes": {
             host.name: {"vpn_address": str(plan.hosts[host.name].vpn_address), "labels": host.labels}
-            for host in inventory.hosts
+            for host in inventory.nodes
         },
         "containers": any(host.container for host in plan.hosts.values()),
         "backup": _backup(inventory),
@@ -169,11 +169,16 @@ def _node(host: Host, plan: Plan, facts: HostFacts, first: str) -> dict[str, Any
 
 
 def _contents(host: Host, facts: HostFacts, bundle: Bundle) -> dict[str, Any]:
-    return {
+    contents = {
         "packages": _packages(facts, bundle),
         "packages_missing": list(facts.packages_missing),
         "bundle": str(host.bundle or CARRIED),
         "bundle_source": None if host.bundle else str(bundle.directory),
+    }
+    if host.role == "hub":
+        return {**contents, "programs": {}, "images": {}}
+    return {
+        **contents,
         "programs": {
             "containerd": [*_programs(bundle, _RUNTIME), *_plugins(bundle)],
             "kubernetes": _programs(bundle, _KUBERNETES[host.role]),
@@ -198,6 +203,7 @@ def _server(plan: Plan, name: str) -> dict[str, Any] | None:
         "clients": {
             node: f"ifconfig-push {plan.transit_address(node, name)} {hub.network.netmask}\n"
             f"iroute {own.vpn_address} 255.255.255.255\n"
+            + (f"iroute {plan.api_address} 255.255.255.255\n" if node in plan.announcers() else "")
             for node, own in plan.hosts.items()
             if node not in plan.hubs
         },
@@ -275,6 +281,7 @@ def _neighbors(plan: Plan, name: str) -> list[dict[str, Any]]:
             "address": str(plan.transit_address(node, name)),
             "own_address": str(plan.transit_address(name, name)),
             "device": "",
+            "announces_api": node in plan.announcers(),
         }
         for node, own in plan.hosts.items()
         if node not in plan.hubs
@@ -302,7 +309,7 @@ def _vpn(host: Host, plan: Plan, pki: Pki) -> dict[str, Any]:
         "key": files["node.key"],
         "tls_crypt": {hub: files[f"hubs/{hub}.key"] for hub in plan.hubs if hub != host.name},
         "tls_crypt_server": files.get("tls-crypt-v2-server.key", ""),
-        "revoked": {name.removeprefix("revoked/"): "" for name in files if name.startswith("revoked/")},
+        "revoked": {name.removeprefix("revoked/"): text for name, text in files.items() if name.startswith("revoked/")},
     }
 
 

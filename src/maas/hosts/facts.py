@@ -25,8 +25,10 @@ _PORTS = {
     "control-plane": tuple(("tcp", port) for port in (6443, 2379, 2380, 2381, 10257, 10259)),
     "worker": (),
 }
-_PORTS_OF_ALL = (("tcp", 9091), ("tcp", 9100), ("tcp", 10249), ("tcp", 10250), ("tcp", 10256), ("udp", 4789))
+_PORTS_OF_HUBS = (("tcp", 9100),)
+_PORTS_OF_NODES = (("tcp", 9091), ("tcp", 9100), ("tcp", 10249), ("tcp", 10250), ("tcp", 10256), ("udp", 4789))
 _PACKAGES = ("bird2", "openvpn", "runc", "iptables", "ipset", "conntrack", "socat", "ethtool", "kmod", "iputils-ping")
+_PACKAGES_OF_HUBS = ("bird2", "openvpn", "iptables", "kmod", "iputils-ping")
 _NO_PYTHON = 93
 _SECONDS = 60
 _PYTHON = f"sh -c 'command -v python3 >/dev/null 2>&1 || exit {_NO_PYTHON}; exec python3 -'"
@@ -146,8 +148,6 @@ class HostFacts(_Model):
         cluster: The MaaS cluster that the host belongs to.
         joined: Whether the kubelet has credentials of a cluster.
         etcd: Whether the host is a member of etcd, and lost if it was one and its data is gone.
-        kubelet: Version of the installed kubelet, such as v1.40.2, empty if there is none.
-        api_server: Version of the API server on the host, empty if there is none.
         authority: sha256 of the cluster CA certificate on the host, empty if there is none.
         encryption_keys: Names of the keys with which the API server on the host encrypts Secrets.
         resolver: Name servers for pods.
@@ -190,8 +190,6 @@ class HostFacts(_Model):
     cluster: str | None
     joined: bool
     etcd: Literal["none", "member", "lost"] = "none"
-    kubelet: str = ""
-    api_server: str = ""
     authority: str
     encryption_keys: tuple[str, ...] = ()
     resolver: Resolver
@@ -279,7 +277,7 @@ def _gather(inventory: Inventory, host: Host, command: list[str], password: str)
     """Return the facts of a host, or why they are not available."""
     parameters = {
         "ports": _needed_ports(inventory, host),
-        "packages": _PACKAGES,
+        "packages": _PACKAGES_OF_HUBS if host.role == "hub" else _PACKAGES,
         "hubs": {name: hub.endpoint for name, hub in inventory.servers_for(host).items()},
     }
     source = resources.files("maas.hosts").joinpath("_facts_script.py").read_text(encoding="utf-8")
@@ -311,4 +309,6 @@ def _needed_ports(inventory: Inventory, host: Host) -> tuple[tuple[str, int], ..
     if host in inventory.hubs:
         first = inventory.server_of(host).listening_port
         hub = tuple(("udp", first + number) for number in range(len(inventory.hubs)))
-    return (*hub, *_PORTS[host.role], *_PORTS_OF_ALL)
+    if host.role == "hub":
+        return (*hub, *_PORTS_OF_HUBS)
+    return (*hub, *_PORTS[host.role], *_PORTS_OF_NODES)

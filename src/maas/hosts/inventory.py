@@ -134,7 +134,7 @@ def _beside_file(path: Path, info: ValidationInfo) -> Path:
     return path if directory is None else key_path(str(path), directory)
 
 
-Role = Literal["control-plane", "worker"]
+Role = Literal["control-plane", "worker", "hub"]
 _Port = Annotated[int, Field(strict=True, ge=1, le=65535), _Expected("a port number (1 to 65535)")]
 _Endpoint = Annotated[str, Field(min_length=1), _Expected("a host name or an IP address")]
 _NameServer = Annotated[
@@ -206,10 +206,10 @@ _HostDirectory = Annotated[
 
 
 class Hub(Model):
-    """The address of the OpenVPN server of a hub, which runs on a control plane."""
+    """The address of the OpenVPN server of a hub, which runs on a control plane or on a host of its own."""
 
     endpoint: _Endpoint
-    """Name or address at which the hosts reach the control plane. Forwarded UDP ports are sufficient."""
+    """Name or address at which the hosts reach the hub. Forwarded UDP ports are sufficient."""
     port: _Port = 1194
     """UDP port at that address. A hub uses as many ports from this one on as there are hubs."""
     listen: Annotated[_Port | None, _NotNull()] = None
@@ -262,7 +262,8 @@ class Host(Model):
     address: _Endpoint
     """Name or address for SSH, or an alias in `~/.ssh/config`."""
     role: Role
-    """Role of the node. 1, 3 or 5 hosts are control planes."""
+    """What the host is for. 1, 3 or 5 hosts are control planes. A `hub` is a small host that only forwards packets in the
+    VPN: it is not a node of Kubernetes."""
     port: _Port = 22
     """Port of the SSH server, unless `~/.ssh/config` has another one."""
     user: _User = "root"
@@ -276,8 +277,8 @@ class Host(Model):
     labels: dict[_LabelName, _LabelValue] = Field(default_factory=dict)
     """Labels of the Kubernetes node."""
     hub: Annotated[Hub | None, _NotNull()] = None
-    """On a control plane, the address of its OpenVPN server, which makes it a hub. On a worker, the address of the only hub
-    for this host, if it differs from that for the other hosts (same LAN, split DNS)."""
+    """On a control plane, the address of its OpenVPN server, which makes it a hub; required on a host with the role `hub`.
+    On a worker, the address of the only hub for this host, if it differs from that for the other hosts (same LAN, split DNS)."""
     bundle: Annotated[_HostDirectory | None, _NotNull()] = None
     """Directory on the host that already contains the bundle. By default, the bundle is copied over SSH."""
 
@@ -323,16 +324,21 @@ class Inventory(InventoryFile):
     def hubs(self) -> tuple[Host, ...]:
         """The hosts that run an OpenVPN server, in the order of the file."""
         first = self.control_plane if self.hub is not None else None
-        return tuple(host for host in self.control_planes if host.hub is not None or host is first)
+        return tuple(host for host in self.hosts if host is first or (host.role != "worker" and host.hub is not None))
 
     @property
     def workers(self) -> tuple[Host, ...]:
-        """Every other host, in the order of the file."""
+        """The hosts that only run pods, in the order of the file."""
         return tuple(host for host in self.hosts if host.role == "worker")
+
+    @property
+    def nodes(self) -> tuple[Host, ...]:
+        """The hosts that are nodes of Kubernetes, in the order of the file."""
+        return tuple(host for host in self.hosts if host.role != "hub")
 
     def server_of(self, hub: Host) -> Hub:
         """Return the address of a hub's OpenVPN server, with the port that it listens on."""
-        own = (hub.hub if hub.role == "control-plane" else None) or self.hub
+        own = (hub.hub if hub.role != "worker" else None) or self.hub
         if own is None:
             raise ValueError(f"{hub.name} is not a hub")
         return own

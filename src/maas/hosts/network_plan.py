@@ -161,7 +161,7 @@ class HostPlan(_Model):
         container: The host is a container, so its kernel settings belong to the machine.
     """
 
-    role: Literal["control-plane", "worker"]
+    role: Literal["control-plane", "worker", "hub"]
     vpn_address: IPv4Address
     servers: dict[str, Server]
     cgroup_driver: Literal["systemd", "cgroupfs"]
@@ -231,10 +231,14 @@ class Plan(_Model):
         return self.hubs[hub].network[int(self.hosts[host].vpn_address) - int(self.vpn.network_address)]
 
     def announcers(self) -> list[str]:
-        """Return the hosts that announce the address of the API; none in a cluster of version 0.1, where a host has it."""
+        """Return the hosts that announce the address of the API; none in a cluster of version 0.1, where a host has it.
+
+        Of several control planes, those that are hubs: an OpenVPN server sends packets for an address to one client only.
+        """
         if self.api_address in {host.vpn_address for host in self.hosts.values()}:
             return []
-        return [name for name, host in self.hosts.items() if host.role == "control-plane" and name in self.hubs]
+        planes = [name for name, host in self.hosts.items() if host.role == "control-plane"]
+        return [name for name in planes if name in self.hubs] or planes[:1]
 
     def links(self) -> tuple[LinkPlan, ...]:
         """Return the tunnels between hubs, one for each pair. The hub with the lower number listens."""
@@ -333,6 +337,13 @@ def compute(inventory: Inventory, facts: Mapping[str, HostFacts], *, previous: P
             why="addresses of their tunnels; a host has a tunnel to each hub, and prefers them in this order",
         ),
         *_tunnel_reasons(inventory, hubs),
+        *(
+            Reason(
+                setting=f"{host.name}: role", value="hub", why="forwards packets in the VPN; it does not run Kubernetes"
+            )
+            for host in inventory.hosts
+            if host.role == "hub"
+        ),
         Reason(setting="API endpoint", value=endpoint, why=endpoint_reason),
         Reason(setting="tunnel MTU", value=str(tun), why=tun_reason),
         Reason(setting="pod MTU", value=str(pod_mtu(tun)), why=f"{tun} of the tunnel minus {_VXLAN} of VXLAN"),
@@ -405,8 +416,9 @@ def _still_valid(inventory: Inventory, facts: Mapping[str, HostFacts], previous:
     changes = [f"{name} was a control plane and is none" for name in sorted(gone)]
     removed = previous.hubs.keys() - {hub.name for hub in inventory.hubs} - gone
     changes += [f"{name} was a hub and is none" for name in sorted(removed)]
+    moved = f", which would move the address of the API from {previous.api_address} to {networks.vpn[-2]}"
     changes += [
-        f"{what} was {before} and is {now}"
+        f"{what} was {before} and is {now}{moved if what == 'networks.vpn' else ''}"
         for what, before, now in (
             ("networks.vpn", previous.vpn, networks.vpn),
             ("networks.pods", previous.pods, networks.pods),
@@ -446,7 +458,7 @@ def _api_endpoint(inventory: Inventory, facts: Mapping[str, HostFacts], previous
             )
         return previous.control_plane_endpoint, "unchanged; the certificates of the cluster contain it"
     why = f"the last address of {inventory.networks.vpn}; each control plane announces it while its API is ready"
-    if silent := [host.name for host in planes if host not in inventory.hubs]:
+    if len(planes) > 1 and (silent := [host.name for host in planes if host not in inventory.hubs]):
         why += f"; not {', '.join(silent)}, because only a hub can announce it"
     return last, why
 
@@ -630,7 +642,9 @@ def _host_plan(inventory: Inventory, host: Host, facts: HostFacts, address: IPv4
 
 def _host_reasons(host: Host, plan: HostPlan, *, named: bool, proxies: tuple[Proxy, ...]) -> list[Reason]:
     """Return the reasons for the settings of a host that differ from the defaults."""
-    reasons = []
+    reasons: list[Reason] = []
+    if host.role == "hub":
+        return reasons
     if plan.cgroup_version == 1 or plan.cgroup_driver == "cgroupfs":
         why = "cgroup v1, which the kubelet is configured to accept"
         if plan.cgroup_version != 1:

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 _GIB = 1 << 30
 _MIB = 1 << 20
 # kubeadm refuses less than 1700 MiB and 2 processors for a control plane.
-_MEMORY = {"control-plane": 1700 * _MIB, "worker": 900 * _MIB}
+_MEMORY = {"control-plane": 1700 * _MIB, "worker": 900 * _MIB, "hub": 200 * _MIB}
 _CONTROL_PLANE_CPUS = 2
 _DISK_NEEDED, _DISK_WANTED = 4 * _GIB, 10 * _GIB
+_DISK_OF_HUB = 300 * _MIB
+# What OpenVPN and BIRD need; the others are for containers.
+_HUB_CAPABILITIES = {"CAP_NET_ADMIN", "CAP_NET_RAW"}
 _PROGRAMS_NEEDED = 1 * _GIB
 _SYNC_MS = 50
 # Of the slowest writes. A leader of etcd sends no heartbeats while it waits for its disk, and a few such waits in a row are
@@ -165,6 +168,11 @@ class _Check:
             yield from self._unreachable()
             yield from self._foreign()
 
+    @property
+    def _is_node(self) -> bool:
+        """Whether the host runs Kubernetes."""
+        return self._host.role != "hub"
+
     def _error(self, message: str, fix: str) -> Problem:
         return Problem(host=self._host.name, severity="error", message=message, fix=fix)
 
@@ -195,6 +203,13 @@ class _Check:
             )
         if role == "control-plane" and facts.cpus < _CONTROL_PLANE_CPUS:
             yield self._error("only one CPU", "a control-plane host needs at least two")
+        if not self._is_node:
+            if facts.disk_free < _DISK_OF_HUB:
+                yield self._error(
+                    f"only {facts.disk_free // _MIB} MiB free on the filesystem of /var/lib",
+                    f"{_DISK_OF_HUB // _MIB} MiB are required",
+                )
+            return
         if facts.disk_free < _DISK_NEEDED:
             yield self._error(
                 f"only {facts.disk_free / _GIB:.1f} GiB free on the filesystem of /var/lib",
@@ -227,6 +242,12 @@ class _Check:
                 "there is no /dev/net/tun, which the VPN needs", "run modprobe tun, or ask the provider to enable it"
             )
         hard = [name for name in facts.capabilities_missing if name != "CAP_SYS_RESOURCE"]
+        if not self._is_node:
+            if needed := [name for name in hard if name in _HUB_CAPABILITIES]:
+                yield self._error(
+                    f"missing capabilities: {', '.join(needed)}", "add them to the container of this host"
+                )
+            return
         if hard:
             yield self._error(f"missing capabilities: {', '.join(hard)}", "add them to the container of this host")
         elif facts.capabilities_missing:
@@ -251,7 +272,7 @@ class _Check:
                         f"its route to {route.network} on {route.device} overlaps networks.{name} {network}",
                         f"choose another networks.{name} in the inventory",
                     )
-        if not (inventory.nameservers or facts.resolver.servers):
+        if self._is_node and not (inventory.nameservers or facts.resolver.servers):
             yield self._warning(
                 "pods can reach none of its name servers (IPv4, not loopback)",
                 f"pods use {' and '.join(PUBLIC_RESOLVERS)}; to use others, set nameservers in the inventory",
@@ -327,9 +348,9 @@ class _Check:
     def _foreign(self) -> Iterator[Problem]:
         """Software on the host that conflicts with a cluster."""
         facts = self._facts
-        if facts.kubernetes:
+        if facts.kubernetes and self._is_node:
             yield self._error(f"it already has {', '.join(facts.kubernetes)}", "uninstall that first")
-        for name, version in facts.runtimes.items():
+        for name, version in facts.runtimes.items() if self._is_node else ():
             yield self._error(f"{name} {version} is running", "uninstall it: bootstrap installs its own containerd")
         for device in filter(_VPN_DEVICE.fullmatch, facts.devices):
             yield self._error(

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 import tomllib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import pytest
@@ -10,6 +12,9 @@ import yaml
 from tests.support.ansible_content import CONTENT
 
 from maas.hosts import encryption
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MACHINE: dict[str, Any] = {
     "name": "node1",
@@ -433,3 +438,31 @@ def test_the_keys_of_the_cluster_are_copied_without_a_trace() -> None:
         "Create a bootstrap token",
         "Write the kubeadm join configuration",
     ]
+
+
+def test_a_hub_learns_of_revocations_from_the_hubs_that_it_has_links_to() -> None:
+    hub = HUB | {
+        "links": [
+            {"address": "10.93.7.0", "peer_address": "10.93.7.1", "device": "maas0-1"},
+            {"address": "10.93.7.2", "peer_address": "10.93.7.3", "device": "maas0-2"},
+        ]
+    }
+    before = render("openvpn_server", "revocations.j2", node=hub)
+    assert "ExecStartPre=+-/usr/local/lib/maas/revoke --fetch 10.93.7.1 10.93.7.3\n" in before
+    later = render("openvpn_server", "maas-revocations.service.j2", node=hub)
+    assert "ExecStart=/usr/local/lib/maas/revoke --fetch 10.93.7.1 10.93.7.3\n" in later
+    listen = render("openvpn_server", "maas-revocations.socket.j2", node=hub)
+    assert re.findall("^ListenStream=(.+)$", listen, re.MULTILINE) == ["10.93.7.0:7194", "10.93.7.2:7194"]
+
+
+def test_a_hub_answers_requests_for_its_metrics(tmp_path: Path) -> None:
+    (tmp_path / "hub.prom").write_text("openvpn_up 1\n")
+    script = CONTENT / "roles" / "base" / "files" / "serve-metrics.sh"
+    request = "GET /metrics HTTP/1.1\r\nHost: hub\r\n\r\nthe rest is not read\n"
+    words = ["sh", str(script), str(tmp_path / "hub.prom")]
+    done = subprocess.run(words, input=request.encode(), capture_output=True, timeout=20, check=True)
+    head, _, body = done.stdout.decode().partition("\r\n\r\n")
+    assert head.splitlines() == ["HTTP/1.0 200 OK", "Content-Type: text/plain; version=0.0.4"]
+    assert body == "openvpn_up 1\n"
+    socket = render("base", "maas-metrics-http.socket.j2", node=HUB)
+    assert f"ListenStream={HUB['vpn_address']}:9100\n" in socket

@@ -4,7 +4,7 @@ import json
 from typing import TYPE_CHECKING
 
 from maas import paths, process
-from maas.cluster import hubs, tunnel
+from maas.cluster import hubs
 from maas.cluster.hubs import Hub
 
 if TYPE_CHECKING:
@@ -30,13 +30,12 @@ def test_a_hub_is_read_from_its_metrics() -> None:
     assert hubs.parse("") is None
 
 
-def test_every_hub_that_answers_is_returned_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_hub_is_returned_also_one_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    others = [["ssh", "two"], ["ssh", "three"]]
-    access = {"ssh": ["ssh", "one"], "api": "10.90.0.254:6443", "others": others}
+    hosts = {name: ["ssh", name] for name in ("two", "three")}
+    access = {"ssh": ["ssh", "one"], "api": "10.90.0.254:6443", "hubs": hosts}
     (paths.state("shop") / "access.json").write_text(json.dumps(access))
     answers = {
-        "one": METRICS.format(name="two", role="hub", announced=0),  # the tunnel goes through the second one
         "two": METRICS.format(name="two", role="hub", announced=0),
         "three": "",
     }
@@ -45,5 +44,4 @@ def test_every_hub_that_answers_is_returned_once(tmp_path: Path, monkeypatch: py
         return process.Completed(tuple(argv), 0, answers[argv[1]], "", 0.0)
 
     monkeypatch.setattr(process, "run", run)
-    monkeypatch.setattr(tunnel, "ssh", lambda _: ["ssh", "one"])
-    assert [hub.name for hub in hubs.gather("shop")] == ["two"]
+    assert [(hub.name, hub.answers) for hub in hubs.gather("shop")] == [("three", False), ("two", True)]

@@ -6,6 +6,7 @@ from maas.bundle.manifest import Unavailable
 from maas.cluster import platform_values
 from maas.helm import values_files
 from maas.hosts import network_plan
+from maas.hosts.inventory import Host, Hub
 
 
 def unavailable(*names: str) -> list[Unavailable]:
@@ -42,3 +43,15 @@ def test_the_pod_network_reaches_the_api_server_without_kube_proxy() -> None:
     plan = network_plan.compute(INVENTORY, {host.name: facts_of() for host in INVENTORY.hosts})
     api = platform_values.platform_values(plan, INVENTORY)["calico"]["apiServer"]
     assert f"{api['host']}:{api['port']}" == plan.control_plane_endpoint
+
+
+def test_prometheus_scrapes_a_hub_that_is_not_a_node() -> None:
+    hub = Host(name="hub.paris", address="203.0.113.9", role="hub", hub=Hub(endpoint="203.0.113.9"))
+    inventory = INVENTORY.model_copy(update={"hosts": (*INVENTORY.hosts, hub)})
+    plan = network_plan.compute(inventory, {host.name: facts_of() for host in inventory.hosts})
+    assert platform_values.platform_values(plan, inventory)["kube-prometheus"]["scrapeTargets"] == {
+        "hub-hub-paris": {"job": "node-exporter", "targets": ["10.90.0.3:9100"], "labels": {"node": "hub.paris"}}
+    }
+    assert "kube-prometheus" not in platform_values.platform_values(
+        network_plan.compute(INVENTORY, {host.name: facts_of() for host in INVENTORY.hosts}), INVENTORY
+    )

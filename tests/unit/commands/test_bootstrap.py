@@ -9,6 +9,7 @@ from tests.support.hosts import facts_of, inventory_of
 from maas.commands import _preflight
 from maas.errors import PreflightError
 from maas.hosts import facts, known_hosts, ssh, udp_probe
+from maas.hosts.inventory import Host
 from maas.hosts.preflight import Problem
 
 if TYPE_CHECKING:
@@ -65,3 +66,63 @@ def test_a_worker_that_does_not_reach_the_hub_stops_the_run_before_the_question(
     assert tried == ["master", "node1"]
     assert caught.value.context == ("node1: it does not reach the hub at X:1194/udp (open it)",)
     assert list(tmp_path.iterdir()) == [], "nothing was written"
+
+
+def plane(name: str, last: int, *, role: str = "control-plane") -> dict[str, object]:
+    return {"name": name, "address": f"203.0.113.{last}", "role": role, "hub": {"endpoint": f"203.0.113.{last}"}}
+
+
+THREE = [plane("a", 1), plane("b", 2), plane("c", 3)]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "optional"),
+    [
+        # Of three control planes one can be down, of one none. A small hub can, unless it is the only one.
+        (THREE, {"a", "b", "c"}),
+        ([plane("a", 1), plane("h", 2, role="hub")], {"h"}),
+        ([{"name": "a", "address": "203.0.113.1", "role": "control-plane"}, plane("h", 2, role="hub")], set()),
+    ],
+)
+def test_a_second_run_while_a_host_is_down_says_how_to_continue_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hosts: list[dict[str, object]], optional: set[str]
+) -> None:
+    inventory = inventory_of(hub=None, hosts=tuple(Host.model_validate(host) for host in hosts))
+    saved = {host.name: facts_of().model_dump(mode="json") for host in inventory.hosts}
+    (tmp_path / "facts.json").write_text(json.dumps(saved))
+    seen: list[set[str]] = []
+
+    class Stop(Exception):  # noqa: N818 - not an error
+        pass
+
+    def scan(*_: object, optional: set[str], **__: object) -> None:
+        seen.append(optional)
+        raise Stop
+
+    monkeypatch.setattr(ssh, "resolve", lambda inventory: inventory)
+    monkeypatch.setattr(known_hosts, "scan", scan)
+    with pytest.raises(Stop):
+        _preflight.run(inventory, tmp_path)
+    assert seen == [optional]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "names", "why"),
+    [
+        (THREE, ["b", "c"], "without b, c, 1 of 3 control planes remain, and etcd needs 2"),
+        (
+            [{"name": "a", "address": "203.0.113.1", "role": "control-plane"}, plane("h", 2, role="hub")],
+            ["h"],
+            "without h, no hub remains, and no host reaches another",
+        ),
+    ],
+)
+def test_hosts_that_a_cluster_needs_cannot_be_left_out(
+    tmp_path: Path, hosts: list[dict[str, object]], names: list[str], why: str
+) -> None:
+    inventory = inventory_of(hub=None, hosts=tuple(Host.model_validate(host) for host in hosts))
+    saved = {host.name: facts_of().model_dump(mode="json") for host in inventory.hosts}
+    (tmp_path / "facts.json").write_text(json.dumps(saved))
+    with pytest.raises(PreflightError) as caught:
+        _preflight.facts_of_absent(inventory, tmp_path, names)
+    assert caught.value.context == (why,)

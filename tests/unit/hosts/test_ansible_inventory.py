@@ -82,7 +82,7 @@ def test_the_keys_for_secrets_are_on_control_planes_alone(made: Any) -> None:
 def test_a_revoked_certificate_reaches_the_hub(made: Any, tmp_path: Path) -> None:
     made()
     serial = pki.revoke(tmp_path / "pki", "node1")
-    assert host_of(made(), "master")["vpn"]["revoked"] == {str(serial): ""}
+    assert host_of(made(), "master")["vpn"]["revoked"] == {str(serial): "node1"}
 
 
 def planes(states: Mapping[str, dict[str, Any]], *, without: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -226,3 +226,29 @@ def test_a_host_that_lacks_packages_needs_those_of_its_release(made: Any) -> Non
     with pytest.raises(BundleError) as caught:
         made(packages_missing=("socat",), codename="trixie")
     assert caught.value.code == "BundleIncomplete"
+
+
+def test_a_small_hub_gets_the_vpn_and_no_kubernetes(tmp_path: Path) -> None:
+    hosts = (
+        Host(name="a", address="203.0.113.1", role="control-plane"),
+        Host(name="h", address="203.0.113.2", role="hub", hub=Hub(endpoint="203.0.113.2")),
+        Host(name="node1", address="203.0.113.4", role="worker"),
+    )
+    inventory = Inventory(file=Path("/hosts.yaml"), cluster="shop", hosts=hosts)
+    facts = {host.name: facts_of() for host in hosts}
+    plan = network_plan.compute(inventory, facts)
+    keys = pki.ensure(tmp_path / "pki", "shop", list(plan.hosts), hubs=list(plan.hubs))
+    content = ansible_inventory(
+        inventory, plan=plan, facts=facts, bundle=bundle_of(tmp_path), pki=keys, known_hosts=Path("/known_hosts")
+    )
+    groups = {name: list(group["hosts"]) for name, group in content["all"]["children"].items()}
+    assert (groups["control_plane"], groups["workers"], groups["hubs"]) == (["a"], ["node1"], ["h"])
+    assert list(content["all"]["vars"]["cluster"]["nodes"]) == ["a", "node1"]
+    node = content["all"]["children"]["hubs"]["hosts"]["h"]["node"]
+    assert (node["programs"], node["images"]) == ({}, {})
+    assert node["server"]["clients"]["a"] == (
+        "ifconfig-push 10.93.0.1 255.255.255.0\niroute 10.90.0.1 255.255.255.255\niroute 10.90.0.254 255.255.255.255\n"
+    )
+    assert "10.90.0.254" not in node["server"]["clients"]["node1"]
+    assert {one["name"]: one["announces_api"] for one in node["neighbors"]} == {"a": True, "node1": False}
+    assert host_of(content, "a")["node"]["announces_api"]

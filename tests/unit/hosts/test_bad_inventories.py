@@ -83,7 +83,7 @@ EDITED: list[tuple[str, str, list[str]]] = [
     (
         "vpn.example.org",
         "203.0.113.11",
-        ["2:17: hub.endpoint: 203.0.113.11 is the address of the worker node1; the hub runs on the control plane"],
+        ["2:17: hub.endpoint: 203.0.113.11 is the address of the worker node1, which is not a hub"],
     ),
     # Connections
     ("role: worker", "role: worker, ssh: {}", ["5:61: hosts[1].ssh: the key proxyJump is missing"]),
@@ -299,9 +299,7 @@ SEVERAL: list[tuple[str, str, list[str]]] = [
     (
         "hub: {endpoint: 203.0.113.3}",
         "hub: {endpoint: 203.0.113.4}",
-        [
-            "5:74: hosts[2].hub.endpoint: 203.0.113.4 is the address of the worker node1; the hub runs on the control plane"
-        ],
+        ["5:74: hosts[2].hub.endpoint: 203.0.113.4 is the address of the worker node1, which is not a hub"],
     ),
     (
         "hosts:",
@@ -349,6 +347,57 @@ SEVERAL: list[tuple[str, str, list[str]]] = [
                 "hosts, at least a /26"
             )
         ],
+    ),
+]
+# The same with the role `hub`
+SMALL = """\
+cluster: shop
+hosts:
+  - {name: a, address: 203.0.113.1, role: control-plane}
+  - {name: h, address: 203.0.113.2, role: hub, hub: {endpoint: 203.0.113.2}}
+  - {name: node1, address: 203.0.113.4, role: worker}
+"""
+SMALL_HUBS: list[tuple[str, str, list[str]]] = [
+    (
+        "role: hub, hub: {endpoint: 203.0.113.2}",
+        "role: hub",
+        [
+            "1:1: the key hub is missing",
+            "4:5: hosts[1]: the key hub is missing: it is the address at which the other hosts reach this hub",
+        ],
+    ),
+    (
+        "role: hub,",
+        "role: hub, labels: {site: paris},",
+        ["4:48: hosts[1].labels: a hub is not a node of Kubernetes, and has no labels"],
+    ),
+    (
+        "  - {name: node1",
+        (
+            "  - {name: b, address: 203.0.113.5, role: control-plane}\n"
+            "  - {name: c, address: 203.0.113.6, role: control-plane}\n  - {name: node1"
+        ),
+        [
+            (
+                "3:43: hosts[0].role: no control plane is a hub, and with several of them only a hub can announce the address "
+                "of the API; give control planes the key hub"
+            )
+        ],
+    ),
+    (
+        "  - {name: node1",
+        "".join(
+            f"  - {{name: h{n}, address: 203.0.113.1{n}, role: hub, hub: {{endpoint: 203.0.113.1{n}}}}}\n"
+            for n in range(7)
+        )
+        + "  - {name: node1",
+        ["11:50: hosts[8].hub: there are 8 hubs; 7 are supported"],
+    ),
+    ("role: control-plane", "role: worker", ["2:1: hosts: no host has the role control-plane; 1, 3 or 5 are required"]),
+    (
+        "endpoint: 203.0.113.2",
+        "endpoint: 203.0.113.1",
+        ["4:64: hosts[1].hub.endpoint: 203.0.113.1 is the address of a, not of h"],
     ),
 ]
 # (text, the problems)
@@ -464,6 +513,23 @@ def test_control_planes_that_cannot_work_together_are_refused(
     tmp_path: Path, old: str, new: str, problems: list[str]
 ) -> None:
     assert message(tmp_path, PLANES.replace(old, new, 1)) == expected(problems)
+
+
+def test_a_small_host_can_be_the_hub_of_a_control_plane(tmp_path: Path) -> None:
+    (tmp_path / "hosts.yaml").write_text(SMALL)
+    read = load(tmp_path / "hosts.yaml")
+    assert [host.name for host in read.hubs] == ["h"]
+    assert [host.name for host in read.nodes] == ["a", "node1"]
+    assert {name: list(read.servers_for(host)) for name, host in zip("ahn", read.hosts, strict=True)} == {
+        "a": ["h"],
+        "h": [],
+        "n": ["h"],
+    }
+
+
+@pytest.mark.parametrize(("old", "new", "problems"), SMALL_HUBS)
+def test_a_hub_that_cannot_work_is_refused(tmp_path: Path, old: str, new: str, problems: list[str]) -> None:
+    assert message(tmp_path, SMALL.replace(old, new, 1)) == expected(problems)
 
 
 @pytest.mark.parametrize(("old", "new", "problems"), EDITED)

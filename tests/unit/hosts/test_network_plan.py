@@ -470,3 +470,49 @@ def test_the_plan_says_plainly_that_there_are_no_backups(inventory_of: Inventori
     assert "a lost disk of the control plane is a lost cluster" in why
     recipient = "age1mnu7qzkfe6cfwchgzf66hrnd449u4vfp3jsv5zypuvcd03hv6gxq8f6hhz"
     assert shown(backup=Backup(recipients=(recipient,), keep=10))[0] == "every 30 min, 10 kept"
+
+
+def small(name: str, last: int) -> Host:
+    return Host(name=name, address=f"203.0.113.{last}", role="hub", hub=Hub(endpoint=f"203.0.113.{last}"))
+
+
+def test_small_hubs_carry_a_control_plane_that_is_not_a_hub(inventory_of: Inventories, facts_of: Facts) -> None:
+    plane = Host(name="a", address="203.0.113.1", role="control-plane")
+    hosts = (plane, small("h1", 2), small("h2", 3), Host(name="node1", address="203.0.113.4", role="worker"))
+    inventory = inventory_of(hub=None, hosts=hosts)
+    made = network_plan.compute(inventory, {host.name: facts_of() for host in hosts})
+    assert list(made.hubs) == ["h1", "h2"]
+    assert made.announcers() == ["a"], "the only control plane announces the API through the hubs"
+    assert {name: list(host.servers) for name, host in made.hosts.items()} == {
+        "a": ["h1", "h2"],
+        "h1": ["h2"],
+        "h2": ["h1"],
+        "node1": ["h1", "h2"],
+    }
+    rows = {row[0]: row[1:] for row in made.rows()}
+    assert rows["h1: role"] == ("hub", "forwards packets in the VPN; it does not run Kubernetes")
+    assert rows["API endpoint"][1].endswith("each control plane announces it while its API is ready")
+    assert not any(setting.startswith("h1: name servers") for setting in rows)
+
+
+def test_a_small_hub_does_not_leave_a_cluster_that_exists(inventory_of: Inventories, facts_of: Facts) -> None:
+    plane = hub("a", 1)
+    first = network_plan.compute(
+        inventory_of(hub=None, hosts=(plane, small("h1", 2))), {"a": facts_of(), "h1": facts_of()}
+    )
+    with pytest.raises(PlanError) as caught:
+        network_plan.compute(inventory_of(hub=None, hosts=(plane,)), {"a": member(facts_of)}, previous=first)
+    assert caught.value.context == ("h1 was a hub and is none", "already in the cluster: a")
+
+
+def test_networks_that_would_move_the_address_of_the_api_are_refused(
+    inventory_of: Inventories, facts_of: Facts
+) -> None:
+    first = network_plan.compute(inventory_of(), {"master": facts_of()})
+    moved = inventory_of(networks=Networks(vpn=IPv4Network("10.80.0.0/24")))
+    with pytest.raises(PlanError) as caught:
+        network_plan.compute(moved, {"master": member(facts_of)}, previous=first)
+    assert caught.value.context[0] == (
+        "networks.vpn was 10.90.0.0/24 and is 10.80.0.0/24, which would move the address of the API from 10.90.0.254 to "
+        "10.80.0.254"
+    )

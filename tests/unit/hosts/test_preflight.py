@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from maas.hosts import preflight
+from maas.hosts.inventory import Host, Hub
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -156,3 +157,22 @@ def test_a_host_of_this_cluster_may_have_everything_that_bootstrap_made(
 def test_errors_come_before_warnings(inventory_of: Inventories, facts_of: Facts) -> None:
     facts = {"master": facts_of(swap=("/swap",)), "node1": facts_of(tun=False)}
     assert [p.severity for p in preflight.check(inventory_of("node1"), facts)] == ["error", "warning"]
+
+
+def test_a_hub_needs_little_and_what_containers_need_does_not_matter(
+    inventory_of: Inventories, facts_of: Facts
+) -> None:
+    small = Host(name="hub1", address="203.0.113.9", role="hub", hub=Hub(endpoint="203.0.113.9"))
+    inventory = inventory_of(hub=None, hosts=(*inventory_of().hosts, small))
+    tiny = {"cpus": 1, "memory": 256 << 20, "disk_free": 400 << 20, "swap": ("/dev/sda2",), "cgroup_version": 1}
+    tiny |= {"capabilities_missing": ("CAP_SYS_ADMIN",), "runtimes": {"docker": "20.10"}, "programs_free": 1 << 20}
+    facts = {"master": facts_of(), "hub1": facts_of(**tiny)}
+    assert found(inventory, facts, "error") == found(inventory, facts, "warning") == []
+    facts["hub1"] = facts_of(
+        **tiny | {"memory": 100 << 20, "disk_free": 1 << 20, "capabilities_missing": ("CAP_NET_RAW",)}
+    )
+    assert found(inventory, facts, "error") == [
+        "hub1: only 100 MiB of memory",
+        "hub1: only 1 MiB free on the filesystem of /var/lib",
+        "hub1: missing capabilities: CAP_NET_RAW",
+    ]
