@@ -1,11 +1,15 @@
-"""Traffic on a host of a lab while a fault happens: reads and writes of the API, and packets to another host.
+"""Traffic on a host of a lab while a fault happens: reads and writes of the API, packets to another host, guests.
 
-    fault_traffic.py API CREDENTIALS ADDRESS SECONDS
+    fault_traffic.py API CREDENTIALS ADDRESS SECONDS RESTAURANT RUN
 
-CREDENTIALS is a directory with ca.crt, client.crt and client.key. It creates the file `started` there after the first read
-and the first write. It prints a JSON object with the longest time in seconds
-without a success of each kind, and the numbers of the writes that the API acknowledged. Every request is a new connection,
-as that of a client which has just started, and does not wait for earlier requests that are still without an answer.
+CREDENTIALS is a directory with ca.crt, client.crt and client.key. RESTAURANT is the address of the restaurant's Service.
+It creates the file `started` in the directory after the first success of each kind. It prints a JSON object with the
+longest time in seconds without a success of each kind, the numbers of the writes that the API acknowledged, and the
+references of the orders that the restaurant confirmed, by guest. Every request is a new connection, as that of a client
+which has just started, and does not wait for earlier requests that are still without an answer.
+
+Guests read the menu and order. Orders are the same in each run, and named after RUN. One without an answer is sent again with
+the same idempotency key until it is confirmed, also after the time is over.
 """
 
 from __future__ import annotations
@@ -14,13 +18,17 @@ import contextlib
 import http.client
 import itertools
 import json
+import random
 import socket
 import ssl
 import subprocess
 import sys
 import threading
 import time
+import uuid
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 PAUSE = 0.1
 """Seconds between two requests of all clients together, if answers come at once."""
@@ -28,6 +36,11 @@ CLIENTS = 5
 LIMIT = 2.0
 """Seconds after which a request has failed."""
 NAMESPACE = "default"
+GUEST_PAUSE = 0.3
+"""Seconds between two requests of a guest; two read the menu, and one orders."""
+SEED = 7
+PATIENCE = 60.0
+"""Seconds after the end in which an order without an answer is sent again."""
 
 
 class Longest:
@@ -44,6 +57,10 @@ class Longest:
             if self.since is not None:
                 self.seconds = max(self.seconds, now - self.since)
             self.since = now
+
+    def end(self, at: float) -> float:
+        """Return the longest time until a moment."""
+        return max(self.seconds, at - self.since) if self.since is not None else 1e9
 
 
 class Api:
@@ -87,6 +104,65 @@ def writes(api: Api, until: float, longest: Longest, acknowledged: list[int], nu
         time.sleep(CLIENTS * PAUSE)
 
 
+class Restaurant:
+    """The restaurant as guests reach it."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def request(self, method: str, path: str, body: object = None, *, key: str = "") -> tuple[int, bytes]:
+        """Return the status and the body of an answer, 0 without one."""
+        connection = http.client.HTTPConnection(self.address, timeout=LIMIT)
+        headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except (OSError, http.client.HTTPException):
+            return 0, b""
+        finally:
+            connection.close()
+
+    def dishes(self, until: float) -> list[dict[str, Any]]:
+        """Return dishes that can be ordered at any hour without a choice."""
+        status, body = 0, b""
+        while status != HTTPStatus.OK and time.monotonic() < until:
+            status, body = self.request("GET", "/api/v1/menu")
+        return [
+            dish
+            for category in json.loads(body)["categories"]
+            for dish in category["dishes"]
+            if dish["available"]
+            and dish["available_from"] is None
+            and not any(group["minimum"] for group in dish["option_groups"])
+        ]
+
+
+def browse(restaurant: Restaurant, until: float, longest: Longest) -> None:
+    while time.monotonic() < until:
+        if restaurant.request("GET", "/")[0] == HTTPStatus.OK:
+            longest.success()
+        time.sleep(GUEST_PAUSE)
+
+
+def order(restaurant: Restaurant, until: float, longest: Longest, run: str, confirmed: dict[str, str]) -> None:
+    dishes, chance = restaurant.dishes(until), random.Random(SEED)  # noqa: S311 - the same orders each time, not secrets
+    for number in itertools.count():
+        if time.monotonic() > until:
+            return
+        guest = f"fault-{run}-{number}"
+        lines = [{"dish": chance.choice(dishes)["id"], "quantity": chance.randint(1, 3), "options": []}]
+        key = str(uuid.uuid5(uuid.NAMESPACE_URL, guest))
+        while time.monotonic() < until + PATIENCE:
+            status, body = restaurant.request("POST", "/api/v1/orders", {"guest": guest, "lines": lines}, key=key)
+            if status in (HTTPStatus.OK, HTTPStatus.CREATED):
+                confirmed[guest] = json.loads(body)["reference"]
+                longest.success()
+                break
+            time.sleep(GUEST_PAUSE)
+        time.sleep(GUEST_PAUSE)
+
+
 def packets(address: str, seconds: float) -> float:
     """Return the longest time in which no ping was answered."""
     words = ["ping", "-n", "-D", "-i", str(PAUSE), "-w", str(int(seconds)), address]
@@ -98,11 +174,13 @@ def packets(address: str, seconds: float) -> float:
 
 
 def main() -> None:
-    address, credentials, other, text = sys.argv[1:]
+    address, credentials, other, text, service, run = sys.argv[1:]
     seconds = float(text)
     until = time.monotonic() + seconds
-    api, read, written = Api(address, credentials), Longest(), Longest()
+    api, restaurant = Api(address, credentials), Restaurant(service)
+    read, written, seen, ordered = Longest(), Longest(), Longest(), Longest()
     acknowledged: list[int] = []
+    confirmed: dict[str, str] = {}
     threads = [
         thread
         for number in range(CLIENTS)
@@ -111,17 +189,19 @@ def main() -> None:
             threading.Thread(target=writes, args=(api, until, written, acknowledged, number)),
         )
     ]
+    threads += [threading.Thread(target=browse, args=(restaurant, until, seen)) for _ in range(2)]
+    threads.append(threading.Thread(target=order, args=(restaurant, until, ordered, run, confirmed)))
     for thread in threads:
         thread.start()
-    while (read.since is None or written.since is None) and time.monotonic() < until:
+    kinds = {"reads": read, "writes": written, "menu": seen, "orders": ordered}
+    while any(kind.since is None for kind in kinds.values()) and time.monotonic() < until:
         time.sleep(PAUSE)
     (Path(credentials) / "started").touch()
     ping = packets(other, max(1.0, until - time.monotonic()))
     for thread in threads:
         thread.join()
-    read.success()
-    written.success()
-    found = {"reads": read.seconds, "writes": written.seconds, "packets": ping, "acknowledged": acknowledged}
+    found: dict[str, Any] = {name: kind.end(until) for name, kind in kinds.items()}
+    found |= {"packets": ping, "acknowledged": acknowledged, "confirmed": confirmed}
     with contextlib.suppress(BrokenPipeError):
         print(json.dumps(found), flush=True)
 

@@ -192,7 +192,7 @@ def test_all_problems_are_reported_at_once_in_the_order_of_the_file(tmp_path: Pa
         ("{pods: 10.90.0.0/16}", "networks.pods: 10.90.0.0/16 overlaps networks.vpn 10.90.0.0/24 (its default)"),
         ("{vpn: 10.1.0.0/24, services: 10.0.0.0/12}", "networks.services: 10.0.0.0/12 overlaps networks.vpn"),
         ("{vpn: 10.1.0.0/30}", "networks.vpn: 10.1.0.0/30 is too small for OpenVPN, at least a /29"),
-        ("{pods: 10.1.0.0/23}", "networks.pods: 10.1.0.0/23 is too small: each of the 3 hosts needs a /24"),
+        ("{pods: 10.1.0.0/23}", "networks.pods: 10.1.0.0/23 is too small: each of the 3 nodes needs a /24"),
         ("{services: 10.1.0.0/28}", "networks.services: 10.1.0.0/28 is too small, at least a /26"),
         ("{services: 10.0.0.0/8}", "networks.services: 10.0.0.0/8 is too large, at most a /12"),
         (
