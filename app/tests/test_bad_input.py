@@ -128,6 +128,12 @@ def make_house(sign_in: SignIn, database: Database, gateway: Gateway) -> House:
     new = {"username": "lea", "name": "Léa", "role": "server", "password": "une phrase assez longue"}
     code = client.get("/api/v1/tables/10/code").get_json()["code"]
     asked = post(client, "/table-orders", {"code": code, "lines": [{"dish": EGGS}]}).get_json()["reference"]
+
+
+    def offer(path: str, name: str, **values: Any) -> int:
+        key: int = client.post(f"/api/v1{path}", json={"name": name, **values}).get_json()["id"]
+        return key
+
     names = {
         "code": code, "asked": asked, "reference": order, "other": other, "billed": billed, "presented": presented, "paid": paid, "voided": voided, "discount": given["discounts"][0]["id"], "line": line, "held": held, "ready": ready, "payment": payment,
         "attempt": attempt, "at_terminal": at_terminal,
@@ -140,6 +146,11 @@ def make_house(sign_in: SignIn, database: Database, gateway: Gateway) -> House:
         "person": post(client, "/people", new).get_json()["id"],
         "room": post(client, "/rooms", {"name": "Cave"}).get_json()["id"],
         "category": post(client, "/categories", {"name": "Vide"}).get_json()["id"],
+        "set_menu": offer("/set-menus", "Midi", price=900, courses=[
+            {"name": "Plat", "course": "main", "choices": [{"dish": EGGS}]}
+        ]),
+        "happy_hour": offer("/happy-hours", "Soir", percent=10, starts="18:00:00", ends="20:00:00",
+                            items=[{"dish": WINE}]),
         "table": 4, "dish": EGGS, "number": 1,
     }  # fmt: skip
     return House(client, database, names)
@@ -180,6 +191,24 @@ FORMS: dict[str, Values] = {
     "card.add_dish": {
         "category": "1", "name": "Velouté", "vat_dine_in": "1000", "vat_take_away": "1000", "station": "hot",
         "course": "starter", "price": "7",
+    },
+    "offers.add_set_menu": {
+        "name": "Formule", "name_en": "", "description": "", "description_en": "", "price": "24", "starts": "12:00",
+        "ends": "14:00", "course-0-name": "Plat", "course-0-course": "main", "course-0-dish-0": "{dish}",
+        "course-0-supplement-0": "1,50",
+    },
+    "offers.change_set_menu": {
+        "version": "1", "name": "Menu", "name_en": "", "description": "", "description_en": "", "price": "25",
+        "starts": "", "ends": "", "course-0-name": "Plat", "course-0-course": "main", "course-0-dish-0": "{dish}",
+        "course-0-supplement-0": "0",
+    },
+    "offers.add_happy_hour": {
+        "name": "Apéritif", "name_en": "", "percent": "20", "starts": "18:00", "ends": "20:00", "dish-0": "{dish}",
+        "price-0": "4,50",
+    },
+    "offers.change_happy_hour": {
+        "version": "1", "name": "Apéro", "name_en": "", "percent": "30", "starts": "18:00", "ends": "20:00",
+        "dish-0": "{dish}", "price-0": "4,50",
     },
     "card.add_category": {"name": "Glaces", "name_en": ""},
     "card.change_category": {"version": "1", "name": "Sorbets", "name_en": ""},
@@ -300,6 +329,10 @@ ELSEWHERE = {
 EMPTY = {"tip", "name_en", "description", "description_en", "available_from", "available_until", "guest", "contact",
          "note", "seat", "into", "course"}  # fmt: skip
 OPTIONAL = {
+    "offers.add_set_menu": {"name_en", "description", "description_en", "course-0-supplement-0"},
+    "offers.change_set_menu": {"name_en", "description", "description_en", "starts", "ends", "course-0-supplement-0"},
+    "offers.add_happy_hour": {"name_en", "percent", "price-0"},
+    "offers.change_happy_hour": {"name_en", "percent", "price-0"},
     "orders.place_order": set(),
     "booking.book": set(),
     "printers.add_printer": {"stations"},
@@ -426,14 +459,33 @@ def test_a_form_sent_twice_acts_once(app: Flask, house: House, endpoint: str) ->
     assert house.state() == after
 
 
+SET_MENU: dict[str, Any] = {
+    "name": "Formule", "name_en": "Menu", "description": "", "price": 2000, "days": ["monday"], "starts": "12:00:00",
+    "ends": "14:00:00",
+    "courses": [{"name": "Plat", "course": "main", "choices": [{"dish": EGGS, "supplement": 100}]}],
+}  # fmt: skip
+HAPPY_HOUR: dict[str, Any] = {
+    "name": "Apéritif", "name_en": "Early", "percent": 20, "days": ["monday"], "starts": "18:00:00",
+    "ends": "20:00:00", "items": [{"dish": EGGS, "price": 400}, {"category": "{category}"}],
+}  # fmt: skip
+
 #: A right body of each operation that takes one.
 BODIES: dict[str, dict[str, Any]] = {
     "POST /dishes": {"category": 1, "name": "Velouté", "price": 700, "station": "hot", "course": "starter"},
     "PATCH /dishes/<key:dish>": {"name": "Œuf", "price": 700, "allergens": ["eggs"], "out_of_stock": False},
     "POST /categories": {"name": "Glaces", "name_en": "Ices"},
     "PATCH /categories/<key:category>": {"name": "Sorbets", "position": 1},
-    "POST /orders": {"guest": "Ana", "note": "", "lines": [{"dish": EGGS, "quantity": 1}]},
-    "POST /orders/<uuid:reference>/lines": {"lines": [{"dish": EGGS}], "hold": True},
+    "POST /set-menus": SET_MENU,
+    "PUT /set-menus/<key:set_menu>": SET_MENU | {"archived": False},
+    "POST /happy-hours": HAPPY_HOUR,
+    "PUT /happy-hours/<key:happy_hour>": HAPPY_HOUR,
+    "POST /orders": {
+        "guest": "Ana", "note": "", "lines": [{"dish": EGGS, "quantity": 1}],
+        "menus": [{"set_menu": "{set_menu}", "dishes": [{"dish": EGGS}]}],
+    },
+    "POST /orders/<uuid:reference>/lines": {
+        "lines": [{"dish": EGGS}], "menus": [{"set_menu": "{set_menu}", "dishes": [{"dish": EGGS}]}], "hold": True,
+    },
     "PUT /orders/<uuid:reference>/guests": {"covers": 3, "guest": "Ana", "note": "", "allergies": ["milk"]},
     "POST /orders/<uuid:reference>/fire": {"course": "main"},
     "POST /orders/<uuid:reference>/lines/<key:line>/move": {"status": "preparing"},
@@ -451,6 +503,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "note": "",
         "allergies": ["milk"],
         "lines": [{"dish": EGGS}],
+        "menus": [{"set_menu": "{set_menu}", "dishes": [{"dish": EGGS}]}],
     },
     "POST /table-orders/<uuid:reference>/accept": {"hold": True, "covers": 2},
     "POST /table-orders/<uuid:reference>/refuse": {"reason": "cuisine fermée"},
@@ -541,6 +594,7 @@ WRONG: list[Any] = [{"a": {}}, [[]], HUGE, "a\0b", "a\u202eb", -1, 1.5, 2**63, T
 RIGHT = {
     ("hold", True),
     ("out_of_stock", True),
+    ("archived", True),
     ("active", True),
     ("blocked", True),
     ("receipts", True),

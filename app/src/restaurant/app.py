@@ -30,6 +30,7 @@ from restaurant.kitchen.outbox import Hub
 from restaurant.kitchen.web import kitchen
 from restaurant.lifecycle import Lifecycle
 from restaurant.menu import api as menu_api
+from restaurant.menu.offer_web import pages as offer_pages
 from restaurant.menu.web import pages as card_pages
 from restaurant.opening import api as opening_api
 from restaurant.opening.web import pages as opening_pages
@@ -169,6 +170,7 @@ def register_blueprints(app: Flask) -> None:
     guard.register(stock_pages, read=Permission.MANAGE_STOCK, write=Permission.MANAGE_STOCK)
     guard.register(report_pages, read=Permission.SEE_REPORTS, write=Permission.SEE_REPORTS)
     guard.register(card_pages, read=Permission.EDIT_MENU, write=Permission.EDIT_MENU)
+    guard.register(offer_pages, read=Permission.EDIT_MENU, write=Permission.EDIT_MENU)
     guard.register(kitchen, read=Permission.COOK, write=Permission.COOK)
     guard.register(orders_web, read=Access.PUBLIC, write=Access.PUBLIC)
     guard.register(sessions, read=Access.PUBLIC, write=Access.PUBLIC)

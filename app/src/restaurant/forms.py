@@ -29,6 +29,8 @@ LABELS = {
     "address": "Address", "allergies": "Allergies", "amount": "Amount", "category": "Category",
     "contact": "Telephone or e-mail", "first_day": "First day", "last_day": "Last day", "note": "Note",
     "override": "Override the rules, because", "tables": "Tables",
+    "choices": "Dish", "courses": "Courses", "days": "When", "dish": "Dish", "ends": "Until", "items": "Prices",
+    "starts": "From", "supplement": "Supplement, €",
     "course": "Course", "covers": "Guests", "customer": "Customer", "description": "Description",
     "guest": "Name", "height": "Depth, cm",
     "low_at": "Low-stock threshold", "method": "Payment method", "name": "Name", "name_en": "Name in English",

@@ -137,6 +137,11 @@ def weekdays() -> list[str]:
     return [format_date(date(2024, 1, day), "EEEE", locale=FORMATS[current_locale()]) for day in range(1, 8)]
 
 
+def abbreviated_weekdays() -> list[str]:
+    """The short names of the weekdays, Monday first."""
+    return [format_date(date(2024, 1, day), "EEE", locale=FORMATS[current_locale()]) for day in range(1, 8)]
+
+
 def _format_date(day: date, pattern: str) -> str:
     if isinstance(day, datetime):
         day = local(day)

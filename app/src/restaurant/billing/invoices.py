@@ -15,7 +15,7 @@ from restaurant.billing.models import EntryKind, Invoice, InvoiceLine, Payment, 
 from restaurant.errors import Conflict, NotFound
 from restaurant.http.paging import PageQuery, Sort, read_page
 from restaurant.i18n import gettext as _
-from restaurant.orders.models import Order
+from restaurant.orders.models import Order, OrderLine
 from restaurant.people.models import User
 from restaurant.types import now
 
@@ -57,7 +57,7 @@ def issue(session: Session, order: Order, customer: Customer, *, seller: str, se
         address=customer.address,
         siret=customer.siret,
         lines=[
-            InvoiceLine(name=line.name, quantity=line.quantity, unit_price=line.unit_price, rate=line.vat_rate)
+            InvoiceLine(name=_name(line), quantity=line.quantity, unit_price=line.unit_price, rate=line.vat_rate)
             for line in order.lines
             if line.total
         ],
@@ -133,6 +133,11 @@ def print_invoice(session: Session, number: int, *, by: User) -> int:
     if invoice is None:
         raise NotFound(_("This invoice does not exist."))
     return journal.record_copy(session, invoice, by=by.username)
+
+
+def _name(line: OrderLine) -> str:
+    """What an invoice calls a line: one of a set menu has a part of its price."""
+    return f"{line.offer} – {line.name}" if line.portion else line.name
 
 
 def _credit(

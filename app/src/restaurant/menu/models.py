@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import time
 
-from sqlalchemy import CheckConstraint, ForeignKey, String, Time, UniqueConstraint
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, String, Time, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from restaurant.database import Base
+from restaurant.menu.schedule import Schedule
 from restaurant.types import Labelled, choice
 
 
@@ -147,3 +148,104 @@ class Option(Base):
     name_en: Mapped[str | None] = mapped_column(String(80))
     position: Mapped[int] = mapped_column(default=0)
     price: Mapped[int] = mapped_column(default=0)
+
+
+class SetMenu(Base):
+    """A meal at one price in cents, for which guests choose one dish of each course."""
+
+    __tablename__ = "set_menu"
+    __table_args__ = (CheckConstraint("price >= 0", name="price_not_negative"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(80), unique=True)
+    name_en: Mapped[str | None] = mapped_column(String(80))
+    description: Mapped[str] = mapped_column(String(500), default="")
+    description_en: Mapped[str | None] = mapped_column(String(500))
+    price: Mapped[int]
+    days: Mapped[list[str]] = mapped_column(JSON, default=list)
+    starts: Mapped[time | None] = mapped_column(Time)
+    ends: Mapped[time | None] = mapped_column(Time)
+    archived: Mapped[bool] = mapped_column(default=False)
+    version: Mapped[int] = mapped_column()
+
+    courses: Mapped[list[MenuCourse]] = relationship(
+        cascade="all, delete-orphan", order_by="MenuCourse.position, MenuCourse.id"
+    )
+
+    @property
+    def schedule(self) -> Schedule:
+        """When it is offered."""
+        return Schedule.of(self.days, self.starts, self.ends)
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # SQLAlchemy reads it from the class
+
+
+class MenuCourse(Base):
+    """A course of a set menu, served as `course`."""
+
+    __tablename__ = "menu_course"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    set_menu_id: Mapped[int] = mapped_column(ForeignKey("set_menu.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(80))
+    name_en: Mapped[str | None] = mapped_column(String(80))
+    position: Mapped[int] = mapped_column(default=0)
+    course: Mapped[Course] = mapped_column(choice(Course))
+
+    choices: Mapped[list[MenuChoice]] = relationship(
+        cascade="all, delete-orphan", order_by="MenuChoice.position, MenuChoice.id"
+    )
+
+
+class MenuChoice(Base):
+    """A dish that can be chosen for a course, with a supplement in cents."""
+
+    __tablename__ = "menu_choice"
+    __table_args__ = (CheckConstraint("supplement >= 0", name="supplement_not_negative"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    course_id: Mapped[int] = mapped_column(ForeignKey("menu_course.id", ondelete="CASCADE"), index=True)
+    dish_id: Mapped[int] = mapped_column(ForeignKey("dish.id"), index=True)
+    position: Mapped[int] = mapped_column(default=0)
+    supplement: Mapped[int] = mapped_column(default=0)
+
+
+class HappyHour(Base):
+    """Hours in which some dishes cost less: `percent` less, unless an item has a price of its own."""
+
+    __tablename__ = "happy_hour"
+    __table_args__ = (CheckConstraint("percent > 0 AND percent <= 100", name="percent_within_hundred"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(80), unique=True)
+    name_en: Mapped[str | None] = mapped_column(String(80))
+    percent: Mapped[int | None] = mapped_column()
+    days: Mapped[list[str]] = mapped_column(JSON, default=list)
+    starts: Mapped[time] = mapped_column(Time)
+    ends: Mapped[time] = mapped_column(Time)
+    version: Mapped[int] = mapped_column()
+
+    items: Mapped[list[HappyHourItem]] = relationship(cascade="all, delete-orphan", order_by="HappyHourItem.id")
+
+    @property
+    def schedule(self) -> Schedule:
+        """When it is."""
+        return Schedule.of(self.days, self.starts, self.ends)
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # SQLAlchemy reads it from the class
+
+
+class HappyHourItem(Base):
+    """A dish, or all dishes of a category, that a happy hour is for; a dish may have a price in cents for it."""
+
+    __tablename__ = "happy_hour_item"
+    __table_args__ = (
+        CheckConstraint("(dish_id IS NULL) <> (category_id IS NULL)", name="dish_or_category"),
+        CheckConstraint("price IS NULL OR (price >= 0 AND dish_id IS NOT NULL)", name="price_of_a_dish"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    happy_hour_id: Mapped[int] = mapped_column(ForeignKey("happy_hour.id", ondelete="CASCADE"), index=True)
+    dish_id: Mapped[int | None] = mapped_column(ForeignKey("dish.id"), index=True)
+    category_id: Mapped[int | None] = mapped_column(ForeignKey("category.id", ondelete="CASCADE"), index=True)
+    price: Mapped[int | None] = mapped_column()

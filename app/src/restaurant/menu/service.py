@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import time
+from datetime import datetime, time
 from weakref import WeakKeyDictionary
 
 from markupsafe import Markup
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.orm import Session, selectinload
 
+from restaurant.business_day import BusinessDay
 from restaurant.errors import NotFound
 from restaurant.i18n import gettext as _
-from restaurant.menu.models import Category, Dish, OptionGroup, Revision
+from restaurant.menu.models import Category, Dish, HappyHour, MenuCourse, OptionGroup, Revision, SetMenu
+from restaurant.menu.offers import Offers
 from restaurant.stock.models import RecipeLine
 
 
@@ -26,8 +28,14 @@ class Menu:
     dishes: Mapping[int, Dish]
     recipes: Mapping[int, Sequence[tuple[int, int]]]
     """What a portion takes, by dish: ingredients and quantities, in the order of the ingredients' keys."""
+    set_menus: Sequence[SetMenu]
+    happy_hours: Sequence[HappyHour]
     rendered: dict[tuple[str, str], Markup] = field(default_factory=dict)
     """The dishes as HTML by language and minute, kept as long as this revision (see `web.dishes_block`)."""
+
+    def offers(self, at: datetime, business_day: BusinessDay) -> Offers:
+        """What is offered at the instant `at`."""
+        return Offers.at(at, self.happy_hours, self.set_menus, business_day)
 
 
 _REVISION = select(Revision.number).where(Revision.name == "menu")
@@ -63,13 +71,24 @@ def read_menu(session: Session, *, revision: int | None = None) -> Menu:
             )
             .order_by(Category.position, Category.id)
         ).all()
+        set_menus = reader.scalars(
+            select(SetMenu)
+            .options(selectinload(SetMenu.courses).selectinload(MenuCourse.choices))
+            .order_by(SetMenu.price, SetMenu.id)
+        ).all()
+        happy_hours = reader.scalars(
+            select(HappyHour).options(selectinload(HappyHour.items)).order_by(HappyHour.starts, HappyHour.id)
+        ).all()
         reader.expunge_all()
         recipes: dict[int, list[tuple[int, int]]] = {}
         wanted = select(RecipeLine.dish_id, RecipeLine.ingredient_id, RecipeLine.quantity)
         for key, ingredient, quantity in reader.execute(wanted.order_by(RecipeLine.ingredient_id)):
             recipes.setdefault(key, []).append((ingredient, quantity))
     by_key = {dish.id: dish for category in categories for dish in category.dishes}
-    menu = Menu(revision=revision, categories=categories, dishes=by_key, recipes=recipes)
+    menu = Menu(
+        revision=revision, categories=categories, dishes=by_key, recipes=recipes, set_menus=set_menus,
+        happy_hours=happy_hours,
+    )  # fmt: skip
     _KNOWN[bind] = menu
     return menu
 

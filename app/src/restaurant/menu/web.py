@@ -19,8 +19,9 @@ from restaurant.http.api import require_version
 from restaurant.i18n import current_locale, label, local
 from restaurant.menu import editing, service
 from restaurant.menu.models import Allergen, Course, Dish, Station
-from restaurant.menu.schemas import CategoryChange, CategoryView, DishChange, NewCategory, NewDish
+from restaurant.menu.schemas import CategoryChange, DishChange, MenuView, NewCategory, NewDish
 from restaurant.orders.models import OrderLine
+from restaurant.settings import Settings
 from restaurant.types import now
 
 pages = Blueprint("card", __name__, url_prefix="/carte")
@@ -45,7 +46,7 @@ def list_allergens(allergens: Iterable[str]) -> str:
 
 def rendered(menu: service.Menu, name: str, render: Callable[[], Markup]) -> Markup:
     """What `render` makes of `menu` as it is offered this minute, in the language of this request; kept as `name`."""
-    key = (current_locale(), f"{local(now()):%H:%M} {name} {request.root_path}")
+    key = (current_locale(), f"{local(now()):%Y-%m-%d %H:%M} {name} {request.root_path}")
     block = menu.rendered.get(key)
     if block is None:
         block = render()
@@ -55,15 +56,21 @@ def rendered(menu: service.Menu, name: str, render: Callable[[], Markup]) -> Mar
     return block
 
 
-def _offered(menu: service.Menu) -> list[CategoryView]:
-    clock = local(now()).time()
-    return [CategoryView.of(category, at=clock) for category in menu.categories]
+def _offered(menu: service.Menu) -> dict[str, Any]:
+    """What of `menu` is offered now, for a template."""
+    settings: Settings = current_app.extensions["settings"]
+    view = MenuView.of(menu, menu.offers(now(), settings.business_day))
+    return {
+        "categories": view.categories,
+        "set_menus": view.set_menus,
+        "by_key": {dish.id: dish for category in view.categories for dish in category.dishes},
+    }
 
 
 def dishes_block(menu: service.Menu) -> Markup:
-    """The dishes of `menu` to choose from."""
+    """The dishes and set menus of `menu` to choose from."""
     template = "menu/dishes.html"
-    return rendered(menu, template, lambda: Markup(render_template(template, categories=_offered(menu))))  # noqa: S704
+    return rendered(menu, template, lambda: Markup(render_template(template, **_offered(menu))))  # noqa: S704
 
 
 def dishes_to_pick(session: Session) -> Markup:
@@ -71,10 +78,10 @@ def dishes_to_pick(session: Session) -> Markup:
     menu = service.read_menu(session)
 
     def render() -> Markup:
-        categories = _offered(menu)
-        dishes = {dish.id: dish for category in categories for dish in category.dishes}
+        offered = _offered(menu)
+        dishes = offered["by_key"]
         favorites = [dishes[dish] for dish in most_sold(session) if dish in dishes and dishes[dish].available]
-        page = render_template("menu/pick.html", categories=categories, favorites=favorites[:_FAVORITES])
+        page = render_template("menu/pick.html", **offered, favorites=favorites[:_FAVORITES])
         return Markup(page)  # noqa: S704  # a template's output
 
     return rendered(menu, "menu/pick.html", render)

@@ -114,6 +114,7 @@ class OrderLine(Base):
     __table_args__ = (
         CheckConstraint("quantity > 0", name="quantity_positive"),
         CheckConstraint("unit_price >= 0", name="unit_price_not_negative"),
+        CheckConstraint("regular_price >= 0", name="regular_price_not_negative"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -131,6 +132,13 @@ class OrderLine(Base):
     options: Mapped[list[ChosenOption]] = mapped_column(JSON, default=list)
     allergens: Mapped[list[str]] = mapped_column(JSON, default=list, server_default="[]")
     seat: Mapped[int | None] = mapped_column()
+    offer: Mapped[str | None] = mapped_column(String(80))
+    """The set menu that the line is a course of, or the happy hour whose price it has."""
+    offer_en: Mapped[str | None] = mapped_column(String(80))
+    portion: Mapped[str | None] = mapped_column(String(32))
+    """What the courses of a set menu have in common that were ordered together."""
+    regular_price: Mapped[int | None] = mapped_column()
+    """Cents for a portion without the offer."""
     fired_at: Mapped[datetime | None] = mapped_column(Moment)
     ready_at: Mapped[datetime | None] = mapped_column(Moment)
     served_at: Mapped[datetime | None] = mapped_column(Moment)

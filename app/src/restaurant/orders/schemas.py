@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from restaurant.http.paging import PageQuery, PageView
+from restaurant.i18n import gettext as _
 from restaurant.menu.models import Allergen, Course, Station
 from restaurant.orders.models import LineStatus, Order, OrderKind, OrderStatus
-from restaurant.types import Key, Name, Text, Why
+from restaurant.types import Fault, Key, Name, Text, Why
 
 
 class LinePlacement(BaseModel):
@@ -27,15 +28,62 @@ class LinePlacement(BaseModel):
     note: Text = ""
 
 
-class OrderPlacement(BaseModel):
-    """A guest's take-away order. It is sent to the kitchen immediately."""
+class ChosenDish(BaseModel):
+    """A dish chosen for a course of a set menu, with the ids of its chosen options."""
 
     model_config = ConfigDict(extra="forbid")
+
+    dish: Key
+    options: Annotated[list[Key], Field(max_length=20)] = []
+    note: Text = ""
+
+
+class MenuPlacement(BaseModel):
+    """A quantity of a set menu with the same dishes, one of each course."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    set_menu: Key
+    quantity: Annotated[int, Field(ge=1, le=50)] = 1
+    seat: Annotated[int, Field(ge=1, le=60)] | None = None
+    dishes: Annotated[list[ChosenDish], Field(max_length=8)]
+
+
+class Placements(BaseModel):
+    """What to order: dishes, set menus, or both."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    lines: Annotated[list[LinePlacement], Field(max_length=60)] = []
+    menus: Annotated[list[MenuPlacement], Field(max_length=20)] = []
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if not self.wanted:
+            raise Fault(_("Choose at least one dish."))
+        return self
+
+    @property
+    def wanted(self) -> list[Placement]:
+        """All of it, dishes first."""
+        return [*self.lines, *self.menus]
+
+
+#: A quantity of a dish or of a set menu.
+Placement = LinePlacement | MenuPlacement
+
+
+def dishes_of(placement: Placement) -> set[int]:
+    """The ids of the dishes in it."""
+    return {placement.dish} if isinstance(placement, LinePlacement) else {entry.dish for entry in placement.dishes}
+
+
+class OrderPlacement(Placements):
+    """A guest's take-away order. It is sent to the kitchen immediately."""
 
     kind: Literal[OrderKind.TAKE_AWAY] = OrderKind.TAKE_AWAY
     guest: Name
     note: Text = ""
-    lines: Annotated[list[LinePlacement], Field(min_length=1, max_length=60)]
 
 
 class ChosenOptionView(BaseModel):
@@ -46,7 +94,12 @@ class ChosenOptionView(BaseModel):
 
 
 class LineView(BaseModel):
-    """A line of an order. Prices are in cents, options included."""
+    """A line of an order. Prices are in cents, options included.
+
+    `offer` names the set menu that it is a course of, or the happy hour whose price it has; `regular_price` is what a
+    portion costs without. The courses of a set menu that were ordered together have the same `portion`, and share its
+    price.
+    """
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -63,6 +116,9 @@ class LineView(BaseModel):
     status: LineStatus
     note: str
     options: list[ChosenOptionView]
+    offer: str | None
+    portion: str | None
+    regular_price: int | None
     danger: list[Allergen]
 
 
@@ -114,12 +170,12 @@ class Seating(BaseModel):
     allergies: Annotated[list[Allergen], Field(max_length=14)] = []
 
 
-class LinesPlacement(BaseModel):
-    """Lines to add; `hold` keeps them from the kitchen until their course is fired."""
+class LinesPlacement(Placements):
+    """Lines to add; `hold` keeps them from the kitchen until their course is fired.
 
-    model_config = ConfigDict(extra="forbid")
+    Of a set menu, drinks and the first course are sent, and the other courses are held.
+    """
 
-    lines: Annotated[list[LinePlacement], Field(min_length=1, max_length=60)]
     hold: bool = False
 
 

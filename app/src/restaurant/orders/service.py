@@ -12,6 +12,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, time
+from itertools import chain, count
 from typing import TypedDict
 from zoneinfo import ZoneInfo
 
@@ -22,6 +23,8 @@ from sqlalchemy.orm.attributes import flag_modified
 
 from restaurant.billing import journal
 from restaurant.billing.models import EntryKind
+from restaurant.billing.split import apportion
+from restaurant.business_day import BusinessDay
 from restaurant.database import flush, on_commit
 from restaurant.errors import Conflict, Invalid, NotFound
 from restaurant.floor.models import Condition, Table
@@ -32,12 +35,21 @@ from restaurant.i18n import gettext as _
 from restaurant.kitchen import notices, outbox
 from restaurant.kitchen.models import Change
 from restaurant.menu.models import Allergen, Course, Dish, Option, Station
+from restaurant.menu.offers import Offers, Price
 from restaurant.menu.service import Menu, is_available, read_menu
 from restaurant.metrics import COVERS, count_order
 from restaurant.opening.hours import Purpose
 from restaurant.opening.service import read_calendar, require_open, revisions
 from restaurant.orders.models import ChosenOption, LineStatus, Order, OrderKind, OrderLine, OrderStatus
-from restaurant.orders.schemas import LinePlacement, LineView, OrderPlacement, OrderView
+from restaurant.orders.schemas import (
+    LinePlacement,
+    LineView,
+    MenuPlacement,
+    OrderPlacement,
+    OrderView,
+    Placement,
+    dishes_of,
+)
 from restaurant.orders.state_machine import MOVES, SETTLED, status_of
 from restaurant.people.models import User
 from restaurant.people.permissions import Permission
@@ -63,13 +75,14 @@ WITH placed AS (
     INSERT INTO event (order_id, created_at) SELECT id, %(at)s FROM placed
 ), written AS (
     INSERT INTO order_line (order_id, dish_id, name, name_en, quantity, unit_price, vat_rate, station, course, seat,
-                            status, note, options, allergens, fired_at)
+                            status, note, options, allergens, offer, offer_en, portion, regular_price, fired_at)
     SELECT placed.id, l.dish_id, l.name, l.name_en, l.quantity, l.unit_price, l.vat_rate, l.station, l.course, l.seat,
-           l.status, l.note, l.options, l.allergens, %(at)s
+           l.status, l.note, l.options, l.allergens, l.offer, l.offer_en, l.portion, l.regular_price, %(at)s
     FROM placed, ROWS FROM (
         json_to_recordset(%(lines)s::json) AS (
             dish_id integer, name text, name_en text, quantity integer, unit_price integer, vat_rate integer,
-            station text, course text, seat integer, status text, note text, options json, allergens json)
+            station text, course text, seat integer, status text, note text, options json, allergens json,
+            offer text, offer_en text, portion text, regular_price integer)
     ) WITH ORDINALITY AS l
     ORDER BY l.ordinality
     RETURNING id
@@ -94,11 +107,16 @@ class NewLine(TypedDict):
     note: str
     options: list[ChosenOption]
     allergens: list[str]
+    offer: str | None
+    offer_en: str | None
+    portion: str | None
+    regular_price: int | None
 
 
 def place_order(
-    session: Session, placement: OrderPlacement, *, at: datetime, opening: Opening, by: User | None
-) -> OrderView:
+    session: Session, placement: OrderPlacement, *, at: datetime, opening: Opening, business_day: BusinessDay,
+    by: User | None,
+) -> OrderView:  # fmt: skip
     """Place a guest's order at the instant `at`; it goes to the kitchen at once.
 
     Raises `Invalid` for an unknown dish or wrong options, `Conflict` for a dish that is not available or for more than
@@ -108,8 +126,8 @@ def place_order(
     if by is None or not by.may(Permission.TAKE_ORDERS):
         calendar = read_calendar(session, opening, revision=known.get("opening", 0))
         require_open(calendar, Purpose.TAKE_AWAY, at=at)
-    menu, zone = read_menu(session, revision=known.get("menu", 0)), opening.zone
-    lines = _lines(menu, placement.lines, kind=placement.kind, at=at, zone=zone)
+    menu = read_menu(session, revision=known.get("menu", 0))
+    lines = _lines(menu, placement.wanted, kind=placement.kind, at=at, business_day=business_day)
     total = sum(line["quantity"] * line["unit_price"] for line in lines)
     _limit(total)
     for line in lines:
@@ -263,48 +281,54 @@ def list_orders(
 
 
 def add_lines(
-    session: Session, order: Order, placements: Sequence[LinePlacement], *, at: datetime, zone: ZoneInfo, fire: bool,
-    by: User | None = None,
+    session: Session, order: Order, placements: Sequence[Placement], *, at: datetime, business_day: BusinessDay,
+    fire: bool, by: User | None = None, chosen_at: datetime | None = None,
 ) -> list[OrderLine]:  # fmt: skip
     """Add lines, sent to the kitchen at once or held until their course is fired. Raises as `place_order` does.
 
-    An order without a server, because the host seated its guests, is assigned to `by`.
+    Of a set menu, only drinks and the first course are sent at once. An order without a server, because the host seated
+    its guests, is assigned to `by`. Guests who chose before, at `chosen_at`, pay what it cost then.
     """
     _unsettled(order)
     if by is not None and by.may(Permission.TAKE_ORDERS) and not _has_server(order):
         order.server = session.get_one(User, by.id)
     menu = read_menu(session)
-    added = [OrderLine(**line) for line in _lines(menu, placements, kind=order.kind, at=at, zone=zone)]
+    lines = _lines(menu, placements, kind=order.kind, at=at, business_day=business_day, chosen_at=chosen_at)
+    added = [OrderLine(**line) for line in lines]
     order.lines.extend(added)
     _limit(order.total)
     if fire:
-        _fire(session, added, menu)
+        _fire(session, _first_courses(added), menu)
     refresh(session, order)
     return added
 
 
 def priced(
-    session: Session, placements: Sequence[LinePlacement], *, kind: OrderKind, at: datetime, zone: ZoneInfo
-) -> Sequence[NewLine]:
-    """The lines that `placements` would become at the instant `at`. Raises as `place_order` does."""
-    lines = _lines(read_menu(session), placements, kind=kind, at=at, zone=zone)
-    _limit(sum(line["quantity"] * line["unit_price"] for line in lines))
+    session: Session, placements: Sequence[Placement], *, kind: OrderKind, at: datetime, business_day: BusinessDay
+) -> Sequence[Sequence[NewLine]]:
+    """The lines that each of `placements` would become at the instant `at`. Raises as `place_order` does."""
+    lines = _priced(read_menu(session), placements, kind=kind, at=at, business_day=business_day)
+    _limit(sum(line["quantity"] * line["unit_price"] for line in chain.from_iterable(lines)))
     return lines
 
 
 def available(
-    session: Session, placements: Sequence[LinePlacement], *, at: datetime, zone: ZoneInfo
-) -> tuple[list[LinePlacement], list[Dish]]:
-    """The placements that can be ordered at the instant `at`, and the dishes of the menu that cannot."""
+    session: Session, placements: Sequence[Placement], *, at: datetime, zone: ZoneInfo
+) -> tuple[list[Placement], list[Dish]]:
+    """The placements that can be ordered at the instant `at`, and the dishes of the menu that cannot.
+
+    A set menu cannot be ordered without one of its dishes.
+    """
     menu = read_menu(session)
     clock = at.astimezone(zone).time()
     left_out = [
         dish
         for placement in placements
-        if (dish := menu.dishes.get(placement.dish)) is not None and not is_available(dish, at=clock)
+        for key in sorted(dishes_of(placement))
+        if (dish := menu.dishes.get(key)) is not None and not is_available(dish, at=clock)
     ]
     missing = {dish.id for dish in left_out}
-    return [placement for placement in placements if placement.dish not in missing], left_out
+    return [placement for placement in placements if not missing & dishes_of(placement)], left_out
 
 
 def last_round(order: Order) -> list[OrderLine]:
@@ -320,9 +344,11 @@ def last_round(order: Order) -> list[OrderLine]:
 
 def repeat(
     session: Session, order: Order, lines: Sequence[OrderLine], *, quantity: int | None = None, at: datetime,
-    zone: ZoneInfo, by: User,
+    business_day: BusinessDay, by: User,
 ) -> list[Dish]:  # fmt: skip
     """Order `lines` once more, each as often as before or `quantity` times, with their options, notes and seats.
+
+    They cost what they cost now; one of a set menu is ordered as a dish.
 
     Returns the dishes that are not available, which are left out. Raises as `add_lines` does, and `Conflict` when
     nothing is left to order.
@@ -340,7 +366,7 @@ def repeat(
                 seat=line.seat, note=line.note,
             )
         )  # fmt: skip
-    wanted, left_out = available(session, again, at=at, zone=zone)
+    wanted, left_out = available(session, again, at=at, zone=business_day.zone)
     if not wanted:
         names = {dish.name for dish in left_out}
         raise Conflict(
@@ -349,7 +375,7 @@ def repeat(
             else _("There is nothing to repeat."),
             code="dish-unavailable" if names else "nothing-to-repeat",
         )
-    add_lines(session, order, wanted, at=at, zone=zone, fire=True, by=by)
+    add_lines(session, order, wanted, at=at, business_day=business_day, fire=True, by=by)
     return left_out
 
 
@@ -707,28 +733,51 @@ def _insert(
 
 
 def _lines(
-    menu: Menu, placements: Sequence[LinePlacement], *, kind: OrderKind, at: datetime, zone: ZoneInfo
-) -> list[NewLine]:
-    clock = at.astimezone(zone).time()
-    return [
-        _line(line, menu.dishes.get(line.dish), kind=kind, clock=clock, field=f"/lines/{index}")
-        for index, line in enumerate(placements)
-    ]
+    menu: Menu, placements: Sequence[Placement], *, kind: OrderKind, at: datetime, business_day: BusinessDay,
+    chosen_at: datetime | None = None,
+) -> list[NewLine]:  # fmt: skip
+    found = _priced(menu, placements, kind=kind, at=at, business_day=business_day, chosen_at=chosen_at)
+    return list(chain.from_iterable(found))
 
 
-def _line(placement: LinePlacement, dish: Dish | None, *, kind: OrderKind, clock: time, field: str) -> NewLine:
+def _priced(
+    menu: Menu, placements: Sequence[Placement], *, kind: OrderKind, at: datetime, business_day: BusinessDay,
+    chosen_at: datetime | None = None,
+) -> list[list[NewLine]]:  # fmt: skip
+    """The lines of each placement, of dishes that are available `at` and offers that were on when they were chosen."""
+    clock = at.astimezone(business_day.zone).time()
+    offers = menu.offers(chosen_at or at, business_day)
+    fields = {LinePlacement: count(), MenuPlacement: count()}
+    found = []
+    for placement in placements:
+        index = next(fields[type(placement)])
+        if isinstance(placement, LinePlacement):
+            field, dish = f"/lines/{index}", menu.dishes.get(placement.dish)
+            found.append([_line(placement, dish, kind=kind, clock=clock, field=field, offers=offers)])
+        else:
+            found.append(_courses(placement, menu, kind=kind, clock=clock, field=f"/menus/{index}", offers=offers))
+    return found
+
+
+def _line(
+    placement: LinePlacement, dish: Dish | None, *, kind: OrderKind, clock: time, field: str, offers: Offers | None
+) -> NewLine:
+    """The line of a dish, at its regular price without `offers`."""
     if dish is None or dish.archived:
         detail = _("This dish is not on the menu.")
         raise Invalid(detail, code="unknown-dish", fields={f"{field}/dish": detail})
     if not is_available(dish, at=clock):
         raise Conflict(_("{dish} is not available at the moment.", dish=dish.name), code="dish-unavailable")
     options = _chosen(placement, dish, field=field)
+    extra = sum(option.price for option in options)
+    price = offers.price(dish) if offers is not None else Price(dish.price)
+    reason = price.happy_hour
     return NewLine(
         dish_id=dish.id,
         name=dish.name,
         name_en=dish.name_en,
         quantity=placement.quantity,
-        unit_price=dish.price + sum(option.price for option in options),
+        unit_price=price.amount + extra,
         vat_rate=dish.vat_dine_in if kind is OrderKind.DINE_IN else dish.vat_take_away,
         station=dish.station,
         course=placement.course or dish.course,
@@ -737,7 +786,69 @@ def _line(placement: LinePlacement, dish: Dish | None, *, kind: OrderKind, clock
         note=placement.note,
         options=[ChosenOption(name=option.name, name_en=option.name_en, price=option.price) for option in options],
         allergens=[entry.allergen.value for entry in dish.allergens],
+        offer=reason.name if reason is not None else None,
+        offer_en=reason.name_en if reason is not None else None,
+        portion=None,
+        regular_price=dish.price + extra if reason is not None else None,
     )
+
+
+def _courses(
+    placement: MenuPlacement, menu: Menu, *, kind: OrderKind, clock: time, field: str, offers: Offers
+) -> list[NewLine]:
+    """The lines of a set menu. Its price is divided in proportion to the regular prices of the chosen dishes.
+
+    So each VAT rate gets its part, and the parts add up to the price to the cent. Supplements and options belong to
+    their dish. Raises `Invalid` unless one dish of each course is chosen.
+    """
+    set_menu = next((entry for entry in menu.set_menus if entry.id == placement.set_menu), None)
+    if set_menu is None or set_menu.archived:
+        detail = _("This set menu is not on the menu.")
+        raise Invalid(detail, code="unknown-set-menu", fields={f"{field}/set_menu": detail})
+    if set_menu.id not in offers.set_menus:
+        raise Conflict(_("{dish} is not available at the moment.", dish=set_menu.name), code="set-menu-unavailable")
+    chosen = {entry.dish: entry for entry in placement.dishes}
+    lines, supplements, prices = [], [], {}
+    for place, course in enumerate(set_menu.courses):
+        picked = [choice for choice in course.choices if choice.dish_id in chosen]
+        if len(picked) != 1:
+            detail = _("{menu}: choose one dish for {course}.", menu=set_menu.name, course=course.name)
+            raise Invalid(detail, code="course-choice", fields={f"{field}/dishes": detail})
+        entry = chosen.pop(picked[0].dish_id)
+        wanted = LinePlacement(
+            dish=entry.dish, quantity=placement.quantity, options=entry.options, note=entry.note, seat=placement.seat,
+            course=course.course,
+        )  # fmt: skip
+        dish = menu.dishes.get(entry.dish)
+        lines.append(_line(wanted, dish, kind=kind, clock=clock, field=f"{field}/dishes", offers=None))
+        supplements.append(picked[0].supplement)
+        prices[place] = dish.price if dish is not None else 0
+    if chosen or len(placement.dishes) != len(lines):
+        detail = _("{menu} does not have this dish.", menu=set_menu.name)
+        raise Invalid(detail, code="course-choice", fields={f"{field}/dishes": detail})
+    # Dishes that cost nothing alone share the price equally.
+    shares = apportion(prices if any(prices.values()) else dict.fromkeys(prices, 1), set_menu.price)
+    portion = uuid.uuid4().hex
+    for place, line in enumerate(lines):
+        regular = line["unit_price"]
+        line["unit_price"] = shares[place] + supplements[place] + regular - prices[place]
+        line["regular_price"], line["portion"] = regular, portion
+        line["offer"], line["offer_en"] = set_menu.name, set_menu.name_en
+    return lines
+
+
+def _first_courses(lines: Sequence[OrderLine]) -> list[OrderLine]:
+    """The lines to send at once: all but the later courses of set menus."""
+    order = list(Course)
+    first: dict[str, Course] = {}
+    for line in lines:
+        if line.portion is not None and line.course is not Course.DRINK:
+            first[line.portion] = min(first.get(line.portion, line.course), line.course, key=order.index)
+    return [
+        line
+        for line in lines
+        if line.portion is None or line.course is Course.DRINK or line.course is first[line.portion]
+    ]
 
 
 def _chosen(placement: LinePlacement, dish: Dish, *, field: str) -> list[Option]:

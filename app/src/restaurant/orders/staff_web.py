@@ -35,9 +35,10 @@ from restaurant.orders.schemas import (
     LinesTransfer,
     Reason,
     Voiding,
+    dishes_of,
 )
 from restaurant.orders.state_machine import SETTLED
-from restaurant.orders.web import read_lines
+from restaurant.orders.web import read_wanted
 from restaurant.people.permissions import Permission
 from restaurant.people.service import answer_for, give_approval, list_approvers, list_servers, read_person
 from restaurant.settings import Settings
@@ -76,6 +77,7 @@ def order_page(reference: uuid.UUID) -> str:
             dishes=dishes,
             favorites='id="c0"' in dishes,
             categories=menu.read_menu(session).categories,
+            set_menus='id="menus"' in dishes,
             allergens=list(Allergen),
             courses=list(Course),
             Status=LineStatus,
@@ -87,10 +89,14 @@ def order_page(reference: uuid.UUID) -> str:
 @pages.post("/<uuid:reference>/lignes")
 def add_lines(reference: uuid.UUID) -> Response:
     """Add lines from the menu's form, sent to the kitchen at once or held. What is sold out is left out and named."""
-    lines, seat, course = read_lines(request.form), request.form.get("seat") or None, request.form.get("course") or None
+    wanted, seat, course = read_wanted(request.form), request.form.get("seat") or None, request.form.get("course") or None
     try:
         placement = LinesPlacement.model_validate(
-            {"lines": [{**line, "seat": seat, "course": course} for line in lines], "hold": "hold" in request.form}
+            {
+                "lines": [{**line, "seat": seat, "course": course} for line in wanted["lines"]],
+                "menus": [{**menu, "seat": seat} for menu in wanted["menus"]],
+                "hold": "hold" in request.form,
+            }
         )
     except ValidationError as error:
         raise Invalid(_("Enter a quantity of 1 to 50 for each dish.")) from error
@@ -100,7 +106,7 @@ def add_lines(reference: uuid.UUID) -> Response:
             absent |= _add(reference, placement, absent)
         except OutOfStock as error:
             absent.add(error.dish)
-            if all(line.dish in absent for line in placement.lines):
+            if all(dishes_of(entry) & absent for entry in placement.wanted):
                 raise
         else:
             return _back(reference, absent)
@@ -113,11 +119,12 @@ def _add(reference: uuid.UUID, placement: LinesPlacement, absent: set[int]) -> s
         if not first_time(session, scope=f"web:lines:{reference}", content=placement):
             return set()
         order = service.lock_order(session, reference)
-        wanted = [line for line in placement.lines if line.dish not in absent]
+        wanted = [entry for entry in placement.wanted if not dishes_of(entry) & absent]
         offered, left_out = service.available(session, wanted, at=now(), zone=settings.zone)
         service.add_lines(
-            session, order, offered or wanted, at=now(), zone=settings.zone, fire=not placement.hold, by=signed_in()
-        )
+            session, order, offered or wanted, at=now(), business_day=settings.business_day, fire=not placement.hold,
+            by=signed_in(),
+        )  # fmt: skip
         return {dish.id for dish in left_out}
 
 
@@ -144,7 +151,7 @@ def repeat_line(reference: uuid.UUID, line: int) -> Response:
 
 def _repeat(session: Session, order: Order, lines: list[OrderLine], quantity: int | None = None) -> list[Dish]:
     settings: Settings = current_app.extensions["settings"]
-    return service.repeat(session, order, lines, quantity=quantity, at=now(), zone=settings.zone, by=signed_in())
+    return service.repeat(session, order, lines, quantity=quantity, at=now(), business_day=settings.business_day, by=signed_in())
 
 
 @pages.post("/<uuid:reference>/lignes/<key:line>/suite")

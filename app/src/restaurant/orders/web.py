@@ -24,6 +24,7 @@ from restaurant.menu.web import dishes_block, rendered
 from restaurant.opening.hours import Purpose
 from restaurant.opening.service import calendar_in_memory, closed_now, read_calendar, revisions
 from restaurant.orders import service
+from restaurant.orders.bundles import bundles
 from restaurant.orders.models import OrderStatus
 from restaurant.orders.schemas import OrderPlacement
 from restaurant.orders.state_machine import status_of
@@ -36,6 +37,9 @@ web = Blueprint("orders", __name__)
 _KEY = "key-of-this-form"
 
 _STEPS = (OrderStatus.SENT, OrderStatus.IN_PREPARATION, OrderStatus.READY, OrderStatus.SERVED)
+
+
+web.add_app_template_filter(bundles)
 
 
 @web.get("/")
@@ -58,7 +62,8 @@ def menu_page() -> str:
 
     def page(key: str) -> str:
         return render_template(
-            "orders/menu.html", categories=card.categories, dishes=dishes_block(card), key=key, closed=closed
+            "orders/menu.html", categories=card.categories, dishes=dishes_block(card), key=key, closed=closed,
+            set_menus=bool(card.set_menus),
         )
 
     key = uuid.uuid4().hex
@@ -82,7 +87,8 @@ def place_order() -> Response:
         if claimed.replay is not None:
             reference = claimed.replay[1]
         else:
-            order = service.place_order(session, placement, at=now(), opening=settings.opening, by=current_user())
+            order = service.place_order(session, placement, at=now(), opening=settings.opening, business_day=settings.business_day, by=current_user(),
+)
             reference = str(order.reference)
             idempotency.keep(session, claimed, status=303, body=reference)
     return redirect(url_for("orders.order_page", reference=reference), code=303)
@@ -109,31 +115,51 @@ def choose_language() -> Response:
     return response
 
 
-def read_lines(form: MultiDict[str, str]) -> list[dict[str, Any]]:
-    """The chosen dishes of the menu's form: ``quantity-<place>``, ``options-<place>`` and ``note-<place>``.
+def read_wanted(form: MultiDict[str, str]) -> dict[str, list[dict[str, Any]]]:
+    """The chosen dishes and set menus of the menu's form, as `Placements` has them.
 
-    A place is the dish, as in ``7``, or one of several portions of it that differ, as in ``7.1``. Raises `Invalid` when
-    nothing is chosen.
+    A dish has ``quantity-<place>``, ``options-<place>`` and ``note-<place>``, where the place is the dish, as in ``7``,
+    or one of several portions of it that differ, as in ``7.1``. The place of a set menu is ``m7`` or ``m7.1``, with
+    ``choice-<place>-<course>`` for each course, ``note-<place>-<course>`` and ``options-<place>-<dish>``. Raises
+    `Invalid` when nothing is chosen.
     """
     lines: list[dict[str, Any]] = []
+    menus: list[dict[str, Any]] = []
     for field, text in form.items():
         kind, _dash, place = field.partition("-")
-        dish = place.partition(".")[0]
-        if kind == "quantity" and dish.isdecimal() and text.strip() not in {"", "0"}:
-            # A group of which exactly one is taken has a name of its own, as radio buttons need.
-            names = [name for name in form if name == f"options-{place}" or name.startswith(f"options-{place}-")]
-            options = [option for name in names for option in form.getlist(name)]
-            lines.append({"dish": dish, "quantity": text, "options": options, "note": form.get(f"note-{place}", "")})
-    if not lines:
+        key = place.partition(".")[0]
+        if kind != "quantity" or text.strip() in {"", "0"}:
+            continue
+        if key.isdecimal():
+            options, note = _options(form, place), form.get(f"note-{place}", "")
+            lines.append({"dish": key, "quantity": text, "options": options, "note": note})
+        elif key.startswith("m") and key[1:].isdecimal():
+            dishes = [
+                {
+                    "dish": dish,
+                    "options": _options(form, f"{place}-{dish}"),
+                    "note": form.get(name.replace("choice", "note", 1), ""),
+                }
+                for name, dish in form.items()
+                if name.startswith(f"choice-{place}-")
+            ]
+            menus.append({"set_menu": key[1:], "quantity": text, "dishes": dishes})
+    if not lines and not menus:
         raise Invalid(_("Choose at least one dish."))
-    return lines
+    return {"lines": lines, "menus": menus}
+
+
+def _options(form: MultiDict[str, str], place: str) -> list[str]:
+    # A group of which exactly one is taken has a name of its own, as radio buttons need.
+    names = [name for name in form if name == f"options-{place}" or name.startswith(f"options-{place}-")]
+    return [option for name in names for option in form.getlist(name)]
 
 
 def _read_form() -> OrderPlacement:
-    lines = read_lines(request.form)
+    wanted = read_wanted(request.form)
     try:
         return OrderPlacement.model_validate(
-            {"guest": request.form.get("guest", ""), "note": request.form.get("note", ""), "lines": lines}
+            {"guest": request.form.get("guest", ""), "note": request.form.get("note", ""), **wanted}
         )
     except ValidationError as error:
         if any(problem["loc"][0] == "guest" for problem in error.errors()):

@@ -10,6 +10,7 @@ from restaurant.billing.models import Closing, Method, RateShare, Receipt
 from restaurant.billing.service import Sums
 from restaurant.i18n import euros, format_full_day, format_rate, format_time, label
 from restaurant.i18n import gettext as _
+from restaurant.orders.bundles import bundles
 from restaurant.printing.escpos import Block, row, rule, text
 
 
@@ -33,9 +34,16 @@ def receipt(found: Receipt, house: House, *, copy: int) -> list[Block]:
         row(format_full_day(found.issued_at), format_time(found.issued_at)),
         rule(),
     ]
-    for line in order.lines:
-        if line.total:
-            blocks.append(row(f"{line.quantity} x {line.name}", euros(line.total)))
+    for bundle in bundles(order.lines):
+        if not bundle.total:
+            continue
+        name = bundle.first.offer if bundle.is_menu else bundle.first.name
+        blocks.append(row(f"{bundle.quantity} x {name}", euros(bundle.total)))
+        for line in bundle.lines:
+            if bundle.is_menu:
+                blocks.append(text(f"   {line.name}"))
+            elif line.offer:
+                blocks.append(text(f"   {line.offer}"))
             blocks += [text(f"   {option['name']}") for option in line.options]
     blocks.append(rule())
     if order.due != order.total:

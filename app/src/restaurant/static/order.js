@@ -20,8 +20,15 @@ if (form) {
     for (const row of rows()) {
       const quantity = Number(quantityOf(row)?.value ?? 0);
       let price = Number(row.dataset.price);
-      for (const option of row.querySelectorAll(".options input:checked")) {
-        price += Number(option.dataset.price);
+      for (const option of row.querySelectorAll(".options input:checked, .choices input:checked")) {
+        // The options of a dish that was not chosen do not count.
+        const choice = option.closest(".choice");
+        if (!choice || choice.querySelector("[name^=choice-]").checked) {
+          price += Number(option.dataset.price);
+        }
+      }
+      for (const choice of row.querySelectorAll("[name^=choice-]")) {
+        choice.required = quantity > 0;
       }
       row.classList.toggle("chosen", quantity > 0);
       const another = row.querySelector(".another");
@@ -59,7 +66,9 @@ if (form) {
     }
     twin.dataset.place = place;
     quantityOf(twin).value = 1;
-    twin.querySelector("[name^=note-]").value = "";
+    for (const note of twin.querySelectorAll("[name^=note-]")) {
+      note.value = "";
+    }
     row.after(twin);
     row.querySelector("details.more").open = false;
     update();
@@ -87,13 +96,13 @@ if (form) {
       const row = event.target.closest("[data-place]");
       if (row && event.target.open && quantityOf(row).value === "0") {
         change(row, 1);
-        row.querySelector("[name^=note-]").focus({ preventScroll: true });
+        row.querySelector("[name^=choice-], [name^=note-]").focus({ preventScroll: true });
       }
     },
     true,
   );
   form.addEventListener("change", (event) => {
-    const group = event.target.closest(".options");
+    const group = event.target.closest(".options, .choices");
     if (!group) {
       return;
     }
@@ -108,7 +117,7 @@ if (form) {
   });
   form.addEventListener("click", (event) => {
     // A radio button that is chosen already sends no event when it is tapped.
-    if (event.target.matches(".options input[type=radio]")) {
+    if (event.target.matches(".options input[type=radio], .choices input[type=radio]")) {
       const row = event.target.closest("[data-place]");
       if (quantityOf(row).value === "0") {
         change(row, 1);

@@ -42,7 +42,7 @@ def send_table_order(session: Session, *, body: NewTableOrder) -> TableOrderView
     """Order at a table, by its code."""
     settings = _settings()
     found = service.place(
-        session, body, at=now(), zone=settings.zone, rules=settings.orders_from_tables(),
+        session, body, at=now(), business_day=settings.business_day, rules=settings.orders_from_tables(),
         address=request.remote_addr or "",
     )  # fmt: skip
     return view(session, found)
@@ -71,8 +71,9 @@ def list_table_orders(session: Session) -> TableOrdersView:
 def accept_table_order(session: Session, *, reference: uuid.UUID, body: Acceptance) -> OrderView:
     """Add it to the order of its table."""
     order, _left_out = service.accept(
-        session, reference, at=now(), zone=_settings().zone, hold=body.hold, covers=body.covers, by=signed_in()
-    )
+        session, reference, at=now(), business_day=_settings().business_day, hold=body.hold, covers=body.covers,
+        by=signed_in(),
+    )  # fmt: skip
     session.refresh(order, ["lines"])
     return OrderView.of(order)
 
@@ -109,7 +110,8 @@ def view(session: Session, found: TableOrder) -> TableOrderView:
             TableOrderLineView(
                 dish=entry.wanted["dish"], name=entry.wanted["name"], quantity=entry.wanted["quantity"],
                 options=[option["name"] for option in entry.wanted["options"]],
-                unit_price=entry.wanted["unit_price"], danger=list(entry.danger),
+                unit_price=entry.wanted["unit_price"], offer=entry.wanted.get("offer"),
+                portion=entry.wanted.get("portion"), danger=list(entry.danger),
                 status=entry.status,
             )
             for entry in service.entries(session, found)

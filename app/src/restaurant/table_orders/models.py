@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from sqlalchemy import JSON, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -39,6 +39,11 @@ class RequestedLine(TypedDict):
     allergens: list[str]
     unit_price: int
     line: int | None
+    offer: NotRequired[str | None]
+    offer_en: NotRequired[str | None]
+    set_menu: NotRequired[int | None]
+    """The set menu that it is a course of; the courses that were chosen together have the same portion."""
+    portion: NotRequired[str | None]
 
 
 class TableOrder(Base):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from restaurant.i18n import gettext as _
 from restaurant.menu.models import Allergen
 from restaurant.orders.models import LineStatus
+from restaurant.orders.schemas import LinePlacement, MenuPlacement, Placement
 from restaurant.table_orders.models import TableOrderStatus
-from restaurant.types import Key, Text, Why
+from restaurant.types import Fault, Key, Text, Why
 
 Code = Annotated[str, Field(min_length=1, max_length=120)]
 
@@ -26,6 +28,25 @@ class WantedDish(BaseModel):
     options: Annotated[list[Key], Field(max_length=20)] = []
 
 
+class WantedChoice(BaseModel):
+    """A dish chosen for a course of a set menu, with the ids of its chosen options."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dish: Key
+    options: Annotated[list[Key], Field(max_length=20)] = []
+
+
+class WantedMenu(BaseModel):
+    """A quantity of a set menu with the same dishes, one of each course."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    set_menu: Key
+    quantity: Annotated[int, Field(ge=1, le=20)] = 1
+    dishes: Annotated[list[WantedChoice], Field(max_length=8)]
+
+
 class NewTableOrder(BaseModel):
     """What guests want at the table with this code; `allergies` are what they cannot eat."""
 
@@ -35,7 +56,22 @@ class NewTableOrder(BaseModel):
     guest: Annotated[Text, Field(max_length=80)] = ""
     note: Annotated[Text, Field(max_length=300)] = ""
     allergies: Annotated[list[Allergen], Field(max_length=14)] = []
-    lines: Annotated[list[WantedDish], Field(min_length=1, max_length=30)]
+    lines: Annotated[list[WantedDish], Field(max_length=30)] = []
+    menus: Annotated[list[WantedMenu], Field(max_length=20)] = []
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if not self.lines and not self.menus:
+            raise Fault(_("Choose at least one dish."))
+        return self
+
+    @property
+    def wanted(self) -> list[Placement]:
+        """All of it, dishes first."""
+        return [
+            *(LinePlacement.model_validate(line.model_dump()) for line in self.lines),
+            *(MenuPlacement.model_validate(menu.model_dump()) for menu in self.menus),
+        ]
 
 
 class Acceptance(BaseModel):
@@ -56,13 +92,18 @@ class Refusal(BaseModel):
 
 
 class TableOrderLineView(BaseModel):
-    """A dish of it. `status` is null before it is accepted, and for a dish that was left out."""
+    """A dish of it. `status` is null before it is accepted, and for a dish that was left out.
+
+    `offer` names its set menu or happy hour, and the courses of a set menu have the same `portion`.
+    """
 
     dish: int
     name: str
     quantity: int
     options: list[str]
     unit_price: int
+    offer: str | None
+    portion: str | None
     danger: list[Allergen]
     status: LineStatus | None
 

@@ -11,25 +11,26 @@ import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
+from itertools import groupby
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session, joinedload
 
+from restaurant.business_day import BusinessDay
 from restaurant.errors import Conflict, NotFound
 from restaurant.floor.models import Table
 from restaurant.i18n import gettext as _
 from restaurant.menu.models import Allergen, Dish
 from restaurant.orders import service as orders
 from restaurant.orders.models import LineStatus, Order, OrderKind, OrderLine
-from restaurant.orders.schemas import LinePlacement
+from restaurant.orders.schemas import ChosenDish, LinePlacement, MenuPlacement, Placement, dishes_of
 from restaurant.orders.state_machine import SETTLED
 from restaurant.people.models import User
 from restaurant.reservations import limits
 from restaurant.settings import TableOrders
 from restaurant.table_orders import codes
 from restaurant.table_orders.models import RequestedLine, TableOrder, TableOrderStatus
-from restaurant.table_orders.schemas import NewTableOrder, WantedDish
+from restaurant.table_orders.schemas import NewTableOrder
 
 #: An order that nobody confirmed within this time is not for guests who still wait for it.
 EXPIRES = timedelta(hours=1)
@@ -68,8 +69,9 @@ def open_table(session: Session, code: str, *, rules: TableOrders) -> Table:
 
 
 def place(
-    session: Session, wanted: NewTableOrder, *, at: datetime, zone: ZoneInfo, rules: TableOrders, address: str
-) -> TableOrder:
+    session: Session, wanted: NewTableOrder, *, at: datetime, business_day: BusinessDay, rules: TableOrders,
+    address: str,
+) -> TableOrder:  # fmt: skip
     """Take what a guest at `address` wants, at the instant `at`.
 
     Raises `NotFound` for a code that is not valid, `TooManyTableOrders`, and as `orders.service.add_lines` does.
@@ -79,19 +81,21 @@ def place(
     subjects = ((limits.network(address), rules.per_address), (f"table {table.id}", rules.per_table))
     for subject, most in subjects:
         limits.count(session, f"table orders {subject}", key=rules.keys[0], at=at, most=most, refused=refused)
-    lines = orders.priced(
-        session, [_placement(line) for line in wanted.lines], kind=OrderKind.DINE_IN, at=at, zone=zone
-    )
+    placements = wanted.wanted
+    lines = orders.priced(session, placements, kind=OrderKind.DINE_IN, at=at, business_day=business_day)
     found = TableOrder(
         table_id=table.id, table=table, guest=wanted.guest, note=wanted.note, created_at=at,
         allergies=[allergen.value for allergen in wanted.allergies],
         lines=[
             RequestedLine(
                 dish=line["dish_id"], name=line["name"], name_en=line["name_en"], quantity=line["quantity"],
-                option_ids=asked.options, options=line["options"],
+                option_ids=_options_of(asked, line["dish_id"]), options=line["options"],
                 allergens=line["allergens"], unit_price=line["unit_price"], line=None,
+                offer=line["offer"], offer_en=line["offer_en"], portion=line["portion"],
+                set_menu=asked.set_menu if isinstance(asked, MenuPlacement) else None,
             )
-            for asked, line in zip(wanted.lines, lines, strict=True)
+            for asked, its_lines in zip(placements, lines, strict=True)
+            for line in its_lines
         ],
     )  # fmt: skip
     session.add(found)
@@ -100,7 +104,7 @@ def place(
         reference = orders.order_at(session, table)
         order = orders.lock_order(session, reference) if reference is not None else None
         if order is not None and order.status not in SETTLED and not _dangerous(found, order):
-            _add(session, found, order, at=at, zone=zone, fire=True, by=None)
+            _add(session, found, order, at=at, business_day=business_day, fire=True, by=None)
     return found
 
 
@@ -155,8 +159,8 @@ def waiting(session: Session, *, at: datetime, table: Table | None = None) -> Se
 
 
 def accept(
-    session: Session, reference: uuid.UUID, *, at: datetime, zone: ZoneInfo, hold: bool, covers: int, by: User,
-    without: Collection[int] = (),
+    session: Session, reference: uuid.UUID, *, at: datetime, business_day: BusinessDay, hold: bool, covers: int,
+    by: User, without: Collection[int] = (),
 ) -> tuple[Order, list[Dish]]:  # fmt: skip
     """Add it to the table's order, which is opened for `covers` guests when nobody was seated there.
 
@@ -170,7 +174,7 @@ def accept(
     else:
         table = session.get_one(Table, found.table.merged_into_id or found.table_id)
         order = orders.open_table(session, table, covers=covers, guest=found.guest, allergies=(), server=by)
-    left_out = _add(session, found, order, at=at, zone=zone, fire=not hold, by=by, without=without)
+    left_out = _add(session, found, order, at=at, business_day=business_day, fire=not hold, by=by, without=without)
     return order, left_out
 
 
@@ -195,27 +199,35 @@ def purge(session: Session, *, at: datetime) -> None:
 
 
 def _add(
-    session: Session, found: TableOrder, order: Order, *, at: datetime, zone: ZoneInfo, fire: bool, by: User | None,
-    without: Collection[int] = (),
+    session: Session, found: TableOrder, order: Order, *, at: datetime, business_day: BusinessDay, fire: bool,
+    by: User | None, without: Collection[int] = (),
 ) -> list[Dish]:  # fmt: skip
-    """Add the dishes that are available to `order`, which is locked; returns the others."""
+    """Add the dishes that are available to `order`, which is locked; returns the others.
+
+    They cost what they cost when the guest sent them.
+    """
     note = " · ".join(filter(None, (found.guest, found.note)))
-    wanted = [
-        LinePlacement(dish=line["dish"], quantity=line["quantity"], options=line["option_ids"], note=note)
-        for line in found.lines
-        if line["dish"] not in without
-    ]
+    parts = [list(group) for _key, group in groupby(range(len(found.lines)), key=lambda n: _part(found.lines, n))]
+    placements = {part[0]: _placement([found.lines[number] for number in part], note=note) for part in parts}
+    wanted = [entry for entry in placements.values() if not dishes_of(entry) & set(without)]
     if not wanted:
         names = ", ".join(line["name"] for line in found.lines)
         raise Conflict(_("{dish} is not available at the moment.", dish=names), code="dish-unavailable")
-    offered, left_out = orders.available(session, wanted, at=at, zone=zone)
+    offered, left_out = orders.available(session, wanted, at=at, zone=business_day.zone)
     orders.add_allergies(session, order, found.allergies)
     # Without any, adding them all says which dish is not available.
-    added = orders.add_lines(session, order, offered or wanted, at=at, zone=zone, fire=fire, by=by)
+    added = orders.add_lines(
+        session, order, offered or wanted, at=at, business_day=business_day, fire=fire, by=by,
+        chosen_at=found.created_at,
+    )  # fmt: skip
     keys = iter(added)
     absent = {*without, *(dish.id for dish in left_out)}
     found.lines = [
-        line if line["dish"] in absent else RequestedLine(**{**line, "line": next(keys).id}) for line in found.lines
+        found.lines[number]
+        if dishes_of(placements[part[0]]) & absent
+        else RequestedLine(**{**found.lines[number], "line": next(keys).id})
+        for part in parts
+        for number in part
     ]
     found.order_id = order.id
     _decide(found, _STATUS.ACCEPTED, at=at, by=by)
@@ -249,5 +261,25 @@ def _dangerous(found: TableOrder, order: Order) -> bool:
     return any(allergies.intersection(line["allergens"]) for line in found.lines)
 
 
-def _placement(line: WantedDish) -> LinePlacement:
-    return LinePlacement(dish=line.dish, quantity=line.quantity, options=line.options)
+def _options_of(placement: Placement, dish: int) -> list[int]:
+    """The chosen options of a dish in it."""
+    if isinstance(placement, LinePlacement):
+        return placement.options
+    return next(entry.options for entry in placement.dishes if entry.dish == dish)
+
+
+def _part(lines: Sequence[RequestedLine], number: int) -> object:
+    """What a line has in common with the others of its set menu; a dish alone has it with no other."""
+    return lines[number].get("portion") or number
+
+
+def _placement(lines: Sequence[RequestedLine], *, note: str) -> Placement:
+    """What was asked for with these lines, which are a dish or the courses of a set menu."""
+    first = lines[0]
+    set_menu = first.get("set_menu")
+    if set_menu is None:
+        return LinePlacement(
+            dish=first["dish"], quantity=first["quantity"], options=first["option_ids"], note=note
+        )  # fmt: skip
+    dishes = [ChosenDish(dish=line["dish"], options=line["option_ids"], note=note) for line in lines]
+    return MenuPlacement(set_menu=set_menu, quantity=first["quantity"], dishes=dishes)

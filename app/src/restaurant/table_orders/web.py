@@ -24,7 +24,7 @@ from restaurant.menu.web import dishes_block
 from restaurant.orders import service as orders
 from restaurant.orders.models import LineStatus, OrderStatus
 from restaurant.orders.state_machine import status_of
-from restaurant.orders.web import read_lines
+from restaurant.orders.web import read_wanted
 from restaurant.settings import Settings
 from restaurant.stock.service import OutOfStock
 from restaurant.table_orders import codes, service
@@ -53,7 +53,7 @@ def menu_page(code: str) -> str:
         followed = _followed(session, table.id)
     return render_template(
         "table_orders/menu.html", table=table, code=code, categories=card.categories, dishes=dishes_block(card),
-        allergens=list(Allergen), followed=followed, direct=_settings().table_orders == "direct", key=uuid.uuid4().hex,
+        set_menus=bool(card.set_menus), allergens=list(Allergen), followed=followed, direct=_settings().table_orders == "direct", key=uuid.uuid4().hex,
     )  # fmt: skip
 
 
@@ -64,13 +64,16 @@ def send(code: str) -> AnyResponse:
     key = form.get("key", "")[:100]
     if not key:
         raise Invalid(_("This form is out of date. Please reload the menu."))
-    lines = [{name: line[name] for name in ("dish", "quantity", "options")} for line in read_lines(form)]
+    chosen = read_wanted(form)
+    for dish in (*chosen["lines"], *(dish for menu in chosen["menus"] for dish in menu["dishes"])):
+        # A guest's note is about the whole order.
+        del dish["note"]
     try:
         wanted = NewTableOrder.model_validate(
-            typed("guest", "note") | {"code": code, "allergies": form.getlist("allergies"), "lines": lines}
+            typed("guest", "note") | {"code": code, "allergies": form.getlist("allergies"), **chosen}
         )
     except ValidationError as error:
-        if any(problem["loc"][0] == "lines" for problem in error.errors()):
+        if any(problem["loc"][0] in {"lines", "menus"} for problem in error.errors()):
             raise Invalid(_("Enter a quantity of 1 to 20 for each dish, and at most 30 dishes.")) from error
         raise Invalid(_("Some values are missing or invalid.")) from error
     with _database().writing() as session:
@@ -81,7 +84,7 @@ def send(code: str) -> AnyResponse:
             reference = claimed.replay[1]
         else:
             found = service.place(
-                session, wanted, at=now(), zone=settings.zone, rules=settings.orders_from_tables(),
+                session, wanted, at=now(), business_day=settings.business_day, rules=settings.orders_from_tables(),
                 address=request.remote_addr or "",
             )  # fmt: skip
             reference = str(found.reference)
@@ -147,8 +150,8 @@ def accept(reference: uuid.UUID) -> AnyResponse:
                 if not first_time(session):
                     return redirect(url_for("table_orders.requests_page"), code=303)
                 order, left_out = service.accept(
-                    session, reference, at=now(), zone=_settings().zone, hold=wanted.hold, covers=wanted.covers,
-                    by=signed_in(), without=absent,
+                    session, reference, at=now(), business_day=_settings().business_day, hold=wanted.hold,
+                    covers=wanted.covers, by=signed_in(), without=absent,
                 )  # fmt: skip
         except OutOfStock as error:
             if error.dish in absent:
