@@ -23,7 +23,7 @@ from flask.testing import FlaskClient
 from restaurant.billing.signing import new_key
 from restaurant.payments.gateway import Gateway
 from restaurant.payments.models import AttemptState, Channel
-from restaurant.payments.providers import Outcome, State
+from restaurant.payments.providers import Charge, Outcome, Refund, State
 from restaurant.people.permissions import Role
 from restaurant.settings import Settings
 
@@ -144,19 +144,19 @@ def billed(client: FlaskClient, *dishes: int, table: int = 1) -> str:
 class Instant:
     """A payment provider that does at once what it is asked for, without a network."""
 
-    def authorize(self, key: str, amount: int, *, description: str, back: str) -> Outcome:
-        return Outcome(State.AUTHORIZED, f"r-{key[:8]}")
+    def authorize(self, charge: Charge) -> Outcome:
+        return Outcome(State.AUTHORIZED, f"r-{charge.key[:8]}")
 
-    def capture(self, key: str) -> Outcome:
+    def capture(self, charge: Charge) -> Outcome:
         return Outcome(State.CAPTURED)
 
-    def cancel(self, key: str) -> Outcome:
+    def cancel(self, charge: Charge) -> Outcome:
         return Outcome(State.CANCELLED)
 
-    def refund(self, key: str, amount: int, *, of: str) -> Outcome:
+    def refund(self, refund: Refund) -> Outcome:
         return Outcome(State.CAPTURED)
 
-    def look_up(self, key: str) -> Outcome:
+    def look_up(self, charge: Charge) -> Outcome:
         return Outcome(State.AUTHORIZED)
 
 

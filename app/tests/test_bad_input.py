@@ -129,7 +129,6 @@ def make_house(sign_in: SignIn, database: Database, gateway: Gateway) -> House:
     code = client.get("/api/v1/tables/10/code").get_json()["code"]
     asked = post(client, "/table-orders", {"code": code, "lines": [{"dish": EGGS}]}).get_json()["reference"]
 
-
     def offer(path: str, name: str, **values: Any) -> int:
         key: int = client.post(f"/api/v1{path}", json={"name": name, **values}).get_json()["id"]
         return key
@@ -480,11 +479,15 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /happy-hours": HAPPY_HOUR,
     "PUT /happy-hours/<key:happy_hour>": HAPPY_HOUR,
     "POST /orders": {
-        "guest": "Ana", "note": "", "lines": [{"dish": EGGS, "quantity": 1}],
+        "guest": "Ana",
+        "note": "",
+        "lines": [{"dish": EGGS, "quantity": 1}],
         "menus": [{"set_menu": "{set_menu}", "dishes": [{"dish": EGGS}]}],
     },
     "POST /orders/<uuid:reference>/lines": {
-        "lines": [{"dish": EGGS}], "menus": [{"set_menu": "{set_menu}", "dishes": [{"dish": EGGS}]}], "hold": True,
+        "lines": [{"dish": EGGS}],
+        "menus": [{"set_menu": "{set_menu}", "dishes": [{"dish": EGGS}]}],
+        "hold": True,
     },
     "PUT /orders/<uuid:reference>/guests": {"covers": 3, "guest": "Ana", "note": "", "allergies": ["milk"]},
     "POST /orders/<uuid:reference>/fire": {"course": "main"},

@@ -292,6 +292,41 @@ def test_a_manager_writes_a_dish_and_a_guest_sees_it(visit: Open) -> None:
     expect(dish).to_contain_text("Complet")
 
 
+def test_a_set_menu_is_written_ordered_on_a_phone_and_paid_as_one(visit: Open) -> None:
+    manager = visit(Role.MANAGER, TABLET)
+    manager.goto("/carte/offres")
+    manager.get_by_role("link", name="Ajouter une formule").click()
+    manager.get_by_label("Nom", exact=True).fill("Formule du marché")
+    manager.get_by_label("Prix TTC, €").fill("24")
+    for number, (name, dishes) in enumerate((("Entrée", (EGGS,)), ("Plat", (STEW, 6)))):
+        course = manager.locator("fieldset.group").nth(number)
+        course.get_by_label("Nom, par exemple « Entrée »").fill(name)
+        for row, dish in enumerate(dishes):
+            course.get_by_label("Plat", exact=True).nth(row).select_option(str(dish))
+        course.get_by_label("Supplément, €").nth(len(dishes) - 1).fill("2,50")
+    look(manager, "set-menu-tablet")
+    manager.get_by_role("button", name="Enregistrer").click()
+    expect(manager.get_by_role("link", name="Formule du marché")).to_be_visible()
+    guest = visit(None, PHONE)
+    guest.goto("/")
+    row = guest.locator(".set-menu", has_text="Formule du marché")
+    steak = row.locator(".choice").nth(2)
+    expect(steak.locator(".options").first).to_be_hidden()
+    steak.get_by_role("radio").first.check()
+    expect(steak.locator(".options").first).to_be_visible()
+    expect(guest.locator(".total")).to_contain_text("26,50")
+    guest.get_by_label("Votre prénom").fill("Zoé")
+    guest.get_by_role("button", name="Commander").click()
+    # The starter is not chosen: the browser says so, and nothing is sent.
+    expect(guest.locator(".set-menu")).to_be_visible()
+    row.locator(".choice").first.get_by_role("radio").check()
+    expect(guest.locator(".total")).to_contain_text("29,00")
+    look(guest, "set-menu-phone")
+    guest.get_by_role("button", name="Commander").click()
+    expect(guest.get_by_role("row").filter(has_text="Formule du marché")).to_contain_text("29,00")
+    look(guest, "set-menu-ordered-phone")
+
+
 def fill_the_house(page: Page, terminal: ThreadingHTTPServer) -> dict[str, str]:
     """Have a booking, a paid and an unpaid bill, payments at providers, and whatever else has a page of its own.
 
@@ -346,13 +381,20 @@ def fill_the_house(page: Page, terminal: ThreadingHTTPServer) -> dict[str, str]:
     order = call("/seatings", {"table": 5, "covers": 3})["reference"]
     call(f"/orders/{order}/lines", {"lines": [{"dish": EGGS, "quantity": 2}, {"dish": STEW, "note": "sans sel"}]})
     taken = call("/orders", {"guest": "Ana", "lines": [{"dish": EGGS}]})["reference"]
+    course = {"name": "Plat", "course": "main", "choices": [{"dish": STEW}, {"dish": 6, "supplement": 300}]}
+    menu = call(
+        "/set-menus", {"name": "Formule du midi", "price": 1950, "description": "Plat et café", "courses": [course]}
+    )
+    happy = {"name": "Apéro", "percent": 20, "starts": "00:00:00", "ends": "00:00:00", "items": [{"dish": WINE}]}
+    happy_hour = call("/happy-hours", happy)["id"]
+    call(f"/orders/{order}/lines", {"menus": [{"set_menu": menu["id"], "dishes": [{"dish": STEW}]}]})
     code = page.request.get("/api/v1/tables/5/code").json()["code"]
     wanted = {"code": code, "guest": "Zoé", "note": "sans sel", "allergies": ["gluten"], "lines": [{"dish": TATIN}]}
     return {
         "code": code, "asked": call("/table-orders", wanted)["reference"],
         "booking": booking["reference"], "paid": paid, "open": open_bill, "order": order, "taken": taken,
         "refunded": refunded, "declined": declined, "online": online, "unknown": unknown,
-        "invoice": str(invoice["number"]), "receipt": str(receipt),
+        "menu": str(menu["id"]), "happy": str(happy_hour), "invoice": str(invoice["number"]), "receipt": str(receipt),
         "closing": str(call("/closings")["number"]),
     }  # fmt: skip
 
@@ -379,7 +421,8 @@ def test_every_page_of_the_house_is_accessible_on_a_phone_and_on_a_tablet(
         "caisse/encaissements/{declined} caisse/encaissements/{online} caisse/encaissements/{unknown} caisse/factures "
         "caisse/factures/{invoice} caisse/tickets/{receipt} caisse/tiroir caisse/tiroir/1",
         Role.MANAGER: "salle/plan salle/codes clotures clotures/{closing} clotures/x rapports stock stock/1 stock/recettes/6 carte "
-        "carte/plats/6 carte/plats/nouveau horaires imprimantes",
+        "carte/plats/6 carte/plats/nouveau carte/offres carte/offres/formules/{menu} carte/offres/formules/nouvelle "
+        "carte/offres/happy-hours/{happy} carte/offres/happy-hours/nouvelle horaires imprimantes",
         Role.ADMIN: "accueil equipe compte compte/changement",
     }
     known["tomorrow"] = f"{datetime.now(ZoneInfo('Europe/Paris')) + timedelta(days=1):%Y-%m-%d}"

@@ -24,14 +24,38 @@ from restaurant.billing.schemas import SplitQuery
 from restaurant.database import Database
 from restaurant.errors import Problem
 from restaurant.floor.models import Table
+from restaurant.menu.models import HappyHour, SetMenu
+from restaurant.menu.offer_editing import write_happy_hour, write_set_menu
+from restaurant.menu.schemas import HappyHourEntry, SetMenuEntry
 from restaurant.orders import service as orders
 from restaurant.orders.models import LineStatus, Order, OrderStatus
-from restaurant.orders.schemas import LinePlacement
+from restaurant.orders.schemas import ChosenDish, LinePlacement, MenuPlacement
 from restaurant.orders.state_machine import status_of
 from restaurant.people import service as people
 from restaurant.people.permissions import Role
 from restaurant.types import now
 from support import make_settings
+
+MENU = SetMenuEntry.model_validate(
+    {
+        "name": "Formule", "price": 2501,
+        "courses": [
+            {"name": "Entrée", "course": "starter", "choices": [{"dish": 1}, {"dish": 2, "supplement": 149}]},
+            {"name": "Plat", "course": "main", "choices": [{"dish": 7}]},
+            {"name": "Vin", "course": "drink", "choices": [{"dish": 20}]},
+        ],
+    }
+)  # fmt: skip
+#: At all times, so that what is ordered twice has two prices.
+HAPPY = HappyHourEntry.model_validate(
+    {
+        "name": "Apéro",
+        "percent": 33,
+        "starts": "00:00",
+        "ends": "00:00",
+        "items": [{"dish": 3}, {"dish": 13, "price": 1}],
+    }
+)
 
 
 class Evening(RuleBasedStateMachine):
@@ -48,6 +72,8 @@ class Evening(RuleBasedStateMachine):
             self.boss = people.add_person(
                 session, username="boss", name="Boss", role=Role.MANAGER, password="une phrase assez longue"
             )
+            self.menu = write_set_menu(session, SetMenu(), MENU).id
+            write_happy_hour(session, HappyHour(), HAPPY)
 
     def teardown(self) -> None:
         self.database.engine.dispose()
@@ -78,8 +104,18 @@ class Evening(RuleBasedStateMachine):
     )  # fmt: skip
     def order_dish(self, order: Any, dish: int, quantity: int, hold: bool, seat: int | None) -> None:
         lines = [LinePlacement(dish=dish, quantity=quantity, seat=seat)]
-        zone = self.settings.zone
-        self.act(order, lambda s, o: orders.add_lines(s, o, lines, at=now(), zone=zone, fire=not hold))
+        day = self.settings.business_day
+        self.act(order, lambda s, o: orders.add_lines(s, o, lines, at=now(), business_day=day, fire=not hold))
+
+    @rule(
+        order=seated, starter=st.sampled_from([1, 2]), quantity=st.integers(1, 3), hold=st.booleans(),
+        seat=st.none() | st.integers(1, 3),
+    )  # fmt: skip
+    def order_menu(self, order: Any, starter: int, quantity: int, hold: bool, seat: int | None) -> None:
+        dishes = [ChosenDish(dish=key) for key in (starter, 7, 20)]
+        menus = [MenuPlacement(set_menu=self.menu, quantity=quantity, seat=seat, dishes=dishes)]
+        day = self.settings.business_day
+        self.act(order, lambda s, o: orders.add_lines(s, o, menus, at=now(), business_day=day, fire=not hold))
 
     @rule(order=seated)
     def fire(self, order: Any) -> None:

@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import time_machine
-from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from restaurant.billing.split import apportion
 from restaurant.billing.verification import verify
@@ -21,8 +21,7 @@ from restaurant.business_day import BusinessDay
 from restaurant.database import Database
 from restaurant.menu.schedule import Schedule, Weekday
 from restaurant.people.permissions import Role
-from restaurant.settings import Settings
-from support import EGGS, SNAILS, STEW, TATIN, WINE, SignIn, add, order_body, pay, place, post, seat
+from support import EGGS, SNAILS, STEW, TATIN, WINE, SignIn, add, pay, place, post, seat
 
 STEAK, PINT = 6, 20
 #: Of the example menu: eggs 6.20 and snails 12.50 at 10 %, stew 18.90 at 10 %, wine 5.50 at 20 %.
@@ -146,7 +145,9 @@ def test_a_set_menu_is_ordered_only_when_it_is_offered(manager: FlaskClient, cli
     with time_machine.travel(FRIDAY_EVENING.replace(day=13, hour=13)):
         assert place(client, body, key=uuid.uuid4().hex).status_code == 409
     hidden = manager.put(
-        f"/api/v1/set-menus/{menu['id']}", json={**LUNCH, "archived": True}, headers={"If-Match": f'"{menu["version"]}"'}
+        f"/api/v1/set-menus/{menu['id']}",
+        json={**LUNCH, "archived": True},
+        headers={"If-Match": f'"{menu["version"]}"'},
     )
     assert hidden.status_code == 200, hidden.text
     assert client.get("/api/v1/menu").get_json()["set_menus"] == []
@@ -176,8 +177,17 @@ def test_a_set_menu_goes_through_the_pages_to_the_invoice(
     options = {f"options-m{found['id']}-{STEAK}-{group['id']}": str(group["options"][0]["id"]) for group in groups}
     order = seat(manager)["reference"]
     places = manager.get("/api/v1/menu").get_json()["set_menus"][0]["courses"]
-    chosen = {f"choice-m{found['id']}-{places[0]['id']}": str(SNAILS), f"choice-m{found['id']}-{places[1]['id']}": str(STEAK)}
-    sent = {f"quantity-m{found['id']}": "1", f"note-m{found['id']}-{places[1]['id']}": "bleu", **chosen, **options, "key": "k"}
+    chosen = {
+        f"choice-m{found['id']}-{places[0]['id']}": str(SNAILS),
+        f"choice-m{found['id']}-{places[1]['id']}": str(STEAK),
+    }
+    sent = {
+        f"quantity-m{found['id']}": "1",
+        f"note-m{found['id']}-{places[1]['id']}": "bleu",
+        **chosen,
+        **options,
+        "key": "k",
+    }
     missing = {name: value for name, value in sent.items() if not name.startswith("choice")}
     refused = manager.post(f"/service/{order}/lignes", data=missing)
     assert (refused.status_code, "choisissez un plat" in refused.text.replace("\u00a0", " ")) == (422, True)
@@ -195,7 +205,7 @@ def test_a_set_menu_goes_through_the_pages_to_the_invoice(
     invoice = post(manager, f"/orders/{order}/invoices", {"customer": "Durand", "address": "Lyon"}).get_json()
     assert sum(line["quantity"] * line["unit_price"] for line in invoice["lines"]) == 3350
     assert "Menu dégustation" in invoice["lines"][0]["name"]
-    with database.reading() as session:
+    with database.snapshot() as session:
         assert verify(session)[1] == []
 
 
@@ -217,6 +227,10 @@ def test_a_guest_orders_a_set_menu_at_the_table_and_a_dish_that_is_sold_out_leav
     followed = client.get(f"/api/v1/table-orders/{sent['reference']}").get_json()
     assert [line["status"] for line in followed["lines"]] == ["fired", "fired", "held", "fired"]
     assert "Formule du midi" in client.get(f"/table/{code}/{sent['reference']}").text
+    form = {"key": "k", f"quantity-m{menu}": "1"}
+    courses = manager.get("/api/v1/menu").get_json()["set_menus"][0]["courses"]
+    form |= {f"choice-m{menu}-{course['id']}": str(course["choices"][0]["dish"]) for course in courses}
+    assert client.post(f"/table/{code}", data=form).status_code == 303
     again = post(client, "/table-orders", body).get_json()
     stew = dish(manager, STEW)
     change = {"json": {"out_of_stock": True}, "headers": {"If-Match": f'"{stew["version"]}"'}}
@@ -225,10 +239,6 @@ def test_a_guest_orders_a_set_menu_at_the_table_and_a_dish_that_is_sold_out_leav
     assert [line["dish_id"] for line in rest["lines"][4:]] == [TATIN]
     followed = client.get(f"/api/v1/table-orders/{again['reference']}").get_json()
     assert [line["status"] for line in followed["lines"]] == ["fired", None, None, None]
-    form = {"key": "k", f"quantity-m{menu}": "1"}
-    courses = manager.get("/api/v1/menu").get_json()["set_menus"][0]["courses"]
-    form |= {f"choice-m{menu}-{course['id']}": str(course["choices"][0]["dish"]) for course in courses}
-    assert client.post(f"/table/{code}", data=form).status_code == 303
 
 
 def test_one_more_of_a_set_menus_wine_costs_what_wine_costs(manager: FlaskClient) -> None:
@@ -299,12 +309,10 @@ def test_a_happy_hour_fixes_the_price_of_a_line_when_it_is_ordered(
         post(manager, f"/orders/{order}/bill", None)
         due = 2 * reduced + full
         assert pay(manager, order, due).status_code == 201
-    with database.reading() as session:
+    with database.snapshot() as session:
         assert verify(session)[1] == []
-        from sqlalchemy import text
-
         recorded = session.execute(text("SELECT content FROM journal_entry WHERE kind = 'presentation'")).scalar_one()
-    assert f'"offer":"Apéro","offer_en":"Early evening"' in recorded
+    assert '"offer":"Apéro","offer_en":"Early evening"' in recorded
     assert f'"regular_price":{full}' in recorded
 
 

@@ -6,7 +6,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from restaurant.database import Database
 from restaurant.gauges import read_gauges
 from restaurant.payments.gateway import Gateway
 from restaurant.payments.models import AttemptState, Channel
-from restaurant.payments.providers import HttpProvider, OutcomeUnknown, State
+from restaurant.payments.providers import Charge, HttpProvider, OutcomeUnknown, State
 from restaurant.payments.simulator import Simulator, serve
 from restaurant.people.permissions import Role
 from support import SignIn, billed, make_settings, pay, post
@@ -293,12 +293,12 @@ def test_a_provider_that_nobody_reaches_or_that_refuses_us_takes_nothing(termina
         (f"http://127.0.0.1:{port}/x", SECRET),
     ):
         provider = HttpProvider(url, secret, timeout=0.3)
-        key = str(uuid.uuid4())
+        charge = Charge(str(uuid.uuid4()), 1000, "x", "", datetime.now(UTC))
         if url.endswith("/x"):
-            assert provider.authorize(key, 1000, description="x", back="").state is State.MISSING
+            assert provider.authorize(charge).state is State.MISSING
             continue
         with pytest.raises(OutcomeUnknown) as caught:
-            provider.authorize(key, 1000, description="x", back="")
+            provider.authorize(charge)
         assert SECRET not in str(caught.value)
     order = billed(terminal.client)
     terminal.app.extensions["gateway"] = gateway = Gateway(

@@ -23,7 +23,7 @@ from restaurant.database import Database
 from restaurant.orders.models import LineStatus, Order
 from restaurant.people.models import LoginSession, User
 from restaurant.people.permissions import Role
-from support import EGGS, make_settings, order_body, place
+from support import EGGS, STEW, make_settings, order_body, place
 
 State = tuple[object, ...]
 Sent = tuple[str, tuple[tuple[str, str], ...]]
@@ -87,6 +87,8 @@ class Walk:
                 self.clients[role].set_cookie("session", token)
         self.reference = ""
         self.voided = 0
+        #: What the menu's form says of the set menu to order, if one is.
+        self.set_menu: dict[str, str] = {}
 
     def keep(self, name: str) -> Path:
         """Copy the database aside."""
@@ -165,8 +167,9 @@ class Walk:
         act = form.action.removeprefix(f"/service/{self.reference}/").removeprefix(f"/caisse/{self.reference}/")
         match act:
             case "lignes" if len(self.line_keys()) < most and self.voided < 1:
-                yield {f"quantity-{EGGS}": "1"}
-                yield {f"quantity-{EGGS}": "1", "hold": "1"}
+                wanted = self.set_menu or {f"quantity-{EGGS}": "1"}
+                yield wanted
+                yield wanted | {"hold": "1"}
             case "remises" if discounts:
                 yield {"percent": "50", "reason": "x"}
                 yield {"percent": "100", "reason": "x"}
@@ -186,6 +189,19 @@ class Walk:
         assert reply.status_code == 303, (sent, role, reply.status_code, reply.text)
 
 
+def written_menu(manager: FlaskClient) -> dict[str, str]:
+    """Write a set menu of two courses; returns what a form says that orders it."""
+    courses = [
+        {"name": name, "course": name, "choices": [{"dish": dish}]}
+        for name, dish in (("starter", EGGS), ("main", STEW))
+    ]
+    menu = manager.post("/api/v1/set-menus", json={"name": "Formule", "price": 2001, "courses": courses}).get_json()
+    places = zip(menu["courses"], (EGGS, STEW), strict=True)
+    return {f"quantity-m{menu['id']}": "1"} | {
+        f"choice-m{menu['id']}-{course['id']}": str(dish) for course, dish in places
+    }
+
+
 @pytest.fixture
 def walk(one_app: Flask, sqlite_template: Path, tmp_path: Path) -> Iterator[Walk]:
     file = tmp_path / "restaurant.sqlite3"
@@ -197,13 +213,15 @@ def walk(one_app: Flask, sqlite_template: Path, tmp_path: Path) -> Iterator[Walk
 
 @pytest.mark.parametrize(
     ("kind", "most", "discounts", "least"),
-    [("dine_in", 2, False, 60), ("dine_in", 1, True, 30), ("take_away", 1, False, 10)],
-    ids=["two dishes", "discounts", "take-away"],
+    [("dine_in", 2, False, 60), ("dine_in", 1, True, 30), ("take_away", 1, False, 10), ("set_menu", 1, False, 40)],
+    ids=["two dishes", "discounts", "take-away", "set menu"],
 )
 def test_every_state_of_an_order_has_a_way_to_its_end_in_the_pages(
     walk: Walk, kind: str, most: int, discounts: bool, least: int
 ) -> None:
-    if kind == "dine_in":
+    if kind == "set_menu":
+        walk.set_menu = written_menu(walk.clients[Role.MANAGER])
+    if kind != "take_away":
         assert walk.clients[Role.HOST].post("/salle/tables/1", data={"covers": "2"}).status_code == 303
         walk.reference = next(
             order["reference"] for order in walk.clients[Role.SERVER].get("/api/v1/orders").get_json()["items"]

@@ -221,6 +221,14 @@ def test_sqlite_with_several_pods_is_refused(settings: dict[str, Any]) -> None:
         ({"ingress__enabled": True}, "ingress.hosts: [restaurant.example.org]"),
         ({"httpRoute__enabled": True}, "httpRoute.parentRefs: "),
         ({"payments__online__url": "https://pay.example.org"}, "payments.online.existingSecret: SECRET"),
+        (
+            {
+                "payments__online__url": "https://api.stripe.com",
+                "payments__online__existingSecret": "stripe",
+                "payments__online__provider": "stripe",
+            },
+            "messages.publicUrl: https://restaurant.example.org",
+        ),
         ({"autoscaling__minReplicas": 41}, "autoscaling.minReplicas (41) is greater than autoscaling.maxReplicas (40)"),
     ],
 )

@@ -41,6 +41,7 @@ from restaurant.orders.web import web as orders_web
 from restaurant.payments import api as payments_api
 from restaurant.payments.gateway import Gateway
 from restaurant.payments.web import payment_pages
+from restaurant.payments.webhooks import webhooks
 from restaurant.people import api as people_api
 from restaurant.people.permissions import Access, Permission
 from restaurant.people.web import account, sessions, team
@@ -178,6 +179,8 @@ def register_blueprints(app: Flask) -> None:
     guard.register(team, read=Permission.MANAGE_PEOPLE, write=Permission.MANAGE_PEOPLE)
     guard.register(home.home, read=Access.SIGNED_IN, write=Access.SIGNED_IN)
 
+    # An event is signed by the provider.
+    guard.register(webhooks, read=Access.PUBLIC, write=Access.PUBLIC)
     guard.register(openapi.web, read=Access.PUBLIC, write=Access.PUBLIC)
     guard.register(menu_api.api, read=Access.PUBLIC, write=Permission.EDIT_MENU)
     guard.register(menu_api.editor, read=Permission.EDIT_MENU, write=Permission.EDIT_MENU)

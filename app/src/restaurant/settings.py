@@ -175,6 +175,10 @@ class Settings(BaseSettings):
     online_url: str | None = Field(default=None, pattern=_ADDRESS)
     """Address of the provider of online payments; without it there is none."""
     online_secret_file: Path | None = None
+    online_provider: Literal["http", "stripe"] = "http"
+    """What the provider of online payments understands: our own requests, or those of Stripe."""
+    online_webhook_secret_file: Path | None = None
+    """File with the secret that Stripe signs its events with; without it, events are refused and charges polled."""
     provider_seconds: float = Field(default=10.0, ge=1, le=60)
     """Seconds for which a reply of a payment provider is waited for."""
 
@@ -395,8 +399,16 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _have_provider_secrets(self) -> Self:
-        for name in ("terminal", "online"):
-            url, file = getattr(self, f"{name}_url"), getattr(self, f"{name}_secret_file")
+        if self.online_provider == "stripe":
+            if not self.public_url:
+                raise ValueError("set RESTAURANT_PUBLIC_URL too: Stripe sends guests back to it")
+        elif self.online_webhook_secret_file is not None:
+            raise ValueError("RESTAURANT_ONLINE_WEBHOOK_SECRET_FILE is for RESTAURANT_ONLINE_PROVIDER=stripe only")
+        if self.online_webhook_secret_file is not None and not self.webhook_secret():
+            raise ValueError(f"the secret file {self.online_webhook_secret_file} is empty")
+        names: tuple[Literal["terminal", "online"], ...] = ("terminal", "online")
+        for name in names:
+            url, file = self._provider_address(name), getattr(self, f"{name}_secret_file")
             if url is not None:
                 if file is None:
                     raise ValueError(f"set RESTAURANT_{name.upper()}_SECRET_FILE for RESTAURANT_{name.upper()}_URL")
@@ -404,17 +416,26 @@ class Settings(BaseSettings):
                     raise ValueError(f"the secret file {file} is empty")
         return self
 
+    def _provider_address(self, name: Literal["terminal", "online"]) -> str | None:
+        if name == "terminal":
+            return self.terminal_url
+        return self.online_url or ("https://api.stripe.com" if self.online_provider == "stripe" else None)
+
     def providers(self) -> dict[str, tuple[str, str]]:
         """Address and secret of the payment providers: `terminal` and `online`."""
         given = {
-            "terminal": (self.terminal_url, self.terminal_secret_file),
-            "online": (self.online_url, self.online_secret_file),
+            "terminal": (self._provider_address("terminal"), self.terminal_secret_file),
+            "online": (self._provider_address("online"), self.online_secret_file),
         }
         return {
             name: (url, _read_secret(file).get_secret_value())
             for name, (url, file) in given.items()
             if url is not None and file is not None
         }
+
+    def webhook_secret(self) -> str | None:
+        """What Stripe signs its events with, None when they are not set up."""
+        return _secret_of(self.online_webhook_secret_file)
 
     def signer(self) -> Signer | None:
         """What signs the journal, None without a key."""

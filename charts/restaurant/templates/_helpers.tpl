@@ -165,6 +165,14 @@
   value: {{ .url | quote }}
 - name: RESTAURANT_{{ upper $name }}_SECRET_FILE
   value: /run/secrets/restaurant/{{ $name }}-secret
+{{- if eq (.provider | default "http") "stripe" }}
+- name: RESTAURANT_ONLINE_PROVIDER
+  value: stripe
+{{- if .webhookKey }}
+- name: RESTAURANT_ONLINE_WEBHOOK_SECRET_FILE
+  value: /run/secrets/restaurant/online-webhook
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -237,6 +245,10 @@
           items:
             - key: {{ .key | quote }}
               path: {{ $name }}-secret
+            {{- if and (eq (.provider | default "http") "stripe") .webhookKey }}
+            - key: {{ .webhookKey | quote }}
+              path: online-webhook
+            {{- end }}
       {{- end }}
       {{- end }}
       {{- end }}

@@ -33,6 +33,13 @@
   (printf "    %spayments.%s.existingSecret: SECRET" $prefix $name)
 ) -}}
 {{- end -}}
+{{- if and .url (eq (.provider | default "http") "stripe") (not $.Values.messages.publicUrl) -}}
+{{- include "maas.fail" (list
+  "Stripe needs the address of the pages that guests return to. Set:"
+  ""
+  (printf "    %smessages.publicUrl: https://restaurant.example.org" $prefix)
+) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

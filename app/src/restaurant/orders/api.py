@@ -57,8 +57,14 @@ _CONFLICT = (HTTPStatus.CONFLICT,)
 def place_order(session: Session, *, body: OrderPlacement) -> OrderView:
     """Place a take-away order."""
     settings: Settings = current_app.extensions["settings"]
-    return service.place_order(session, body, at=now(), opening=settings.opening, business_day=settings.business_day, by=current_user(),
-)
+    return service.place_order(
+        session,
+        body,
+        at=now(),
+        opening=settings.opening,
+        business_day=settings.business_day,
+        by=current_user(),
+    )
 
 
 @api.operation("GET", "/orders/<uuid:reference>", reply=OrderView, refusals=(HTTPStatus.NOT_FOUND,))
@@ -100,7 +106,9 @@ def add_lines(session: Session, *, reference: uuid.UUID, body: LinesPlacement) -
     """Add lines to an order."""
     settings: Settings = current_app.extensions["settings"]
     order = service.lock_order(session, reference)
-    service.add_lines(session, order, body.wanted, at=now(), business_day=settings.business_day, fire=not body.hold, by=signed_in())
+    service.add_lines(
+        session, order, body.wanted, at=now(), business_day=settings.business_day, fire=not body.hold, by=signed_in()
+    )
     return _view(session, order)
 
 
@@ -172,7 +180,9 @@ def repeat_round(session: Session, *, reference: uuid.UUID) -> OrderView:
     """Order the last round of drinks once more; drinks that are not available are left out."""
     settings: Settings = current_app.extensions["settings"]
     order = service.lock_order(session, reference)
-    service.repeat(session, order, service.last_round(order), at=now(), business_day=settings.business_day, by=signed_in())
+    service.repeat(
+        session, order, service.last_round(order), at=now(), business_day=settings.business_day, by=signed_in()
+    )
     return _view(session, order)
 
 

@@ -89,7 +89,11 @@ def order_page(reference: uuid.UUID) -> str:
 @pages.post("/<uuid:reference>/lignes")
 def add_lines(reference: uuid.UUID) -> Response:
     """Add lines from the menu's form, sent to the kitchen at once or held. What is sold out is left out and named."""
-    wanted, seat, course = read_wanted(request.form), request.form.get("seat") or None, request.form.get("course") or None
+    wanted, seat, course = (
+        read_wanted(request.form),
+        request.form.get("seat") or None,
+        request.form.get("course") or None,
+    )
     try:
         placement = LinesPlacement.model_validate(
             {
@@ -151,7 +155,9 @@ def repeat_line(reference: uuid.UUID, line: int) -> Response:
 
 def _repeat(session: Session, order: Order, lines: list[OrderLine], quantity: int | None = None) -> list[Dish]:
     settings: Settings = current_app.extensions["settings"]
-    return service.repeat(session, order, lines, quantity=quantity, at=now(), business_day=settings.business_day, by=signed_in())
+    return service.repeat(
+        session, order, lines, quantity=quantity, at=now(), business_day=settings.business_day, by=signed_in()
+    )
 
 
 @pages.post("/<uuid:reference>/lignes/<key:line>/suite")

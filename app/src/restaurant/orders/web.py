@@ -62,7 +62,11 @@ def menu_page() -> str:
 
     def page(key: str) -> str:
         return render_template(
-            "orders/menu.html", categories=card.categories, dishes=dishes_block(card), key=key, closed=closed,
+            "orders/menu.html",
+            categories=card.categories,
+            dishes=dishes_block(card),
+            key=key,
+            closed=closed,
             set_menus=bool(card.set_menus),
         )
 
@@ -87,8 +91,14 @@ def place_order() -> Response:
         if claimed.replay is not None:
             reference = claimed.replay[1]
         else:
-            order = service.place_order(session, placement, at=now(), opening=settings.opening, business_day=settings.business_day, by=current_user(),
-)
+            order = service.place_order(
+                session,
+                placement,
+                at=now(),
+                opening=settings.opening,
+                business_day=settings.business_day,
+                by=current_user(),
+            )
             reference = str(order.reference)
             idempotency.keep(session, claimed, status=303, body=reference)
     return redirect(url_for("orders.order_page", reference=reference), code=303)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Self
 
@@ -29,7 +31,8 @@ from restaurant.metrics import count_attempt
 from restaurant.orders import service as orders
 from restaurant.orders.models import Order, OrderStatus
 from restaurant.payments.models import OPEN, UNRESOLVED, Action, Attempt, AttemptState, Channel
-from restaurant.payments.providers import HttpProvider, Outcome, OutcomeUnknown, Provider, State
+from restaurant.payments.providers import Charge, HttpProvider, Outcome, OutcomeUnknown, Provider, Refund, State
+from restaurant.payments.stripe import Stripe
 from restaurant.people.models import User
 from restaurant.settings import Settings
 from restaurant.types import now
@@ -150,10 +153,12 @@ class Gateway:
     def of(cls, database: Database, settings: Settings) -> Self:
         """The providers of the settings."""
         channels = {"terminal": Channel.TERMINAL, "online": Channel.ONLINE}
-        providers = {
-            channels[name]: HttpProvider(url, secret, timeout=settings.provider_seconds)
-            for name, (url, secret) in settings.providers().items()
-        }
+        providers: dict[Channel, Provider] = {}
+        for name, (url, secret) in settings.providers().items():
+            made: Callable[..., Provider] = HttpProvider
+            if name == "online" and settings.online_provider == "stripe":
+                made = partial(Stripe, page=settings.public_url)
+            providers[channels[name]] = made(url, secret, timeout=settings.provider_seconds)
         return cls(database, providers)
 
     def wake(self, reference: uuid.UUID) -> None:
@@ -176,15 +181,15 @@ class Gateway:
         """Ask the provider about an attempt, as far as it is, and record the outcome."""
         with self._database.reading() as session:
             attempt = read_attempt(session, reference)
-            of = self._charge_key(session, attempt)
+            charge = self._charge(session, attempt)
         provider = self.providers.get(attempt.channel)
         if provider is None or not attempt.unresolved:
             return attempt.state
         try:
-            outcome = self._ask(provider, attempt, of)
+            outcome = self._ask(provider, attempt, charge)
             if outcome.state is State.AUTHORIZED and attempt.state is not AttemptState.ABANDONED:
                 if self._record(reference, outcome) is AttemptState.AUTHORIZED:
-                    outcome = provider.capture(str(reference))
+                    outcome = provider.capture(replace(charge, reference=outcome.reference or charge.reference))
                 else:
                     return self.advance(reference)
         except OutcomeUnknown as error:
@@ -200,39 +205,42 @@ class Gateway:
         if provider is None or not attempt.open or attempt.action is not Action.CHARGE:
             raise Conflict(_("The outcome of this attempt is known."), code="attempt-over")
         try:
-            return self._record(reference, provider.cancel(str(reference)))
+            return self._record(reference, provider.cancel(_charge_of(attempt)))
         except OutcomeUnknown as error:
             log.warning("payment outcome unknown", attempt=str(reference), error=str(error))
             return self._record(reference, None)
 
-    def _charge_key(self, session: Session, attempt: Attempt) -> str:
-        if attempt.action is Action.CHARGE:
-            return str(attempt.reference)
-        payment = session.get_one(Payment, attempt.payment_id)
-        charge = charge_of(session, payment)
-        return str(charge.reference) if charge is not None else ""
+    def _charge(self, session: Session, attempt: Attempt) -> Charge:
+        """The charge of an attempt; of a refund, what it gives back."""
+        if attempt.action is Action.REFUND:
+            charged = charge_of(session, session.get_one(Payment, attempt.payment_id))
+            if charged is not None:
+                return _charge_of(charged)
+        return _charge_of(attempt)
 
-    def _ask(self, provider: Provider, attempt: Attempt, of: str) -> Outcome:
-        key, whole = str(attempt.reference), attempt.amount + attempt.tip
+    def _ask(self, provider: Provider, attempt: Attempt, charge: Charge) -> Outcome:
         if attempt.state is AttemptState.ABANDONED:
-            return self._give_back(provider, key, whole)
+            return self._give_back(provider, charge)
         if attempt.action is Action.REFUND:
             # Sent again with the same key, it is done once.
-            return provider.refund(key, whole, of=of)
+            key, whole = str(attempt.reference), attempt.amount + attempt.tip
+            return provider.refund(Refund(key, whole, charge, attempt.provider_reference))
         if attempt.state is AttemptState.STARTED and attempt.page is None and attempt.changed_at == attempt.created_at:
-            return provider.authorize(key, whole, description=str(attempt.order.reference), back=attempt.back)
-        outcome = provider.look_up(key)
+            return provider.authorize(charge)
+        outcome = provider.look_up(charge)
         late = outcome.state is State.PENDING and attempt.created_at < now() - _LONGEST
         # A request that is still on its way must not be carried out later.
-        return provider.cancel(key) if outcome.state is State.MISSING or late else outcome
+        return provider.cancel(charge) if outcome.state is State.MISSING or late else outcome
 
-    def _give_back(self, provider: Provider, key: str, whole: int) -> Outcome:
-        outcome = provider.look_up(key)
+    def _give_back(self, provider: Provider, charge: Charge) -> Outcome:
+        outcome = provider.look_up(charge)
         if outcome.state in {State.MISSING, State.PENDING, State.AUTHORIZED}:
-            outcome = provider.cancel(key)
+            outcome = provider.cancel(charge)
         if outcome.state is State.CAPTURED:
-            outcome = provider.refund(str(uuid.uuid5(uuid.UUID(key), "given up")), whole, of=key)
-            return Outcome(State.CANCELLED if outcome.state is State.CAPTURED else State.PENDING, outcome.reference)
+            key = str(uuid.uuid5(uuid.UUID(charge.key), "given up"))
+            given = provider.refund(Refund(key, charge.amount, charge)).state
+            # The attempt keeps the reference of its charge, which is looked up until all is given back.
+            return Outcome(State.CANCELLED if given is State.CAPTURED else State.PENDING)
         return outcome
 
     def _record(self, reference: uuid.UUID, outcome: Outcome | None) -> AttemptState:
@@ -277,6 +285,13 @@ class Gateway:
             except (SQLAlchemyError, Problem):
                 log.exception("attempt not recorded")
                 threading.Event().wait(PERIOD)
+
+
+def _charge_of(attempt: Attempt) -> Charge:
+    return Charge(
+        key=str(attempt.reference), amount=attempt.amount + attempt.tip, description=str(attempt.order.reference),
+        back=attempt.back, begun_at=attempt.created_at, reference=attempt.provider_reference,
+    )  # fmt: skip
 
 
 def _following(attempt: Attempt, outcome: Outcome | None) -> AttemptState:

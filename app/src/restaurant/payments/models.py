@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from restaurant.database import Base
 from restaurant.orders.models import Order
+from restaurant.payments.providers import LONGEST_PAGE
 from restaurant.people.models import User
 from restaurant.types import Labelled, Moment, choice, now
 
@@ -66,7 +67,7 @@ class Attempt(Base):
     line_ids: Mapped[list[int]] = mapped_column(JSON, default=list)
     reason: Mapped[str] = mapped_column(String(200), default="")
     back: Mapped[str] = mapped_column(String(500), default="")
-    page: Mapped[str | None] = mapped_column(String(500))
+    page: Mapped[str | None] = mapped_column(String(LONGEST_PAGE))
     provider_reference: Mapped[str | None] = mapped_column(String(100))
     by_id: Mapped[int] = mapped_column(ForeignKey("staff.id"))
     created_at: Mapped[datetime] = mapped_column(Moment, default=now)

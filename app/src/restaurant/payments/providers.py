@@ -11,11 +11,14 @@ import json
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
 #: Bytes of a reply that are read.
-_LARGEST_REPLY = 64 * 1024
+LARGEST_REPLY = 64 * 1024
+#: Characters of the address of a page on which guests pay.
+LONGEST_PAGE = 2000
 
 
 class State(StrEnum):
@@ -46,23 +49,48 @@ class OutcomeUnknown(Exception):  # noqa: N818  # it is no error: the request ma
     """There was no usable reply: what was asked for may have been done or not."""
 
 
+@dataclass(frozen=True)
+class Charge:
+    """A charge that is asked for. All that it says is the same whenever its key is sent."""
+
+    key: str
+    amount: int
+    """Cents, with the tip."""
+    description: str
+    back: str
+    """Where a guest who pays online returns to."""
+    begun_at: datetime
+    reference: str | None = None
+    """What the provider calls it, once that is known."""
+
+
+@dataclass(frozen=True)
+class Refund:
+    """A refund of a part of a charge, in cents."""
+
+    key: str
+    amount: int
+    charge: Charge
+    reference: str | None = None
+
+
 class Provider(Protocol):
-    """What a provider can do. Amounts are cents; all raise `OutcomeUnknown`."""
+    """What a provider can do; all raise `OutcomeUnknown`."""
 
-    def authorize(self, key: str, amount: int, *, description: str, back: str) -> Outcome:
-        """Ask a guest for an amount; `back` is where a guest who pays online returns to."""
+    def authorize(self, charge: Charge) -> Outcome:
+        """Ask a guest for an amount."""
 
-    def capture(self, key: str) -> Outcome:
+    def capture(self, charge: Charge) -> Outcome:
         """Take the money of an authorized charge."""
 
-    def cancel(self, key: str) -> Outcome:
+    def cancel(self, charge: Charge) -> Outcome:
         """Cancel a charge that is not captured. A key that the provider does not know can no longer be used."""
 
-    def refund(self, key: str, amount: int, *, of: str) -> Outcome:
-        """Give money of the charge with the key `of` back."""
+    def refund(self, refund: Refund) -> Outcome:
+        """Give money of a charge back."""
 
-    def look_up(self, key: str) -> Outcome:
-        """What became of a charge or a refund."""
+    def look_up(self, charge: Charge) -> Outcome:
+        """What became of a charge."""
 
 
 class HttpProvider:
@@ -73,26 +101,28 @@ class HttpProvider:
         self._secret = secret
         self._timeout = timeout
 
-    def authorize(self, key: str, amount: int, *, description: str, back: str) -> Outcome:
+    def authorize(self, charge: Charge) -> Outcome:
         """Ask a guest for an amount."""
-        body = {"amount": amount, "currency": "EUR", "description": description, "back": back}
-        return self._send("PUT", f"/charges/{key}", body)
+        body = {
+            "amount": charge.amount, "currency": "EUR", "description": charge.description, "back": charge.back
+        }  # fmt: skip
+        return self._send("PUT", f"/charges/{charge.key}", body)
 
-    def capture(self, key: str) -> Outcome:
+    def capture(self, charge: Charge) -> Outcome:
         """Take the money of an authorized charge."""
-        return self._send("POST", f"/charges/{key}/capture", {})
+        return self._send("POST", f"/charges/{charge.key}/capture", {})
 
-    def cancel(self, key: str) -> Outcome:
+    def cancel(self, charge: Charge) -> Outcome:
         """Cancel a charge that is not captured."""
-        return self._send("POST", f"/charges/{key}/cancel", {})
+        return self._send("POST", f"/charges/{charge.key}/cancel", {})
 
-    def refund(self, key: str, amount: int, *, of: str) -> Outcome:
+    def refund(self, refund: Refund) -> Outcome:
         """Give money of a charge back."""
-        return self._send("PUT", f"/refunds/{key}", {"charge": of, "amount": amount})
+        return self._send("PUT", f"/refunds/{refund.key}", {"charge": refund.charge.key, "amount": refund.amount})
 
-    def look_up(self, key: str) -> Outcome:
-        """What became of a charge or a refund."""
-        return self._send("GET", f"/requests/{key}", None)
+    def look_up(self, charge: Charge) -> Outcome:
+        """What became of a charge."""
+        return self._send("GET", f"/requests/{charge.key}", None)
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None) -> Outcome:
         data = None if body is None else json.dumps(body).encode()
@@ -100,9 +130,9 @@ class HttpProvider:
         request = urllib.request.Request(self._url + path, data=data, headers=headers, method=method)  # noqa: S310
         try:
             with urllib.request.urlopen(request, timeout=self._timeout) as reply:  # noqa: S310
-                found = json.loads(reply.read(_LARGEST_REPLY))
+                found = json.loads(reply.read(LARGEST_REPLY))
             page = found.get("page")
-            return Outcome(State(found["state"]), found.get("reference"), page if _is_page(page) else None)
+            return Outcome(State(found["state"]), found.get("reference"), page if is_page(page) else None)
         except urllib.error.HTTPError as error:
             error.close()
             if error.code == 404:
@@ -112,5 +142,6 @@ class HttpProvider:
             raise OutcomeUnknown(f"{method} {path}: {type(error).__name__}") from error
 
 
-def _is_page(page: object) -> bool:
-    return isinstance(page, str) and page.startswith(("https://", "http://")) and len(page) <= 500
+def is_page(page: object) -> bool:
+    """Whether a provider's reply names a page that a guest can be sent to."""
+    return isinstance(page, str) and page.startswith(("https://", "http://")) and len(page) <= LONGEST_PAGE

@@ -53,7 +53,8 @@ def menu_page(code: str) -> str:
         followed = _followed(session, table.id)
     return render_template(
         "table_orders/menu.html", table=table, code=code, categories=card.categories, dishes=dishes_block(card),
-        set_menus=bool(card.set_menus), allergens=list(Allergen), followed=followed, direct=_settings().table_orders == "direct", key=uuid.uuid4().hex,
+        set_menus=bool(card.set_menus), allergens=list(Allergen), followed=followed,
+        direct=_settings().table_orders == "direct", key=uuid.uuid4().hex,
     )  # fmt: skip
 
 
@@ -65,7 +66,7 @@ def send(code: str) -> AnyResponse:
     if not key:
         raise Invalid(_("This form is out of date. Please reload the menu."))
     chosen = read_wanted(form)
-    for dish in (*chosen["lines"], *(dish for menu in chosen["menus"] for dish in menu["dishes"])):
+    for dish in (*chosen["lines"], *(dish for entry in chosen["menus"] for dish in entry["dishes"])):
         # A guest's note is about the whole order.
         del dish["note"]
     try:

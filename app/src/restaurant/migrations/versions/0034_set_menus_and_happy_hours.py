@@ -27,8 +27,9 @@ def _count_changes() -> None:
             op.execute(f'CREATE TRIGGER menu_{table}_{action} AFTER {action} ON "{table}" BEGIN {_COUNT}; END')
 
 
-def _key(table: str, column: str, other: str, **more: str) -> sa.ForeignKeyConstraint:
-    return sa.ForeignKeyConstraint([column], [f"{other}.id"], name=op.f(f"fk_{table}_{column}_{other}"), **more)
+def _key(table: str, column: str, other: str, *, ondelete: str | None = None) -> sa.ForeignKeyConstraint:
+    name = op.f(f"fk_{table}_{column}_{other}")
+    return sa.ForeignKeyConstraint([column], [f"{other}.id"], name=name, ondelete=ondelete)
 
 
 def upgrade() -> None:
@@ -103,7 +104,9 @@ def upgrade() -> None:
         sa.Column("dish_id", sa.Integer(), nullable=True),
         sa.Column("category_id", sa.Integer(), nullable=True),
         sa.Column("price", sa.Integer(), nullable=True),
-        sa.CheckConstraint("(dish_id IS NULL) <> (category_id IS NULL)", name=op.f("ck_happy_hour_item_dish_or_category")),
+        sa.CheckConstraint(
+            "(dish_id IS NULL) <> (category_id IS NULL)", name=op.f("ck_happy_hour_item_dish_or_category")
+        ),
         sa.CheckConstraint(
             "price IS NULL OR (price >= 0 AND dish_id IS NOT NULL)", name=op.f("ck_happy_hour_item_price_of_a_dish")
         ),
