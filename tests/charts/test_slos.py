@@ -88,3 +88,17 @@ def test_a_selector_that_prometheus_rejects_is_refused_before_anything_is_instal
     (complaint,) = refused.value.context
     assert complaint.startswith("shop.good: ")
     assert "kube-prometheus.slos.objectives" in (refused.value.hint or "")
+
+
+def test_the_status_page_is_published_by_the_viewer_only_if_requested() -> None:
+    pod = one(of_profile("perses"), "Deployment", "perses")["spec"]["template"]["spec"]
+    assert "-status" in pod["containers"][0]["args"]
+    viewer = (("dashboards.engine", '"perses"'),)
+    pod = one(render.objects(request(SHOP, *viewer)), "Deployment", "perses")["spec"]["template"]["spec"]
+    assert "-status" not in pod["containers"][0]["args"]
+
+
+def test_a_status_page_without_the_viewer_is_refused() -> None:
+    with pytest.raises(ChartError) as refused:
+        render.render(request(SHOP, ("slos.statusPage", "true")))
+    assert "dashboards.engine: perses" in "\n".join(refused.value.context)

@@ -358,6 +358,14 @@ before its ScaledObjects: only KEDA removes their finalizer, so they could never
 {{- /* Fails for a window that Prometheus does not keep the samples of: the error budget would be that of less time. */ -}}
 {{- define "kube-prometheus.validateSlos" -}}
 {{- $prefix := include "maas.value.prefix" . -}}
+{{- if and .Values.slos.statusPage (or (not .Values.slos.enabled) (ne .Values.dashboards.engine "perses")) -}}
+{{- include "maas.fail" (list
+  (printf "%sslos.statusPage is a page of the viewer of the dashboards, which shows objectives. Set:" $prefix)
+  ""
+  (printf "    %sdashboards.engine: perses" $prefix)
+  (printf "    %sslos.enabled: true" $prefix)
+) -}}
+{{- end -}}
 {{- $hours := dict "h" 1 "d" 24 "w" 168 "y" 8760 -}}
 {{- $retention := .Values.prometheus.retention -}}
 {{- if and .Values.slos.enabled (regexMatch "^[0-9]+[hdwy]$" $retention) -}}

@@ -97,6 +97,7 @@ type viewer struct {
 	teams     []string
 	static    string
 	interval  string
+	status    *statusPage // nil if it is not published
 
 	mutex    sync.Mutex
 	sessions map[string]*session
@@ -116,6 +117,7 @@ func main() {
 	prometheusCA := flag.String("prometheus-ca", "", "its certificate authority")
 	alertmanager := flag.String("alertmanager", "", "URL of Alertmanager; empty if there is none")
 	alertmanagerCA := flag.String("alertmanager-ca", "", "its certificate authority")
+	publish := flag.Bool("status", false, "publish the state of the objectives at /status, without a login")
 	interval := flag.String("scrape-interval", "30s", "how often Prometheus scrapes")
 	flag.Parse()
 
@@ -133,6 +135,9 @@ func main() {
 		answers:   map[[sha256.Size]byte]answer{},
 		now:       time.Now,
 	}
+	if *publish {
+		one.status = must(newStatusPage(*prometheus, *prometheusCA))
+	}
 	server := &http.Server{
 		Addr: *listen,
 		Handler: one.handler(
@@ -146,6 +151,9 @@ func main() {
 	}
 	stopped, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	if one.status != nil {
+		go one.status.run(stopped)
+	}
 	go func() {
 		<-stopped.Done()
 		ending, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -310,6 +318,10 @@ func (v *viewer) handler(prometheus, someSeries, alertmanager, someAlerts http.H
 	mux.Handle("GET /api/session", counted("session", http.HandlerFunc(v.session)))
 	mux.Handle("/prometheus/", counted("prometheus", v.guarded("/prometheus", prometheus, someSeries, prometheusPaths, prometheusPosts, func(r rights) bool { return r.Prometheus })))
 	mux.Handle("/alertmanager/", counted("alertmanager", v.guarded("/alertmanager", alertmanager, someAlerts, alertmanagerAPI, nil, func(r rights) bool { return r.Alertmanager })))
+	if v.status != nil {
+		mux.Handle("GET /status", counted("status", http.HandlerFunc(v.status.html)))
+		mux.Handle("GET /status.json", counted("status", http.HandlerFunc(v.status.json)))
+	}
 	mux.Handle("/", counted("page", http.HandlerFunc(v.page)))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
