@@ -107,7 +107,7 @@ class Base(Layer):
 
 
 class ImageBuild(Layer):
-    """How to build an image from Go packages, Debian packages and npm packages."""
+    """How to build an image from Go packages, Debian packages, Python wheels and npm packages."""
 
     programs: dict[AbsolutePath, str] = {}
     """Go programs: path in the image to Go package."""
@@ -117,6 +117,8 @@ class ImageBuild(Layer):
     """Linux capabilities of program files: path to names."""
     trees: tuple[Tree, ...] = ()
     """Directories of Go modules to copy."""
+    wheels: dict[AbsolutePath, str] = {}
+    """Python wheels that are pinned by hash: directory in the image to requirements file in hack/build/NAME."""
     web: dict[AbsolutePath, str] = {}
     """Web pages built with npm: directory in the image to directory in hack/build/NAME."""
 
@@ -205,9 +207,9 @@ class Switch(Model):
 
     value: ValuePath
     """Path of the value."""
-    enabled: bool | str = True
+    enabled: bool | int | str = True
     """The value that enables the component."""
-    disabled: bool | str = False
+    disabled: bool | int | str = False
     """The value that disables the component. It is set if the bundle does not contain the image."""
 
     def __str__(self) -> str:

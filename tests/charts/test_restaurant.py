@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.charts import PROFILES, Object, containers, environment, of_profile, one, pod_labels, pod_spec
+from tests.support.charts import (
+    PROFILES,
+    Object,
+    containers,
+    environment,
+    of_profile,
+    one,
+    pod_labels,
+    pod_spec,
+    refusal,
+)
 
 from maas import paths
 
@@ -367,3 +378,77 @@ def test_with_sqlite_a_pod_is_replaced_only_after_it_is_deleted() -> None:
 def test_a_name_that_contains_the_release_name_is_not_repeated(rendered: Rendered) -> None:
     assert one(rendered("restaurant"), "Service", "maas-restaurant")
     assert one(rendered("restaurant", fullnameOverride='"bistro"'), "Service", "bistro-database")
+
+
+REPLICATED = {"restaurant__database__postgresql__replicas": "3"}
+
+
+def test_servers_of_a_replicated_database_are_on_different_nodes(rendered: Rendered) -> None:
+    found = one(rendered(**REPLICATED), "StatefulSet", "restaurant-database")
+    assert found["spec"]["replicas"] == 3
+    (term,) = pod_spec(found)["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert term["topologyKey"] == "kubernetes.io/hostname"
+    assert term["labelSelector"]["matchLabels"].items() <= pod_labels(found).items()
+
+
+def test_a_replicated_database_takes_over_the_volume_of_a_single_one(rendered: Rendered) -> None:
+    """The names, the selector and the claims of a StatefulSet cannot change, and its first volume has the data."""
+    before = one(rendered(), "StatefulSet", "restaurant-database")["spec"]
+    after = one(rendered(**REPLICATED), "StatefulSet", "restaurant-database")["spec"]
+    for field in ("serviceName", "selector", "volumeClaimTemplates", "persistentVolumeClaimRetentionPolicy"):
+        assert before[field] == after[field], field
+    for spec in (before, after):
+        (container,) = spec["template"]["spec"]["containers"]
+        assert environment(container)["PGDATA"] == "/var/lib/postgresql/data/pgdata"
+        assert "/var/lib/postgresql/data" in {mount["mountPath"] for mount in container["volumeMounts"]}
+        assert spec["template"]["spec"]["securityContext"]["runAsUser"] == 999
+
+
+def test_only_the_first_server_can_create_a_database(rendered: Rendered) -> None:
+    files = one(rendered(**REPLICATED), "ConfigMap", "restaurant-database")["data"]
+    assert "bootstrap" not in files["patroni.yml"]
+    assert '"${PATRONI_NAME##*-}" = 0' in files["start.sh"]
+
+
+def test_a_replicated_database_acknowledges_no_commit_that_only_one_server_has(rendered: Rendered) -> None:
+    files = one(rendered(**REPLICATED), "ConfigMap", "restaurant-database")["data"]
+    shared = json.loads(files["shared.json"])
+    assert (shared["synchronous_mode"], shared["synchronous_mode_strict"]) == ("quorum", True)
+    # Patroni requires it: otherwise a primary could lose its lease before it notices.
+    assert shared["loop_wait"] + 2 * shared["retry_timeout"] <= shared["ttl"]
+
+
+def test_clients_of_a_replicated_database_know_each_server(rendered: Rendered) -> None:
+    objects = rendered(**REPLICATED)
+    url = environment(program(objects))["RESTAURANT_DATABASE_URL"]
+    hosts = re.findall(r"host=([a-z0-9-]+):5432", url)
+    assert hosts == [f"restaurant-database-{number}" for number in range(3)]
+    for host in hosts:
+        selector = one(objects, "Service", host)["spec"]["selector"]
+        assert selector["statefulset.kubernetes.io/pod-name"] == host
+    assert one(objects, "Service", "restaurant-database")["spec"]["selector"]["role"] == "primary"
+
+
+def test_patroni_may_change_its_own_objects_only(rendered: Rendered) -> None:
+    objects = rendered(**REPLICATED)
+    role = one(objects, "Role", "restaurant-database")
+    changing = {"update", "patch", "delete", "deletecollection"}
+    for rule in role["rules"]:
+        assert rule["resources"] in (["configmaps"], ["pods"])
+        assert not changing & set(rule["verbs"]) or all(
+            name.startswith("restaurant-database-") for name in rule["resourceNames"]
+        )
+    (other,) = [entry for entry in objects if entry["kind"] == "Role" and entry["metadata"]["namespace"] == "default"]
+    assert other["rules"] == [
+        {"apiGroups": [""], "resources": ["endpoints"], "resourceNames": ["kubernetes"], "verbs": ["get"]}
+    ]
+
+
+def test_only_postgresql_of_this_release_can_have_replicas() -> None:
+    said = refusal(
+        "4",
+        restaurant__database__type="sqlite",
+        restaurant__autoscaling__enabled=False,
+        restaurant__database__postgresql__replicas=3,
+    )
+    assert "database.postgresql.replicas: 1" in said

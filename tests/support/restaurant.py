@@ -50,9 +50,19 @@ def pods(lab: Lab, component: str) -> list[Pod]:
 
 def query(lab: Lab, sql: str) -> list[str]:
     """Return the words of the database's own answer to a query."""
-    (pod,) = pods(lab, DATABASE)
     command = f'psql -X -A -t -d restaurant -c "{sql}"'
-    return lab.kubectl("exec", "-n", NAMESPACE, pod.name, "-c", "postgresql", "--", "sh", "-c", command).split()
+    return lab.kubectl(
+        "exec", "-n", NAMESPACE, primary(lab).name, "-c", "postgresql", "--", "sh", "-c", command
+    ).split()
+
+
+def primary(lab: Lab) -> Pod:
+    """Return the pod of the database that accepts writes: the only one, or the one that Patroni has labeled."""
+    found = pods(lab, DATABASE)
+    if len(found) > 1:
+        found = pods(lab, f"{DATABASE},role=primary")
+    (pod,) = found
+    return pod
 
 
 def orders(lab: Lab) -> set[str]:

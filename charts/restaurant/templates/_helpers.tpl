@@ -43,7 +43,11 @@
 {{- define "restaurant.env" -}}
 {{- with .Values.database -}}
 - name: RESTAURANT_DATABASE_URL
-  {{- if eq .type "postgresql" }}
+  {{- if include "restaurant.replicated" $ }}
+  {{- $servers := list }}
+  {{- range include "restaurant.databaseServers" $ | fromYamlArray }}{{- $servers = append $servers (printf "host=%s:5432" .) }}{{- end }}
+  value: postgresql://{{ .user }}@/{{ .name }}?{{ join "&" $servers }}
+  {{- else if eq .type "postgresql" }}
   value: postgresql://{{ .user }}@{{ include "restaurant.databaseName" $ }}:5432/{{ .name }}
   {{- else if eq .type "external" }}
   {{- $host := ternary (printf "[%s]" .external.host) .external.host (contains ":" .external.host) }}

@@ -113,6 +113,28 @@
 {{- include "maas.fail" $lines -}}
 {{- end -}}
 {{- end -}}
+{{- if and (ne .type "postgresql") (gt (int .postgresql.replicas) 1) -}}
+{{- include "maas.fail" (list
+  (printf "Only the PostgreSQL server of this release can have replicas: %sdatabase.type is %s." $prefix .type)
+  "Set:"
+  ""
+  (printf "    %sdatabase.type: postgresql" $prefix)
+  ""
+  "or:"
+  ""
+  (printf "    %sdatabase.postgresql.replicas: 1" $prefix)
+) -}}
+{{- end -}}
+{{- $set := lookup "apps/v1" "StatefulSet" $namespace (include "restaurant.databaseName" $) -}}
+{{- $running := dig "spec" "replicas" 1 ($set | default dict) | int -}}
+{{- if and (eq .type "postgresql") (lt (int .postgresql.replicas) $running) -}}
+{{- include "maas.fail" (list
+  (printf "The database has %d servers, and %sdatabase.postgresql.replicas is %d. It can be raised, but not lowered:" $running $prefix (int .postgresql.replicas))
+  "the server that would remain may not have the latest orders. Set:"
+  ""
+  (printf "    %sdatabase.postgresql.replicas: %d" $prefix $running)
+) -}}
+{{- end -}}
 {{- if and (eq .type "external") (not .external.host) -}}
 {{- include "maas.fail" (list
   "An external database needs a host."
@@ -167,7 +189,9 @@
 {{- with .Values.database -}}
 {{- if eq .type "postgresql" -}}
 {{- $set := include "restaurant.databaseName" $ -}}
-{{- $claims := dict "statefulSet" $set "claims" (list (printf "data-%s-0" $set)) -}}
+{{- $names := list -}}
+{{- range until (int .postgresql.replicas) -}}{{- $names = append $names (printf "data-%s-%d" $set .) -}}{{- end -}}
+{{- $claims := dict "statefulSet" $set "claims" $names -}}
 {{- $volumes = append $volumes (merge $claims (dict "storage" .postgresql.storage "path" $path "of" "the database")) -}}
 {{- else if eq .type "sqlite" -}}
 {{- $claim := printf "%s-data" (include "restaurant.fullname" $) -}}

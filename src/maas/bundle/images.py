@@ -10,8 +10,8 @@ import tarfile
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
-from maas import components, process
-from maas.bundle import cache, debian, golang, oci, web
+from maas import components, paths, process
+from maas.bundle import cache, debian, golang, oci, web, wheels
 from maas.bundle.oci import Entry
 
 if TYPE_CHECKING:
@@ -138,9 +138,11 @@ def _layers(name: str | None, phase: Phase) -> list[oci.Blob]:
 
 
 def _layer_key(recipe: Layer, packages: Sequence[Package]) -> str:
-    # The pages have a key of their own.
+    # Pages and wheels have keys of their own.
     return cache.key(
-        recipe=recipe.model_dump(exclude={"web"}), packages=[package.file for package in packages], writer=oci.WRITER
+        recipe=recipe.model_dump(exclude={"web", "wheels"}),
+        packages=[package.file for package in packages],
+        writer=oci.WRITER,
     )
 
 
@@ -154,7 +156,10 @@ def _key(component: Component, reference: str, recipe: ImageBuild) -> str | None
         layers.append(_layer_key(layer, packages))
     programs = {path: golang.key(component, package) for path, package in recipe.programs.items()}
     pages = {path: web.key(component, directory) for path, directory in recipe.web.items()}
-    return cache.key(reference=reference, layers=layers, programs=programs, **({"web": pages} if pages else {}))
+    python = {path: wheels.digest(_requirements(component, file)) for path, file in recipe.wheels.items()}
+    optional = {"web": pages, "wheels": python}
+    others = {name: keys for name, keys in optional.items() if keys}
+    return cache.key(reference=reference, layers=layers, programs=programs, **others)
 
 
 def _common(recipe: Layer, packages: Iterable[Package], scratch: Path) -> Iterator[Entry]:
@@ -199,11 +204,17 @@ def _own(component: Component, recipe: ImageBuild, programs: dict[str, Path], ph
                 continue
             mode = 0o755 if any(fnmatch(file.name, pattern) for pattern in tree.executable) else 0o644
             yield Entry(f"{tree.to}/{file.relative_to(top)}", content=file.read_bytes(), mode=mode)
+    for path, requirements in recipe.wheels.items():
+        yield from wheels.read(_requirements(component, requirements), path)
     for path, directory in recipe.web.items():
         top = web.build(component, directory, phase=phase)
         for file in sorted(top.rglob("*")):
             if file.is_file():
                 yield Entry(f"{path}/{file.relative_to(top)}", content=file.read_bytes(), mode=0o644)
+
+
+def _requirements(component: Component, file: str) -> Path:
+    return paths.content() / "hack" / "build" / component.name / file
 
 
 def _included(entry: Entry, drop: Sequence[str]) -> bool:

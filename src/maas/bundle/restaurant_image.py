@@ -5,9 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import platform
-import shutil
-import sys
 import tarfile
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -16,8 +13,8 @@ import docker.errors
 from ruamel.yaml import YAML
 
 from maas import bundle as bundles
-from maas import components, console, files, lab, paths, process
-from maas.bundle import Bundle, cache
+from maas import components, console, files, lab, paths
+from maas.bundle import Bundle, cache, wheels
 from maas.errors import BundleError, UsageError
 
 if TYPE_CHECKING:
@@ -33,9 +30,6 @@ if TYPE_CHECKING:
 _REFERENCE = "ghcr.io/maas/restaurant"
 _BASES = {"BUILD_BASE": "python-build", "RUN_BASE": "python"}
 """Build arguments of app/Dockerfile, with the bases in the component lockfile that replace images of a registry."""
-
-_PYTHON = "3.11"
-"""The Python version of these bases."""
 
 _PARTS = ("Dockerfile", ".dockerignore", "pyproject.toml", "requirements.txt", "README.md", "src")
 _BUILDER = 1
@@ -62,7 +56,7 @@ def _sources() -> Iterator[Path]:
 
 
 def _key() -> str:
-    total = hashlib.sha256(f"{_BUILDER} {_PYTHON} {reference()}".encode())
+    total = hashlib.sha256(f"{_BUILDER} {wheels.PYTHON} {reference()}".encode())
     for name in _BASES.values():
         total.update(components.load().bases[name].model_dump_json().encode())
     for file in _sources():
@@ -98,12 +92,12 @@ def build_image(client: DockerClient, kept: Path, step: Phase) -> None:
         with bundles.base(name, phase=step).open("rb") as archive:
             arguments[argument] = client.images.load(archive)[0].tags[0]
     step.note("wheels")
-    wheels = _wheels()
+    archives = wheels.download(paths.content() / "app" / "requirements.txt")
     step.note("building")
     former = {str(image.id) for image in client.images.list(reference())}
     try:
         image, _ = client.images.build(
-            fileobj=_context(wheels),
+            fileobj=_context(archives),
             custom_context=True,
             buildargs={**arguments, "WHEELS": "wheels"},
             tag=reference(),
@@ -126,36 +120,13 @@ def build_image(client: DockerClient, kept: Path, step: Phase) -> None:
             client.images.remove(leftover)
 
 
-def _wheels() -> Path:
-    """Return the wheels of the application's requirements for the image's Python, verified by their hashes."""
-    requirements = paths.content() / "app" / "requirements.txt"
-    digest = hashlib.sha256(requirements.read_bytes() + _PYTHON.encode()).hexdigest()[:16]
-    kept = paths.cache() / "wheels" / digest
-    if kept.is_dir():
-        return kept
-    fresh = kept.with_suffix(".part")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    glibc = [f"manylinux_2_{minor}_{platform.machine()}" for minor in (17, 28, 34)]
-    process.run(
-        [
-            *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"),
-            *("--only-binary=:all:", "--implementation=cp", f"--python-version={_PYTHON}"),
-            *(f"--platform={tag}" for tag in (*glibc, f"manylinux2014_{platform.machine()}")),
-            *("--dest", fresh, "--requirement", requirements),
-        ]
-    )
-    fresh.replace(kept)
-    return kept
-
-
-def _context(wheels: Path) -> io.BytesIO:
+def _context(archives: Path) -> io.BytesIO:
     """Return the build context: the sources, and the wheels beside them."""
     app, memory = paths.content() / "app", io.BytesIO()
     with tarfile.open(fileobj=memory, mode="w") as tar:
         for file in _sources():
             tar.add(file, arcname=str(file.relative_to(app)), filter=_plain)
-        for wheel in sorted(wheels.iterdir()):
+        for wheel in sorted(archives.iterdir()):
             tar.add(wheel, arcname=f"wheels/{wheel.name}", filter=_plain)
     memory.seek(0)
     return memory

@@ -16,6 +16,7 @@ import typer
 
 from maas import __version__, console, paths, process
 from maas.cli._certificates import certificates_app
+from maas.cli._database import database_app
 from maas.cli._etcd import encrypt_app, etcd_app
 from maas.cli._maintenance import reboot
 from maas.cli._options import (
@@ -316,6 +317,7 @@ def revoke_credentials(
 
 
 app.add_typer(certificates_app, name="certificates")
+app.add_typer(database_app, name="database")
 app.add_typer(encrypt_app, name="encrypt")
 app.add_typer(etcd_app, name="etcd")
 app.command("reboot")(reboot)

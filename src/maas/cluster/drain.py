@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from maas import process
 from maas.bundle import tools
+from maas.cluster import database
 from maas.cluster.client import listed
 from maas.errors import ClusterError, ProcessError
 
@@ -94,7 +95,7 @@ def drain(
     """Cordon a node and evict its pods. If that does not succeed in time, the node is made schedulable again.
 
     An eviction ends a pod before its successor is Ready, so a Deployment with a single pod would be away meanwhile. A
-    restart starts the successor first.
+    restart starts the successor first, and a database with replicas gets another primary.
 
     Args:
         cluster: The cluster.
@@ -110,6 +111,8 @@ def drain(
     words = ["drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", f"--timeout={timeout:.0f}s"]
     said: list[str] = []
     drained = False
+    # Before the node is cordoned: the eviction of a primary would be a longer pause.
+    database.leave(cluster, node, step)
     try:
         process.run(_kubectl(cluster, "cordon", node))
         _restart(cluster, moved, timeout=timeout, step=step)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import tarfile
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from maas.bundle import images
+from maas.bundle import images, wheels
 from maas.components import ImageBuild
 
 if TYPE_CHECKING:
@@ -103,3 +104,18 @@ def test_a_base_is_available_for_docker_with_its_certificates_in_one_file(
     archive = images.base("high", phase=phase)
     assert images.base("high", phase=phase) == archive
     assert text(archive, "etc/ssl/certs/ca-certificates.crt") == "a\nb\n"
+
+
+def test_wheels_are_unpacked_with_their_commands(
+    build: Callable[..., Opened], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "tool-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("tool/__init__.py", "")
+        wheel.writestr("tool-1.dist-info/entry_points.txt", "[console_scripts]\nTool-it = tool.cli:main\n")
+    monkeypatch.setattr(wheels, "download", lambda _requirements: tmp_path)
+    monkeypatch.setattr(wheels, "digest", lambda _requirements: "1")
+    first = build(wheels={"/usr/lib/tool": "requirements.txt"})
+    assert {"usr/lib/tool/tool/__init__.py", "usr/lib/tool/bin/Tool-it"} <= set(first.files)
+    assert first.files["usr/lib/tool/bin/Tool-it"].mode == 0o755
+    monkeypatch.setattr(wheels, "digest", lambda _requirements: "2")
+    assert build(wheels={"/usr/lib/tool": "requirements.txt"}).archive != first.archive, "other wheels, another image"

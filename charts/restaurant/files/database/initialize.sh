@@ -18,6 +18,11 @@ role() {
     printf "ALTER ROLE %s PASSWORD '%s'\n" "$DATABASE_USER" "$password"
 }
 
+if [ -e "$PGDATA/patroni.dynamic.json" ]; then
+    echo "This volume belongs to a database with 3 replicas. Another server may have newer data, so it cannot be run alone." >&2
+    echo "Set database.postgresql.replicas to 3 again." >&2
+    exit 1
+fi
 if [ ! -e "$PGDATA/PG_VERSION" ]; then
     # Created in a temporary directory and renamed when complete, so that an interrupted start can be repeated.
     rm -rf "$PGDATA.new"

@@ -16,3 +16,26 @@ postgresql.conf: |
 - name: PGDATA
   value: /var/lib/postgresql/data/pgdata
 {{- end -}}
+
+{{- /* The keys of the Secret that the servers need, a YAML list. */ -}}
+{{- define "restaurant.databaseKeys" -}}
+- {{ .Values.database.passwordKey | quote }}
+{{- if include "restaurant.replicated" . }}
+- {{ .Values.database.replicationPasswordKey | quote }}
+{{- end }}
+{{- end -}}
+
+{{- /* Complete, as the API server returns it: GitOps tools compare the whole list. */ -}}
+{{- define "restaurant.databaseClaims" -}}
+- apiVersion: v1
+  kind: PersistentVolumeClaim
+  metadata:
+    name: data
+    labels:
+      {{- include "maas.podLabels" (dict "context" . "name" "restaurant-database") | nindent 6 }}
+  spec:
+    {{- include "maas.storage.claim" .Values.database.postgresql.storage | nindent 4 }}
+    volumeMode: Filesystem
+  status:
+    phase: Pending
+{{- end -}}
