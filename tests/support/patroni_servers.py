@@ -59,6 +59,8 @@ class Server:
             "PGDATA": f"{self.home}/volume/pgdata",
             "DATABASE_NAME": DATABASE,
             "DATABASE_USER": USER,
+            # Clients inside the container connect to the default port.
+            "PGPORT": str(self.port),
             "PATRONI_NAME": name,
             "PATRONI_KUBERNETES_POD_IP": "127.0.0.1",
             "PATRONI_POSTGRESQL_CONNECT_ADDRESS": f"127.0.0.1:{self.port}",
@@ -198,6 +200,7 @@ def _kubeconfig(home: Path, cluster: Cluster, namespace: str, name: str) -> Path
     token = cluster.core.create_namespaced_service_account_token(name, namespace, asked).status.token
     config = json.loads(cluster.kubeconfig.read_text())
     config["users"][0]["user"] = {"token": token}
+    config["contexts"][0]["name"] = "kind-kind"  # Patroni's default outside of a cluster
     file = home / "kubeconfig"
     file.write_text(json.dumps(config))
     file.chmod(0o644)

@@ -5,4 +5,7 @@ set -eu
 api=http://127.0.0.1:8008
 wget -q -O /dev/null "$api/readiness" && exit 0
 [ ! -e "$PGDATA/PG_VERSION" ]
-! wget -q -O - "$api/cluster" | grep -q '"role": "leader"'
+members=$(wget -q -O - "$api/cluster")
+case $members in
+    *'"role": "leader"'*) exit 1 ;;
+esac
