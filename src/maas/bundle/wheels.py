@@ -21,10 +21,21 @@ if TYPE_CHECKING:
 PYTHON = "3.11"
 """The Python version of the bases `python` and `python-build`."""
 
+_SCRIPT = """\
+#!/usr/bin/python3
+import sys
+
+from {module} import {function}
+
+if __name__ == "__main__":
+    sys.exit({function}())
+"""
+"""A command of a wheel. Processes that it spawns import it as a module."""
+
 
 def digest(requirements: Path) -> str:
     """Return what the wheels of a requirements file are known by."""
-    return hashlib.sha256(requirements.read_bytes() + PYTHON.encode()).hexdigest()[:16]
+    return hashlib.sha256(requirements.read_bytes() + PYTHON.encode() + _SCRIPT.encode()).hexdigest()[:16]
 
 
 def download(requirements: Path) -> Path:
@@ -80,5 +91,5 @@ def _scripts(entry_points: str, directory: str) -> Iterator[Entry]:
     parser.read_string(entry_points)
     for name, target in parser["console_scripts"].items() if "console_scripts" in parser else ():
         module, _, function = target.partition(":")
-        text = f"#!/usr/bin/python3\nimport sys\n\nfrom {module} import {function}\n\nsys.exit({function}())\n"
+        text = _SCRIPT.format(module=module.strip(), function=function.strip())
         yield Entry(f"{directory}/{name}", content=text.encode(), mode=0o755)

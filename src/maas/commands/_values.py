@@ -14,7 +14,7 @@ from jsonschema import validators
 from jsonschema.exceptions import best_match
 
 from maas.bundle import tools
-from maas.errors import ChartError
+from maas.errors import ChartError, UsageError
 from maas.files import write_private
 from maas.helm import alerting_rules, render, values_files
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from jsonschema.exceptions import ValidationError
 
+_REPLICAS = "restaurant.database.postgresql.replicas"
 _LAST = "values.json"
 """The values of the last run, in the state directory."""
 _SHOWN = 12
@@ -139,6 +140,27 @@ def refuse_unrenderable(values: Mapping[str, Any]) -> None:
             raise ChartError(
                 "the chart rejects the values", context=error.context, hint=_HINT, code="InvalidValues"
             ) from error
+
+
+def refuse_replicas(values: Mapping[str, Any], *, workers: int) -> None:
+    """Refuse a database with more servers than nodes: each must be on a node of its own.
+
+    Args:
+        values: Values for the chart.
+        workers: Number of workers; without any, the pods run on the only control plane.
+
+    Raises:
+        UsageError: The nodes are too few.
+    """
+    found: Any = values
+    for key in _REPLICAS.split("."):
+        found = found.get(key) if isinstance(found, dict) else None
+    nodes = max(1, workers)
+    if isinstance(found, int) and found > nodes:
+        raise UsageError(
+            f"{_REPLICAS} is {found}, but only {nodes} nodes can run its servers, each on a node of its own",
+            hint=f"add {found - nodes} more (a lab has --workers), or set it to 1",
+        )
 
 
 def _problems(values: Mapping[str, Any]) -> list[str]:

@@ -51,6 +51,7 @@ def bootstrap(
     hosts = inventory.load(file)
     chosen = _values.choose(values, paths.state_path(hosts.cluster))
     chart_values = chosen.values
+    _values.refuse_replicas(chart_values, workers=len(hosts.workers))
     rendered = _values.refuse_early(chart_values)
     if dry_run and not rendered:
         console.warn("the chart was not rendered with the values: Helm is not in the cache; bootstrap renders it first")

@@ -38,6 +38,7 @@ def up(
     hosts = lab.names(control_planes=control_planes, workers=workers)
     chosen = _values.choose(values, paths.state_path(name))
     chart_values = chosen.values
+    _values.refuse_replicas(chart_values, workers=workers)
     rendered = _values.refuse_early(chart_values)
     if dry_run:
         for sentence in lab.plan_engine().sentences() or ["use the Docker engine that is running"]:

@@ -9,7 +9,7 @@ from maas.bundle import tools
 from maas.commands import _preflight, _values, bundle
 from maas.commands import bootstrap as bootstrap_command
 from maas.commands import lab as lab_command
-from maas.errors import ChartError
+from maas.errors import ChartError, UsageError
 from maas.helm import render, values_files
 
 if TYPE_CHECKING:
@@ -223,3 +223,12 @@ def test_a_run_without_values_uses_those_of_the_last_one(
         command(tmp_path, None, dry_run=False)
     assert rendered == [{"restaurant": {"replicas": 3}}]
     assert len(hosts) == 1
+
+
+def test_a_database_with_more_servers_than_nodes_is_refused_with_both_numbers() -> None:
+    values = {"restaurant": {"database": {"postgresql": {"replicas": 3}}}}
+    _values.refuse_replicas(values, workers=3)
+    _values.refuse_replicas({}, workers=0)
+    with pytest.raises(UsageError, match="replicas is 3, but only 2 nodes") as error:
+        _values.refuse_replicas(values, workers=2)
+    assert "add 1 more" in str(error.value.hint)
