@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.support.charts import Rendered
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = pytest.mark.timeout(3600)
 REPLICATED = {"database__postgresql__replicas": "3"}
 
 
@@ -129,7 +129,7 @@ def test_one_server_becomes_three_and_no_acknowledged_write_is_lost(servers: lis
     ]
 
     first.start()
-    report("three servers", wait("all servers to stream", lambda: streaming(servers, first), seconds=240))
+    report("three servers", wait("all servers to stream", lambda: streaming(servers, first), seconds=600))
     assert members(first)[first.name]["role"] == "leader"
     wait("all servers to be ready", lambda: all(server.is_ready() for server in servers))
     assert query(servers, "SELECT count(*) FROM written") == ["1000"]
@@ -150,7 +150,7 @@ def test_one_server_becomes_three_and_no_acknowledged_write_is_lost(servers: lis
     assert query(rest, "SELECT count(*) FROM written WHERE number < 0") == ["1000"]
 
     first.start()
-    wait("the former primary to follow", lambda: streaming(servers, second), seconds=240)
+    wait("the former primary to follow", lambda: streaming(servers, second), seconds=600)
 
     # As `maas database switchover` does.
     now = members(second)
@@ -160,7 +160,7 @@ def test_one_server_becomes_three_and_no_acknowledged_write_is_lost(servers: lis
     words = ("switchover", scope, "--leader", leader, "--candidate", first.name, "--force")
     by_name[leader].run("patronictl", "-c", by_name[leader].home / "tmp" / "patroni", *words)
     wait("the switchover", lambda: members(second).get(first.name, {}).get("role") == "leader")
-    wait("all servers to follow", lambda: streaming(servers, first), seconds=240)
+    wait("all servers to follow", lambda: streaming(servers, first), seconds=600)
 
     # The pod of the primary is deleted: it hands over before it ends.
     with Writer(servers) as writer:

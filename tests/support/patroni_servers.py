@@ -83,7 +83,7 @@ class Server:
         environment = {**self.environment, **extra}
         words = (*_as_postgres(), *words)
         done = subprocess.run(
-            words, env=environment, cwd=self.home, capture_output=True, text=True, timeout=120, check=False
+            words, env=environment, cwd=self.home, capture_output=True, text=True, timeout=600, check=False
         )
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
@@ -143,7 +143,7 @@ def address(servers: Sequence[Server]) -> str:
     return f"host={hosts} port={ports} dbname={DATABASE} user={USER} target_session_attrs=read-write connect_timeout=2"
 
 
-def wait(what: str, condition: Any, *, seconds: float = 120) -> float:
+def wait(what: str, condition: Any, *, seconds: float = 300) -> float:
     """Wait until a condition is true, and return for how many seconds that took."""
     began = time.monotonic()
     while not condition():

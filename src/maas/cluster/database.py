@@ -165,13 +165,15 @@ def switch_over(cluster: Cluster, database: Database, *, to: str | None, step: P
 def leave(cluster: Cluster, node: str, step: Phase) -> None:
     """Move the primary away from a node that is about to be drained, if it is there and a replica can take over.
 
+    Nothing happens while the database does not answer.
+
     Raises:
         ClusterError: The replica did not become the primary.
     """
     try:
         database = find(cluster)
-    except UsageError:
-        return
+    except (UsageError, ClusterError):
+        return  # there is none, or its budget of disruptions decides
     if database.replicated and database.primary is not None and database.primary.node == node and database.candidates:
         switch_over(cluster, database, to=None, step=step)
 
