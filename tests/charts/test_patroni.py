@@ -79,7 +79,7 @@ class Writer:
 
 
 def query(servers: list[Server], sql: str) -> list[str]:
-    words = ("psql", "-X", "-A", "-t", "-d", address(servers), "-c", sql)
+    words = ("psql", "-X", "-A", "-t", "-d", address(servers, seconds=30), "-c", sql)
     return servers[0].run(*words, PGPASSWORD=PASSWORDS["password"]).stdout.split()
 
 

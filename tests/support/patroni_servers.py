@@ -137,10 +137,10 @@ def members(server: Server) -> dict[str, dict[str, Any]]:
     return {member["name"]: member for member in json.loads(done.stdout)["members"]} if done.returncode == 0 else {}
 
 
-def address(servers: Sequence[Server]) -> str:
-    """Return where clients connect to, as the chart tells the application."""
+def address(servers: Sequence[Server], *, seconds: int = 2) -> str:
+    """Return where clients connect to, as the chart tells the application, and how long they wait for each server."""
     hosts, ports = ",".join("127.0.0.1" for _ in servers), ",".join(str(server.port) for server in servers)
-    return f"host={hosts} port={ports} dbname={DATABASE} user={USER} target_session_attrs=read-write connect_timeout=2"
+    return f"host={hosts} port={ports} dbname={DATABASE} user={USER} target_session_attrs=read-write connect_timeout={seconds}"
 
 
 def wait(what: str, condition: Any, *, seconds: float = 300) -> float:

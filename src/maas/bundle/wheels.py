@@ -11,6 +11,7 @@ import zipfile
 from typing import TYPE_CHECKING
 
 from maas import paths, process
+from maas.bundle import cache
 from maas.bundle.oci import Entry
 from maas.errors import BundleError, ProcessError
 
@@ -47,6 +48,13 @@ def download(requirements: Path) -> Path:
     kept = paths.cache() / "wheels" / digest(requirements)
     if kept.is_dir():
         return kept
+    with cache.lock("wheels"):
+        if not kept.is_dir():
+            _download(requirements, kept)
+    return kept
+
+
+def _download(requirements: Path, kept: Path) -> None:
     fresh = kept.with_suffix(".part")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
@@ -65,7 +73,6 @@ def download(requirements: Path) -> Path:
             f"the wheels of {requirements.relative_to(paths.content())} are not available", context=error.context
         ) from error
     fresh.replace(kept)
-    return kept
 
 
 def read(requirements: Path, directory: str) -> Iterator[Entry]:
