@@ -210,6 +210,12 @@ def reboot(session: nox.Session) -> None:
     maas(session, "reboot")
 
 
+@nox.session(name="rotate-ca")
+def rotate_ca(session: nox.Session) -> None:
+    """Replace a CA of a cluster, or the key that signs tokens: -- vpn, service-accounts, front-proxy or etcd."""
+    maas(session, "rotate-ca")
+
+
 @nox.session
 def etcd(session: nox.Session) -> None:
     """Back up and restore etcd: -- backup, -- list, -- prove --identity KEY, or -- restore --identity KEY."""

@@ -18,7 +18,7 @@ from maas import __version__, console, paths, process
 from maas.cli._certificates import certificates_app
 from maas.cli._database import database_app
 from maas.cli._etcd import encrypt_app, etcd_app
-from maas.cli._maintenance import reboot
+from maas.cli._maintenance import reboot, rotate_ca
 from maas.cli._options import (
     AskBecomePass,
     BundleDirectory,
@@ -321,6 +321,7 @@ app.add_typer(database_app, name="database")
 app.add_typer(encrypt_app, name="encrypt")
 app.add_typer(etcd_app, name="etcd")
 app.command("reboot")(reboot)
+app.command("rotate-ca")(rotate_ca)
 app.command("export-state")(export_state)
 app.command("adopt")(adopt)
 

@@ -1,4 +1,4 @@
-"""The command that restarts hosts."""
+"""The commands that restart hosts, or replace what all of them trust."""
 
 from __future__ import annotations
 
@@ -7,6 +7,28 @@ from typing import Annotated
 import typer
 
 from maas.cli._options import AskBecomePass, DryRun, Name, OwnInventory, Yes, sudo_password
+
+
+def rotate_ca(
+    kind: Annotated[str, typer.Argument(help="vpn, service-accounts, front-proxy or etcd.")],
+    *,
+    name: Name = "lab",
+    inventory: OwnInventory = None,
+    ask_become_pass: AskBecomePass = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Replace a CA of the cluster, or the key that signs tokens, in phases. Run it again to continue."""
+    from maas.commands import rotate_ca as command
+
+    command.rotate(
+        command.known(kind),
+        name,
+        inventory,
+        dry_run=dry_run,
+        yes=yes,
+        become_password=sudo_password(ask=ask_become_pass),
+    )
 
 
 def reboot(

@@ -171,10 +171,11 @@ def due(state: Path, found: Mapping[str, Found], *, now: datetime | None = None,
 
     now = now or datetime.now(UTC)
     authority = pki.issued(state / "pki").not_valid_after_utc
+    trusted = {one.not_valid_after_utc for one in pki.authorities(state / "pki")}
     vpn, planes, kubelets = {}, {}, {}
     for name, host in found.items():
         own = pki.issued(state / "pki", name)
-        if pki.expires_soon(own, now=now, before=before) or host.vpn != {own.not_valid_after_utc, authority}:
+        if pki.expires_soon(own, now=now, before=before) or host.vpn != {own.not_valid_after_utc, *trusted}:
             vpn[name] = min(host.vpn, default=own.not_valid_after_utc)
         old = [
             path

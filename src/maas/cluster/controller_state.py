@@ -26,7 +26,7 @@ from pydantic import ValidationError
 from maas import files
 from maas.cluster import kubeconfig, sealed
 from maas.errors import ClusterError, ProcessTimeoutError
-from maas.hosts import ansible, encryption, ssh
+from maas.hosts import ansible, encryption, rotations, ssh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,6 +48,7 @@ _PARTS = (
     ansible.JOURNAL,
     "renewal.json",
     "values.json",
+    rotations.DIRECTORY,
 )
 _REQUIRED = (INVENTORY, "plan.json", "facts.json", "pki/ca.key", "pki/ca.crt")
 _REVOKED = "/etc/openvpn/server/maas/revoked"

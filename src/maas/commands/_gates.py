@@ -29,16 +29,18 @@ class Gates:
         members: The nodes of the cluster.
         ignored: Names of alerts that may fire.
         unsettled: Workloads that were not Ready when the run began, which it does not wait for.
+        alerts: Whether critical alerts are a reason to wait.
     """
 
     members: Members
     ignored: frozenset[str] = frozenset()
     unsettled: frozenset[str] = frozenset()
+    alerts: bool = True
 
     def problems(self) -> list[str]:
         """Return why no host may stop now; empty if one may."""
         try:
-            return [*self._nodes(), *self._planes(), *self._workloads(), *self._alerts()]
+            return [*self._nodes(), *self._planes(), *self._workloads(), *(self._alerts() if self.alerts else [])]
         except connection_errors() as error:
             return [f"the API server did not answer: {str(error).splitlines()[0][:160]}"]
         except ClusterError as error:

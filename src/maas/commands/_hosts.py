@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from maas import console, paths
@@ -15,7 +15,7 @@ from maas.hosts.ansible_inventory import ansible_inventory
 from maas.hosts.facts import HostFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from maas.cluster.client import Cluster
@@ -80,6 +80,35 @@ def reach(name: str, file: Path | None, *, become_password: str | None = None) -
     listed = find_inventory(name, file)
     state = tunnel.state_dir(listed.cluster)
     return _reached(listed, saved_plan(state), state, become_password)
+
+
+def certified(hosts: Hosts, plan: Plan, without: Sequence[str] = ()) -> tuple[Hosts, Plan]:
+    """Return the hosts that have a VPN certificate, and their plan: others are new, or were removed.
+
+    Raises:
+        UsageError: The inventory lacks a host, or a host cannot be left out.
+    """
+    listed = {host.name for host in hosts.inventory.hosts}
+    known = {path.stem for path in (hosts.state / "pki" / "nodes").glob("*.crt")} & plan.hosts.keys()
+    if missing := sorted(known - listed):
+        raise UsageError(
+            f"{', '.join(missing)} of {plan.cluster} is not in {hosts.inventory.file}",
+            hint="add the host to the inventory, or remove its node",
+            command=paths.command("status", "--name", plan.cluster),
+        )
+    if unknown := sorted(set(without) - known):
+        raise UsageError(
+            f"--without {unknown[0]}: {plan.cluster} has no such host", hint=f"its hosts are {', '.join(sorted(known))}"
+        )
+    if hosts.control_planes <= set(without):
+        raise UsageError("--without leaves no control plane", hint="start one of them first")
+    if others := sorted(listed - known):
+        console.warn(f"left out, because bootstrap has not set it up: {', '.join(others)}")
+    present = hosts.inventory.model_copy(
+        update={"hosts": tuple(host for host in hosts.inventory.hosts if host.name in known)}
+    )
+    own = plan.model_copy(update={"hosts": {name: host for name, host in plan.hosts.items() if name in known}})
+    return replace(hosts, inventory=present), own
 
 
 def find_inventory(name: str, file: Path | None) -> Inventory:

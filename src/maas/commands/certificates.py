@@ -11,7 +11,7 @@ from maas import console, paths
 from maas.cluster import certificates, tunnel
 from maas.commands import _hosts
 from maas.commands.status import certificates_data, show_certificates
-from maas.errors import ClusterError, UsageError
+from maas.errors import ClusterError
 from maas.hosts import ansible, lock, pki
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def renew(
     cluster, state = hosts.inventory.cluster, hosts.state
     held = nullcontext() if dry_run else lock.hold(state, command=f"renewal of certificates of {cluster}")
     with held:
-        members, plan = _members(hosts, _hosts.saved_plan(state), without)
+        members, plan = _hosts.certified(hosts, _hosts.saved_plan(state), without)
         present = members.inventory.model_copy(
             update={"hosts": tuple(host for host in members.inventory.hosts if host.name not in without)}
         )
@@ -112,35 +112,6 @@ def renew(
             api = replace(_kubeconfig(reached), absent=frozenset(without), factor=members.factor)
             api.wait_nodes(len(present.hosts), step=step)
     console.line(f"renewed: {', '.join(due.names)}")
-
-
-def _members(hosts: Hosts, plan: Plan, without: Sequence[str]) -> tuple[Hosts, Plan]:
-    """Return the hosts that have a VPN certificate, and their plan: others are new, or were removed.
-
-    Raises:
-        UsageError: The inventory lacks a host, or a host cannot be left out.
-    """
-    listed = {host.name for host in hosts.inventory.hosts}
-    certified = {path.stem for path in (hosts.state / "pki" / "nodes").glob("*.crt")} & plan.hosts.keys()
-    if missing := sorted(certified - listed):
-        raise UsageError(
-            f"{', '.join(missing)} of {plan.cluster} is not in {hosts.inventory.file}",
-            hint="add the host to the inventory, or remove its node",
-            command=paths.command("status", "--name", plan.cluster),
-        )
-    if unknown := sorted(set(without) - certified):
-        raise UsageError(
-            f"--without {unknown[0]}: {plan.cluster} has no such host", hint=f"its hosts are {', '.join(certified)}"
-        )
-    if hosts.control_planes <= set(without):
-        raise UsageError("--without leaves no control plane", hint="start one of them first")
-    if others := sorted(listed - certified):
-        console.warn(f"left out, because bootstrap has not set it up: {', '.join(others)}")
-    present = hosts.inventory.model_copy(
-        update={"hosts": tuple(host for host in hosts.inventory.hosts if host.name in certified)}
-    )
-    own = plan.model_copy(update={"hosts": {name: host for name, host in plan.hosts.items() if name in certified}})
-    return replace(hosts, inventory=present), own
 
 
 def _show(due: Due, plan: Plan) -> None:

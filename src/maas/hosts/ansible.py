@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
 
-Playbook = Literal["site", "reset", "certificates"]
+Playbook = Literal["site", "reset", "certificates", "vpn"]
 
 KNOWN_HOSTS = "known_hosts"
 JOURNAL = "journal.jsonl"
@@ -87,7 +87,8 @@ def run(
     """Run a playbook on the hosts of an inventory. A host that fails does not stop the others.
 
     Args:
-        playbook: `site` sets hosts up, `reset` removes what `site` installed, `certificates` renews certificates.
+        playbook: `site` sets hosts up, `reset` removes what `site` installed, `certificates` renews certificates,
+            `vpn` those of the VPN alone.
         inventory: The inventory in Ansible's form, see `maas.hosts.ansible_inventory`.
         state: The cluster's state directory.
         retry: The command that runs the playbook again, for errors.

@@ -5,6 +5,8 @@
     hubs/HUB/tls-crypt-v2-server.key      the key of a hub for the control channel
     hubs/HUB/clients/NAME.key             the keys of the other hosts for the control channel of that hub
     revoked/SERIAL                        the name of the host of each revoked certificate
+    next/ca.key, .crt                     while the CA is replaced: the one that hosts are to trust before it issues anything
+    previous/ca.crt                       while the CA is replaced: the one that has issued what hosts may still have
 
 Revoked certificates are a directory of serial numbers (OpenVPN's ``crl-verify DIR dir``). Unlike a CRL, it does not
 expire, which would disconnect all nodes.
@@ -12,6 +14,7 @@ expire, which would disconnect all nodes.
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -43,6 +46,7 @@ NODE_RENEWAL = timedelta(days=365)
 CA_RENEWAL = NODE_VALIDITY
 # For hosts whose clocks are slow: their certificates must be valid already.
 _BACKDATED = timedelta(days=1)
+_NEXT, _PREVIOUS = "next", "previous"
 
 
 @dataclass(frozen=True)
@@ -81,12 +85,12 @@ class Pki:
     def files_for(self, node: str) -> dict[str, bytes]:
         """Return the files for a host's OpenVPN, by name.
 
-        For every host: ca.crt, node.crt, node.key and hubs/HUB.key for each other hub. For a hub also:
-        tls-crypt-v2-server.key, and revoked/SERIAL for each revoked certificate.
+        For every host: ca.crt with all CAs that it trusts, node.crt, node.key and hubs/HUB.key for each other hub. For a hub
+        also: tls-crypt-v2-server.key, and revoked/SERIAL for each revoked certificate.
         """
         nodes, hubs = self.directory / "nodes", self.directory / "hubs"
         files = {
-            "ca.crt": (self.directory / "ca.crt").read_bytes(),
+            "ca.crt": b"".join(one.public_bytes(Encoding.PEM) for one in authorities(self.directory)),
             "node.crt": (nodes / f"{node}.crt").read_bytes(),
             "node.key": (nodes / f"{node}.key").read_bytes(),
         }
@@ -138,6 +142,61 @@ def issued(directory: Path, name: str | None = None) -> x509.Certificate:
     """
     path = directory / "ca.crt" if name is None else directory / "nodes" / f"{name}.crt"
     return x509.load_pem_x509_certificate(path.read_bytes())
+
+
+def authorities(directory: Path) -> list[x509.Certificate]:
+    """Return the CAs that hosts trust: the one that issues certificates, and others while it is replaced.
+
+    Raises:
+        OSError: There is none.
+        ValueError: One of them is damaged.
+    """
+    _finish_promotion(directory)
+    others = [directory / name / "ca.crt" for name in (_NEXT, _PREVIOUS)]
+    found = [
+        issued(directory),
+        *(x509.load_pem_x509_certificate(path.read_bytes()) for path in others if path.exists()),
+    ]
+    return list(dict.fromkeys(found))
+
+
+def prepare_authority(directory: Path, cluster: str, *, now: datetime | None = None) -> None:
+    """Create the CA that is to replace the present one, unless there is one already. Nothing is issued by it yet.
+
+    Args:
+        directory: The directory of the PKI.
+        cluster: Name of the cluster, part of the CA's name.
+        now: The current time, for tests.
+    """
+    if not (directory / _NEXT / "ca.crt").exists():
+        (directory / _NEXT).mkdir(exist_ok=True, mode=0o700)
+        issuer = _Issuer(directory / _NEXT, cluster, (), now or datetime.now(UTC), None)
+        issuer.create_authority()
+
+
+def promote_authority(directory: Path) -> None:
+    """Let the CA that hosts trust already replace the present one, which hosts still trust. `ensure` issues by it.
+
+    It can be repeated.
+    """
+    if (directory / _NEXT / "ca.key").exists():
+        (directory / _PREVIOUS).mkdir(exist_ok=True, mode=0o700)
+        write_private(directory / _PREVIOUS / "ca.crt", (directory / "ca.crt").read_bytes())
+        (directory / _NEXT / "ca.key").replace(directory / "ca.key")
+    _finish_promotion(directory)
+
+
+def drop_authority(directory: Path) -> None:
+    """No longer trust the CA that was replaced. It can be repeated."""
+    shutil.rmtree(directory / _PREVIOUS, ignore_errors=True)
+
+
+def _finish_promotion(directory: Path) -> None:
+    """Continue where an interruption has left a new key beside the certificate of the old one."""
+    if (directory / _NEXT).exists() and not (directory / _NEXT / "ca.key").exists():
+        if (directory / _NEXT / "ca.crt").exists():
+            (directory / _NEXT / "ca.crt").replace(directory / "ca.crt")
+        (directory / _NEXT).rmdir()
 
 
 def expires_soon(certificate: x509.Certificate, *, now: datetime, before: datetime | None = None) -> bool:
@@ -213,8 +272,12 @@ class _Issuer:
         self._before = before
         self._changes: list[str] = []
 
+    def create_authority(self) -> None:
+        self._authority()
+
     def ensure(self, nodes: Sequence[str]) -> Pki:
         _move_old(self._directory)
+        _finish_promotion(self._directory)
         homes = [self._directory / "hubs" / hub for hub in self._hubs]
         clients = [home / "clients" for home in homes]
         for directory in (self._directory, self._nodes, self._directory / "revoked", *homes, *clients):
@@ -345,7 +408,7 @@ class _Issuer:
             certificate.verify_directly_issued_by(authority)
             usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         except (OSError, ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.ExtensionNotFound):
-            return None, "certificate re-issued, because the old one was damaged"
+            return None, "certificate re-issued, because the old one was damaged or is of another CA"
         if key.public_key() != certificate.public_key() or set(usage) != set(self._purposes(node)):
             return None, "certificate re-issued, because the old one had another key or usage"
         if (self._directory / "revoked" / str(certificate.serial_number)).exists():

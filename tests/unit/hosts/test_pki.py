@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import stat
+import subprocess
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from maas.errors import PkiError
@@ -237,3 +238,72 @@ def test_certificates_from_before_a_time_are_renewed_once(tmp_path: Path) -> Non
     ]
     again = pki.ensure(tmp_path, "shop", NODES, hubs=["master"], now=before + timedelta(hours=1), before=before)
     assert again.changes == ()
+
+
+def verified(directory: Path, made: pki.Pki, leaf: bytes) -> bool:
+    """Whether OpenSSL, as OpenVPN uses it, accepts a certificate with the CAs that a host gets."""
+    (directory / "trusted.pem").write_bytes(made.files_for("node1")["ca.crt"])
+    (directory / "leaf.pem").write_bytes(leaf)
+    words = ["openssl", "verify", "-no-CApath", "-CAfile", directory / "trusted.pem", directory / "leaf.pem"]
+    return subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+
+def test_each_phase_of_a_replaced_ca_accepts_what_the_phases_beside_it_issue(tmp_path: Path) -> None:
+    directory = tmp_path / "pki"
+    first = ensured(directory)
+    old = first.files_for("node1")["node.crt"]
+
+    pki.prepare_authority(directory, "shop", now=NOW)
+    trusting = ensured(directory)
+    assert trusting.changes == (), "nothing is issued before every host trusts the new CA"
+    assert trusting.files_for("node1")["node.crt"] == old
+    assert len(pki.authorities(directory)) == 2
+    assert verified(tmp_path, trusting, old)
+
+    pki.promote_authority(directory)
+    issuing = ensured(directory, days=1)
+    new = issuing.files_for("node1")["node.crt"]
+    assert new != old
+    assert len(issuing.changes) == len(NODES)
+    assert all(verified(tmp_path, issuing, leaf) for leaf in (old, new))
+    (directory / "previous").rename(directory / "away")
+    assert not verified(tmp_path, issuing, old)
+    (directory / "away").rename(directory / "previous")
+
+    pki.drop_authority(directory)
+    final = ensured(directory, days=1)
+    assert final.changes == ()
+    assert len(pki.authorities(directory)) == 1
+    assert verified(tmp_path, final, new)
+    assert not verified(tmp_path, final, old)
+    for path in directory.rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600)
+
+
+def test_every_step_of_a_replaced_ca_can_be_repeated(tmp_path: Path) -> None:
+    ensured(tmp_path)
+    pki.prepare_authority(tmp_path, "shop", now=NOW)
+    new = (tmp_path / "next" / "ca.crt").read_bytes()
+    pki.prepare_authority(tmp_path, "shop", now=NOW)
+    assert (tmp_path / "next" / "ca.crt").read_bytes() == new
+    # As after an interruption between the key and the certificate.
+    (tmp_path / "previous").mkdir()
+    (tmp_path / "previous" / "ca.crt").write_bytes((tmp_path / "ca.crt").read_bytes())
+    (tmp_path / "next" / "ca.key").replace(tmp_path / "ca.key")
+    assert len(pki.authorities(tmp_path)) == 2
+    assert (tmp_path / "ca.crt").read_bytes() == new
+    pki.promote_authority(tmp_path)
+    assert (tmp_path / "ca.crt").read_bytes() == new
+    assert len(ensured(tmp_path).changes) == len(NODES)
+    pki.drop_authority(tmp_path)
+    pki.drop_authority(tmp_path)
+    pki.promote_authority(tmp_path)
+    assert [one.public_bytes(Encoding.PEM) for one in pki.authorities(tmp_path)] == [new]
+
+
+def test_the_key_of_a_ca_stays_on_the_controller_while_it_is_replaced(tmp_path: Path) -> None:
+    ensured(tmp_path)
+    pki.prepare_authority(tmp_path, "shop", now=NOW)
+    given = b"".join(ensured(tmp_path).files_for("master").values())
+    for home in (tmp_path, tmp_path / "next"):
+        assert (home / "ca.key").read_bytes() not in given
