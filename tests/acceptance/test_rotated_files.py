@@ -82,7 +82,7 @@ def write(directory: Path, rotation: Rotation) -> dict[str, Any]:
 
 
 def verified(trusted: Path, leaf: Path) -> bool:
-    words = ["openssl", "verify", "-no-CApath", "-CAfile", trusted, leaf]
+    words = ["openssl", "verify", "-no-CApath", "-CAfile", str(trusted), str(leaf)]
     return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
 
@@ -93,7 +93,7 @@ def test_kubeadm_issues_what_hosts_of_the_same_and_of_the_next_phase_trust(
     file = tmp_path / "kubeadm.yaml"
     pki = tmp_path / "pki"
     file.write_text(CONFIGURATION.format(pki))
-    common = ["--config", file]
+    common = ["--config", str(file)]
     subprocess.run([kubeadm(), "init", "phase", "certs", "all", *common], check=True, stdout=subprocess.DEVNULL)
     rotation = begun(kind, (pki / authority).read_text())
     states: list[tuple[str, dict[str, str]]] = []

@@ -244,7 +244,7 @@ def verified(directory: Path, made: pki.Pki, leaf: bytes) -> bool:
     """Whether OpenSSL, as OpenVPN uses it, accepts a certificate with the CAs that a host gets."""
     (directory / "trusted.pem").write_bytes(made.files_for("node1")["ca.crt"])
     (directory / "leaf.pem").write_bytes(leaf)
-    words = ["openssl", "verify", "-no-CApath", "-CAfile", directory / "trusted.pem", directory / "leaf.pem"]
+    words = ["openssl", "verify", "-no-CApath", "-CAfile", str(directory / "trusted.pem"), str(directory / "leaf.pem")]
     return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
 
