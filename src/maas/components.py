@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.json_schema import SkipJsonSchema  # noqa: TC002 - pydantic evaluates the annotation
 
 from maas import paths
-from maas.errors import MaasError
+from maas.errors import MaasError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,10 +24,14 @@ if TYPE_CHECKING:
 ARCHITECTURE = "amd64"
 """The only supported architecture, by the name that Go and Debian share."""
 
+CONTROL_PLANE = ("kubernetes", "etcd", "coredns")
+"""The components whose version follows the minor version of Kubernetes, because kubeadm requires one."""
+
 Kind = Literal["binary", "image", "packages", "tool"]
 On = Literal["control-plane", "node", "workload"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 Text = Annotated[str, Field(min_length=1)]
+Minor = Annotated[str, Field(pattern=r"^1\.[0-9]+$")]
 Url = Annotated[str, Field(pattern=r"^(https://|http://127\.0\.0\.1:)")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 AbsolutePath = Annotated[str, Field(pattern=r"^/")]
@@ -281,6 +285,8 @@ class Component(Model):
 
     name: SkipJsonSchema[Name]
     """Its key in the file."""
+    module: SkipJsonSchema[Text]
+    """Directory of its Go build module below hack/build."""
     version: Text
     """Upstream's version. In strings below, {version}, {number} (without the `v`) and {minor} stand for it."""
     license: Text
@@ -309,6 +315,9 @@ class Lockfile(Model):
     """Version of this format."""
     bases: dict[Name, Base]
     """Layers that images share, by name."""
+    earlier: dict[Minor, dict[Name, Text]] = {}
+    """Earlier minor versions of Kubernetes, with the versions of the components that differ. Their Go build modules are
+    hack/build/NAME-MINOR."""
     components: dict[Name, Component]
     """Upstream releases, by name."""
 
@@ -319,7 +328,8 @@ class Lockfile(Model):
         if not isinstance(components, dict):
             return data
         named = {
-            name: {"name": name, **entry} if isinstance(entry, dict) else entry for name, entry in components.items()
+            name: {"name": name, "module": name, **entry} if isinstance(entry, dict) else entry
+            for name, entry in components.items()
         }
         return {**data, "components": named}
 
@@ -335,7 +345,20 @@ class Lockfile(Model):
         images = {image.name for image in self.images()}
         if unknown := {image.fallback for image in self.images() if image.fallback} - images:
             raise ValueError(f"unknown fallbacks: {', '.join(sorted(unknown))}")
+        for minor, versions in self.earlier.items():
+            if wrong := sorted(versions.keys() ^ set(CONTROL_PLANE)):
+                raise ValueError(f"earlier.{minor} must have {', '.join(CONTROL_PLANE)} only, see {', '.join(wrong)}")
         return self
+
+    @property
+    def kubernetes(self) -> str:
+        """The Kubernetes version, without its `v`."""
+        return self.components["kubernetes"].version.removeprefix("v")
+
+    @property
+    def minor(self) -> str:
+        """The minor version of Kubernetes, such as `1.40`."""
+        return minor_of(self.kubernetes)
 
     def items(self) -> list[tuple[Component, Binary | Tool | Image | Packages]]:
         """Return every item with its component, in the order of the file."""
@@ -401,14 +424,57 @@ def load(path: Path | None = None) -> Lockfile:
     Raises:
         MaasError: The file is not valid.
     """
-    path = path or paths.content() / "hack" / "build" / "components.yaml"
+    path = path or _path()
+    return _validated(path, _read(path))
+
+
+def for_minor(minor: str | None) -> Lockfile:
+    """Return the component lockfile with the versions for a minor version of Kubernetes; without one, for the newest.
+
+    Raises:
+        UsageError: This release of the tool has no components for it.
+    """
+    newest = load()
+    if minor is None or minor == newest.minor:
+        return newest
+    if minor not in newest.earlier:
+        raise UsageError(
+            f"this release of maas has no components for Kubernetes {minor}",
+            hint=f"it has them for {' and '.join([*newest.earlier, newest.minor])}",
+            code="KubernetesVersionUnknown",
+        )
+    return _earlier(minor)
+
+
+@lru_cache
+def _earlier(minor: str) -> Lockfile:
+    content = _read(_path())
+    for name, version in content["earlier"][minor].items():
+        content["components"][name] |= {"version": version, "module": f"{name}-{minor}"}
+    return _validated(_path(), content)
+
+
+def _path() -> Path:
+    return paths.content() / "hack" / "build" / "components.yaml"
+
+
+def _read(path: Path) -> Any:
+    return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe one
+
+
+def _validated(path: Path, content: Any) -> Lockfile:
     try:
-        return Lockfile.model_validate(yaml.load(path.read_text(encoding="utf-8"), _Loader))  # noqa: S506 - a safe one
+        return Lockfile.model_validate(content)
     except ValidationError as error:
         problems = [f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()]
         raise MaasError(f"the component lockfile {path} is not valid", context=problems) from error
 
 
+def minor_of(version: str) -> str:
+    """Return the minor version of a Kubernetes version: `1.40` of `v1.40.2`."""
+    return ".".join(version.removeprefix("v").split(".")[:2])
+
+
 def kubernetes_version() -> str:
     """Return the Kubernetes version that `bootstrap` installs, without its `v`."""
-    return load().components["kubernetes"].version.removeprefix("v")
+    return load().kubernetes

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from maas.bundle.sources import Policy
-    from maas.components import Component
+    from maas.components import Component, Lockfile
     from maas.console import Phase
     from maas.os_releases import OsRelease
 
@@ -58,23 +58,27 @@ class _Wanted:
         return self.item.name, self.release
 
 
-def _wanted(only: Collection[str] | None, releases: Sequence[OsRelease] | None) -> list[_Wanted]:
+def _wanted(lock: Lockfile, only: Collection[str] | None, releases: Sequence[OsRelease] | None) -> list[_Wanted]:
     return [
         _Wanted(component, item, release)
-        for component, item in components.load().items()
+        for component, item in lock.items()
         if only is None or item.name in only
         for release in ((None,) if releases is None or not isinstance(item, Packages) else releases)
     ]
 
 
-def _fallbacks(wanted: list[_Wanted], unavailable: Collection[str]) -> list[_Wanted]:
+def _fallbacks(lock: Lockfile, wanted: list[_Wanted], unavailable: Collection[str]) -> list[_Wanted]:
     """Return the images that take the place of unavailable ones and are not wanted already."""
     names = {one.item.fallback for one in wanted if isinstance(one.item, Image) and one.item.name in unavailable}
-    return _wanted([name for name in names - {one.item.name for one in wanted} if name is not None], None)
+    return _wanted(lock, [name for name in names - {one.item.name for one in wanted} if name is not None], None)
 
 
 def plan(
-    source: Policy = "auto", *, only: Collection[str] | None = None, releases: Sequence[OsRelease] | None = None
+    source: Policy = "auto",
+    *,
+    only: Collection[str] | None = None,
+    releases: Sequence[OsRelease] | None = None,
+    kubernetes: str | None = None,
 ) -> list[PlannedItem]:
     """Return what a bundle would contain, and from where.
 
@@ -84,11 +88,16 @@ def plan(
         source: Kinds of sources to use.
         only: Names of the items; without it, all.
         releases: Releases of hosts to include packages for; without it, this machine's.
+        kubernetes: The minor version of Kubernetes; without it, the newest.
+
+    Raises:
+        UsageError: This release of the tool has no components for that version.
     """
-    every = _wanted(only, releases)
+    lock = components.for_minor(kubernetes)
+    every = _wanted(lock, only, releases)
     rows = [*_planned(every, source)]
     unavailable = {row.name for row in rows if row.state == "unavailable"}
-    return [*rows, *_planned(_fallbacks(every, unavailable), source)]
+    return [*rows, *_planned(_fallbacks(lock, every, unavailable), source)]
 
 
 def _planned(every: list[_Wanted], source: Policy) -> Iterator[PlannedItem]:
@@ -106,6 +115,7 @@ def build(
     source: Policy = "auto",
     only: Collection[str] | None = None,
     releases: Sequence[OsRelease] | None = None,
+    kubernetes: str | None = None,
 ) -> Bundle:
     """Build a bundle, or update one to the component lockfile.
 
@@ -117,18 +127,20 @@ def build(
         source: Kinds of sources to use.
         only: Names of the items; without it, all.
         releases: Releases of hosts to include packages for; without it, this machine's.
+        kubernetes: The minor version of Kubernetes; without it, the newest.
 
     Raises:
+        UsageError: This release of the tool has no components for that version.
         MaasError: The directory contains other files, or the lockfile has no such item.
     """
-    lock = components.load()
+    lock = components.for_minor(kubernetes)
     for name in only or ():
         lock.find(name)
     with cache.lock("bundle"):
         old = _old(directory)
-        every = _wanted(only, releases)
+        every = _wanted(lock, only, releases)
         unavailable = dict(_fetch(every, source))
-        fallbacks = _fallbacks(every, {name for name, _ in unavailable})
+        fallbacks = _fallbacks(lock, every, {name for name, _ in unavailable})
         unavailable |= dict(_fetch(fallbacks, source))
         every += fallbacks
         with console.phase("Bundle") as phase:
@@ -156,6 +168,16 @@ def build(
     for entry in absent:
         console.warn(f"{entry.name} {entry.version} is not in the bundle: {entry.reason}")
     return bundle
+
+
+def minor(directory: Path) -> str | None:
+    """Return the minor version of Kubernetes of the bundle in a directory, such as `1.40`; None if there is none.
+
+    Raises:
+        BundleError: The directory contains other files.
+    """
+    found = [item.version for item in _old(directory).values() if item.name == "kubelet"]
+    return components.minor_of(found[0]) if found else None
 
 
 def packages_missing(

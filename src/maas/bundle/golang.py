@@ -71,7 +71,7 @@ def module_directory(component: Component, module: str) -> Path:
     Raises:
         BundleError: The download failed.
     """
-    directory = _module(component.name)
+    directory = _module(component.module)
     try:
         process.run(["go", "mod", "download", module], cwd=directory, env=_ENVIRONMENT, timeout=600)
         found = process.run(["go", "list", "-m", "-f", "{{.Dir}}", module], cwd=directory, env=_ENVIRONMENT)
@@ -88,7 +88,9 @@ def _build(component: Component, packages: Sequence[str], phase: Phase) -> None:
         argv = ["go", "build", "-v", *_SETTINGS, "-tags", ",".join(component.go.tags), "-ldflags", link]
         phase.note(f"go build {' '.join(_name(package) for package in packages)}")
         try:
-            lines = process.lines([*argv, "-o", f"{output}/", *packages], cwd=_module(component.name), env=_ENVIRONMENT)
+            lines = process.lines(
+                [*argv, "-o", f"{output}/", *packages], cwd=_module(component.module), env=_ENVIRONMENT
+            )
             compiled = 0
             for line in lines:
                 compiled += not line.startswith("go: ")
@@ -97,7 +99,7 @@ def _build(component: Component, packages: Sequence[str], phase: Phase) -> None:
             raise BundleError(
                 f"building {component.name} {component.version} failed",
                 context=error.stderr.splitlines()[-6:],
-                hint=f"its modules are pinned in hack/build/{component.name} and downloaded from the Go module proxy",
+                hint=f"its modules are pinned in hack/build/{component.module} and downloaded from the Go module proxy",
             ) from error
         phase.note("")
         for package in packages:
@@ -113,7 +115,7 @@ def _name(package: str) -> str:
 def key(component: Component, package: str) -> str:
     """Return the digest of everything that determines the program of a package."""
     settings = component.go.model_dump() if component.go else None
-    return cache.key(package=package, settings=settings, module=_digest(component.name), go=version(component.name))
+    return cache.key(package=package, settings=settings, module=_digest(component.module), go=version(component.module))
 
 
 def _module(name: str) -> Path:

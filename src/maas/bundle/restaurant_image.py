@@ -146,6 +146,7 @@ def make_bundle(
     yes: bool,
     values: Mapping[str, Any],
     releases: Sequence[OsRelease] | None = None,
+    kubernetes: str | None = None,
 ) -> Bundle:
     """Build or update a bundle with the upstream components and the application's image.
 
@@ -155,19 +156,32 @@ def make_bundle(
         values: Values for the chart. They decide about images with `when` or `switch` in the component lockfile.
         yes: Do not ask before installing or starting a container engine.
         releases: Releases of hosts to include packages for; without it, this machine's.
+        kubernetes: The minor version of Kubernetes; without it, that of a bundle in the directory, or the newest.
 
     Raises:
+        UsageError: This release of the tool has no components for that version.
         BundleError: Building the application's image failed.
     """
-    made = bundles.build(target(directory), source=source, only=wanted(values), releases=releases)
+    minor = minor_for(directory, kubernetes)
+    made = bundles.build(
+        target(directory, minor), source=source, only=wanted(values), releases=releases, kubernetes=minor
+    )
     archive = restaurant(yes=yes)
     with cache.lock("restaurant"):
         return Bundle.load(made.directory).add_image(archive, reference(), version=_version(), on="workload")
 
 
-def target(directory: Path | None) -> Path:
-    """Return the directory of a bundle: the given one, or the one in the cache."""
-    return directory if directory is not None else paths.cache() / "bundle"
+def minor_for(directory: Path | None, kubernetes: str | None = None) -> str:
+    """Return the minor version of Kubernetes of a bundle: the given one, that of the bundle in the directory, or the newest."""
+    return kubernetes or (bundles.minor(directory) if directory else None) or components.load().minor
+
+
+def target(directory: Path | None, kubernetes: str | None = None) -> Path:
+    """Return the directory of a bundle: the given one, or the one in the cache for a minor version of Kubernetes."""
+    if directory is not None:
+        return directory
+    earlier = kubernetes is not None and kubernetes != components.load().minor
+    return paths.cache() / (f"bundle-{kubernetes}" if earlier else "bundle")
 
 
 def wanted(values: Mapping[str, Any]) -> list[str]:

@@ -92,10 +92,10 @@ class Source:
             case Pull():
                 pull.reach(self.reference)
             case GoBuild():
-                golang.version(self.component.name)
+                golang.version(self.component.module)
             case ImageBuild() as image:
                 if image.programs:
-                    golang.version(self.component.name)
+                    golang.version(self.component.module)
                 if image.packages or image.base:
                     debian.distribution()
                 if image.web:
@@ -119,7 +119,7 @@ class Source:
                 images.build(self.component, self.name, self.reference, image, phase=phase)
 
     def _built(self, packages: Sequence[str]) -> str:
-        return f"{', '.join(packages)} {self.component.version} with {golang.version(self.component.name)}"
+        return f"{', '.join(packages)} {self.component.version} with {golang.version(self.component.module)}"
 
 
 @dataclass(frozen=True)

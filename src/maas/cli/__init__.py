@@ -360,6 +360,12 @@ def bundle(
         ),
     ] = None,
     values: Values = None,
+    kubernetes: Annotated[
+        str | None,
+        typer.Option(
+            help="Minor version of Kubernetes, such as 1.40. Default: that of a bundle in the directory, or the newest."
+        ),
+    ] = None,
     yes: Yes = False,
 ) -> None:
     """Collect binaries and images of every component in one directory, for hosts without internet access."""
@@ -368,9 +374,17 @@ def bundle(
 
     wanted = None if releases is None else os_releases.parse(releases)
     if listing:
-        command.show_plan_for(values or [], source=source, releases=wanted)
+        command.show_plan_for(values or [], source=source, releases=wanted, directory=directory, kubernetes=kubernetes)
     else:
-        command.bundle(directory, images=only, source=source, values=values or [], releases=wanted, yes=yes)
+        command.bundle(
+            directory,
+            images=only,
+            source=source,
+            values=values or [],
+            releases=wanted,
+            kubernetes=kubernetes,
+            yes=yes,
+        )
 
 
 @app.command()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from maas import console, paths
 from maas.cluster import tunnel
-from maas.commands import _apply, _hosts, _packages, _preflight, _timings, _values, bundle
+from maas.commands import _apply, _hosts, _packages, _preflight, _timings, _values, _versions, bundle
 from maas.errors import PlanError, UsageError
 from maas.hosts import inventory, lock
 
@@ -70,9 +70,10 @@ def add(
             without=without,
             untouched=[host.name for host in hosts.workers if host.name not in {*names, *without}],
             become_password=become_password,
-            more=lambda facts, step: _packages.problems(
-                facts, directory=directory, source=source, dry_run=dry_run, phase=step
-            ),
+            more=lambda facts, step: [
+                *_versions.problems(facts, directory=directory),
+                *_packages.problems(facts, directory=directory, source=source, dry_run=dry_run, phase=step),
+            ],
         )
         _refuse_other_settings(_hosts.saved_plan(state), result)
         _preflight.show(result)

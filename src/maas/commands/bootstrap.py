@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from maas import console, paths
-from maas.commands import _apply, _packages, _preflight, _timings, _values, bundle
+from maas.commands import _apply, _packages, _preflight, _timings, _values, _versions, bundle
 from maas.hosts import inventory, lock
 
 if TYPE_CHECKING:
@@ -63,9 +63,10 @@ def bootstrap(
             without=without,
             accept_slow_etcd=accept_slow_etcd,
             become_password=become_password,
-            more=lambda facts, step: _packages.problems(
-                facts, directory=directory, source=source, dry_run=dry_run, phase=step
-            ),
+            more=lambda facts, step: [
+                *_versions.problems(facts, directory=directory),
+                *_packages.problems(facts, directory=directory, source=source, dry_run=dry_run, phase=step),
+            ],
         )
         if dry_run and console.json_requested():
             console.document(result.data() | {"values": {"source": chosen.source, "changes": [*chosen.changes]}})

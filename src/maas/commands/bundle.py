@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from maas import bundle as bundles
-from maas import console
+from maas import components, console
 from maas.bundle import restaurant_image, tools
 from maas.commands import _packages, _values
 
@@ -26,6 +26,7 @@ def bundle(
     source: Policy,
     values: Sequence[Path],
     releases: Sequence[OsRelease] | None,
+    kubernetes: str | None = None,
     yes: bool,
 ) -> None:
     """Build a bundle, of every component or of some images.
@@ -36,35 +37,58 @@ def bundle(
         source: Which sources of components to use.
         values: Values files for the chart; they can enable optional components.
         releases: Releases of hosts to include packages for; None for this machine's.
+        kubernetes: The minor version of Kubernetes; None for that of a bundle in the directory, or the newest.
         yes: Do not ask for confirmation.
 
     Raises:
-        UsageError: A file is missing or not valid.
+        UsageError: A file is missing or not valid, or the version is unknown.
         BundleError: A component is not available.
     """
+    components.for_minor(kubernetes)
     if images is not None:
         restaurant_image.make_image_bundle(directory, images, source=source, yes=yes)
     else:
         chart_values = _values.load(values)
         if releases:
             _packages.refuse(releases, directory=directory, source=source)
-        restaurant_image.make_bundle(directory, source=source, yes=yes, values=chart_values, releases=releases)
+        restaurant_image.make_bundle(
+            directory, source=source, yes=yes, values=chart_values, releases=releases, kubernetes=kubernetes
+        )
 
 
-def show_plan(source: Policy, *, values: Mapping[str, Any], releases: Sequence[OsRelease] | None = None) -> None:
-    """Show the components of a bundle for these values, and the source of each."""
-    plan = bundles.plan(source, only=restaurant_image.wanted(values), releases=releases)
+def show_plan(
+    source: Policy,
+    *,
+    values: Mapping[str, Any],
+    releases: Sequence[OsRelease] | None = None,
+    kubernetes: str | None = None,
+) -> None:
+    """Show the components of a bundle for these values, and the source of each.
+
+    Raises:
+        UsageError: The version of Kubernetes is unknown.
+    """
+    only = restaurant_image.wanted(values)
+    plan = bundles.plan(source, only=only, releases=releases, kubernetes=kubernetes)
     rows = [(row.name, row.version, row.kind, row.source, row.location, row.state) for row in plan]
     console.table("bundle", ("item", "version", "kind", "source", "", "state"), rows)
 
 
-def show_plan_for(files: Sequence[Path], *, source: Policy, releases: Sequence[OsRelease] | None) -> None:
+def show_plan_for(
+    files: Sequence[Path],
+    *,
+    source: Policy,
+    releases: Sequence[OsRelease] | None,
+    directory: Path | None = None,
+    kubernetes: str | None = None,
+) -> None:
     """Show the components of a bundle for values files, and the source of each.
 
     Raises:
-        UsageError: A file is missing or not valid.
+        UsageError: A file is missing or not valid, or the version of Kubernetes is unknown.
     """
-    show_plan(source, values=_values.load(files), releases=releases)
+    minor = restaurant_image.minor_for(directory, kubernetes)
+    show_plan(source, values=_values.load(files), releases=releases, kubernetes=minor)
 
 
 def image(*, yes: bool) -> None:
@@ -89,6 +113,7 @@ def prepare(
     yes: bool,
     values: Mapping[str, Any],
     releases: Sequence[OsRelease] | None = None,
+    kubernetes: str | None = None,
 ) -> Bundle:
     """Complete the bundle and the helm that installs the chart, before hosts would have to wait for either.
 
@@ -98,10 +123,14 @@ def prepare(
         yes: Do not ask for confirmation.
         values: Values for the chart; they can enable optional components.
         releases: Releases of hosts that need packages; None for this machine's.
+        kubernetes: The minor version of Kubernetes; None for that of a bundle in the directory, or the newest.
 
     Raises:
+        UsageError: This release of the tool has no components for that version.
         BundleError: A component is not available.
     """
-    complete = restaurant_image.make_bundle(directory, source=source, yes=yes, values=values, releases=releases)
+    complete = restaurant_image.make_bundle(
+        directory, source=source, yes=yes, values=values, releases=releases, kubernetes=kubernetes
+    )
     tools.tool("helm")
     return complete

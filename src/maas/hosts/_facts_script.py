@@ -493,6 +493,17 @@ def authority() -> str:
         return ""
 
 
+def kubelet_version(output: str) -> str:
+    """Return the version from the output of `kubelet --version`, empty if there is none."""
+    return output.strip().rpartition(" ")[2]
+
+
+def api_server_version(text: str) -> str:
+    """Return the version of the API server from its static pod, empty if there is none."""
+    found = re.search(r"^\s+image: \S*/kube-apiserver:(\S+)$", text, re.MULTILINE)
+    return found[1] if found else ""
+
+
 def encryption_keys(text: str) -> list[str]:
     """Return the names of the keys in the API server's EncryptionConfiguration, if it is one of MaaS."""
     try:
@@ -635,6 +646,8 @@ def main(parameters: dict[str, Any]) -> None:
         "cluster": _text("/etc/maas/cluster").strip() or None,
         "etcd": etcd(),
         "joined": pathlib.Path("/etc/kubernetes/kubelet.conf").is_file(),
+        "kubelet": kubelet_version(_output("/usr/local/bin/kubelet", "--version")),
+        "api_server": api_server_version(_text("/etc/kubernetes/manifests/kube-apiserver.yaml")),
         "authority": authority(),
         "encryption_keys": encryption_keys(_text("/etc/kubernetes/encryption/config.yaml")),
         "resolver": resolver((path, _text(path)) for path in _RESOLVERS),

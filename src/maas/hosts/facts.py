@@ -148,6 +148,8 @@ class HostFacts(_Model):
         cluster: The MaaS cluster that the host belongs to.
         joined: Whether the kubelet has credentials of a cluster.
         etcd: Whether the host is a member of etcd, and lost if it was one and its data is gone.
+        kubelet: Version of the installed kubelet, such as v1.40.2, empty if there is none.
+        api_server: Version of the API server on the host, empty if there is none.
         authority: sha256 of the cluster CA certificate on the host, empty if there is none.
         encryption_keys: Names of the keys with which the API server on the host encrypts Secrets.
         resolver: Name servers for pods.
@@ -190,6 +192,8 @@ class HostFacts(_Model):
     cluster: str | None
     joined: bool
     etcd: Literal["none", "member", "lost"] = "none"
+    kubelet: str = ""
+    api_server: str = ""
     authority: str
     encryption_keys: tuple[str, ...] = ()
     resolver: Resolver

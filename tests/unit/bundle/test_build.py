@@ -11,9 +11,9 @@ import httpx
 import jsonschema
 import pytest
 
-from maas import bundle, console, os_releases, paths
+from maas import bundle, components, console, os_releases, paths
 from maas.bundle import cache as store
-from maas.bundle import debian, download, golang
+from maas.bundle import debian, download, golang, restaurant_image
 from maas.bundle.manifest import Bundle
 from maas.errors import BundleError, MaasError
 
@@ -433,3 +433,27 @@ def test_a_machine_without_go_and_apt_uses_published_files(
     assert {item.name for item in made.items} == {"fetched", "pulled"}
     assert [line.split()[0].rstrip(":") for line in warned] == ["built", "packed"]
     assert "Go is not installed" in warned[0]
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_bundle_in_a_directory_keeps_its_minor_version_until_another_one_is_chosen(
+    tmp_path: Path, use: Callable[..., Lockfile], web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubelet = program("kubelet", download=web.publish("/kubelet", b"kubelet"))
+    old = use(kubernetes={"version": "v1.12.3", "items": [kubelet]})
+    new = use(kubernetes={"version": "v1.13.0", "items": [kubelet]})
+    monkeypatch.setattr(components, "for_minor", lambda minor: old if minor == "1.12" else new)
+    assert bundle.minor(tmp_path / "bundle") is None
+    made = bundle.build(tmp_path / "bundle", only=["kubelet"], kubernetes="1.12")
+    assert restaurant_image.target(None, "1.12").name == "bundle-1.12"
+    assert restaurant_image.target(None, "1.13").name == "bundle"
+    assert [item.version for item in made.items] == ["v1.12.3"]
+    assert bundle.minor(made.directory) == "1.12"
+    assert restaurant_image.minor_for(made.directory) == "1.12"
+    assert restaurant_image.minor_for(made.directory, "1.13") == restaurant_image.minor_for(None) == "1.13"
+    assert restaurant_image.minor_for(tmp_path / "other") == "1.13"
+    assert [item.version for item in bundle.build(made.directory, only=["kubelet"], kubernetes="1.13").items] == [
+        "v1.13.0"
+    ]
+    assert bundle.minor(made.directory) == "1.13"
+    assert [row.version for row in bundle.plan(only=["kubelet"], kubernetes="1.12")] == ["v1.12.3"]

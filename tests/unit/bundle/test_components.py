@@ -11,9 +11,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from maas import components, paths, process
-from maas.bundle import restaurant_image, tools
+from maas.bundle import golang, restaurant_image, tools
 from maas.components import Image, Packages
-from maas.errors import MaasError
+from maas.errors import MaasError, UsageError
 from maas.helm import render
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def packages_of(component: components.Component) -> set[str]:
     return found
 
 
-BUILT = [component for component in components.load().components.values() if component.go]
+LOCKS = [components.for_minor(minor) for minor in (*components.load().earlier, None)]
+BUILT = {component.module: component for lock in LOCKS for component in lock.components.values() if component.go}
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,7 @@ def test_the_lockfile_is_valid_against_its_schema(schema: jsonschema.Draft202012
         (("components", "coredns", "items", 0, "reference"), "coredns"),
         (("components", "coredns", "items", 0, "tolerates"), "everything"),
         (("bases", "python", "users"), [{"name": "root", "id": -1, "home": "/root"}]),
+        (("earlier", "36"), {"kubernetes": "v1.36.3", "etcd": "v3.6.8", "coredns": "v1.14.2"}),
     ],
     ids=str,
 )
@@ -91,9 +93,9 @@ def test_a_switch_is_a_value_of_the_chart_that_enables_by_default() -> None:
         assert switch.disabled != switch.enabled
 
 
-@pytest.mark.parametrize("component", BUILT, ids=lambda component: component.name)
+@pytest.mark.parametrize("component", BUILT.values(), ids=lambda component: component.module)
 def test_a_build_module_requires_the_version_in_the_lockfile(component: components.Component) -> None:
-    module = (MODULES / component.name / "go.mod").read_text()
+    module = (MODULES / component.module / "go.mod").read_text()
     required = dict(re.findall(r"^(?:require )?\s*([\w./-]+\.[\w./-]+) (v\S+)", module, re.MULTILINE))
     for package in packages_of(component) - {"maas.dev/build/pause", "maas.dev/build/perses-viewer"}:
         above = [module for module in required if package == module or package.startswith(f"{module}/")]
@@ -143,7 +145,7 @@ def test_the_charts_support_every_minor_version_up_to_the_installed_one() -> Non
 
 
 def test_every_build_module_belongs_to_a_component() -> None:
-    assert {path.parent.name for path in MODULES.glob("*/go.mod")} == {component.name for component in BUILT}
+    assert {path.parent.name for path in MODULES.glob("*/go.mod")} == BUILT.keys()
 
 
 def test_the_images_of_kubeadm_are_in_the_lockfile() -> None:
@@ -184,6 +186,38 @@ def test_helm_3_has_the_kubernetes_version_of_the_lockfile(tmp_path: Path) -> No
     assert f"version: v{minor}" in process.run([tools.tool("helm3"), "template", tmp_path]).stdout
 
 
+def test_an_earlier_minor_version_has_the_etcd_and_the_coredns_that_its_kubeadm_requires() -> None:
+    assert LOCKS[:-1]
+    for lock in LOCKS:
+        component, _ = lock.find("kubeadm")
+        source = golang.module_directory(component, "k8s.io/kubernetes") / "cmd/kubeadm/app/constants/constants.go"
+        wanted = dict(re.findall(r'\b(\w+Version) += "(v?[\d.-]+)"', source.read_text()))
+        assert lock.image("etcd").reference.endswith(f":{wanted['DefaultEtcdVersion']}")
+        assert lock.components["coredns"].version == wanted["CoreDNSVersion"]
+        assert lock.components["pause"].version == wanted["PauseVersion"]
+
+
+def test_components_of_an_earlier_minor_version_have_its_reference_its_settings_and_their_own_build_module() -> None:
+    minor = next(iter(components.load().earlier))
+    lock = components.for_minor(minor)
+    assert lock.minor == minor
+    kubelet, _ = lock.find("kubelet")
+    assert kubelet.module == f"kubernetes-{minor}"
+    assert kubelet.go is not None
+    assert kubelet.go.link["k8s.io/component-base/version.gitMinor"] == minor.removeprefix("1.")
+    assert lock.image("kube-apiserver").reference.endswith(f":v{lock.kubernetes}")
+    differ = {name for name, one in lock.components.items() if one != components.load().components[name]}
+    assert differ == {"kubernetes", "etcd", "coredns"}
+
+
+def test_a_minor_version_without_components_is_refused_with_those_that_there_are() -> None:
+    newest = components.load()
+    assert components.for_minor(newest.minor) is newest
+    with pytest.raises(UsageError, match=r"no components for Kubernetes 1\.12") as caught:
+        components.for_minor("1.12")
+    assert newest.minor in (caught.value.hint or "")
+
+
 def test_an_image_is_not_a_tool_and_the_error_for_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(MaasError, match="of kind image"):
         tools.tool("etcd")
@@ -208,6 +242,15 @@ def test_a_lockfile_that_is_not_valid_is_refused_with_the_places(tmp_path: Path)
         with pytest.raises(MaasError, match="is not valid") as caught:
             components.load(path)
         assert any(expected in line for line in caught.value.context)
+
+
+def test_an_earlier_minor_version_without_all_versions_is_refused(tmp_path: Path) -> None:
+    content = YAML(typ="safe").load(MODULES / "components.yaml")
+    content["earlier"] = {"1.12": {"kubernetes": "v1.12.0", "etcd": "v3.2.24"}}
+    YAML(typ="safe").dump(content, tmp_path / "components.yaml")
+    with pytest.raises(MaasError, match="is not valid") as caught:
+        components.load(tmp_path / "components.yaml")
+    assert any("see coredns" in line for line in caught.value.context)
 
 
 def test_the_viewer_is_the_version_of_its_packages_which_are_pinned_without_a_registry() -> None:

@@ -359,3 +359,13 @@ def test_the_hub_is_reached_over_ipv4_where_its_name_has_such_an_address(
     found = [(families[":" in one], socket.SOCK_DGRAM, 17, "", (one, 0)) for one in addresses]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     assert _facts_script.path_to_hub("vpn.example.org")["address"] == used
+
+
+def test_the_versions_of_kubelet_and_api_server_are_read_from_their_output_and_their_static_pod() -> None:
+    assert _facts_script.kubelet_version("Kubernetes v1.40.2\n") == "v1.40.2"
+    assert _facts_script.kubelet_version("") == ""
+    pod = (
+        "spec:\n  containers:\n  - command:\n    - kube-apiserver\n    image: registry.k8s.io/kube-apiserver:v1.40.2\n"
+    )
+    assert _facts_script.api_server_version(pod) == "v1.40.2"
+    assert _facts_script.api_server_version("") == ""
