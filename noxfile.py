@@ -187,6 +187,12 @@ def add(session: nox.Session) -> None:
 
 
 @nox.session
+def upgrade(session: nox.Session) -> None:
+    """Upgrade Kubernetes by one minor version, one host at a time: -- --inventory hosts.yaml."""
+    maas(session, "upgrade")
+
+
+@nox.session
 def remove(session: nox.Session) -> None:
     """Remove a worker from a cluster: -- NODE --inventory hosts.yaml."""
     maas(session, "remove")

@@ -215,6 +215,50 @@ def add(
 
 
 @app.command()
+def upgrade(
+    *,
+    to: Annotated[
+        str | None, typer.Option(help="The version, such as 1.40 or 1.40.2. Default: that of the bundle.")
+    ] = None,
+    inventory: Inventory = Path("hosts.yaml"),
+    bundle: BundleDirectory = None,
+    source: Source = "auto",
+    values: Values = None,
+    soak: Annotated[float, typer.Option(help="Seconds to watch the cluster after the first worker.", min=0)] = 60,
+    drain_timeout: Annotated[float, typer.Option(help="Seconds that the drain of a node may take.", min=1)] = 300,
+    without_backup: Annotated[
+        bool, typer.Option("--without-backup", help="Upgrade without a new backup of etcd, the only way back.")
+    ] = False,
+    accept_removed_apis: Annotated[
+        bool,
+        typer.Option("--accept-removed-apis", help="Upgrade although clients request APIs that the new version lacks."),
+    ] = False,
+    ask_become_pass: AskBecomePass = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Upgrade Kubernetes by one minor version, one host at a time. Run it again to continue."""
+    from maas.commands import upgrade as command
+
+    command.run(
+        inventory,
+        to=to,
+        directory=bundle,
+        source=source,
+        values=values or [],
+        options=command.Options(
+            drain_timeout=drain_timeout,
+            soak=soak,
+            without_backup=without_backup,
+            accept_removed_apis=accept_removed_apis,
+        ),
+        dry_run=dry_run,
+        yes=yes,
+        become_password=sudo_password(ask=ask_become_pass),
+    )
+
+
+@app.command()
 def remove(
     node: Annotated[str, typer.Argument(help="Name of the worker.")],
     *,

@@ -135,6 +135,11 @@ def drain(
             process.run(_kubectl(cluster, "uncordon", node), check=False)
 
 
+def uncordon(cluster: Cluster, node: str) -> None:
+    """Make a node accept pods again."""
+    process.run(_kubectl(cluster, "uncordon", node))
+
+
 def _restart(cluster: Cluster, deployments: Sequence[str], *, timeout: float, step: Phase) -> None:
     """Restart Deployments and wait for them. One that cannot be restarted (it is paused) is evicted like any other."""
     where = [name.split("/") for name in deployments]

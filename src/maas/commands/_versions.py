@@ -1,4 +1,4 @@
-"""The Kubernetes version that hosts run, compared with the one of a bundle."""
+"""The Kubernetes version that hosts run, compared with the one of a bundle: only `upgrade` may change it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from maas.hosts.facts import HostFacts
 
 
-def problems(facts: Mapping[str, HostFacts], *, directory: Path | None) -> list[Problem]:
+def problems(facts: Mapping[str, HostFacts], *, directory: Path | None, inventory: Path) -> list[Problem]:
     """Return an error if hosts run another Kubernetes version than the bundle has.
 
     New programs on every host at once would restart every kubelet, before the API servers have their version.
@@ -23,6 +23,7 @@ def problems(facts: Mapping[str, HostFacts], *, directory: Path | None) -> list[
     Args:
         facts: The facts of each host.
         directory: The bundle; None for the one in the cache.
+        inventory: The file with the hosts.
     """
     wanted = f"v{components.for_minor(restaurant_image.minor_for(directory)).kubernetes}"
     running = {name: {host.kubelet, host.api_server} - {"", wanted} for name, host in facts.items() if host.joined}
@@ -36,6 +37,7 @@ def problems(facts: Mapping[str, HostFacts], *, directory: Path | None) -> list[
             host=", ".join(others),
             severity="error",
             message=f"runs Kubernetes {' and '.join(versions)}, and the bundle has {wanted}",
-            fix=f"use a bundle for the version of the cluster, with --bundle DIRECTORY: {keep}",
+            fix=f"upgrade the cluster: {paths.command('upgrade', '--inventory', str(inventory))}; or use a bundle for its version "
+            f"with --bundle DIRECTORY: {keep}",
         )
     ]

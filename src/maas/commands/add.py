@@ -71,7 +71,7 @@ def add(
             untouched=[host.name for host in hosts.workers if host.name not in {*names, *without}],
             become_password=become_password,
             more=lambda facts, step: [
-                *_versions.problems(facts, directory=directory),
+                *_versions.problems(facts, directory=directory, inventory=file),
                 *_packages.problems(facts, directory=directory, source=source, dry_run=dry_run, phase=step),
             ],
         )

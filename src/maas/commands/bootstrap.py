@@ -64,7 +64,7 @@ def bootstrap(
             accept_slow_etcd=accept_slow_etcd,
             become_password=become_password,
             more=lambda facts, step: [
-                *_versions.problems(facts, directory=directory),
+                *_versions.problems(facts, directory=directory, inventory=file),
                 *_packages.problems(facts, directory=directory, source=source, dry_run=dry_run, phase=step),
             ],
         )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
 
-Playbook = Literal["site", "reset", "certificates", "vpn"]
+Playbook = Literal["site", "reset", "certificates", "vpn", "stage", "upgrade"]
 
 KNOWN_HOSTS = "known_hosts"
 JOURNAL = "journal.jsonl"
@@ -81,18 +81,20 @@ def run(
     state: Path,
     retry: str,
     without: Collection[str] = (),
+    tags: str = "",
     become_password: str | None = None,
     on_phase_end: Callable[[PhaseEnd], None] | None = None,
 ) -> Result:
     """Run a playbook on the hosts of an inventory. A host that fails does not stop the others.
 
     Args:
-        playbook: `site` sets hosts up, `reset` removes what `site` installed, `certificates` renews certificates,
-            `vpn` those of the VPN alone.
+        playbook: `site` sets hosts up, `reset` removes what `site` installed, `certificates` renews certificates, `vpn` those of
+            the VPN alone, `stage` brings the components of another version to hosts, `upgrade` upgrades to it.
         inventory: The inventory in Ansible's form, see `maas.hosts.ansible_inventory`.
         state: The cluster's state directory.
         retry: The command that runs the playbook again, for errors.
         without: Hosts of the inventory that the playbook does not run on.
+        tags: The plays to run, by their tag; empty for all.
         become_password: The password for sudo.
         on_phase_end: Called at the end of each phase, while the next phase runs already. It must return quickly.
 
@@ -115,7 +117,7 @@ def run(
     with events.open(encoding="utf-8") as source, contextlib.suppress(ProcessError):
         try:
             for _ in process.lines(
-                _command(playbook, hosts=hosts, without=without, ask=become_password is not None),
+                _command(playbook, hosts=hosts, without=without, tags=tags, ask=become_password is not None),
                 env=_environment(events, forks=len(inputs)),
                 input=become_password,
                 log=log,
@@ -141,11 +143,13 @@ def _content() -> Path:
     return paths.content() / "hack" / "ansible"
 
 
-def _command(playbook: Playbook, *, hosts: Path, without: Collection[str], ask: bool) -> list[str | Path]:
+def _command(playbook: Playbook, *, hosts: Path, without: Collection[str], tags: str, ask: bool) -> list[str | Path]:
     command: list[str | Path] = [sys.executable, "-P", "-m", "ansible", "playbook", "--inventory", hosts]
     if ask:
         command += ["--become-password-file", "-"]  # from standard input
     command.append(_content() / f"{playbook}.yml")
+    if tags:
+        command += ["--tags", tags]
     if without:
         command += ["--limit", ":".join(["all", *(f"!{name}" for name in sorted(without))])]
     return command
