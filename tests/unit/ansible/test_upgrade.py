@@ -35,13 +35,15 @@ class World:
         self.write("v1.39.4")
         monkeypatch.setattr(upgrade, "run", self.run)
         monkeypatch.setattr(upgrade, "wait_ready", lambda: self.done.append("ready"))
-        status = lambda words, **_: subprocess.CompletedProcess(words, 0 if self.announces else 3)  # noqa: E731
-        monkeypatch.setattr(upgrade.subprocess, "run", status)
+        monkeypatch.setattr(upgrade.subprocess, "run", self.is_active)
 
     def write(self, version: str) -> None:
         for name in upgrade.COMPONENTS:
             text = f"spec:\n  containers:\n  - image: x\n    image: registry.k8s.io/{name}:{version}\n"
             (self.home / "manifests" / f"{name}.yaml").write_text(text)
+
+    def is_active(self, words: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(words, 0 if self.announces else 3)
 
     def run(self, program: str, *words: str) -> str:
         if program.endswith("/ip"):
