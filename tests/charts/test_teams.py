@@ -153,7 +153,8 @@ def test_a_wrong_team_is_refused(values: dict[str, Any], complaint: str) -> None
 
 
 def test_a_namespace_of_another_chart_is_refused() -> None:
-    message = refusal("4", **{"kube-prometheus.teams.namespaces": {"restaurant": {"edit": {"users": ["a"]}}}})
+    settings: dict[str, Any] = {"kube-prometheus.teams.namespaces": {"restaurant": {"edit": {"users": ["a"]}}}}
+    message = refusal("4", **settings)
     assert "kube-prometheus.teams.namespaces.restaurant: the namespace restaurant belongs to the platform" in message
 
 
@@ -274,7 +275,7 @@ def rules(limit: int = 20, interval: str = "1m", **rule: Any) -> dict[str, Any]:
 
 
 JOB = {"targetLabel": "job", "replacement": "shop/web"}
-ALERT = {"alert": "Down", "expr": "up == 0"}
+ALERT: dict[str, Any] = {"alert": "Down", "expr": "up == 0"}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import subprocess
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +105,7 @@ def teams(lab: Lab, image: str) -> Iterator[None]:
 def query(lab: Lab, expression: str) -> list[dict[str, Any]]:
     """Run a query with the rights of the platform."""
     path = "/api/v1/namespaces/monitoring/services/prometheus:web/proxy/api/v1/query"
-    found = lab.kubectl("get", "--raw", f"{path}?query={urllib.request.quote(expression)}")
+    found = lab.kubectl("get", "--raw", f"{path}?query={urllib.parse.quote(expression)}")
     result: list[dict[str, Any]] = json.loads(found)["data"]["result"]
     return result
 
@@ -156,7 +157,7 @@ def viewer(lab: Lab) -> Iterator[Callable[[str], tuple[int, Any]]]:
     lab.kubectl("create", "serviceaccount", account, "-n", OWN)
     token = lab.kubectl("create", "token", account, "-n", OWN, "--duration=10m").strip()
     port = free_port()
-    words = [tools.tool("kubectl"), f"--kubeconfig={lab.cluster.kubeconfig}", "-n", "monitoring"]
+    words = [str(tools.tool("kubectl")), f"--kubeconfig={lab.cluster.kubeconfig}", "-n", "monitoring"]
     command = [*words, "port-forward", "service/perses", f"{port}:80"]
 
     def ask(path: str) -> tuple[int, Any]:
@@ -190,7 +191,7 @@ def test_the_viewer_shows_a_member_the_namespace_of_the_team_only(
     assert query(lab, f'up{{namespace="{OTHER}"}}'), "without series of others, an answer without them means nothing"
     assert viewer("/api/session")[1]["namespaces"] == [OWN]
     for expression in ("up", f'up{{namespace="{OTHER}"}}', '{__name__=~".+"}', 'count by (namespace) ({job!=""})'):
-        status, document = viewer(f"/prometheus/api/v1/query?query={urllib.request.quote(expression)}")
+        status, document = viewer(f"/prometheus/api/v1/query?query={urllib.parse.quote(expression)}")
         assert status == 200
         namespaces = {entry["metric"]["namespace"] for entry in document["data"]["result"]}
         assert namespaces == {OWN}, expression

@@ -163,10 +163,19 @@ class World:
             row.affected = affected
             self.prepare(source)
             run = str(int(time.time()))
-            words = ("python3", PROGRAM, self.api, CREDENTIALS, self.address(to), str(seconds), self.restaurant(), run)
+            program = (
+                "python3",
+                PROGRAM,
+                self.api,
+                CREDENTIALS,
+                self.address(to),
+                str(seconds),
+                self.restaurant(),
+                run,
+            )
             before = self.pods(away)
             with ThreadPoolExecutor(1) as pool:
-                measured = pool.submit(self.lab.on, source, *words, timeout=seconds + 240)
+                measured = pool.submit(self.lab.on, source, *program, timeout=seconds + 240)
                 started = ("test", "-e", f"{CREDENTIALS}/started")
                 self.wait("traffic", lambda: self.run(source, *started).returncode == 0 or measured.done())
                 row.began = time.time()

@@ -118,7 +118,7 @@ def fetch(url: str, language: str = "en") -> tuple[int, str, dict[str, str]]:
 def url(program: Path, prometheus: tuple[Prometheus, str]) -> Iterator[str]:
     port = free_port()
     words = [
-        program,
+        str(program),
         f"-listen=127.0.0.1:{port}",
         f"-prometheus={prometheus[1]}",
         "-api-server=http://127.0.0.1:1",
