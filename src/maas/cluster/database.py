@@ -23,6 +23,11 @@ _MEMBER_OF = "cluster-name"
 """The label by which Patroni finds the pods of its cluster."""
 
 _CONTAINER = "postgresql"
+_READ_CLUSTER = (
+    "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:8008/cluster', timeout=5).read().decode())"
+)
+"""A program for Python, because BusyBox's wget crashes with a timeout (-T)."""
+
 _RUNNING = frozenset({"running", "streaming"})
 _SWITCH_SECONDS = 60.0
 _RESTART_SECONDS = 180.0
@@ -273,9 +278,10 @@ def _member(pod: dict[str, Any], member: dict[str, Any] | None) -> Server:
 def _ask(cluster: Cluster, namespace: str, pods: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what Patroni in one of the pods, those that are ready first, says about its cluster."""
     for pod in sorted(pods, key=lambda pod: not _is_ready(pod)):
-        request = ("wget", "-q", "-T", "5", "-O", "-", "http://127.0.0.1:8008/cluster")
         try:
-            status, said = cluster.exec(namespace, pod["metadata"]["name"], *request, container=_CONTAINER, timeout=15)
+            status, said = cluster.exec(
+                namespace, pod["metadata"]["name"], "python3", "-c", _READ_CLUSTER, container=_CONTAINER, timeout=15
+            )
         except connection_errors():
             continue
         if status == 0:
