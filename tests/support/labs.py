@@ -26,13 +26,21 @@ KEEP = "MAAS_KEEP_LAB" in os.environ
 """Whether to use the existing lab and keep it; for the development of tests."""
 
 
-def maas(*arguments: str, status: int | None = 0, timeout: float = 4500) -> subprocess.CompletedProcess[str]:
+def environment() -> dict[str, str]:
+    """Return the environment in which the tool of this checkout runs."""
+    return {**os.environ, "PYTHONPATH": str(paths.content() / "src")}
+
+
+def maas(
+    *arguments: str, status: int | None = 0, timeout: float = 4500, **more: str
+) -> subprocess.CompletedProcess[str]:
     """Run the tool as a user does, and show its output as it comes.
 
     Args:
         arguments: The command with its options.
         status: The expected exit status; None accepts any.
         timeout: Seconds after which it is killed.
+        more: Further variables of its environment.
     """
     began = time.monotonic()
     print(f"\n$ maas {' '.join(arguments)}", flush=True)
@@ -46,7 +54,7 @@ def maas(*arguments: str, status: int | None = 0, timeout: float = 4500) -> subp
     with subprocess.Popen(
         [sys.executable, "-m", "maas", *arguments],
         cwd=paths.content(),
-        env={**os.environ, "PYTHONPATH": str(paths.content() / "src")},
+        env={**environment(), **more},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
