@@ -260,16 +260,20 @@ def upgrade(
 
 @app.command()
 def remove(
-    node: Annotated[str, typer.Argument(help="Name of the worker.")],
+    node: Annotated[str, typer.Argument(help="Name of the host, a worker or a control plane.")],
     *,
     inventory: Inventory = Path("hosts.yaml"),
     drain_timeout: Annotated[float, typer.Option(help="Seconds that the drain may take.", min=1)] = 300,
     lose_data: Annotated[bool, typer.Option(help="Delete volumes that exist on this node alone.")] = False,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="Other host that is down and is left out this time. Can be repeated."),
+    ] = None,
     ask_become_pass: AskBecomePass = False,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Remove a worker: drain it, disconnect it from the VPN, delete its Node object, and reset its host."""
+    """Remove a host: drain it, take it out of etcd and the VPN, delete its Node object, and reset it. Run it again to continue."""
     from maas.commands import remove as command
 
     command.remove(
@@ -277,6 +281,7 @@ def remove(
         node,
         timeout=drain_timeout,
         lose_data=lose_data,
+        without=without or [],
         dry_run=dry_run,
         yes=yes,
         become_password=sudo_password(ask=ask_become_pass),

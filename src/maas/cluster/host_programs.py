@@ -103,7 +103,7 @@ def run(hosts: Hosts, program: str, mark: str, *, timeout: float = _SECONDS) -> 
         ClusterError: A host does not answer, or the program failed on it; all of them are listed.
     """
     with ThreadPoolExecutor(len(hosts.inventory.hosts)) as pool:
-        answers = list(pool.map(lambda host: _answer(hosts, host, program, mark, timeout), hosts.inventory.hosts))
+        answers = list(pool.map(lambda host: ask(hosts, host, program, mark, timeout=timeout), hosts.inventory.hosts))
     found = dict(zip((host.name for host in hosts.inventory.hosts), answers, strict=True))
     failed = {name: answer for name, answer in found.items() if isinstance(answer, str)}
     if failed:
@@ -117,7 +117,8 @@ def run(hosts: Hosts, program: str, mark: str, *, timeout: float = _SECONDS) -> 
     return {name: answer for name, answer in found.items() if isinstance(answer, dict)}
 
 
-def _answer(hosts: Hosts, host: Host, program: str, mark: str, timeout: float) -> dict[str, Any] | str:
+def ask(hosts: Hosts, host: Host, program: str, mark: str, *, timeout: float = _SECONDS) -> dict[str, Any] | str:
+    """Run a program on one host, and return its answer, or why there is none; see `run`."""
     try:
         done = hosts.run(host, "python3 -", input=program, timeout=timeout)
     except ProcessTimeoutError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from maas import console, paths
 from maas.cluster import controller_state, tunnel
 from maas.cluster.host_programs import Hosts
-from maas.errors import UsageError
+from maas.errors import ClusterError, UsageError
 from maas.hosts import ansible, inventory, network_plan, ssh
 from maas.hosts.ansible_inventory import ansible_inventory
 from maas.hosts.facts import HostFacts
@@ -19,9 +19,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from maas.cluster.client import Cluster
-    from maas.hosts.inventory import Inventory
+    from maas.hosts.inventory import Host, Inventory
     from maas.hosts.network_plan import Plan
     from maas.hosts.pki import Pki
+
+
+PLAN, FACTS = "plan.json", "facts.json"
+"""The network plan and the facts of the hosts, in the state directory."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,7 @@ def find_inventory(name: str, file: Path | None) -> Inventory:
 def variables(
     listed: Inventory, plan: Plan, state: Path, *, pki: Pki | None = None, without: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Return hosts in Ansible's form, with the facts that the last bootstrap gathered. Hosts that it did not have are left out.
+    """Return hosts in Ansible's form, with the facts that the last bootstrap gathered. Hosts that are not in the plan are left out.
 
     Args:
         listed: The hosts.
@@ -141,8 +145,10 @@ def variables(
         pki: The keys of the VPN.
         without: Names of the hosts that are down.
     """
-    saved = json.loads((state / "facts.json").read_text(encoding="utf-8"))
-    known = listed.model_copy(update={"hosts": tuple(host for host in listed.hosts if host.name in saved)})
+    saved = json.loads((state / FACTS).read_text(encoding="utf-8"))
+    known = listed.model_copy(
+        update={"hosts": tuple(host for host in listed.hosts if host.name in saved and host.name in plan.hosts)}
+    )
     return ansible_inventory(
         known,
         plan=plan,
@@ -155,7 +161,45 @@ def variables(
 
 def saved_plan(state: Path) -> Plan:
     """Return the network plan of the last bootstrap."""
-    return network_plan.Plan.from_json((state / "plan.json").read_text(encoding="utf-8"))
+    return network_plan.Plan.from_json((state / PLAN).read_text(encoding="utf-8"))
+
+
+def admin_kubeconfig(hosts: Hosts, host: Host) -> str:
+    """Return the kubeconfig of the administrator on a control plane.
+
+    Raises:
+        ClusterError: The control plane does not answer.
+    """
+    done = hosts.run(host, "cat /etc/kubernetes/admin.conf")
+    if done.returncode != 0:
+        raise ClusterError(
+            f"cannot read the kubeconfig of {host.name}",
+            context=done.stderr.strip().splitlines()[-2:],
+            hint="run the same command again",
+            code="HostUnreachable",
+        )
+    return done.stdout
+
+
+def reconnect(hosts: Hosts, plan: Plan, *, first: Host, without: Collection[str] = ()) -> Cluster:
+    """Open the tunnel to the API server through other hosts than before, and return the cluster.
+
+    Args:
+        hosts: The hosts, of which the control planes are used.
+        plan: Their network plan.
+        first: The control plane that is preferred.
+        without: Names of the hosts that are down.
+
+    Raises:
+        ClusterError: The control plane does not answer.
+    """
+    admin = admin_kubeconfig(hosts, first)
+    rest = [host for host in hosts.inventory.control_planes if host != first]
+    rest.sort(key=lambda host: host.name in without)
+    others = [hosts.ssh(host) for host in rest]
+    hubs = {host.name: hosts.ssh(host) for host in hosts.inventory.hosts if host.name in plan.hubs}
+    api = plan.control_plane_endpoint
+    return tunnel.open_tunnel(hosts.state, ssh=hosts.ssh(first), others=others, hubs=hubs, api=api, admin=admin)
 
 
 def _reached(listed: Inventory, plan: Plan, state: Path, become_password: str | None) -> Hosts:

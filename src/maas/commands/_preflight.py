@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maas import console, files
+from maas import console, files, paths
+from maas.commands import _hosts
 from maas.errors import PreflightError
 from maas.hosts import ansible, encryption, known_hosts, network_plan, preflight, udp_probe
 from maas.hosts import facts as host_facts
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from maas.hosts.known_hosts import Trusted
     from maas.hosts.network_plan import Plan
     from maas.hosts.preflight import Problem
-
-_PLAN = "plan.json"
-_FACTS = "facts.json"
 
 
 @dataclass(frozen=True)
@@ -85,8 +83,8 @@ class PreflightResult:
         """Pin the host keys, and store facts and plan in the state directory, where the next run finds them."""
         known_hosts.pin(self.inventory, self.host_keys, known_hosts=self.known_hosts)
         facts = {name: found.model_dump(mode="json") for name, found in self.facts.items()}
-        files.write_private(self.state / _FACTS, json.dumps(facts))
-        files.write_private(self.state / _PLAN, self.plan.to_json())
+        files.write_private(self.state / _hosts.FACTS, json.dumps(facts))
+        files.write_private(self.state / _hosts.PLAN, self.plan.to_json())
 
     def data(self) -> dict[str, Any]:
         """Return the plan for `--output json`."""
@@ -132,8 +130,7 @@ def run(
     if len(inventory.hubs) == 1:
         optional -= {inventory.hubs[0].name}
     optional &= _saved_facts(state).keys()
-    earlier = state / _PLAN
-    previous = network_plan.Plan.from_json(earlier.read_text(encoding="utf-8")) if earlier.exists() else None
+    previous = _hosts.saved_plan(state) if (state / _hosts.PLAN).exists() else None
     order = sorted(previous.hubs, key=lambda hub: previous.hubs[hub].index) if previous else []
     present = inventory.model_copy(update={"hosts": tuple(host for host in inventory.hosts if host.name not in absent)})
     with console.phase("Host keys") as step:
@@ -150,6 +147,7 @@ def run(
         program = partial(host_facts.run_program, known_hosts=trusted, become_password=become_password)
         problems += udp_probe.check(present, facts, run=program, order=order)
         problems += encryption.problems(facts, state)
+        problems += _removed(facts, state, previous)
         problems += more(facts, step) if more else []
         problems.sort(key=lambda one: one.severity)
         errors = [problem for problem in problems if problem.severity == "error"]
@@ -199,8 +197,11 @@ def facts_of_absent(inventory: Inventory, state: Path, names: Sequence[str]) -> 
     planes = {host.name for host in inventory.control_planes}
     known = {host.name for host in inventory.hosts}
     down = sorted(planes.intersection(names))
+    file = state / _hosts.PLAN
+    members = _hosts.saved_plan(state).hosts.keys() if names and file.exists() else saved.keys()
     wrong = [f"{name} is not a host of the inventory" for name in names if name not in known]
     wrong += [f"{name} has no facts from an earlier run" for name in names if name in known and name not in saved]
+    wrong += [f"{name} was removed from the cluster" for name in names if name in saved and name not in members]
     if len(down) > _spare(inventory):
         running = len(planes) - len(down)
         wrong.append(
@@ -220,6 +221,20 @@ def facts_of_absent(inventory: Inventory, state: Path, names: Sequence[str]) -> 
     return {name: host_facts.HostFacts.model_validate(saved[name]) for name in names}
 
 
+def _removed(facts: Mapping[str, HostFacts], state: Path, plan: Plan | None) -> list[Problem]:
+    """Report hosts that have left the cluster, and still have its programs and data because they did not answer then."""
+    gone = _saved_facts(state).keys() - (plan.hosts.keys() if plan is not None else _saved_facts(state).keys())
+    return [
+        preflight.Problem(
+            host=name,
+            severity="error",
+            message="it was removed from the cluster, but not reset",
+            fix=f"reset it with: {paths.command('remove', name)}",
+        )
+        for name in sorted(gone & {name for name, found in facts.items() if found.cluster is not None})
+    ]
+
+
 def _spare(inventory: Inventory) -> int:
     """Return how many control planes can be down while etcd still has a majority."""
     return (len(inventory.control_planes) - 1) // 2
@@ -227,6 +242,6 @@ def _spare(inventory: Inventory) -> int:
 
 def _saved_facts(state: Path) -> dict[str, Any]:
     """Return the facts of the last run by host."""
-    file = state / _FACTS
+    file = state / _hosts.FACTS
     saved: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     return saved

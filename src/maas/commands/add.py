@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
@@ -109,7 +108,7 @@ def _refuse(hosts: Inventory, names: Sequence[str], without: Sequence[str], stat
             hint="bootstrap does that",
             command=paths.command("bootstrap", "--inventory", hosts.file),
         )
-    known = json.loads((state / "facts.json").read_text(encoding="utf-8")).keys()
+    known = _hosts.saved_plan(state).hosts.keys()
     if others := sorted(roles.keys() - known - {*names, *without}):
         raise UsageError(
             f"{', '.join(others)} is in {hosts.file}, but not in {hosts.cluster}",

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from maas.cluster.certificates import Due
-    from maas.cluster.client import Cluster
     from maas.cluster.host_programs import Hosts
     from maas.hosts.network_plan import Plan
 
@@ -109,7 +108,10 @@ def renew(
                     command=f"ls -t {state / 'log'}",
                 )
             certificates.end(state)
-            api = replace(_kubeconfig(reached), absent=frozenset(without), factor=members.factor)
+            admin = _hosts.admin_kubeconfig(reached, present.control_planes[0])
+            # The kubeconfig on this controller contains a certificate too.
+            renewed = tunnel.renew_kubeconfig(state, admin)
+            api = replace(renewed, absent=frozenset(without), factor=members.factor)
             api.wait_nodes(len(present.hosts), step=step)
     console.line(f"renewed: {', '.join(due.names)}")
 
@@ -155,21 +157,3 @@ def _renew(members: Hosts, plan: Plan, due: Due, *, before: datetime | None, wit
         without=without,
         become_password=members.become_password,
     )
-
-
-def _kubeconfig(hosts: Hosts) -> Cluster:
-    """Replace the kubeconfig on this controller, which contains a certificate too, and return the cluster.
-
-    Raises:
-        ClusterError: No control plane answers.
-    """
-    host = hosts.inventory.control_planes[0]
-    done = hosts.run(host, "cat /etc/kubernetes/admin.conf")
-    if done.returncode != 0:
-        raise ClusterError(
-            f"cannot read the kubeconfig of {host.name}",
-            context=done.stderr.strip().splitlines()[-2:],
-            hint="run the same command again",
-            code="HostUnreachable",
-        )
-    return tunnel.renew_kubeconfig(hosts.state, done.stdout)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from maas import console, paths
 from maas.cluster import certificates, tunnel
+from maas.commands import _hosts
 from maas.errors import PkiError
-from maas.hosts import lock, network_plan, pki
+from maas.hosts import lock, pki
 
 
 def revoke(name: str, node: str, *, yes: bool, become_password: str | None = None) -> None:
@@ -17,7 +18,7 @@ def revoke(name: str, node: str, *, yes: bool, become_password: str | None = Non
         PkiError: The node has no certificate, or is the VPN server, or is still connected.
     """
     state = tunnel.state_dir(name)
-    plan = network_plan.Plan.from_json((state / "plan.json").read_text(encoding="utf-8"))
+    plan = _hosts.saved_plan(state)
     if node in plan.hubs:
         raise PkiError(
             f"{node} is a VPN server of {name}, which the other hosts connect to",

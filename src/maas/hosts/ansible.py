@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
 
-Playbook = Literal["site", "reset", "certificates", "vpn", "stage", "upgrade"]
+Playbook = Literal["site", "disconnect", "reset", "certificates", "vpn", "stage", "upgrade"]
 
 KNOWN_HOSTS = "known_hosts"
 JOURNAL = "journal.jsonl"
@@ -88,8 +88,9 @@ def run(
     """Run a playbook on the hosts of an inventory. A host that fails does not stop the others.
 
     Args:
-        playbook: `site` sets hosts up, `reset` removes what `site` installed, `certificates` renews certificates, `vpn` those of
-            the VPN alone, `stage` brings the components of another version to hosts, `upgrade` upgrades to it.
+        playbook: `site` sets hosts up, `disconnect` removes the tunnels and routes to hosts that are not in the inventory,
+            `reset` removes what `site` installed, `certificates` renews certificates, `vpn` those of the VPN alone, `stage`
+            brings the components of another version to hosts, `upgrade` upgrades to it.
         inventory: The inventory in Ansible's form, see `maas.hosts.ansible_inventory`.
         state: The cluster's state directory.
         retry: The command that runs the playbook again, for errors.

@@ -93,6 +93,26 @@ def ansible_inventory(
     return {"all": {"vars": {"cluster": cluster}, "children": groups}}
 
 
+def reset_inventory(inventory: Inventory, facts: HostFacts, *, factor: int, known_hosts: Path) -> dict[str, Any]:
+    """Return a single host in Ansible's form, for its reset: it need not be in a network plan.
+
+    Args:
+        inventory: The cluster with this host alone.
+        facts: The facts of the host.
+        factor: How many times as long as by default to wait for it.
+        known_hosts: The host keys to trust.
+    """
+    (host,) = inventory.hosts
+    node = {"name": host.name, "container": facts.container is not None}
+    own = {**_connection(inventory, host, known_hosts, factor), "node": node}
+    return {
+        "all": {
+            "vars": {"cluster": {"name": inventory.cluster}},
+            "children": {"workers": {"hosts": {host.name: own}}},
+        }
+    }
+
+
 def _connection(inventory: Inventory, host: Host, known_hosts: Path, factor: int) -> dict[str, Any]:
     control = ssh.control_path(inventory.cluster, host)
     options = ssh.options(host, known_hosts=known_hosts, control_path=control, factor=factor)

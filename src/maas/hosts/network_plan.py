@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from maas.hosts.facts import HostFacts, HubPath, Proxy
     from maas.hosts.inventory import Host, Inventory
 
+_Part = TypeVar("_Part")
 API_PORT = 6443
 VPN_DEVICES = "maas"
 """Prefix of the names of the VPN's network devices: one device per hub, maas0 for the first."""
@@ -255,6 +256,18 @@ class Plan(_Model):
                 )
             )
         return tuple(found)
+
+    def without_host(self, name: str) -> Plan:
+        """Return the plan after a host was removed. The others keep their addresses, and hubs their numbers."""
+
+        def others(found: Mapping[str, _Part]) -> dict[str, _Part]:
+            return {key: part for key, part in found.items() if key != name}
+
+        hosts = {
+            other: host.model_copy(update={"servers": others(host.servers)})
+            for other, host in others(self.hosts).items()
+        }
+        return self.model_copy(update={"hosts": hosts, "hubs": others(self.hubs)})
 
     def rows(self) -> list[tuple[str, str, str]]:
         """Return setting, value and reason of each computed setting."""

@@ -241,8 +241,10 @@ def revoke(directory: Path, node: str) -> int:
     write_private(directory / "revoked" / str(number), node.encode())
     _move_old(directory)
     keys = (directory / "hubs").glob(f"*/clients/{node}.key")
-    for path in (directory / "nodes" / f"{node}.crt", directory / "nodes" / f"{node}.key", *keys):
+    for path in (directory / "nodes" / f"{node}.key", *keys):
         path.unlink(missing_ok=True)
+    shutil.rmtree(directory / "hubs" / node, ignore_errors=True)
+    (directory / "nodes" / f"{node}.crt").unlink()  # last: after an interruption, the serial number is still known
     return number
 
 

@@ -374,7 +374,7 @@ def test_the_hub_alone_opens_the_vpns_port() -> None:
 def test_new_firewall_rules_leave_the_address_of_the_host() -> None:
     # Without its source address, the kernel deletes all routes of BIRD, and a hub forwards nothing for seconds.
     role = CONTENT / "roles" / "base"
-    tasks = yaml.safe_load((role / "tasks" / "main.yml").read_text())
+    tasks = yaml.safe_load((role / "tasks" / "firewall.yml").read_text())
     units = [unit for task in tasks for unit in task.get("install", {}).get("units", [])]
     (firewall,) = (unit for unit in units if unit["names"] == ["maas-firewall.service"])
     assert firewall["reload"] == ["/usr/local/lib/maas/firewall"]

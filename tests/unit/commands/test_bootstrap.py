@@ -8,7 +8,7 @@ from tests.support.hosts import facts_of, inventory_of
 
 from maas.commands import _preflight
 from maas.errors import PreflightError
-from maas.hosts import facts, known_hosts, ssh, udp_probe
+from maas.hosts import facts, known_hosts, network_plan, ssh, udp_probe
 from maas.hosts.inventory import Host
 from maas.hosts.preflight import Problem
 
@@ -126,3 +126,23 @@ def test_hosts_that_a_cluster_needs_cannot_be_left_out(
     with pytest.raises(PreflightError) as caught:
         _preflight.facts_of_absent(inventory, tmp_path, names)
     assert caught.value.context == (why,)
+
+
+def test_a_host_that_was_removed_and_not_reset_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inventory = inventory_of("node1")
+    known = {host.name: facts_of(cluster="shop") for host in inventory.hosts}
+    plan = network_plan.compute(inventory, known).without_host("node1")
+    (tmp_path / "plan.json").write_text(plan.to_json())
+    saved = {name: one.model_dump(mode="json") for name, one in known.items()}
+    (tmp_path / "facts.json").write_text(json.dumps(saved))
+    monkeypatch.setattr(ssh, "resolve", lambda inventory: inventory)
+    monkeypatch.setattr(known_hosts, "scan", lambda *_, **__: ())
+    monkeypatch.setattr(known_hosts, "pin", lambda *_, **__: None)
+    monkeypatch.setattr(facts, "gather", lambda *_, **__: known)
+    monkeypatch.setattr(udp_probe, "check", lambda *_, **__: [])
+    with pytest.raises(PreflightError) as caught:
+        _preflight.run(inventory, tmp_path)
+    assert any("node1: it was removed from the cluster, but not reset" in line for line in caught.value.context)
+    with pytest.raises(PreflightError) as caught:
+        _preflight.facts_of_absent(inventory, tmp_path, ["node1"])
+    assert "node1 was removed from the cluster" in caught.value.context
