@@ -187,6 +187,12 @@ def add(session: nox.Session) -> None:
 
 
 @nox.session
+def replace(session: nox.Session) -> None:
+    """Give the name and the address of a dead host to a new machine: -- HOST ADDRESS."""
+    maas(session, "replace")
+
+
+@nox.session
 def upgrade(session: nox.Session) -> None:
     """Upgrade Kubernetes by one minor version, one host at a time: -- --inventory hosts.yaml."""
     maas(session, "upgrade")
@@ -194,7 +200,7 @@ def upgrade(session: nox.Session) -> None:
 
 @nox.session
 def remove(session: nox.Session) -> None:
-    """Remove a worker from a cluster: -- NODE --inventory hosts.yaml."""
+    """Remove a host from a cluster: -- HOST --inventory hosts.yaml."""
     maas(session, "remove")
 
 

@@ -289,6 +289,40 @@ def remove(
 
 
 @app.command()
+def replace(
+    node: Annotated[str, typer.Argument(metavar="HOST", help="Name of the dead host.")],
+    address: Annotated[str, typer.Argument(help="Address of the new machine, which the inventory must have for it.")],
+    *,
+    inventory: Inventory = Path("hosts.yaml"),
+    bundle: BundleDirectory = None,
+    source: Source = "auto",
+    lose_data: Annotated[bool, typer.Option(help="Delete volumes that existed on the old machine alone.")] = False,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="Other host that is down and is left out this time. Can be repeated."),
+    ] = None,
+    ask_become_pass: AskBecomePass = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Give the name and the VPN address of a dead host to a new machine, with new keys. Run it again to continue."""
+    from maas.commands import replace as command
+
+    command.replace(
+        inventory,
+        node,
+        address,
+        directory=bundle,
+        source=source,
+        lose_data=lose_data,
+        without=without or [],
+        dry_run=dry_run,
+        yes=yes,
+        become_password=sudo_password(ask=ask_become_pass),
+    )
+
+
+@app.command()
 def doctor(
     *,
     kubeconfig: Annotated[Path | None, typer.Option(help="An administrator's kubeconfig of any cluster.")] = None,

@@ -105,6 +105,7 @@ def run(
     *,
     without: Sequence[str] = (),
     untouched: Sequence[str] = (),
+    replaced: str | None = None,
     accept_slow_etcd: bool = False,
     more: Callable[[Mapping[str, HostFacts], Phase], list[Problem]] | None = None,
     become_password: str | None = None,
@@ -116,6 +117,7 @@ def run(
         state: The cluster's state directory, which need not exist yet.
         without: Names of the hosts to leave out this time, because they are down.
         untouched: Names of further hosts to leave out.
+        replaced: Name of the host that is another machine than before, with another host key.
         accept_slow_etcd: Only warn about control planes that are too slow for each other.
         more: Further checks of the facts, of what the hosts need from the controller.
         become_password: The password for sudo.
@@ -134,7 +136,8 @@ def run(
     order = sorted(previous.hubs, key=lambda hub: previous.hubs[hub].index) if previous else []
     present = inventory.model_copy(update={"hosts": tuple(host for host in inventory.hosts if host.name not in absent)})
     with console.phase("Host keys") as step:
-        keys = known_hosts.scan(present, known_hosts=state / ansible.KNOWN_HOSTS, optional=optional)
+        pins = state / ansible.KNOWN_HOSTS
+        keys = known_hosts.scan(present, known_hosts=pins, optional=optional, replaced=replaced)
         step.note(f"{len(keys)} hosts, {sum(one.new for one in keys)} new")
     for one in keys:
         if one.new:

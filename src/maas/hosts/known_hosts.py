@@ -93,7 +93,9 @@ class _Refused:
     reason: str
 
 
-def scan(inventory: Inventory, *, known_hosts: Path, optional: Collection[str] = ()) -> tuple[Trusted, ...]:
+def scan(
+    inventory: Inventory, *, known_hosts: Path, optional: Collection[str] = (), replaced: str | None = None
+) -> tuple[Trusted, ...]:
     """Scan the keys of all hosts in parallel and compare them with the pinned and the given ones. Writes nothing.
 
     A fingerprint in the inventory decides: it must be among the host's keys, and it replaces an earlier pin.
@@ -103,6 +105,7 @@ def scan(inventory: Inventory, *, known_hosts: Path, optional: Collection[str] =
         inventory: The hosts.
         known_hosts: The pinned keys.
         optional: Names of the hosts that `--without` can leave out, for the hint.
+        replaced: Name of the host that is another machine than before, so that its pinned key does not count.
 
     Returns:
         The key to trust of each host, in the order of the inventory.
@@ -112,7 +115,12 @@ def scan(inventory: Inventory, *, known_hosts: Path, optional: Collection[str] =
     """
     pinned = _read(known_hosts)
     with ThreadPoolExecutor(max_workers=len(inventory.hosts)) as pool:
-        verdicts = list(pool.map(lambda host: _scan(host, pinned.get(ssh.known_as(host))), inventory.hosts))
+        verdicts = list(
+            pool.map(
+                lambda host: _scan(host, None if host.name == replaced else pinned.get(ssh.known_as(host))),
+                inventory.hosts,
+            )
+        )
     pairs = list(zip(inventory.hosts, verdicts, strict=True))
     silent = [(host, verdict.reason) for host, verdict in pairs if isinstance(verdict, _Silent)]
     if silent:

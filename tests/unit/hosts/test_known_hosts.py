@@ -137,6 +137,17 @@ def test_a_changed_key_is_refused_with_both_fingerprints_and_the_way_to_accept_i
     assert [p.new for p in accept(inventory(), network.known_hosts)] == [False, True]
 
 
+def test_the_pinned_key_of_a_host_that_is_replaced_does_not_count(network: Network) -> None:
+    network.shows(master=[ED], node1=[ED])
+    accept(inventory(), network.known_hosts)
+    network.shows(master=[ED], node1=[ED2])
+    known = scan(inventory(), known_hosts=network.known_hosts, replaced="node1")
+    assert [(one.key, one.new) for one in known] == [(ED, False), (ED2, True)]
+    network.shows(master=[ED2], node1=[ED2])
+    with pytest.raises(HostKeyError, match="the SSH host key of master has changed"):
+        scan(inventory(), known_hosts=network.known_hosts, replaced="node1")
+
+
 def test_a_pinned_key_stays_when_the_host_gets_a_better_one_beside_it(network: Network) -> None:
     network.shows(master=[RSA], node1=[ED2])
     accept(inventory(), network.known_hosts)
