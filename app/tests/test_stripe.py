@@ -117,7 +117,7 @@ def test_what_is_lost_on_the_way_is_found_out(house: House, lost: str, pays: boo
         house.gateway.cancel(attempt)
         assert house.state(attempt) is AttemptState.UNKNOWN
         house.settle()
-        # The guest goes on paying a page that was never closed, or cannot.
+        # The guest continues to pay on a page that was never closed, or cannot.
         assert house.state(attempt) is (AttemptState.CANCELLED if how == "reply" else AttemptState.STARTED)
         return house.check(0)
     house.account.pay(session)
@@ -236,7 +236,7 @@ def test_who_gives_up_gets_back_what_stripe_takes(house: House) -> None:
 
 
 @pytest.mark.parametrize("secret", [SECRET, "sk_wrong"])
-def test_a_wrong_key_and_a_dead_address_say_nothing_of_a_charge(secret: str) -> None:
+def test_a_wrong_key_and_a_dead_address_leave_a_charge_unknown(secret: str) -> None:
     charge = Charge("k", 1000, "x", "", datetime.now(UTC), reference="cs_of_another_account")
     with serving_stripe(StripeStandIn()) as url:
         provider = Stripe(url, secret, timeout=2, page="https://resto.example")

@@ -123,7 +123,7 @@ def unchanged(transcript: str) -> str:
 
 
 def gone(operations: Operations, host: str) -> None:
-    """Assert that a host is no node any more, and that nothing of the cluster is left on it."""
+    """Assert that a host is no longer a node, and that nothing of the cluster is left on it."""
     assert host not in {node.name for node in operations.lab.cluster.nodes()}
     left = operations.lab.run(host, "sh", "-c", "ls -d /etc/kubernetes /etc/openvpn/*/maas* /var/lib/etcd 2>/dev/null")
     assert left.stdout == ""

@@ -62,7 +62,7 @@ def interrupt(*arguments: str, after: str, pause: float = 1.0) -> None:
                 killer.start()
         status = process.wait()
         killer.cancel()
-    assert status == -signal.SIGKILL, f"it ended with status {status} before it was killed"
+    assert status == -signal.SIGKILL, f"it exited with {status} before it was killed"
 
 
 @dataclass

@@ -33,7 +33,7 @@ class Removal:
         hosts: The hosts of the cluster that are in the inventory.
         plan: The network plan, with the host.
         cluster: The API server.
-        held: What the node holds; None if there is no such node any more.
+        held: What the node holds; None if the node no longer exists.
         via: On a control plane, another one, through which its member of etcd is removed.
         members: On a control plane, the members of etcd.
         without: Names of the other hosts that are down.
@@ -217,7 +217,7 @@ def _disconnect(removal: Removal, *, retry: str) -> None:
     plan, rest = removal.plan.without_host(node), removal.rest.inventory
     directory = state / "pki"
     keys = pki.ensure(directory, plan.cluster, list(plan.hosts), hubs=list(plan.hubs))
-    # Only hubs know the addresses of a host that is none.
+    # Only hubs know the addresses of a host that is not a hub.
     affected = set(plan.hosts) if node in removal.plan.hubs else set(plan.hubs)
     without = {host.name for host in rest.hosts} - affected | removal.without
     ansible.run(
@@ -241,7 +241,7 @@ def _disconnect(removal: Removal, *, retry: str) -> None:
 
 
 def drop_facts(state: Path, node: str) -> None:
-    """Forget the facts of a host, after which nothing here knows it any more."""
+    """Forget the facts of a host, after which nothing here knows it."""
     file = state / _hosts.FACTS
     saved = json.loads(file.read_text(encoding="utf-8"))
     if saved.pop(node, None) is not None:

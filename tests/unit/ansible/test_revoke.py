@@ -27,7 +27,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Hub:
-    """Another hub, which prints a list to whoever connects."""
+    """Another hub, which prints a list to anyone who connects."""
 
     def __init__(self) -> None:
         self.text = ""

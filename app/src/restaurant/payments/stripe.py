@@ -197,7 +197,7 @@ def _refusal(error: urllib.error.HTTPError, asked: str) -> Exception:
         kind, code = str(told.get("type")), str(told.get("code") or "")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, http.client.HTTPException):
         kind = code = ""
-    # An unknown session (404) is that of another account or mode: of our own charge it says nothing.
+    # An unknown session (404) is that of another account or mode: it does not describe our own charge.
     if error.code in {400, 402} and kind in {"invalid_request_error", "card_error"}:
         return Refused(error.code, kind, code)
     return OutcomeUnknown(f"{asked} was answered {error.code} {kind} {code}".rstrip())
