@@ -171,7 +171,9 @@ def test_status_in_json(
         "ready": ready,
         "reason": "",
     }
-    assert document["hubs"] == [{"name": "master", "tunnels": {"node1": True, "node2": False}, "announces_api": True}]
+    assert document["hubs"] == [
+        {"name": "master", "answers": True, "tunnels": {"node1": True, "node2": False}, "announces_api": True}
+    ]
     assert document["workloads"][0]["wanted"] == 2
     assert document["certificates"][0]["expires"] == "2026-11-28T12:00:00+00:00"
     assert document["restaurant"] == "http://127.0.0.1:40001"

@@ -90,7 +90,7 @@ def begin(hosts: Hosts, kind: Kind) -> Rotation:
             f"{path} is not the same single one on every control plane",
             context=[f"{name}: {text.count('-----BEGIN ')} of them" for name, text in found.items()],
             hint="a rotation that another controller began must be completed there, or with an export of its state",
-            code="RotationUnfinished",
+            code="OperationUnfinished",
         )
     new, key = rotations.new_signer() if kind == "service-accounts" else rotations.new_authority(old)
     return rotations.Rotation(

@@ -125,7 +125,7 @@ def test_hubs_and_control_planes_are_renewed_one_at_a_time_and_hubs_first() -> N
         )
     ]
     assert [(play["hosts"], play.get("serial")) for play in plays] == [
-        ("control_plane", 1),
+        ("control_plane:hubs", 1),
         ("all", None),
         ("control_plane", 1),
         ("all", None),

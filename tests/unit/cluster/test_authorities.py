@@ -182,7 +182,7 @@ def test_what_another_controller_has_begun_is_refused(monkeypatch: pytest.Monkey
     monkeypatch.setattr(host_programs, "run", Answers(planes).run)
     with pytest.raises(ClusterError) as caught:
         authorities.begin(hosts(), "service-accounts")
-    assert caught.value.code == "RotationUnfinished"
+    assert caught.value.code == "OperationUnfinished"
 
 
 def replace_tokens(answers: Answers, monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> None:

@@ -112,6 +112,7 @@ def test_further_control_planes_join_the_first_one() -> None:
         "control_plane": ["a", "b", "c"],
         "further_control_planes": ["b", "c"],
         "guarded_control_planes": ["a", "b", "c"],
+        "hubs": [],
         "workers": [],
     }
 
