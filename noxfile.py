@@ -217,6 +217,12 @@ def encrypt(session: nox.Session) -> None:
 
 
 @nox.session
+def database(session: nox.Session) -> None:
+    """Look at the restaurant's database, move its primary, or restart it: -- status, -- switchover, or -- restart."""
+    maas(session, "database")
+
+
+@nox.session
 def reboot(session: nox.Session) -> None:
     """Restart the hosts that need it, one at a time: -- HOST..., or all that need a reboot."""
     maas(session, "reboot")
