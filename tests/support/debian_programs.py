@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
-_DIRECTORIES = ("/usr/bin/", "/usr/sbin/", f"/{LIBRARIES}/")
+_DIRECTORIES = ("/bin/", "/usr/bin/", "/usr/sbin/", f"/{LIBRARIES}/")
 
 
 def unpack(directory: Path, *packages: str) -> None:

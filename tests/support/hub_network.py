@@ -253,10 +253,12 @@ class Network:
     def revoke(self, name: str, node: str) -> None:
         """Revoke the certificate of a node on a hub, as `maas revoke` does on all hubs that answer."""
         number = str(pki.serial(self.directory / "pki", node))
-        home, programs = self.home(name), self.programs / "usr" / "bin"
+        home = self.home(name)
+        # Of Debian 13, and of Debian 12.
+        program = next(path for folder in ("usr/bin", "bin") if (path := self.programs / folder / "ping").exists())
         ping = home / "bin" / "ping"
         ping.parent.mkdir(exist_ok=True)
-        ping.write_text(f'#!/bin/sh\nexec env {" ".join(self._environment())} {programs}/ping "$@"\n')
+        ping.write_text(f'#!/bin/sh\nexec env {" ".join(self._environment())} {program} "$@"\n')
         ping.chmod(0o755)
         path = f"PATH={ping.parent}:{os.environ['PATH']}"
         words = [sys.executable, str(home / "revoke.py"), node, number, self.address(node)]
