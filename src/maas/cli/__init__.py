@@ -237,7 +237,10 @@ def upgrade(
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Upgrade Kubernetes by one minor version, one host at a time. Run it again to continue."""
+    """Upgrade Kubernetes by one minor version, one host at a time. Run it again to continue.
+
+    Not yet tried on a cluster: use it on one that you can lose.
+    """
     from maas.commands import upgrade as command
 
     command.run(

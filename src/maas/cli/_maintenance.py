@@ -18,7 +18,10 @@ def rotate_ca(
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Replace a CA of the cluster, or the key that signs tokens, in phases. Run it again to continue."""
+    """Replace a CA of the cluster, or the key that signs tokens, in phases. Run it again to continue.
+
+    Not yet tried on a cluster: use it on one that you can lose.
+    """
     from maas.commands import rotate_ca as command
 
     command.rotate(
