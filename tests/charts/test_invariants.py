@@ -119,7 +119,9 @@ def test_the_ports_of_services_are_ports_of_their_pods(objects: tuple[Object, ..
         if ports := operated(objects).get(service["spec"]["selector"]["app.kubernetes.io/name"]):
             assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
             continue
-        targets = [other for other in workloads(objects) if wanted <= pod_labels(other).items()]
+        # Patroni labels the pod of the primary, and Kubernetes each pod of a StatefulSet.
+        fixed = {label for label in wanted if label[0] not in {"role", "statefulset.kubernetes.io/pod-name"}}
+        targets = [other for other in workloads(objects) if fixed <= pod_labels(other).items()]
         assert len(targets) == 1
         open_ports = {port["name"] for container in containers(targets[0]) for port in container.get("ports", [])}
         assert {port["targetPort"] for port in service["spec"]["ports"]} <= open_ports
