@@ -216,6 +216,9 @@ def main() -> None:
             "RESTAURANT_DATABASE_URL": server.url(name),
             "RESTAURANT_DATABASE_POOL_SIZE": "8",
             "RESTAURANT_SECRET_KEY": secrets.token_urlsafe(48),
+            "RESTAURANT_TAKE_AWAY_TIMES": "00:00-24:00",
+            # Orders are counted as ever, and never too many.
+            "RESTAURANT_ORDERS_PER_ADDRESS": "100000",
             "RESTAURANT_LISTEN": "127.0.0.1:18080",
             "RESTAURANT_PROBES_LISTEN": "127.0.0.1:18081",
             "TMPDIR": str(logs),

@@ -147,6 +147,8 @@ def main() -> None:
             "PYTHONPATH": str(HERE.parent / "src"),
             "RESTAURANT_DATABASE_URL": server.url(server.create()),
             "RESTAURANT_SECRET_KEY": secrets.token_urlsafe(48),
+            "RESTAURANT_TAKE_AWAY_TIMES": "00:00-24:00",
+            "RESTAURANT_ORDERS_PER_ADDRESS": "100000",
             "TMPDIR": stack.enter_context(tempfile.TemporaryDirectory()),
         }
         _prepare(environment)

@@ -32,7 +32,7 @@ SignIn = Callable[[Role], FlaskClient]
 COMMITTED = Path(__file__).parent.parent / "openapi.json"
 SECRET = "a key for tests, which is long enough to be taken"
 #: Dishes of the example menu.
-EGGS, SNAILS, STEW, TATIN, WINE = 2, 4, 7, 14, 20
+EGGS, SNAILS, STEW, TATIN, WINE, COFFEE = 2, 4, 7, 14, 20, 23
 
 
 _FILES = tempfile.mkdtemp(prefix="restaurant-tests-")
@@ -43,7 +43,8 @@ JOURNAL_KEY.write_text(new_key())
 
 def make_settings(url: str, **values: object) -> Settings:
     given = {"database_url": url, "secret_key": SECRET, "database_pool_size": 10, "journal_key_file": JOURNAL_KEY,
-             "bookings_per_address": 0, "bookings_per_contact": 0, "address": "1 rue du Four, 75006 Paris", "registration": "SIRET 732 829 320 00074"}  # fmt: skip
+             "bookings_per_address": 0, "bookings_per_contact": 0, "orders_per_address": 0,
+             "take_away_times": "00:00-24:00", "address": "1 rue du Four, 75006 Paris", "registration": "SIRET 732 829 320 00074"}  # fmt: skip
     return Settings.model_validate({**given, **values})
 
 
@@ -73,6 +74,8 @@ def serving(settings: Settings, log: Path, **environment: str) -> Iterator[tuple
         "RESTAURANT_DATABASE_URL": settings.database_url,
         "RESTAURANT_SECRET_KEY": SECRET,
         "RESTAURANT_JOURNAL_KEY_FILE": str(JOURNAL_KEY),
+        "RESTAURANT_TAKE_AWAY_TIMES": settings.take_away_times,
+        "RESTAURANT_ORDERS_PER_ADDRESS": str(settings.orders_per_address),
         "RESTAURANT_LISTEN": f"127.0.0.1:{port}",
         "RESTAURANT_PROBES_LISTEN": f"127.0.0.1:{probes}",
         **environment,

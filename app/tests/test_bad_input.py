@@ -168,7 +168,7 @@ FORMS: dict[str, Values] = {
     "cash.reopen": {},
     "cash.print_receipt": {"key": "k"},
     "kitchen.acknowledge_void": {},
-    "kitchen.acknowledge_notices": {},
+    "kitchen.acknowledge_notices": {"until": "1"},
     "kitchen.recall_ticket": {"key": "k"},
     "kitchen.finish_ticket": {"key": "k", "lines": "{line}"},
     "cash.finish": {},

@@ -352,6 +352,38 @@ def test_a_discount_of_a_percentage_follows_the_order_and_can_be_removed(
     assert post(manager, f"{path}/{key}/remove", {}).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("given", "moved", "left", "there"),
+    [
+        # 6.20 + 18.90; what was taken off each line goes along with it.
+        ({"amount": 1500}, [STEW], 620 - 371, 1890 - 1129),
+        ({"amount": 1500}, [EGGS, STEW], 0, 2510 - 1500),
+        ({"percent": 10}, [STEW], 620 - 62, 1890 - 189),
+        ({"percent": 100}, [EGGS], 0, 0),
+        ({"percent": 33}, [EGGS, STEW], 0, 2510 - 828),
+    ],
+)
+def test_lines_that_move_take_their_part_of_the_discount_along(
+    server: FlaskClient, manager: FlaskClient, database: Database, given: dict[str, int], moved: list[int], left: int,
+    there: int,
+) -> None:  # fmt: skip
+    one, two = (seat(server, table)["reference"] for table in (1, 2))
+    keys = {line["dish_id"]: line["id"] for line in add(server, one, EGGS, STEW)["lines"]}
+    assert bill(server, one)["total"] == 2510
+    assert post(manager, f"/orders/{one}/discounts", given | {"reason": "attente"}).status_code == 201
+    wanted = {"into": two, "lines": [keys[dish] for dish in moved]}
+    assert post(server, f"/orders/{one}/lines/transfer", wanted).status_code == 200
+    assert (bill(server, one)["due"], bill(server, two)["due"]) == (left, there)
+    for order in (one, two):
+        assert {entry["reason"] for entry in bill(server, order)["discounts"] if entry["amount"]} <= {"attente"}
+        assert manager.get(f"/caisse/{order}?by=seat").status_code == 200
+    post(server, f"/orders/{two}/bill", None)
+    if there:
+        assert pay(server, two, there).status_code == 201
+    with database.snapshot() as session:
+        assert verification.verify(session)[1] == []
+
+
 def test_a_merge_keeps_the_discounts_of_both_tables(server: FlaskClient, manager: FlaskClient) -> None:
     one, two = (seat(server, table)["reference"] for table in (1, 2))
     add(server, one, EGGS)

@@ -329,12 +329,16 @@ def test_what_the_client_has_is_not_sent_again(client: FlaskClient) -> None:
     assert client.get(path, headers={"If-None-Match": '"999"'}).status_code == 200
 
 
-def test_a_refused_form_leads_back_to_where_it_was(client: FlaskClient) -> None:
+def test_a_refused_form_leads_back_to_where_it_was(client: FlaskClient, sign_in: SignIn) -> None:
     refused = client.post("/commandes", data={"key": "k"}, headers={"Referer": "http://localhost/?lang=fr"})
     assert refused.status_code == 422
     assert 'href="/?lang=fr" data-back' in refused.text
     elsewhere = client.post("/commandes", data={"key": "k"}, headers={"Referer": "http://evil.example/x"})
     assert "evil" not in elsewhere.text
+    assert 'href="/">Retour à la carte' in elsewhere.text
+    # The staff begins elsewhere than guests.
+    staff = sign_in(Role.SERVER).post(f"/service/{uuid.uuid4()}/envoi", data={"key": "k"})
+    assert (staff.status_code, 'href="/accueil">Retour à l’accueil' in staff.text) == (404, True)
 
 
 def test_strangers_who_send_the_same_key_get_what_is_their_own(app: Flask) -> None:

@@ -164,6 +164,32 @@ def test_a_void_is_printed_and_what_was_never_sent_is_not(
     assert ("SUPPRIMÉ" in ticket.text, "SUPPRIMÉ" in void.text, "1 x" in void.text) == (False, True, True)
 
 
+def test_a_change_of_what_is_being_cooked_is_printed(
+    sign_in: SignIn, database: Database, printer: VirtualPrinter
+) -> None:
+    manager = sign_in(Role.MANAGER)
+    add_printer(manager, printer, stations=["hot"])
+    order, other = seat(manager)["reference"], seat(manager, 2)["reference"]
+    stew, _wine = (line["id"] for line in add(manager, order, STEW, WINE)["lines"])
+    assert post(manager, f"/orders/{order}/transfer", {"table": 5}).status_code == 200
+    version = manager.get(f"/api/v1/orders/{order}").headers["ETag"]
+    guests = {"covers": 2, "guest": "", "note": "pressés", "allergies": ["celery"]}
+    assert manager.put(f"/api/v1/orders/{order}/guests", json=guests, headers={"If-Match": version}).status_code == 200
+    moved = post(manager, f"/orders/{order}/lines/transfer", {"into": other, "lines": [stew]})
+    assert moved.status_code == 200, moved.text
+    # Nothing of it is in the kitchen now.
+    assert post(manager, f"/orders/{order}/transfer", {"table": 6}).status_code == 200
+    print_all(database)
+    ticket, table, note, allergies, line = (paper.text for paper in printed(printer))
+    assert "MODIFIÉ" not in ticket
+    assert all("MODIFIÉ" in text and "1 x B" in text for text in (table, note, allergies, line))
+    assert ("Vient de la table 1" in table, "Table 5" in table) == (True, True)
+    assert "pressés" in note
+    assert "ALLERGIES : céleri" in allergies
+    assert ("Table 2" in line, "Vient de la table 5" in line) == (True, True)
+    assert {kind for kind, _status, _attempts in jobs(database)} == {"ticket", "change"}
+
+
 def test_a_refused_order_prints_nothing(client: FlaskClient, sign_in: SignIn, database: Database) -> None:
     add_printer(sign_in(Role.MANAGER), free_port(), stations=["hot", "cold", "bar", "pastry"])
     assert place(client, order_body(lines=[{"dish": EGGS}, {"dish": 9999}])).status_code == 422

@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from restaurant.people.permissions import Role
-from support import EGGS, STEW, TATIN, WINE, SignIn, add, order_body, place, post, seat
+from support import COFFEE, EGGS, STEW, TATIN, WINE, SignIn, add, order_body, place, post, seat
 
 SCRIPT = {"Accept": "application/problem+json"}
 
@@ -95,6 +95,30 @@ def test_a_dish_that_is_sold_out_does_not_refuse_the_others(server: FlaskClient,
     assert len(lines_of(server, order)) == 1
 
 
+def test_a_course_and_a_round_are_sent_without_what_has_run_out(server: FlaskClient, sign_in: SignIn) -> None:
+    manager = sign_in(Role.MANAGER)
+    order = seat(server)["reference"]
+    add(server, order, WINE, COFFEE)
+    add(server, order, EGGS, TATIN, STEW, hold=True)
+    grape = post(manager, "/ingredients", {"name": "Sel", "unit": "gram", "quantity": 1}).get_json()["id"]
+    recipe = {"items": [{"ingredient": grape, "quantity": 5}]}
+    for dish in (TATIN, WINE):
+        written = manager.put(f"/api/v1/dishes/{dish}/recipe", json=recipe, headers={"If-Match": "*"})
+        assert written.status_code == 200, written.text
+    sent = send(server, f"/service/{order}/envoi")
+    assert (sent.status_code, f"absent={TATIN}" in sent.location) == (303, True)
+    states = {line["dish_id"]: line["status"] for line in lines_of(server, order)}
+    assert (states[EGGS], states[STEW], states[TATIN]) == ("fired", "fired", "held")
+    assert "Tarte Tatin" in server.get(sent.location).text
+    # Alone it is refused, and named.
+    alone = send(server, f"/service/{order}/envoi")
+    assert (alone.status_code, "Tarte Tatin" in alone.text) == (409, True)
+    again = send(server, f"/service/{order}/tournee")
+    assert (again.status_code, f"absent={WINE}" in again.location) == (303, True)
+    drinks = [line["dish_id"] for line in lines_of(server, order) if line["course"] == "drink"]
+    assert drinks == [WINE, COFFEE, COFFEE]
+
+
 @pytest.mark.parametrize("wanted", ["x", "²", "9" * 5000, ",,", "-1"])
 def test_a_page_with_an_odd_address_names_no_dish(server: FlaskClient, wanted: str) -> None:
     order = seat(server)["reference"]
@@ -139,11 +163,37 @@ def test_changes_are_announced_to_each_station_until_it_has_seen_them(server: Fl
         (ticket,) = tickets(cook, station)
         assert [change["change"] for change in ticket["changes"]] == ["table", "note", "allergies"]
     assert "Vient de la table 1" in cook.get("/cuisine").text
-    assert send(cook, f"/cuisine/commandes/{order}/vu", station="hot").status_code == 303
-    assert tickets(cook, "hot")[0]["changes"] == []
-    assert len(tickets(cook, "bar")[0]["changes"]) == 3
-    assert send(cook, f"/cuisine/commandes/{order}/vu").status_code == 303
+    seen = last_seen(cook, "hot")
+    # What changes after the cook looked stays to be seen.
+    post(server, f"/orders/{order}/transfer", {"table": 6})
+    assert send(cook, f"/cuisine/commandes/{order}/vu", station="hot", until=seen).status_code == 303
+    assert [(change["change"], change["text"]) for change in tickets(cook, "hot")[0]["changes"]] == [("table", "5")]
+    assert len(tickets(cook, "bar")[0]["changes"]) == 4
+    seen = last_seen(cook)
+    assert send(cook, f"/cuisine/commandes/{order}/vu", until=seen).status_code == 303
     assert tickets(cook)[0]["changes"] == []
+    post(server, f"/orders/{order}/transfer", {"table": 5})
+    assert post(cook, f"/kitchen/orders/{order}/acknowledge?until={seen}", None).status_code == 200
+    assert len(tickets(cook)[0]["changes"]) == 1
+    assert post(cook, f"/kitchen/orders/{order}/acknowledge", None).status_code == 200
+    assert tickets(cook)[0]["changes"] == []
+
+
+def last_seen(cook: FlaskClient, station: str = "") -> str:
+    """The last change on the first ticket, as its form has it."""
+    page = cook.get(f"/cuisine?station={station}").text
+    return page.partition('name="until" value="')[2].partition('"')[0]
+
+
+def test_a_take_away_order_under_another_name_is_announced(server: FlaskClient, cook: FlaskClient) -> None:
+    order = place(server, order_body(lines=[{"dish": STEW}])).get_json()["reference"]
+    version = server.get(f"/api/v1/orders/{order}").headers["ETag"]
+    guests = {"covers": 1, "guest": "Zoé", "note": "", "allergies": []}
+    changed = server.put(f"/api/v1/orders/{order}/guests", json=guests, headers={"If-Match": version})
+    assert changed.status_code == 200, changed.text
+    (ticket,) = tickets(cook)
+    assert [(change["change"], change["text"]) for change in ticket["changes"]] == [("guest", "Ana")]
+    assert "S’appelait Ana" in cook.get("/cuisine").text
 
 
 def test_what_is_not_in_the_kitchen_is_no_news_to_it(server: FlaskClient, cook: FlaskClient) -> None:
@@ -160,6 +210,19 @@ def test_a_merged_table_is_announced(server: FlaskClient, cook: FlaskClient) -> 
     post(server, f"/orders/{order}/merge", {"into": other})
     (ticket,) = tickets(cook)
     assert [(change["change"], change["text"]) for change in ticket["changes"]] == [("merge", "1")]
+
+
+def test_what_was_not_seen_of_a_table_is_news_of_the_table_that_takes_it_over(
+    server: FlaskClient, cook: FlaskClient
+) -> None:
+    order, other = seat(server)["reference"], seat(server, 2)["reference"]
+    add(server, order, STEW)
+    version = server.get(f"/api/v1/orders/{order}").headers["ETag"]
+    guests = {"covers": 2, "guest": "", "note": "sans sel", "allergies": []}
+    server.put(f"/api/v1/orders/{order}/guests", json=guests, headers={"If-Match": version})
+    post(server, f"/orders/{order}/merge", {"into": other})
+    (ticket,) = tickets(cook)
+    assert [change["change"] for change in ticket["changes"]] == ["note", "merge"]
 
 
 def test_a_station_finishes_its_part_of_a_ticket_at_once(server: FlaskClient, cook: FlaskClient) -> None:

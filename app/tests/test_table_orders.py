@@ -301,6 +301,35 @@ def test_sold_out_dishes_are_refused_to_the_guest_and_left_out_when_confirmed(
     assert counts(database) == before
 
 
+@pytest.mark.parametrize("how", ["confirm", "direct"])
+def test_what_is_sold_out_is_left_out_of_what_a_guest_sends(
+    client: FlaskClient, manager: FlaskClient, rules: Callable[..., None], how: str
+) -> None:
+    rules(table_orders=how, table_orders_per_address=0, table_orders_per_table=0)
+    seat(manager, 1)
+    code = code_of(manager)
+    manager.post(f"/carte/plats/{EGGS}/rupture", data={"out_of_stock": "1"})
+    salt = post(manager, "/ingredients", {"name": "Sel", "unit": "gram", "quantity": 1}).get_json()["id"]
+    recipe = {"items": [{"ingredient": salt, "quantity": 5}]}
+    assert manager.put(f"/api/v1/dishes/{TATIN}/recipe", json=recipe, headers={"If-Match": "*"}).status_code == 200
+    form = {"key": uuid.uuid4().hex, "guest": "Ana", **{f"quantity-{dish}": "1" for dish in (EGGS, TATIN, STEW)}}
+    sent = client.post(f"/table/{code}", data=form)
+    assert sent.status_code == 303, sent.text
+    page = client.get(sent.location).text
+    eggs = page[page.index("Œuf mayonnaise") :]
+    assert eggs.index("Indisponible") < eggs.index("Bœuf bourguignon"), "the guest sees at once what there is not"
+    reference = sent.location.rpartition("/")[2]
+    if how == "confirm":
+        assert "27,40" in page.partition("<tfoot>")[2], "and what the rest comes to; the stock is asked later"
+        assert "Indisponible pour l’instant" in manager.get("/service/demandes").text
+        assert manager.post(f"/service/demandes/{reference}/envoi", data={"key": "k" * 20}).status_code == 303
+    seen = client.get(f"/api/v1/table-orders/{reference}").get_json()
+    assert [(line["dish"], line["status"]) for line in seen["lines"]] == [(EGGS, None), (TATIN, None), (STEW, "fired")]
+    alone = {"key": uuid.uuid4().hex, f"quantity-{EGGS}": "1"}
+    refused = client.post(f"/table/{code}", data=alone)
+    assert (refused.status_code, "Œuf mayonnaise" in refused.text) == (409, True)
+
+
 def test_an_order_that_nobody_confirmed_is_for_nobody_an_hour_later(
     client: FlaskClient, manager: FlaskClient, database: Database
 ) -> None:

@@ -89,8 +89,8 @@ def _answer(status: int, *, code: str, detail: str, fields: dict[str, str] | Non
         return problem_response(status, code=code, detail=detail, fields=fields)
     # The page must not query the signed-in user: the database may be what failed.
     g.setdefault("user", None)
-    # Back to the form, where what was typed can be corrected.
-    start = url_for("orders.menu_page")
+    # Back to the form, where what was typed can be corrected; else to where this person begins.
+    start = url_for("home.first_page" if g.user is not None else "orders.menu_page")
     back = previous_page(default=start)
     page = render_template("problem.html", status=status, detail=detail, fields=fields or {}, back=back, start=start)
     return Response(page, status=status, content_type="text/html; charset=utf-8")

@@ -82,6 +82,10 @@ class Opening:
     """For how long parties of up to so many hold their table, the smallest first; the last is for all others."""
     per_address: int
     """How many bookings one address may make within an hour, 0 for any number."""
+    orders_per_address: int
+    """How many take-away orders one address may send within an hour, 0 for any number."""
+    key: str
+    """What addresses are hashed with."""
     per_contact: int
     """How many bookings one contact may have ahead, 0 for any number."""
 
@@ -201,8 +205,10 @@ class Settings(BaseSettings):
 
     booking_times: str = "12:00-13:45,19:00-22:00"
     """First and last start time of bookings, for each service."""
-    take_away_times: str = "00:00-24:00"
+    take_away_times: str = "11:30-14:00,18:30-22:00"
     """Times between which guests may order take-away."""
+    orders_per_address: int = Field(default=30, ge=0, le=100_000)
+    """Maximum number of take-away orders that guests send from one address within an hour; 0 is no limit."""
     bookings_per_address: int = Field(default=10, ge=0, le=100_000)
     """Maximum number of bookings from one address within an hour; 0 is no limit. The staff has none."""
     bookings_per_contact: int = Field(default=4, ge=0, le=1000)
@@ -451,6 +457,8 @@ class Settings(BaseSettings):
             take_away=parse_hours(self.take_away_times),
             covers=self.booking_covers,
             per_address=self.bookings_per_address,
+            orders_per_address=self.orders_per_address,
+            key=self.signing_keys[0],
             per_contact=self.bookings_per_contact,
             closed=_weekdays(self.closed_days),
             stays=_stays(self.booking_stays),

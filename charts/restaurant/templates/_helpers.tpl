@@ -97,6 +97,8 @@
   value: {{ .bookingTimes | quote }}
 - name: RESTAURANT_TAKE_AWAY_TIMES
   value: {{ .takeAwayTimes | quote }}
+- name: RESTAURANT_ORDERS_PER_ADDRESS
+  value: {{ .ordersPerAddress | quote }}
 - name: RESTAURANT_BOOKINGS_PER_ADDRESS
   value: {{ .bookingsPerAddress | quote }}
 - name: RESTAURANT_BOOKINGS_PER_CONTACT

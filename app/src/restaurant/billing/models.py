@@ -52,6 +52,8 @@ class EntryKind(Labelled):
     REOPENING = "reopening"
     HANDOVER = "handover"
     MERGE = "merge"
+    MOVE = "move"
+    """Lines of a discounted order were put on another one, with their part of its discounts."""
     PRINT = "print"
     CLOSING = "closing"
     PERIOD = "period"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter as Tally
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import structlog
@@ -291,6 +291,51 @@ def merge(session: Session, order: Order, target: Order, *, by: User) -> None:
         },
         [*changed, order],
     )  # fmt: skip
+
+
+def move_lines(session: Session, order: Order, target: Order, keys: Iterable[int], *, by: User) -> None:
+    """Put some lines of `order` on `target`, with their part of its discounts. Both must be locked (`lock_pair`).
+
+    The lines' part is a fixed amount; a percentage stays with the other lines of its order, and applies to what is
+    ordered there later.
+    """
+    given = _discounts(session, order)
+    applied = apply_discounts(given, order.total)
+    keys = set(keys)
+    moving = sum(line.total for line in order.lines if line.id in keys)
+    staying = order.total - moving
+    orders.move_lines(session, order, target, keys)
+    moment, parts = now(), list[Discount]()
+    changed = list[Discount]()
+    for entry, discount in zip(given, applied, strict=True):
+        if entry.percent is not None:
+            # What a percentage takes off the rest is rounded by itself.
+            stays = percentage(staying, entry.percent)
+            part = discount.amount - stays
+        else:
+            part = apportion({True: moving, False: staying}, discount.amount)[True]
+            stays = discount.amount - part
+        moving, staying = moving - part, staying - stays
+        if part == 0:
+            continue
+        changed.append(entry)
+        if not order.total or (entry.percent is None and part == entry.amount):
+            entry.order_id, entry.amount, entry.percent = target.id, part, None
+            continue
+        if entry.percent is None:
+            entry.amount -= part
+        parts.append(
+            Discount(order_id=target.id, amount=part, reason=entry.reason, by_id=entry.by_id, created_at=moment)
+        )
+    session.add_all(parts)
+    session.flush()
+    if changed:
+        moved = [{"discount": entry.id, "amount": entry.amount} for entry in (*changed, *parts)]
+        content = {
+            "order": str(order.reference), "into": str(target.reference), "lines": sorted(keys), "discounts": moved,
+            "by": by.username, "at": moment.isoformat(),
+        }  # fmt: skip
+        journal.record(session, EntryKind.MOVE, content, [*changed, *parts])
 
 
 def _change_due(session: Session, order: Order) -> None:

@@ -114,11 +114,12 @@ def pay(reference: uuid.UUID) -> Response:
                 session, order, amount=payment.amount, tip=payment.tip, method=payment.method, by=signed_in(),
                 seat=payment.seat, lines=payment.lines, tendered=payment.tendered,
             )  # fmt: skip
+    divided: dict[str, Any] = {}
     if by == "equal" and parts.isdecimal() and 2 < int(parts[:3]) <= 60:
-        return redirect(url_for("cash.bill_page", reference=reference, by="equal", parts=int(parts) - 1), code=303)
-    if by == "seat":
-        return redirect(url_for("cash.bill_page", reference=reference, by="seat"), code=303)
-    return redirect(url_for("cash.bill_page", reference=reference, encaisse=1), code=303)
+        divided = {"by": "equal", "parts": int(parts) - 1}
+    elif by == "seat":
+        divided = {"by": "seat"}
+    return redirect(url_for("cash.bill_page", reference=reference, encaisse=1, **divided), code=303)
 
 
 def _tendered(form: Mapping[str, str]) -> int | None:

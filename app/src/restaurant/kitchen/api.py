@@ -16,7 +16,7 @@ from restaurant.kitchen.models import Change
 from restaurant.menu.models import Allergen, Station
 from restaurant.orders.schemas import LineMove, LineView, OrderView
 from restaurant.settings import Settings
-from restaurant.types import now
+from restaurant.types import Key, now
 
 api = Api("kitchen")
 
@@ -26,6 +26,7 @@ class NoticeView(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
+    id: int
     change: Change
     text: str
     created_at: datetime
@@ -65,6 +66,12 @@ class BoardQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     station: Station | None = None
+
+
+class SeenQuery(BoardQuery):
+    """Which changes were seen: those of a station up to one; without one, all that there are."""
+
+    until: Key | None = None
 
 
 @api.operation("GET", "/kitchen/tickets", query=BoardQuery, reply=BoardView)
@@ -118,7 +125,8 @@ def recall_ticket(session: Session, *, reference: uuid.UUID, query: BoardQuery) 
     return OrderView.of(service.recall_ticket(session, reference, station=query.station))
 
 
-@api.operation("POST", "/kitchen/orders/<uuid:reference>/acknowledge", query=BoardQuery, reply=OrderView)
-def acknowledge_changes(session: Session, *, reference: uuid.UUID, query: BoardQuery) -> OrderView:
+@api.operation("POST", "/kitchen/orders/<uuid:reference>/acknowledge", query=SeenQuery, reply=OrderView)
+def acknowledge_changes(session: Session, *, reference: uuid.UUID, query: SeenQuery) -> OrderView:
     """Acknowledge the announced changes of an order, which takes them off the board."""
-    return OrderView.of(service.acknowledge_notices(session, reference, station=query.station))
+    found = service.acknowledge_notices(session, reference, station=query.station, until=query.until)
+    return OrderView.of(found)

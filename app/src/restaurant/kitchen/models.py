@@ -28,6 +28,7 @@ class Change(Labelled):
     TABLE = "table"
     MERGE = "merge"
     LINE = "line"
+    GUEST = "guest"
     ALLERGIES = "allergies"
     NOTE = "note"
 

@@ -152,10 +152,17 @@ def recall_ticket(session: Session, reference: uuid.UUID, *, station: Station | 
     return order
 
 
-def acknowledge_notices(session: Session, reference: uuid.UUID, *, station: Station | None) -> Order:
-    """Take the announced changes of an order off the board of a station, or of all. Raises `NotFound`."""
+def acknowledge_notices(
+    session: Session, reference: uuid.UUID, *, station: Station | None, until: int | None = None
+) -> Order:
+    """Take the announced changes of an order off the board of a station, or of all. Raises `NotFound`.
+
+    With `until`, the key of the last change that the cook saw, those after it stay.
+    """
     order = orders.lock_order(session, reference)
     seen = update(Notice).where(Notice.order_id == order.id, Notice.acknowledged_at.is_(None))
+    if until is not None:
+        seen = seen.where(Notice.id <= until)
     if station is not None:
         seen = seen.where(Notice.station == station)
     if session.scalars(seen.values(acknowledged_at=now()).returning(Notice.id)).all():

@@ -14,27 +14,33 @@ from contextlib import ExitStack
 from http import HTTPStatus
 
 from flask import Blueprint, current_app, redirect, render_template, request, url_for
+from pydantic import BaseModel
 from werkzeug.wrappers import Response
 
 from restaurant.database import Database
 from restaurant.errors import NotFound, Problem
-from restaurant.forms import first_time
+from restaurant.forms import first_time, read_form, typed
 from restaurant.i18n import gettext as _
-from restaurant.kitchen import outbox, service
-from restaurant.kitchen.models import Change
+from restaurant.kitchen import notices, outbox, service
 from restaurant.lifecycle import Lifecycle
 from restaurant.menu.models import Station
 from restaurant.metrics import STREAMS, STREAMS_REFUSED
 from restaurant.orders.models import LineStatus
 from restaurant.printing import service as printing
 from restaurant.settings import Settings
-from restaurant.types import now
+from restaurant.types import Key, now
 
 kitchen = Blueprint("kitchen", __name__)
 
 #: A stream ends after this many seconds, so that screens spread over pods that were added since.
 STREAM_SECONDS = 55.0
 _STILL_HERE_SECONDS = 15.0
+
+
+class Acknowledgment(BaseModel):
+    """The last of the announced changes that the cook saw."""
+
+    until: Key
 
 
 class StreamsTaken(Problem):
@@ -101,10 +107,11 @@ def recall_ticket(reference: uuid.UUID) -> Response:
 
 @kitchen.post("/cuisine/commandes/<uuid:reference>/vu")
 def acknowledge_notices(reference: uuid.UUID) -> Response:
-    """Take announced changes off the board, and show the board again."""
+    """Take the announced changes that the cook saw off the board, and show the board again."""
+    seen = read_form(Acknowledgment, typed("until"))
     database: Database = current_app.extensions["database"]
     with database.writing() as session:
-        service.acknowledge_notices(session, reference, station=_station(request.form))
+        service.acknowledge_notices(session, reference, station=_station(request.form), until=seen.until)
     return _back()
 
 
@@ -154,7 +161,7 @@ def _board() -> dict[str, object]:
         board = service.read_board(session, station=station, at=now(), thresholds=settings.kitchen_thresholds)
         failing = printing.failing(session) if printing.targets(session) else ()
     return {
-        "board": board, "station": station, "stations": list(Station), "Status": LineStatus, "Change": Change,
+        "board": board, "station": station, "stations": list(Station), "Status": LineStatus, "words": notices.words,
         "failing": failing,
         "key": uuid.uuid4().hex,
     }  # fmt: skip

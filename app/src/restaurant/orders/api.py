@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterable
 from http import HTTPStatus
 
-from flask import current_app
+from flask import current_app, request
 from sqlalchemy.orm import Session
 
 from restaurant.billing import service as billing
@@ -52,7 +52,7 @@ _CONFLICT = (HTTPStatus.CONFLICT,)
     reply=OrderView,
     status=HTTPStatus.CREATED,
     idempotent=True,
-    refusals=(HTTPStatus.CONFLICT,),
+    refusals=(HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS),
 )
 def place_order(session: Session, *, body: OrderPlacement) -> OrderView:
     """Place a take-away order."""
@@ -64,6 +64,7 @@ def place_order(session: Session, *, body: OrderPlacement) -> OrderView:
         opening=settings.opening,
         business_day=settings.business_day,
         by=current_user(),
+        address=request.remote_addr or "",
     )
 
 
@@ -192,7 +193,7 @@ def repeat_round(session: Session, *, reference: uuid.UUID) -> OrderView:
 def transfer_lines(session: Session, *, reference: uuid.UUID, body: LinesTransfer) -> OrderView:
     """Move some lines to another order."""
     order, target = service.lock_pair(session, reference, body.into)
-    service.move_lines(session, order, target, body.lines)
+    billing.move_lines(session, order, target, body.lines, by=signed_in())
     return _view(session, order)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
@@ -67,6 +68,13 @@ class Placements(BaseModel):
     def wanted(self) -> list[Placement]:
         """All of it, dishes first."""
         return [*self.lines, *self.menus]
+
+    def only(self, wanted: Iterable[Placement]) -> Self:
+        """The same with only `wanted` of it."""
+        kept = list(wanted)
+        lines = [entry for entry in kept if isinstance(entry, LinePlacement)]
+        menus = [entry for entry in kept if isinstance(entry, MenuPlacement)]
+        return self.model_copy(update={"lines": lines, "menus": menus})
 
 
 #: A quantity of a dish or of a set menu.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, time
 from itertools import chain, count
 from typing import TypedDict
@@ -55,6 +55,7 @@ from restaurant.people.models import User
 from restaurant.people.permissions import Permission
 from restaurant.printing.service import print_tickets, targets
 from restaurant.printing.tickets import Heading, TicketLine
+from restaurant.reservations import limits
 from restaurant.reservations.models import BESIDE, BookedTable, Booking
 from restaurant.settings import Opening
 from restaurant.stock import service as stock
@@ -65,9 +66,17 @@ _LINES: SqlTable = OrderLine.__table__  # type: ignore[assignment]
 _INSERT_ORDER = insert(_ORDERS).returning(_ORDERS.c.id)
 _INSERT_LINES = insert(_LINES).returning(_LINES.c.id, sort_by_parameter_order=True)
 
-#: The same two and the kitchen's event in one statement, one round trip, which only PostgreSQL can.
+#: The same two, the kitchen's event and the count of the sender's orders in one statement, one round trip, which only
+#: PostgreSQL can.
 _PLACE = """
-WITH placed AS (
+WITH counted AS (
+    INSERT INTO booking_address AS known (address_hash, since, bookings)
+    SELECT %(address)s::varchar, %(at)s, 1 WHERE %(address)s::varchar IS NOT NULL
+    ON CONFLICT (address_hash) DO UPDATE SET
+        since = CASE WHEN known.since <= %(before)s THEN %(at)s ELSE known.since END,
+        bookings = CASE WHEN known.since <= %(before)s THEN 1 ELSE known.bookings + 1 END
+    RETURNING bookings, since
+), placed AS (
     INSERT INTO orders (reference, kind, status, covers, allergies, guest, note, opened_at, due, paid, version)
     VALUES (%(reference)s, %(kind)s, %(status)s, 0, '[]', %(guest)s, %(note)s, %(at)s, 0, 0, 1)
     RETURNING id
@@ -87,8 +96,12 @@ WITH placed AS (
     ORDER BY l.ordinality
     RETURNING id
 )
-SELECT id FROM written ORDER BY id
+SELECT id, (SELECT bookings FROM counted), (SELECT since FROM counted) FROM written ORDER BY id
 """
+
+
+#: Why an order ended whose lines another one took over.
+MERGED = "merged"
 
 
 class NewLine(TypedDict):
@@ -115,15 +128,19 @@ class NewLine(TypedDict):
 
 def place_order(
     session: Session, placement: OrderPlacement, *, at: datetime, opening: Opening, business_day: BusinessDay,
-    by: User | None,
+    by: User | None, address: str,
 ) -> OrderView:  # fmt: skip
-    """Place a guest's order at the instant `at`; it goes to the kitchen at once.
+    """Place the order of a guest at `address` at the instant `at`; it goes to the kitchen at once.
 
     Raises `Invalid` for an unknown dish or wrong options, `Conflict` for a dish that is not available or for more than
-    an order may come to, and outside the opening hours, unless it is one of those who take orders that places it.
+    an order may come to, and outside the opening hours, and `TooManyOrders`, unless it is one of those who take orders
+    that places it.
     """
     known = idempotency.revisions(session) or revisions(session.connection())
+    sender = None
     if by is None or not by.may(Permission.TAKE_ORDERS):
+        if opening.orders_per_address:
+            sender = limits.digest(f"orders {limits.network(address)}", key=opening.key)
         calendar = read_calendar(session, opening, revision=known.get("opening", 0))
         require_open(calendar, Purpose.TAKE_AWAY, at=at)
     menu = read_menu(session, revision=known.get("menu", 0))
@@ -133,7 +150,7 @@ def place_order(
     for line in lines:
         line["status"] = LineStatus.FIRED
     reference = uuid.uuid4()
-    keys = _insert(session, reference, placement, lines, at=at)
+    keys = _insert(session, reference, placement, lines, at=at, sender=sender, most=opening.orders_per_address)
     stock.consume(
         session,
         [
@@ -306,8 +323,13 @@ def add_lines(
 def priced(
     session: Session, placements: Sequence[Placement], *, kind: OrderKind, at: datetime, business_day: BusinessDay
 ) -> Sequence[Sequence[NewLine]]:
-    """The lines that each of `placements` would become at the instant `at`. Raises as `place_order` does."""
-    lines = _priced(read_menu(session), placements, kind=kind, at=at, business_day=business_day)
+    """The lines that each of `placements` would become at the instant `at`; some may not be available then.
+
+    Raises as `place_order` does, and for a dish that is not available when none of them can be ordered.
+    """
+    offered, _left_out = available(session, placements, at=at, zone=business_day.zone)
+    menu = read_menu(session)
+    lines = _priced(menu, placements, kind=kind, at=at, business_day=business_day, even_missing=bool(offered))
     _limit(sum(line["quantity"] * line["unit_price"] for line in chain.from_iterable(lines)))
     return lines
 
@@ -344,14 +366,14 @@ def last_round(order: Order) -> list[OrderLine]:
 
 def repeat(
     session: Session, order: Order, lines: Sequence[OrderLine], *, quantity: int | None = None, at: datetime,
-    business_day: BusinessDay, by: User,
+    business_day: BusinessDay, by: User, without: Collection[int] = (),
 ) -> list[Dish]:  # fmt: skip
     """Order `lines` once more, each as often as before or `quantity` times, with their options, notes and seats.
 
     They cost what they cost now; one of a set menu is ordered as a dish.
 
-    Returns the dishes that are not available, which are left out. Raises as `add_lines` does, and `Conflict` when
-    nothing is left to order.
+    Returns the dishes that are not available, which are left out; those of `without` are too. Raises as `add_lines`
+    does, and `Conflict` when nothing is left to order.
     """
     menu = read_menu(session)
     again = []
@@ -375,7 +397,9 @@ def repeat(
             else _("There is nothing to repeat."),
             code="dish-unavailable" if names else "nothing-to-repeat",
         )
-    add_lines(session, order, wanted, at=at, business_day=business_day, fire=True, by=by)
+    # Without any, adding them all says which dish has run out.
+    offered = [placement for placement in wanted if dishes_of(placement).isdisjoint(without)] or wanted
+    add_lines(session, order, offered, at=at, business_day=business_day, fire=True, by=by)
     return left_out
 
 
@@ -389,15 +413,20 @@ def change_course(session: Session, order: Order, line: OrderLine, course: Cours
         refresh(session, order)
 
 
-def fire(session: Session, order: Order, *, course: Course | None) -> list[OrderLine]:
-    """Send held lines to the kitchen: those of one course, or all. Raises `Conflict` when none is held."""
+def fire(session: Session, order: Order, *, course: Course | None, without: Collection[int] = ()) -> list[OrderLine]:
+    """Send held lines to the kitchen: those of one course, or all; the dishes of `without` stay held.
+
+    Raises `Conflict` when none is held.
+    """
     _unsettled(order)
     held = [line for line in order.lines if line.status is LineStatus.HELD and course in {None, line.course}]
     if not held:
         raise Conflict(_("There is nothing to send."), code="nothing-held")
-    _fire(session, held, read_menu(session))
+    # Without any, sending them all says which dish has run out.
+    sent = [line for line in held if line.dish_id not in without] or held
+    _fire(session, sent, read_menu(session))
     refresh(session, order)
-    return held
+    return sent
 
 
 def move_line(session: Session, order: Order, line: OrderLine, status: LineStatus) -> None:
@@ -536,7 +565,8 @@ def transfer(session: Session, order: Order, table: Table) -> None:
     before = order.table
     order.table_id = table.id
     _flush_table(session)
-    notices.announce(session, order, Change.TABLE, order.lines, text=before.name if before is not None else "")
+    session.refresh(order, ["table"])
+    _announce(session, order, Change.TABLE, order.lines, text=before.name if before is not None else "")
     refresh(session, order)
 
 
@@ -555,9 +585,8 @@ def move_lines(session: Session, order: Order, target: Order, keys: Iterable[int
         raise Conflict(_("This line is already voided."), code="wrong-step")
     before = order.table.name if order.table is not None else order.guest
     for line in lines:
-        text = f"{line.quantity} × {line.name} ← {before}"
         line.order, line.seat = target, None
-        notices.announce(session, target, Change.LINE, [line], text=text)
+        _announce(session, target, Change.LINE, [line], text=before)
     _limit(target.total)
     refresh(session, order)
     refresh(session, target)
@@ -572,12 +601,14 @@ def merge(session: Session, order: Order, target: Order) -> None:
     target.covers += order.covers
     target.allergies = sorted({*target.allergies, *order.allergies})
     before = order.table.name if order.table is not None else order.guest
-    notices.announce(session, target, Change.MERGE, order.lines, text=before)
-    for line in list(order.lines):
+    notices.pass_on(session, order, target)
+    lines = list(order.lines)
+    for line in lines:
         line.order = target
+    _announce(session, target, Change.MERGE, lines, text=before)
     _limit(target.total)
     session.flush()
-    _end(order, reason="merged")
+    _end(order, reason=MERGED)
     refresh(session, target)
     outbox.record(session, order.id)
     session.flush()
@@ -606,10 +637,13 @@ def describe_guests(
 ) -> None:
     """Change what is known about the guests; every line is checked against their allergies from then on."""
     _unsettled(order)
-    if order.note != note:
-        notices.announce(session, order, Change.NOTE, order.lines)
-    _set_allergies(session, order, [allergen.value for allergen in allergies])
+    before, noted = order.guest, order.note
     order.covers, order.guest, order.note = covers, guest, note
+    if before != guest and order.table_id is None:
+        _announce(session, order, Change.GUEST, order.lines, text=before)
+    if noted != note:
+        _announce(session, order, Change.NOTE, order.lines)
+    _set_allergies(session, order, [allergen.value for allergen in allergies])
     refresh(session, order)
 
 
@@ -619,9 +653,26 @@ def add_allergies(session: Session, order: Order, allergies: Iterable[str]) -> N
 
 
 def _set_allergies(session: Session, order: Order, allergies: list[str]) -> None:
-    if set(order.allergies) != set(allergies):
-        notices.announce(session, order, Change.ALLERGIES, order.lines)
+    changed = set(order.allergies) != set(allergies)
     order.allergies = allergies
+    if changed:
+        _announce(session, order, Change.ALLERGIES, order.lines)
+
+
+def _announce(session: Session, order: Order, change: Change, lines: Sequence[OrderLine], *, text: str = "") -> None:
+    """Tell the kitchen what changed of an order that it is cooking, on its screens and on paper.
+
+    `text` is the table, or the name, that it was before.
+    """
+    cooking = [line for line in lines if line.status in notices.IN_KITCHEN]
+    if not cooking:
+        return
+    told = f"{cooking[0].quantity} × {cooking[0].name} ← {text}" if change is Change.LINE else text
+    notices.announce(session, order, change, cooking, text=told)
+    with in_french():
+        # The paper lists the lines.
+        words = notices.words(Change.TABLE if change is Change.LINE else change, text)
+    _print(session, order, cooking, change=words)
 
 
 def _unsettled(order: Order) -> None:
@@ -659,7 +710,9 @@ def _fire(session: Session, lines: Sequence[OrderLine], menu: Menu) -> None:
         _print(session, lines[0].order, lines)
 
 
-def _print(session: Session, order: Order, lines: Sequence[OrderLine], *, voided: bool = False) -> None:
+def _print(
+    session: Session, order: Order, lines: Sequence[OrderLine], *, voided: bool = False, change: str = ""
+) -> None:
     """Queue tickets for the kitchen's printers; nothing is read when there are none."""
     if not targets(session):
         return
@@ -679,7 +732,7 @@ def _print(session: Session, order: Order, lines: Sequence[OrderLine], *, voided
         )
         for line in lines
     ]  # fmt: skip
-    print_tickets(session, heading, rows, at=now(), voided=voided)
+    print_tickets(session, heading, rows, at=now(), voided=voided, change=change)
 
 
 def _takeaway() -> str:
@@ -711,9 +764,10 @@ def _end(order: Order, *, reason: str) -> None:
 
 
 def _insert(
-    session: Session, reference: uuid.UUID, placement: OrderPlacement, lines: Sequence[NewLine], *, at: datetime
-) -> list[int]:
-    """Write a guest's order, its lines and the kitchen's event; returns the lines' keys.
+    session: Session, reference: uuid.UUID, placement: OrderPlacement, lines: Sequence[NewLine], *, at: datetime,
+    sender: str | None, most: int,
+) -> list[int]:  # fmt: skip
+    """Write a guest's order, its lines and the kitchen's event, and count it; returns the lines' keys.
 
     Guests place most of all orders, so this does without the ORM, whose unit of work takes several times as long.
     """
@@ -723,9 +777,15 @@ def _insert(
         "note": placement.note,
     }  # fmt: skip
     if connection.dialect.name == "postgresql":
-        values = {**order, "kind": placement.kind.value, "status": OrderStatus.SENT.value}
-        written = connection.exec_driver_sql(_PLACE, {**values, "at": at, "lines": json.dumps(lines)})
-        return list(written.scalars())
+        values = {**order, "kind": placement.kind.value, "status": OrderStatus.SENT.value, "address": sender}
+        more = {"at": at, "before": at - limits.WINDOW, "lines": json.dumps(lines)}
+        written = connection.exec_driver_sql(_PLACE, {**values, **more}).all()
+        _key, times, since = written[0]
+        if times is not None:
+            limits.check(times, since=since, at=at, most=most, refused=limits.too_many_orders())
+        return [line for line, _times, _since in written]
+    if sender is not None:
+        limits.count(session, sender, at=at, most=most, refused=limits.too_many_orders())
     key = connection.execute(_INSERT_ORDER, {**order, "opened_at": at, "version": 1}).scalar_one()
     outbox.record(session, key)
     rows = [{**line, "order_id": key, "fired_at": at} for line in lines]
@@ -742,10 +802,13 @@ def _lines(
 
 def _priced(
     menu: Menu, placements: Sequence[Placement], *, kind: OrderKind, at: datetime, business_day: BusinessDay,
-    chosen_at: datetime | None = None,
+    chosen_at: datetime | None = None, even_missing: bool = False,
 ) -> list[list[NewLine]]:  # fmt: skip
-    """The lines of each placement, of dishes that are available `at` and offers that were on when they were chosen."""
-    clock = at.astimezone(business_day.zone).time()
+    """The lines of each placement, with the offers that were on when they were chosen.
+
+    All dishes must be available at the instant `at`, unless it is `even_missing`.
+    """
+    clock = None if even_missing else at.astimezone(business_day.zone).time()
     offers = menu.offers(chosen_at or at, business_day)
     fields = {LinePlacement: count(), MenuPlacement: count()}
     found = []
@@ -760,13 +823,14 @@ def _priced(
 
 
 def _line(
-    placement: LinePlacement, dish: Dish | None, *, kind: OrderKind, clock: time, field: str, offers: Offers | None
-) -> NewLine:
-    """The line of a dish, at its regular price without `offers`."""
+    placement: LinePlacement, dish: Dish | None, *, kind: OrderKind, clock: time | None, field: str,
+    offers: Offers | None,
+) -> NewLine:  # fmt: skip
+    """The line of a dish, at its regular price without `offers`; available or not without `clock`."""
     if dish is None or dish.archived:
         detail = _("This dish is not on the menu.")
         raise Invalid(detail, code="unknown-dish", fields={f"{field}/dish": detail})
-    if not is_available(dish, at=clock):
+    if clock is not None and not is_available(dish, at=clock):
         raise Conflict(_("{dish} is not available at the moment.", dish=dish.name), code="dish-unavailable")
     options = _chosen(placement, dish, field=field)
     extra = sum(option.price for option in options)
@@ -794,7 +858,7 @@ def _line(
 
 
 def _courses(
-    placement: MenuPlacement, menu: Menu, *, kind: OrderKind, clock: time, field: str, offers: Offers
+    placement: MenuPlacement, menu: Menu, *, kind: OrderKind, clock: time | None, field: str, offers: Offers
 ) -> list[NewLine]:
     """The lines of a set menu. Its price is divided in proportion to the regular prices of the chosen dishes.
 

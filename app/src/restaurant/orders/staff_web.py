@@ -38,11 +38,11 @@ from restaurant.orders.schemas import (
     dishes_of,
 )
 from restaurant.orders.state_machine import SETTLED
-from restaurant.orders.web import read_wanted
+from restaurant.orders.web import left_out, read_wanted
 from restaurant.people.permissions import Permission
 from restaurant.people.service import answer_for, give_approval, list_approvers, list_servers, read_person
 from restaurant.settings import Settings
-from restaurant.stock.service import OutOfStock
+from restaurant.stock.service import leaving_out
 from restaurant.table_orders import service as table_orders
 from restaurant.types import now
 
@@ -66,10 +66,14 @@ def order_page(reference: uuid.UUID) -> str:
             requests=[(found, table_orders.entries(session, found)) for found in asked],
             settled=order.status in SETTLED,
             free=[seat.table for seat in seats if seat.state in {TableState.FREE, TableState.RESERVED_SOON}],
-            others=[seat for seat in seats if seat.order is not None and seat.order.id != order.id],
+            others=[
+                seat
+                for seat in seats
+                if seat.order is not None and seat.order.id != order.id and seat.order.status not in SETTLED
+            ],
             held={line.course for line in order.lines if line.status is LineStatus.HELD},
             round=service.last_round(order),
-            absent=_absent(session),
+            absent=left_out(session),
             ready=[line for line in order.lines if line.status is LineStatus.READY],
             unsent=not service.needs_approval(order.lines),
             servers=list_servers(session),
@@ -104,43 +108,38 @@ def add_lines(reference: uuid.UUID) -> Response:
         )
     except ValidationError as error:
         raise Invalid(_("Enter a quantity of 1 to 50 for each dish.")) from error
-    absent: set[int] = set()
-    while True:
-        try:
-            absent |= _add(reference, placement, absent)
-        except OutOfStock as error:
-            absent.add(error.dish)
-            if all(dishes_of(entry) & absent for entry in placement.wanted):
-                raise
-        else:
-            return _back(reference, absent)
+    return _back(reference, leaving_out(lambda absent: _add(reference, placement, absent)))
 
 
-def _add(reference: uuid.UUID, placement: LinesPlacement, absent: set[int]) -> set[int]:
-    """Add the lines whose dish is not `absent`; returns the dishes that were not available besides."""
+def _add(reference: uuid.UUID, placement: LinesPlacement, absent: Collection[int]) -> set[int]:
+    """Add the lines whose dish is not `absent`; returns the dishes that were left out."""
     settings: Settings = current_app.extensions["settings"]
     with _writing() as session:
         if not first_time(session, scope=f"web:lines:{reference}", content=placement):
             return set()
         order = service.lock_order(session, reference)
-        wanted = [entry for entry in placement.wanted if not dishes_of(entry) & absent]
-        offered, left_out = service.available(session, wanted, at=now(), zone=settings.zone)
+        wanted = [entry for entry in placement.wanted if dishes_of(entry).isdisjoint(absent)] or placement.wanted
+        offered, missing = service.available(session, wanted, at=now(), zone=settings.zone)
         service.add_lines(
             session, order, offered or wanted, at=now(), business_day=settings.business_day, fire=not placement.hold,
             by=signed_in(),
         )  # fmt: skip
-        return {dish.id for dish in left_out}
+        return {*absent, *(dish.id for dish in missing)}
 
 
 @pages.post("/<uuid:reference>/tournee")
 def repeat_round(reference: uuid.UUID) -> Response:
-    """Order the last round of drinks once more."""
-    with _writing() as session:
-        left_out: list[Dish] = []
-        if first_time(session):
+    """Order the last round of drinks once more. What is sold out is left out and named."""
+
+    def act(absent: Collection[int]) -> set[int]:
+        with _writing() as session:
+            if not first_time(session):
+                return set()
             order = service.lock_order(session, reference)
-            left_out = _repeat(session, order, service.last_round(order))
-    return _back(reference, {dish.id for dish in left_out})
+            missing = _repeat(session, order, service.last_round(order), absent=absent)
+            return {*absent, *(dish.id for dish in missing)}
+
+    return _back(reference, leaving_out(act))
 
 
 @pages.post("/<uuid:reference>/lignes/<key:line>/encore")
@@ -153,11 +152,14 @@ def repeat_line(reference: uuid.UUID, line: int) -> Response:
     return _back(reference)
 
 
-def _repeat(session: Session, order: Order, lines: list[OrderLine], quantity: int | None = None) -> list[Dish]:
+def _repeat(
+    session: Session, order: Order, lines: list[OrderLine], quantity: int | None = None, absent: Collection[int] = ()
+) -> list[Dish]:
     settings: Settings = current_app.extensions["settings"]
     return service.repeat(
-        session, order, lines, quantity=quantity, at=now(), business_day=settings.business_day, by=signed_in()
-    )
+        session, order, lines, quantity=quantity, at=now(), business_day=settings.business_day, by=signed_in(),
+        without=absent,
+    )  # fmt: skip
 
 
 @pages.post("/<uuid:reference>/lignes/<key:line>/suite")
@@ -177,18 +179,23 @@ def move_lines(reference: uuid.UUID) -> Response:
     with _writing() as session:
         if first_time(session):
             order, target = service.lock_pair(session, reference, wanted.into)
-            service.move_lines(session, order, target, wanted.lines)
+            billing.move_lines(session, order, target, wanted.lines, by=signed_in())
     return _back(reference)
 
 
 @pages.post("/<uuid:reference>/envoi")
 def fire(reference: uuid.UUID) -> Response:
-    """Send a held course to the kitchen."""
+    """Send a held course to the kitchen. What is sold out stays held and is named."""
     firing = read_form(Firing, {"course": request.form.get("course") or None})
-    with _writing() as session:
-        if first_time(session):
-            service.fire(session, service.lock_order(session, reference), course=firing.course)
-    return _back(reference)
+
+    def act(absent: Collection[int]) -> Collection[int]:
+        with _writing() as session:
+            if not first_time(session):
+                return ()
+            service.fire(session, service.lock_order(session, reference), course=firing.course, without=absent)
+            return absent
+
+    return _back(reference, leaving_out(act))
 
 
 @pages.post("/<uuid:reference>/lignes/<key:line>/servie")
@@ -309,14 +316,6 @@ def _back(reference: uuid.UUID, absent: Collection[int] = ()) -> Response:
     """To the order's page, which names the dishes that were left out."""
     names = ",".join(map(str, sorted(absent))) or None
     return redirect(url_for("service.order_page", reference=reference, absent=names), code=303)
-
-
-def _absent(session: Session) -> list[Dish]:
-    """The dishes that the page's address says were left out of what was ordered."""
-    wanted = request.args.get("absent", "").split(",")
-    dishes = menu.read_menu(session).dishes
-    keys = (int(key) for key in wanted[:60] if key.isdecimal() and len(key) < 10)
-    return [dishes[key] for key in keys if key in dishes]
 
 
 def _approval() -> str | None:

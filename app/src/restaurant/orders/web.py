@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from typing import Any
 
 from flask import Blueprint, current_app, redirect, render_template, request, url_for
 from markupsafe import Markup
 from pydantic import ValidationError
+from sqlalchemy.orm import Session
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
@@ -20,15 +22,17 @@ from restaurant.http.targets import local_path
 from restaurant.i18n import COOKIE, LOCALES
 from restaurant.i18n import gettext as _
 from restaurant.menu import service as menu
+from restaurant.menu.models import Dish
 from restaurant.menu.web import dishes_block, rendered
 from restaurant.opening.hours import Purpose
 from restaurant.opening.service import calendar_in_memory, closed_now, read_calendar, revisions
 from restaurant.orders import service
 from restaurant.orders.bundles import bundles
 from restaurant.orders.models import OrderStatus
-from restaurant.orders.schemas import OrderPlacement
+from restaurant.orders.schemas import OrderPlacement, dishes_of
 from restaurant.orders.state_machine import status_of
 from restaurant.settings import Settings
+from restaurant.stock.service import leaving_out
 from restaurant.types import now
 
 web = Blueprint("orders", __name__)
@@ -79,29 +83,37 @@ def menu_page() -> str:
 
 @web.post("/commandes")
 def place_order() -> Response:
-    """Place the order of the menu's form and show it. Sent twice, the form places one order."""
+    """Place the order of the menu's form and show it. Sent twice, the form places one order.
+
+    What is sold out is left out and named.
+    """
     settings: Settings = current_app.extensions["settings"]
     database: Database = current_app.extensions["database"]
     placement = _read_form()
     key = request.form.get("key", "")[:100]
     if not key:
         raise Invalid(_("This form is out of date. Please reload the menu."))
-    with database.writing() as session:
-        claimed = idempotency.claim(session, scope="web:order", key=key, content=placement.model_dump_json().encode())
-        if claimed.replay is not None:
-            reference = claimed.replay[1]
-        else:
-            order = service.place_order(
-                session,
-                placement,
-                at=now(),
-                opening=settings.opening,
-                business_day=settings.business_day,
-                by=current_user(),
-            )
-            reference = str(order.reference)
-            idempotency.keep(session, claimed, status=303, body=reference)
-    return redirect(url_for("orders.order_page", reference=reference), code=303)
+    content = placement.model_dump_json().encode()
+
+    def act(absent: Collection[int]) -> str:
+        with database.writing() as session:
+            claimed = idempotency.claim(session, scope="web:order", key=key, content=content)
+            if claimed.replay is not None:
+                return claimed.replay[1]
+            wanted = [entry for entry in placement.wanted if dishes_of(entry).isdisjoint(absent)] or placement.wanted
+            offered, missing = service.available(session, wanted, at=now(), zone=settings.zone)
+            # Without any, ordering them all says which dish is not available.
+            placed = service.place_order(
+                session, placement.only(offered or wanted), at=now(), opening=settings.opening,
+                business_day=settings.business_day, by=current_user(), address=request.remote_addr or "",
+            )  # fmt: skip
+            names = ",".join(map(str, sorted({*absent, *(dish.id for dish in missing)}))) or None
+            target = url_for("orders.order_page", reference=placed.reference, absent=names)
+            idempotency.keep(session, claimed, status=303, body=target)
+            return target
+
+    target = leaving_out(act)
+    return redirect(target if "/" in target else url_for("orders.order_page", reference=target), code=303)
 
 
 @web.get("/commandes/<uuid:reference>")
@@ -111,7 +123,8 @@ def order_page(reference: uuid.UUID) -> str:
     with database.reading() as session:
         order = service.read_order(session, reference)
         progress = status_of(line.status for line in order.lines)
-        return render_template("orders/order.html", order=order, progress=progress, steps=_STEPS)
+        absent = left_out(session)
+        return render_template("orders/order.html", order=order, progress=progress, steps=_STEPS, absent=absent)
 
 
 @web.post("/langue")
@@ -123,6 +136,14 @@ def choose_language() -> Response:
     if chosen in LOCALES:
         response.set_cookie(COOKIE, chosen, max_age=31_536_000, path=cookie_path(), samesite="Lax", httponly=True)
     return response
+
+
+def left_out(session: Session) -> list[Dish]:
+    """The dishes that the page's address says were left out of what was ordered."""
+    wanted = request.args.get("absent", "").split(",")
+    dishes = menu.read_menu(session).dishes
+    keys = (int(key) for key in wanted[:60] if key.isdecimal() and len(key) < 10)
+    return [dishes[key] for key in keys if key in dishes]
 
 
 def read_wanted(form: MultiDict[str, str]) -> dict[str, list[dict[str, Any]]]:

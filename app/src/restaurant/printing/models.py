@@ -17,6 +17,7 @@ class JobKind(Labelled):
 
     TICKET = "ticket"
     VOID = "void"
+    CHANGE = "change"
     RECEIPT = "receipt"
     FIGURES = "figures"
     CLOSING = "closing"

@@ -67,16 +67,16 @@ def targets(session: Session, *, revision: int | None = None) -> Sequence[Target
 
 def print_tickets(
     session: Session, heading: Heading, lines: Iterable[TicketLine], *, at: datetime, voided: bool = False,
-    revision: int | None = None,
+    change: str = "", revision: int | None = None,
 ) -> None:  # fmt: skip
-    """Queue a ticket for each printer of the stations of `lines`."""
+    """Queue a ticket for each printer of the stations of `lines`; `change` says what changed of their order."""
     wanted = list(lines)
     for target in targets(session, revision=revision):
         own = [line for line in wanted if line.station in target.stations]
         if own:
             with in_french():
-                content = kitchen_ticket(heading, own, at=at, voided=voided)
-            kind = JobKind.VOID if voided else JobKind.TICKET
+                content = kitchen_ticket(heading, own, at=at, voided=voided, change=change)
+            kind = JobKind.VOID if voided else JobKind.CHANGE if change else JobKind.TICKET
             enqueue(session, target.id, kind, title=heading.title, content=content)
 
 

@@ -36,9 +36,13 @@ class Heading:
     note: str
 
 
-def kitchen_ticket(heading: Heading, lines: Iterable[TicketLine], *, at: datetime, voided: bool = False) -> list[Block]:
-    """What a station prepares, or stops preparing."""
+def kitchen_ticket(
+    heading: Heading, lines: Iterable[TicketLine], *, at: datetime, voided: bool = False, change: str = ""
+) -> list[Block]:
+    """What a station prepares, stops preparing, or prepares already of an order with a `change`."""
     blocks = [text(_("VOIDED"), bold=True, large=True, center=True)] if voided else []
+    if change:
+        blocks += [text(_("CHANGED"), bold=True, large=True, center=True), text(change, bold=True), rule()]
     blocks += [text(heading.title, bold=True, large=True), row(heading.details, format_time(at)), rule()]
     if heading.allergies:
         blocks += [text(_("ALLERGIES: {names}", names=_allergens(heading.allergies)), bold=True), rule()]

@@ -116,7 +116,10 @@ class BookingChange(Base):
 
 
 class BookingAddress(Base):
-    """How many bookings an address made since an instant, or how many orders a table. Only a keyed hash is kept."""
+    """How many bookings an address made since an instant, or how many orders it or a table sent.
+
+    Only a keyed hash is kept.
+    """
 
     __tablename__ = "booking_address"
 

@@ -34,7 +34,7 @@ from restaurant.metrics import BOOKED, BOOKINGS_REFUSED
 from restaurant.opening.hours import Purpose, show_hours
 from restaurant.opening.service import read_calendar
 from restaurant.orders import service as orders
-from restaurant.orders.models import Order
+from restaurant.orders.models import Order, OrderStatus
 from restaurant.people.models import User
 from restaurant.reservations import guests, limits
 from restaurant.reservations.models import (
@@ -235,6 +235,17 @@ def change(
     _log(session, booking, ChangeKind.CHANGED, by=by, detail=f"{detail} ({by.override})" if by.override else detail)
 
 
+def can_undo(booking: Booking) -> bool:
+    """Whether the last step of a booking can be undone, unless others have its table in the meantime."""
+    match booking.status:
+        case BookingStatus.ARRIVED:
+            return booking.order is None or not _has_guests(booking.order)
+        case BookingStatus.COMPLETED:
+            return booking.order is not None and booking.order.closed_at is None
+        case _:
+            return booking.status in _BACK
+
+
 def undo(session: Session, booking: Booking, *, by: Host) -> None:
     """Undo the last step of a booking. Raises `Conflict` when others have its tables, or guests have ordered."""
     before = booking.status
@@ -294,7 +305,7 @@ def list_bookings(
         .where(Booking.starts_at >= start, Booking.starts_at < end)
         .options(
             selectinload(Booking.places).joinedload(BookedTable.table),
-            joinedload(Booking.order),
+            joinedload(Booking.order).selectinload(Order.lines),
             joinedload(Booking.file),
         ),
         page,
@@ -620,10 +631,16 @@ def _leave_tables(session: Session, booking: Booking, *, by: User) -> None:
     """Free the tables of guests who were seated by mistake. Raises `Conflict` once they have ordered."""
     if booking.order is not None:
         order = orders.lock_order(session, booking.order.reference)
-        if order.closed_at is not None or order.lines:
+        if _has_guests(order):
             raise Conflict(_("These guests have ordered already."), code="wrong-step")
-        orders.cancel(session, order, reason=_("seated by mistake"), by=by)
+        if order.closed_at is None:
+            orders.cancel(session, order, reason=_("seated by mistake"), by=by)
     booking.order_id = None
+
+
+def _has_guests(order: Order) -> bool:
+    """Whether guests ordered with it, or sit at another table since; not if it was only opened, or cancelled then."""
+    return bool(order.lines) or order.status is OrderStatus.CLOSED or order.cancel_reason == orders.MERGED
 
 
 def _usable_tables(session: Session) -> Sequence[Table]:

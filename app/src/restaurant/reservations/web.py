@@ -135,6 +135,7 @@ def day_page() -> str:
     with _database().reading() as session:
         bookings, _next = service.list_bookings(session, WHOLE, day=day, business_day=settings.business_day)
         records = files.records(session, {entry.guest_id for entry in bookings if entry.guest_id is not None})
+        undoable = {booking.id: service.can_undo(booking) for booking in bookings}
         calendar = read_calendar(session, settings.opening)
         waiting, _next = service.waiting_list(session, WHOLE)
         expected = {
@@ -144,7 +145,8 @@ def day_page() -> str:
     return render_template(
         "reservations/day.html", day=day, neighbors=neighbors, bookings=bookings, waiting=waiting,
         BookingStatus=BookingStatus, now=moment, today=today, expected=expected, key=uuid.uuid4().hex,
-        records=records, allergies={booking.id: service.allergies_of(booking) for booking in bookings},
+        records=records, undoable=undoable,
+        allergies={booking.id: service.allergies_of(booking) for booking in bookings},
         special=calendar.exception(day), closed=not calendar.hours(Purpose.BOOKINGS, day),
     )  # fmt: skip
 

@@ -7,8 +7,8 @@ send the last portion at once, one gets it and the other's dishes are refused as
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session, joinedload
@@ -24,6 +24,8 @@ from restaurant.orders.models import OrderLine
 from restaurant.people.models import User
 from restaurant.stock.models import Ingredient, Movement, MovementReason, RecipeLine, Unit
 from restaurant.types import MOST
+
+T = TypeVar("T")
 
 
 class Need(NamedTuple):
@@ -43,6 +45,21 @@ class OutOfStock(Conflict):
     def __init__(self, need: Need) -> None:
         super().__init__(_("Not enough in stock for {dish}.", dish=need.name))
         self.dish = need.dish
+
+
+def leaving_out(act: Callable[[Collection[int]], T]) -> T:
+    """Do `act`, a unit of work that takes the dishes to leave out, without the dishes that have run out.
+
+    It is done again for each dish that turns out to have run out. Raises `OutOfStock` when nothing else is left of it.
+    """
+    absent: set[int] = set()
+    while True:
+        try:
+            return act(absent)
+        except OutOfStock as error:
+            if error.dish in absent:
+                raise
+            absent.add(error.dish)
 
 
 def consume(session: Session, needs: Sequence[Need], recipes: Mapping[int, Sequence[tuple[int, int]]]) -> None:

@@ -21,6 +21,7 @@ from restaurant.errors import Conflict, NotFound
 from restaurant.floor.models import Table
 from restaurant.i18n import gettext as _
 from restaurant.menu.models import Allergen, Dish
+from restaurant.menu.service import read_menu
 from restaurant.orders import service as orders
 from restaurant.orders.models import LineStatus, Order, OrderKind, OrderLine
 from restaurant.orders.schemas import ChosenDish, LinePlacement, MenuPlacement, Placement, dishes_of
@@ -53,6 +54,8 @@ class Entry:
     wanted: RequestedLine
     line: OrderLine | None
     danger: Sequence[Allergen]
+    sold_out: bool
+    """Whether it can no longer be ordered, of one that is not accepted yet."""
 
     @property
     def status(self) -> LineStatus | None:
@@ -70,9 +73,11 @@ def open_table(session: Session, code: str, *, rules: TableOrders) -> Table:
 
 def place(
     session: Session, wanted: NewTableOrder, *, at: datetime, business_day: BusinessDay, rules: TableOrders,
-    address: str,
+    address: str, without: Collection[int] = (),
 ) -> TableOrder:  # fmt: skip
     """Take what a guest at `address` wants, at the instant `at`.
+
+    Dishes that are not available, and those of `without`, are left out of what is sent to the kitchen at once.
 
     Raises `NotFound` for a code that is not valid, `TooManyTableOrders`, and as `orders.service.add_lines` does.
     """
@@ -80,7 +85,8 @@ def place(
     refused = TooManyTableOrders(_("Too many orders were sent from this table. Please ask us."))
     subjects = ((limits.network(address), rules.per_address), (f"table {table.id}", rules.per_table))
     for subject, most in subjects:
-        limits.count(session, f"table orders {subject}", key=rules.keys[0], at=at, most=most, refused=refused)
+        hashed = limits.digest(f"table orders {subject}", key=rules.keys[0])
+        limits.count(session, hashed, at=at, most=most, refused=refused)
     placements = wanted.wanted
     lines = orders.priced(session, placements, kind=OrderKind.DINE_IN, at=at, business_day=business_day)
     found = TableOrder(
@@ -104,7 +110,7 @@ def place(
         reference = orders.order_at(session, table)
         order = orders.lock_order(session, reference) if reference is not None else None
         if order is not None and order.status not in SETTLED and not _dangerous(found, order):
-            _add(session, found, order, at=at, business_day=business_day, fire=True, by=None)
+            _add(session, found, order, at=at, business_day=business_day, fire=True, by=None, without=without)
     return found
 
 
@@ -130,13 +136,20 @@ def entries(session: Session, found: TableOrder) -> list[Entry]:
     )
     at_table = session.scalar(select(Order.allergies).where(its_order)) or ()
     allergies = {*found.allergies, *at_table}
+    sold_out: set[object] = set()
+    if found.status is _STATUS.WAITING:
+        dishes = read_menu(session).dishes
+        gone = [n for n, line in enumerate(found.lines) if _is_sold_out(dishes.get(line["dish"]))]
+        # A set menu cannot be ordered without one of its dishes.
+        sold_out = {_part(found.lines, number) for number in gone}
     return [
         Entry(
+            sold_out=_part(found.lines, number) in sold_out,
             wanted=line,
             line=lines.get(line["line"]) if line["line"] is not None else None,
             danger=[Allergen(name) for name in line["allergens"] if name in allergies],
         )
-        for line in found.lines
+        for number, line in enumerate(found.lines)
     ]
 
 
@@ -253,6 +266,10 @@ def _lock(session: Session, reference: uuid.UUID, *, at: datetime) -> TableOrder
     if expired(found, at=at):
         raise Conflict(_("This order is too old. Please ask the guests what they want."), code="expired")
     return found
+
+
+def _is_sold_out(dish: Dish | None) -> bool:
+    return dish is None or dish.archived or dish.out_of_stock
 
 
 def _dangerous(found: TableOrder, order: Order) -> bool:

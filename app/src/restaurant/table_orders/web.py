@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 
 import segno
 from flask import Blueprint, Response, current_app, redirect, render_template, request, url_for
@@ -26,7 +27,7 @@ from restaurant.orders.models import LineStatus, OrderStatus
 from restaurant.orders.state_machine import status_of
 from restaurant.orders.web import read_wanted
 from restaurant.settings import Settings
-from restaurant.stock.service import OutOfStock
+from restaurant.stock.service import leaving_out
 from restaurant.table_orders import codes, service
 from restaurant.table_orders.api import address_of
 from restaurant.table_orders.models import TableOrderStatus
@@ -77,19 +78,22 @@ def send(code: str) -> AnyResponse:
         if any(problem["loc"][0] in {"lines", "menus"} for problem in error.errors()):
             raise Invalid(_("Enter a quantity of 1 to 20 for each dish, and at most 30 dishes.")) from error
         raise Invalid(_("Some values are missing or invalid.")) from error
-    with _database().writing() as session:
-        claimed = idempotency.claim(
-            session, scope="web:table-order", key=key, content=wanted.model_dump_json().encode()
-        )
-        if claimed.replay is not None:
-            reference = claimed.replay[1]
-        else:
+
+    def act(absent: Collection[int]) -> str:
+        with _database().writing() as session:
+            claimed = idempotency.claim(
+                session, scope="web:table-order", key=key, content=wanted.model_dump_json().encode()
+            )
+            if claimed.replay is not None:
+                return claimed.replay[1]
             found = service.place(
                 session, wanted, at=now(), business_day=settings.business_day, rules=settings.orders_from_tables(),
-                address=request.remote_addr or "",
+                address=request.remote_addr or "", without=absent,
             )  # fmt: skip
-            reference = str(found.reference)
-            idempotency.keep(session, claimed, status=303, body=reference)
+            idempotency.keep(session, claimed, status=303, body=str(found.reference))
+            return str(found.reference)
+
+    reference = leaving_out(act)
     response = redirect(url_for("table.order_page", code=code, reference=reference), code=303)
     response.set_cookie(
         _COOKIE, reference, max_age=_FOLLOWED, path=url_for("table.menu_page", code=code), secure=settings.https,
@@ -107,7 +111,11 @@ def order_page(code: str, reference: uuid.UUID) -> str:
             raise NotFound(_("This order does not exist."))
         entries = service.entries(session, found)
     accepted = found.status is TableOrderStatus.ACCEPTED
-    total = sum(entry.line.total for entry in entries if entry.line is not None) if accepted else found.total
+    total = (
+        sum(entry.line.total for entry in entries if entry.line is not None)
+        if accepted
+        else sum(entry.wanted["quantity"] * entry.wanted["unit_price"] for entry in entries if not entry.sold_out)
+    )
     progress = status_of(entry.line.status for entry in entries if entry.line is not None)
     return render_template(
         "table_orders/order.html", found=found, code=code, entries=entries, steps=_STEPS, Status=TableOrderStatus,
@@ -144,23 +152,19 @@ def requests_page() -> str:
 def accept(reference: uuid.UUID) -> AnyResponse:
     """Add it to the order of its table, sent to the kitchen at once or held. What is sold out is left out and named."""
     wanted = read_form(Acceptance, {"hold": "hold" in request.form, "covers": request.form.get("covers") or 1})
-    absent: set[int] = set()
-    while True:
-        try:
-            with _database().writing() as session:
-                if not first_time(session):
-                    return redirect(url_for("table_orders.requests_page"), code=303)
-                order, left_out = service.accept(
-                    session, reference, at=now(), business_day=_settings().business_day, hold=wanted.hold,
-                    covers=wanted.covers, by=signed_in(), without=absent,
-                )  # fmt: skip
-        except OutOfStock as error:
-            if error.dish in absent:
-                raise
-            absent.add(error.dish)
-        else:
-            names = ",".join(map(str, sorted({*absent, *(dish.id for dish in left_out)}))) or None
-            return redirect(url_for("service.order_page", reference=order.reference, absent=names), code=303)
+
+    def act(absent: Collection[int]) -> AnyResponse:
+        with _database().writing() as session:
+            if not first_time(session):
+                return redirect(url_for("table_orders.requests_page"), code=303)
+            order, left_out = service.accept(
+                session, reference, at=now(), business_day=_settings().business_day, hold=wanted.hold,
+                covers=wanted.covers, by=signed_in(), without=absent,
+            )  # fmt: skip
+        names = ",".join(map(str, sorted({*absent, *(dish.id for dish in left_out)}))) or None
+        return redirect(url_for("service.order_page", reference=order.reference, absent=names), code=303)
+
+    return leaving_out(act)
 
 
 @desk.post("/<uuid:reference>/refus")
