@@ -6,6 +6,7 @@ Run with `pytest -m browser`; needs Debian's chromium. Pictures of every screen 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import threading
 import time
@@ -51,7 +52,7 @@ def browser() -> Iterator[Browser]:
         raise RuntimeError("these tests need a browser: apt-get install chromium")
     quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
     with sync_playwright() as playwright:
-        expect.set_options(timeout=15_000)
+        expect.set_options(timeout=60_000)
         running = playwright.chromium.launch(executable_path=chromium, args=[*quiet, "--disable-sync"])
         yield running
         running.close()
@@ -222,10 +223,13 @@ def test_a_dinner_from_the_door_to_three_receipts(visit: Open) -> None:
     for category, dish in (("Entrées", "Escargots de Bourgogne, les six"), ("Plats", "Bœuf bourguignon")):
         server.get_by_role("link", name=category, exact=True).click()
         server.get_by_role("button", name=f"Un de plus : {dish}").click()
-    server.get_by_role("searchbox", name="Trouver un plat").fill("creme")
-    server.get_by_role("button", name="Un de plus : Crème brûlée").click()
     look(server, "picking-phone")
     server.get_by_role("button", name="Envoyer").click()
+    # The dessert waits for its course.
+    server.get_by_role("searchbox", name="Trouver un plat").fill("creme")
+    server.get_by_role("button", name="Un de plus : Crème brûlée").click()
+    server.get_by_role("button", name="En attente").click()
+    server.get_by_role("button", name=re.compile("Envoyer.: Desserts")).click()
     expect(server.get_by_text("Contient : lait").first).to_be_visible()
     look(server, "service-phone")
     assert server.evaluate("document.documentElement.scrollHeight") <= 2 * PHONE["height"]
@@ -271,6 +275,104 @@ def test_a_dinner_from_the_door_to_three_receipts(visit: Open) -> None:
     manager.get_by_role("link", name="Z 1").click()
     expect(manager.get_by_role("heading", name="Clôture Z 1")).to_be_visible()
     look(manager, "closing-phone")
+
+
+def test_an_evening_of_two_tables_with_moves_a_void_a_split_and_change_to_the_closing(visit: Open) -> None:
+    kitchen = visit(Role.KITCHEN, TABLET)
+    server, manager, cashier = visit(Role.SERVER, PHONE), visit(Role.MANAGER, PHONE), visit(Role.CASHIER, TABLET)
+
+    def button(page: Page, name: str) -> Locator:
+        return page.get_by_role("button", name=name, exact=True)
+
+    def pick(category: str, *dishes: str, seat: str = "") -> None:
+        server.get_by_role("link", name=category, exact=True).click()
+        for dish in dishes:
+            server.get_by_role("button", name=f"Un de plus : {dish}").last.click()
+        if seat:
+            server.get_by_text("Place, service").click()
+            server.get_by_label("Place", exact=True).fill(seat)
+        server.get_by_role("button", name="Envoyer").click()
+        expect(server.locator(".order tbody")).to_contain_text(dishes[-1])
+
+    # The bar's regulars at table 3, friends of theirs at table 2.
+    orders = {}
+    for table in ("2", "3"):
+        server.goto("/salle")
+        server.get_by_role("link", name=re.compile(rf"^{table} ")).first.click()
+        button(server, "Installer les convives").click()
+        server.wait_for_url("**/service/*")
+        orders[table] = server.url.rpartition("/")[2]
+    pick("Entrées", "Terrine de campagne", seat="1")
+    pick("Plats", "Dos de cabillaud, beurre blanc", "Croque-monsieur", seat="2")
+    kitchen.goto("/cuisine")
+    ticket = kitchen.locator(".kitchen-ticket", has=kitchen.get_by_role("heading", name="Table 3", exact=True))
+    expect(ticket).to_contain_text("Croque-monsieur")
+
+    # One dish moves to the friends, the others to a free table; the kitchen hears of both.
+    server.get_by_text("Déplacer des lignes").click()
+    server.get_by_label("1 × Croque-monsieur").check()
+    button(server, "Vers la table 2").click()
+    expect(server.locator(".order tr[class^='line-']")).to_have_count(2)
+    server.get_by_text("Déplacer ou réunir").click()
+    server.get_by_label("Vers une table libre").select_option(label="4")
+    button(server, "Déplacer").click()
+    expect(server.get_by_role("heading", name="Table 4", exact=True)).to_be_visible()
+    moved = kitchen.locator(".kitchen-ticket", has=kitchen.get_by_role("heading", name="Table 4", exact=True))
+    expect(moved).to_contain_text("Vient de la table 3")
+    friends = kitchen.locator(".kitchen-ticket", has=kitchen.get_by_role("heading", name="Table 2", exact=True))
+    expect(friends).to_contain_text("1 × Croque-monsieur ← 3")
+    look(kitchen, "kitchen-changes-tablet")
+    button(moved, "Vu").click()
+    expect(moved).not_to_contain_text("Vient de la table 3")
+
+    # The guests no longer want a dish: a manager voids it, and the kitchen has to see that.
+    manager.goto(f"/service/{orders['2']}")
+    manager.locator(".order summary", has_text="Croque-monsieur").click()
+    manager.get_by_label("Motif").first.fill("plus faim")
+    button(manager, "Supprimer cette ligne").click()
+    expect(manager.locator(".line-voided")).to_have_count(1)
+    expect(friends.locator(".line-voided")).to_contain_text("Croque-monsieur")
+    look(kitchen, "kitchen-void-tablet")
+    friends.locator(".line-voided").get_by_role("button", name="Vu").click()
+    expect(friends.locator(".line-voided")).to_have_count(0)
+
+    # The regulars: prepared, served, and the bill by seat; the first pays in cash and gets change, with a tip by card.
+    button(moved, "Tout est prêt").click()
+    server.goto(f"/service/{orders['3']}")
+    button(server, "Tout est servi").click()
+    button(server, "Présenter l’addition").click()
+    address = f"/caisse/{orders['3']}"
+    cashier.goto(f"{address}?by=seat")
+    shares = cashier.locator("ul.shares > li", has=cashier.get_by_label("Montant", exact=True))
+    expect(shares).to_have_count(2)
+    look(cashier, "bill-by-seat-tablet")
+    share = shares.first
+    share.get_by_label("Règlement").select_option("cash")
+    share.get_by_label("Remis en espèces").fill("50")
+    button(share, "Encaisser").click()
+    expect(cashier.get_by_text("À rendre").first).to_be_visible()
+    look(cashier, "change-tablet")
+    cashier.goto(f"{address}?by=seat")
+    expect(shares).to_have_count(1)
+    shares.first.get_by_label("Pourboire").fill("2")
+    button(shares.first, "Encaisser").click()
+    expect(cashier.get_by_text("Cette addition est réglée")).to_be_visible()
+
+    # The friends have left without anything to pay.
+    manager.goto(f"/service/{orders['2']}")
+    manager.get_by_text("Annuler la commande").first.click()
+    manager.get_by_label("Motif").last.fill("partis")
+    button(manager, "Annuler la commande").click()
+    manager.wait_for_url("**/salle")
+
+    manager.goto("/clotures/x")
+    expect(manager.get_by_text("Espèces").first).to_be_visible()
+    look(manager, "x-phone")
+    manager.goto("/clotures")
+    button(manager, "Clôturer la journée").click()
+    manager.get_by_role("link", name=re.compile(r"^Z \d")).first.click()
+    expect(manager.get_by_text("Pourboires").first).to_be_visible()
+    look(manager, "z-phone")
 
 
 def test_a_manager_writes_a_dish_and_a_guest_sees_it(visit: Open) -> None:
@@ -468,17 +570,32 @@ def test_a_table_is_moved_on_the_plan_by_its_arrow_keys(visit: Open) -> None:
     expect(page.locator("g.table").first).to_contain_text("1–3")
 
 
-def test_no_common_act_of_a_server_takes_more_than_three_taps(visit: Open) -> None:
-    page = visit(Role.SERVER, PHONE)
-    most = 3
+def taps_of_the_readme() -> dict[str, int]:
+    """How many taps the table of README.md says that each action takes."""
+    table = (Path(__file__).parent.parent / "README.md").read_text().partition("## Taps")[2].partition("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line[:1] == "|"]
+    return {action: int(now.partition(",")[0]) for action, _before, now in rows[2:]}
 
-    def do(*taps: Locator, text: str = "") -> None:
-        assert len(taps) <= most
-        for position, tap in enumerate(taps):
-            tap.click()
+
+def test_no_common_act_of_a_server_takes_more_than_three_taps(visit: Open) -> None:
+    page, kitchen = visit(Role.SERVER, PHONE), visit(Role.KITCHEN, TABLET)
+    page.context.add_init_script(
+        "addEventListener('pointerdown', () => { sessionStorage.taps = Number(sessionStorage.taps ?? 0) + 1 }, true)"
+    )
+    expected, counted = taps_of_the_readme(), dict[str, int]()
+
+    def taps() -> int:
+        return int(page.evaluate("Number(sessionStorage.taps ?? 0)"))
+
+    def do(action: str, *steps: Locator, text: str = "") -> None:
+        before = taps()
+        for position, step in enumerate(steps):
+            step.click()
             if text and position == 1:  # the page focuses the note in an event that comes after the tap
                 expect(page.locator("[name^=note-]:focus")).to_have_count(1)
                 page.keyboard.type(text)
+        page.wait_for_load_state()
+        counted[action] = max(counted.get(action, 0), taps() - before)
 
     def lines(count: int) -> None:
         expect(page.locator(".order tr[class^='line-']")).to_have_count(count)
@@ -489,35 +606,53 @@ def test_no_common_act_of_a_server_takes_more_than_three_taps(visit: Open) -> No
     def link(name: str) -> Locator:
         return page.get_by_role("link", name=name, exact=True)
 
-    for table in ("11", "10"):
+    def table(name: str) -> Locator:
+        return page.locator("a.table", has_text=name).first
+
+    for name in ("11", "10"):
         page.goto("/salle")
-        do(page.locator("a.table", has_text=table).first, button("Installer les convives"))
+        do("seat two guests", table(name), button("Installer les convives"))
         page.wait_for_url("**/service/*")
+    page.goto("/salle")
+    do("open a table's order", table("10"))
+    page.wait_for_url("**/service/*")
+    order = page.url.rpartition("/")[2]
     send = button("Envoyer")
-    do(link("Boissons"), page.locator("[data-place='20'] .more-one"), send)
+    do("order any dish", link("Boissons"), page.locator("[data-place='20'] .more-one"), send)
     lines(1)
-    do(link("Plats"), page.locator("[data-place='6']").get_by_label("À point"), send)
+    do("order a dish with an option", link("Plats"), page.locator("[data-place='6']").get_by_label("À point"), send)
     lines(2)
     expect(page.get_by_text("À point, Frites maison")).to_be_visible()
-    do(link("Plats"), page.locator("[data-place='7'] summary"), send, text="sans sel")
+    do("order a dish with a note", link("Plats"), page.locator("[data-place='7'] summary"), send, text="sans sel")
     lines(3)
     expect(page.locator(".order").get_by_text("sans sel")).to_be_visible()
-    do(button("Même tournée"))
+    do("order the same drinks again", button("Même tournée"))
     lines(4)
     for category in ("Entrées", "Plats", "Desserts", "Boissons"):
         link(category).click()
         look(page, f"four-lines-{category}-phone")
         assert page.evaluate("document.documentElement.scrollHeight") <= 2 * PHONE["height"], category
-    do(page.locator(".order summary", has_text="sans sel"), button("Encore un").locator("visible=true"))
+    page.reload()
+    do("order one of the most ordered dishes", page.locator("#c0 .more-one").first, send)
     lines(5)
-    do(link("Desserts"), page.locator("[data-place='13'] .more-one"), button("En attente"))
+    noted = page.locator(".order summary", has_text="sans sel")
+    do("order one more of a line", noted, button("Encore un").locator("visible=true"))
     lines(6)
-    do(link("Entrées"), page.locator("[data-place='2'] .more-one"), button("En attente"))
+    hold = button("En attente")
+    do("hold a dish for later", link("Desserts"), page.locator("[data-place='13'] .more-one"), hold)
     lines(7)
-    do(button("Tout envoyer"))
-    expect(page.locator(".line-fired")).to_have_count(7)
-    do(page.get_by_text("Déplacer des lignes"), page.locator("[name=lines]").first, button("Vers la table 11"))
-    lines(6)
+    do("hold a dish for later", link("Entrées"), page.locator("[data-place='2'] .more-one"), hold)
+    lines(8)
+    do("send all that is held", button("Tout envoyer"))
+    expect(page.locator(".line-fired")).to_have_count(8)
+    folded = page.get_by_text("Déplacer des lignes")
+    do("move a line to another table", folded, page.locator("[name=lines]").first, button("Vers la table 11"))
+    lines(7)
+    ready = kitchen.request.post(f"/api/v1/kitchen/orders/{order}/ready")
+    assert ready.ok, ready.text()
+    page.reload()
+    do("mark all that is ready as served", button("Tout est servi"))
+    expect(page.locator(".line-served")).to_have_count(7)
     # Two portions of one dish with options of their own.
     link("Plats").click()
     page.locator("[data-place='6']").get_by_label("Bien cuit").click()
@@ -525,12 +660,15 @@ def test_no_common_act_of_a_server_takes_more_than_three_taps(visit: Open) -> No
     page.locator("[data-place='6']").get_by_role("button", name="Un autre, différent").click()
     page.locator("[data-place^='6.']:not([data-place$='.f'])").get_by_label("Saignant").click()
     send.click()
-    lines(8)
+    lines(9)
     sizes = page.evaluate(
         "[...performance.getEntriesByType('resource'), ...performance.getEntriesByType('navigation')]"
         ".filter((entry) => !entry.name.endsWith('/pouls')).map((entry) => entry.decodedBodySize)"
     )
     assert sum(sizes) <= 100_000
+    assert counted == expected
+    assert len(counted) == 12
+    assert max(counted.values()) <= 3
 
 
 def test_what_is_tapped_without_a_connection_is_sent_once_when_it_is_back(browser: Browser, house: str) -> None:

@@ -1,4 +1,7 @@
-"""Every state that an order can reach through the pages: each page renders, and a way leads on to its end."""
+"""Every state that an order, a bill, a booking or an order from a table can reach through the pages.
+
+In each of them every page renders, no button is refused, and a way leads on to the end for some role.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,14 @@ import hashlib
 import shutil
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
@@ -23,7 +28,9 @@ from restaurant.database import Database
 from restaurant.orders.models import LineStatus, Order
 from restaurant.people.models import LoginSession, User
 from restaurant.people.permissions import Role
-from support import EGGS, STEW, make_settings, order_body, place
+from restaurant.reservations.models import Booking, BookingStatus
+from restaurant.table_orders.models import TableOrder, TableOrderStatus
+from support import EGGS, STEW, make_settings, order_body, place, post
 
 State = tuple[object, ...]
 Sent = tuple[str, tuple[tuple[str, str], ...]]
@@ -71,7 +78,7 @@ class Forms(HTMLParser):
 
 
 class Walk:
-    """One order in a database that goes back to any state it was seen in."""
+    """Things in a database that goes back to any state it was seen in."""
 
     def __init__(self, app: Flask, database: Database, file: Path) -> None:
         self.app, self.database, self.file = app, database, file
@@ -85,10 +92,7 @@ class Walk:
                 session.add(LoginSession(token_hash=hashlib.sha256(token.encode()).hexdigest(), user_id=user.id))
                 self.clients[role] = app.test_client()
                 self.clients[role].set_cookie("session", token)
-        self.reference = ""
-        self.voided = 0
-        #: What the menu's form says of the set menu to order, if one is.
-        self.set_menu: dict[str, str] = {}
+        self.guest = app.test_client()
 
     def keep(self, name: str) -> Path:
         """Copy the database aside."""
@@ -105,88 +109,250 @@ class Walk:
         shutil.copy(kept, self.file)
 
     def state(self) -> tuple[State, bool]:
-        """The state of the order as far as pages can differ by it, and whether it is at its end."""
-        with self.database.reading() as session:
-            order = session.scalars(
-                select(Order).where(Order.reference == uuid.UUID(self.reference)).options(selectinload(Order.lines))
-            ).one()
-            discounts = session.scalars(
-                select(Discount.percent).where(Discount.order_id == order.id, Discount.removed_at.is_(None))
-            ).all()
-        assert 0 <= order.paid <= max(order.due, 0)
-        paid = "none" if not order.paid else "part" if order.paid < order.due else "all"
-        lines = sorted(line.status.value for line in order.lines)
-        self.voided = lines.count(LineStatus.VOIDED.value)
-        state = (order.kind, order.status, tuple(lines), tuple(sorted(map(str, discounts))), paid)
-        return state, order.closed_at is not None
+        """The state as far as pages can differ by it, and whether it is an end."""
+        raise NotImplementedError
 
-    def pages(self) -> Iterator[tuple[Role, str]]:
-        """What each role sees of the order. No page fails, whatever the state."""
-        order, bill = f"/service/{self.reference}", f"/caisse/{self.reference}"
-        seen = {
-            Role.SERVER: (order, bill),
-            Role.CASHIER: (order, bill, "/caisse"),
-            Role.KITCHEN: ("/cuisine",),
-            Role.HOST: (order, "/salle"),
-            Role.MANAGER: (order, bill),
-        }
-        for role, paths in seen.items():
+    def addresses(self) -> dict[Role | None, tuple[str, ...]]:
+        """The pages on which each role sees it; a guest is None."""
+        raise NotImplementedError
+
+    def filled(self, form: Form) -> Iterator[dict[str, str]]:
+        """The values to send with a form; none for a form that does not change the state."""
+        raise NotImplementedError
+
+    def pages(self) -> Iterator[tuple[Role | None, str]]:
+        """What each role sees. No page fails, whatever the state."""
+        for role, paths in self.addresses().items():
+            client = self.clients[role] if role is not None else self.guest
             for path in paths:
-                reply = self.clients[role].get(path)
+                reply = client.get(path)
                 assert reply.status_code == 200, (path, role, reply.status_code)
                 yield role, reply.text
-        for split in ("by=equal&parts=3", "by=seat", *(f"by=lines&lines={n}" for n in self.line_keys()[:1])):
-            assert self.clients[Role.CASHIER].get(f"{bill}?{split}").status_code == 200
-        assert self.app.test_client().get(f"/commandes/{self.reference}").status_code == 200
 
-    def line_keys(self) -> list[int]:
-        """The keys of the order's lines."""
-        found = self.clients[Role.SERVER].get(f"/api/v1/orders/{self.reference}").get_json()
-        return [line["id"] for line in found["lines"] if line["status"] != "voided"]
-
-    def choices(self, *, most: int, discounts: bool) -> dict[Sent, Role]:
-        """Everything that somebody can do to the order on the pages, with the least powerful who can."""
-        found: dict[Sent, Role] = {}
+    def choices(self) -> dict[Sent, Role | None]:
+        """Everything that somebody can do on the pages, with the least powerful who can."""
+        found: dict[Sent, Role | None] = {}
         for role, page in self.pages():
-            forms = Forms(page).found
-            given = any(form.action.endswith("/retrait") for form in forms)
-            for form in forms:
+            for form in Forms(page).found:
                 for button in form.buttons:
-                    for fields in self.filled(form, most=most, discounts=discounts and not given):
+                    for fields in self.filled(form):
                         sent = (form.action, tuple(sorted((fields | button).items())))
                         if role not in {Role.ADMIN, Role.MANAGER} or sent not in found:
                             found[sent] = role
         return found
 
-    def filled(self, form: Form, *, most: int, discounts: bool) -> Iterator[dict[str, str]]:
-        """The values to send with a form; none for a form that does not change the order's state."""
+    def send(self, sent: Sent, role: Role | None) -> None:
+        """Send a form that a page offers. A page offers nothing that is refused."""
+        action, fields = sent
+        client = self.clients[role] if role is not None else self.guest
+        reply = client.post(action, data={**dict(fields), "key": uuid.uuid4().hex})
+        assert reply.status_code == 303, (sent, role, reply.status_code, reply.text)
+
+
+class Map:
+    """Every state that a walk can reach, where each leads and by whom, and which are ends."""
+
+    def __init__(self, walk: Walk) -> None:
+        start, ended = walk.state()
+        self.kept = {start: walk.keep("0.sqlite3")}
+        self.onwards: dict[State, dict[State, Role | None]] = {}
+        self.ends: set[State] = {start} if ended else set()
+        waiting = deque([start])
+        while waiting:
+            state = waiting.popleft()
+            walk.back_to(self.kept[state])
+            walk.state()
+            self.onwards[state] = {}
+            for sent, role in walk.choices().items():
+                walk.back_to(self.kept[state])
+                walk.send(sent, role)
+                following, ended = walk.state()
+                self.onwards[state].setdefault(following, role)
+                if ended:
+                    self.ends.add(following)
+                if following not in self.kept:
+                    self.kept[following] = walk.keep(f"{len(self.kept)}.sqlite3")
+                    # Of some things even the end can be undone.
+                    waiting.append(following)
+
+    @property
+    def stuck(self) -> set[State]:
+        """The states from which no way leads to an end: backwards from the ends, what is not met."""
+        ending = set(self.ends)
+        while found := {
+            state for state, others in self.onwards.items() if state not in ending and ending & others.keys()
+        }:
+            ending |= found
+        return set(self.onwards) - ending
+
+
+#: What is done to tables between which orders move: the other acts are those of one table, and are walked there.
+_BETWEEN = {"transfert", "fusion", "lignes/transfert", "addition", "paiements", "fin", "annulation"}
+
+
+class Orders(Walk):
+    """Orders with their bills: `most` lines each, with discounts or between tables if asked for."""
+
+    def __init__(self, app: Flask, database: Database, file: Path) -> None:
+        super().__init__(app, database, file)
+        self.references: list[str] = []
+        self.most, self.discounts, self.between = 1, False, False
+        #: What the menu's form says of the set menu to order, if one is.
+        self.set_menu: dict[str, str] = {}
+        self.voided = 0
+        self._given = False
+
+    def seat(self, table: int) -> str:
+        """Seat guests on the page of the floor; the reference of their order."""
+        reply = self.clients[Role.HOST].post(f"/salle/tables/{table}", data={"covers": "2"})
+        assert reply.status_code == 303
+        reference = self.clients[Role.SERVER].get("/api/v1/orders").get_json()["items"][0]["reference"]
+        self.references.append(reference)
+        return str(reference)
+
+    def state(self) -> tuple[State, bool]:
+        """The kinds, states, lines, discounts and payments of the orders; it ends when all are closed."""
+        found, ended, self.voided = list[object](), True, 0
+        with self.database.reading() as session:
+            for reference in self.references:
+                order = session.scalars(
+                    select(Order).where(Order.reference == uuid.UUID(reference)).options(selectinload(Order.lines))
+                ).one()
+                discounts = session.scalars(
+                    select(Discount.percent).where(Discount.order_id == order.id, Discount.removed_at.is_(None))
+                ).all()
+                assert 0 <= order.paid <= max(order.due, 0)
+                paid = "none" if not order.paid else "part" if order.paid < order.due else "all"
+                lines = sorted(line.status.value for line in order.lines)
+                self.voided += lines.count(LineStatus.VOIDED.value)
+                given = tuple(sorted(map(str, discounts)))
+                found += [order.kind, order.status, tuple(lines), given, paid]
+                ended = ended and order.closed_at is not None
+        return tuple(found), ended
+
+    def addresses(self) -> dict[Role | None, tuple[str, ...]]:
+        """The pages of the orders, of their bills, of the kitchen and of the floor."""
+        orders = tuple(f"/service/{reference}" for reference in self.references)
+        bills = tuple(f"/caisse/{reference}" for reference in self.references)
+        splits = ["by=equal&parts=3", "by=seat", *(f"by=lines&lines={key}" for key in self.line_keys()[:1])]
+        return {
+            Role.SERVER: (*orders, *bills),
+            Role.CASHIER: (*orders, *bills, "/caisse", *(f"{bills[0]}?{split}" for split in splits)),
+            Role.KITCHEN: ("/cuisine",),
+            Role.HOST: (*orders, "/salle"),
+            Role.MANAGER: (*orders, *bills),
+            None: tuple(f"/commandes/{reference}" for reference in self.references),
+        }
+
+    def line_keys(self) -> list[int]:
+        """The keys of the first order's lines."""
+        found = self.clients[Role.SERVER].get(f"/api/v1/orders/{self.references[0]}").get_json()
+        return [line["id"] for line in found["lines"] if line["status"] != "voided"]
+
+    def choices(self) -> dict[Sent, Role | None]:
+        """As ever; one discount is given at a time."""
+        pages = [self.clients[Role.MANAGER].get(f"/caisse/{reference}").text for reference in self.references]
+        self._given = any("/retrait" in page for page in pages)
+        return super().choices()
+
+    def filled(self, form: Form) -> Iterator[dict[str, str]]:
+        """The forms of orders and bills, but for those in which a manager would have to come."""
         kept = {name: value for name, value in form.fields.items() if name != "key"}
         if "manager" in form.fields:
             # The manager's own page has this form without asking for another one's password.
             return
-        act = form.action.removeprefix(f"/service/{self.reference}/").removeprefix(f"/caisse/{self.reference}/")
+        act = form.action
+        for reference in self.references:
+            act = act.removeprefix(f"/service/{reference}/").removeprefix(f"/caisse/{reference}/")
+        if self.between and (act not in _BETWEEN or "reason" in form.fields):
+            return
         match act:
-            case "lignes" if len(self.line_keys()) < most and self.voided < 1:
+            case "lignes" if not self.between and len(self.line_keys()) < self.most and self.voided < 1:
                 wanted = self.set_menu or {f"quantity-{EGGS}": "1"}
                 yield wanted
                 yield wanted | {"hold": "1"}
-            case "remises" if discounts:
+            case "remises" if self.discounts and not self._given:
                 yield {"percent": "50", "reason": "x"}
                 yield {"percent": "100", "reason": "x"}
             case "paiements":
                 yield kept
-                if "6" in kept["amount"]:
+                if "6" in kept["amount"] and not self.between:
                     yield kept | {"amount": "1"}
+            case "lignes/transfert" if self.between:
+                yield from ({"lines": str(key)} for key in self.line_keys()[:1] if self.references[0] in form.action)
+            case "transfert" | "fusion" if self.between:
+                yield kept
             case "envoi" | "service" | "addition" | "reprise" | "fin":
                 yield kept
             case _ if act.endswith(("servie", "annulation", "retrait")) or act.startswith("/cuisine/lignes/"):
                 yield kept | ({"reason": "x"} if "reason" in kept else {})
 
-    def send(self, sent: Sent, role: Role) -> None:
-        """Send a form that a page offers. A page offers nothing that is refused."""
-        action, fields = sent
-        reply = self.clients[role].post(action, data={**dict(fields), "key": uuid.uuid4().hex})
-        assert reply.status_code == 303, (sent, role, reply.status_code, reply.text)
+
+class Bookings(Walk):
+    """A booking, with the order that it becomes."""
+
+    reference = ""
+
+    def state(self) -> tuple[State, bool]:
+        """How it stands, whether a table is held for it, and how far its order is."""
+        with self.database.reading() as session:
+            booking = session.scalars(select(Booking).where(Booking.reference == uuid.UUID(self.reference))).one()
+            order = booking.order.status if booking.order is not None else None
+            state = (booking.status, bool(booking.places), order)
+        ends = {BookingStatus.COMPLETED, BookingStatus.CANCELLED, BookingStatus.NO_SHOW}
+        return state, booking.status in ends
+
+    def addresses(self) -> dict[Role | None, tuple[str, ...]]:
+        """The day's bookings, the page of the booking, that of its order, the floor, and the guest's own."""
+        with self.database.reading() as session:
+            booking = session.scalars(select(Booking).where(Booking.reference == uuid.UUID(self.reference))).one()
+            day = booking.starts_at.date().isoformat()
+            order = (f"/service/{booking.order.reference}",) if booking.order is not None else ()
+        desk = (f"/reservations?jour={day}", f"/reservations/{self.reference}", "/reservations/clients")
+        return {
+            Role.HOST: (*desk, "/salle", *order),
+            Role.SERVER: (*desk, *order),
+            Role.MANAGER: desk,
+            None: (f"/reserver/{self.reference}",),
+        }
+
+    def filled(self, form: Form) -> Iterator[dict[str, str]]:
+        """What changes where a booking stands."""
+        kept = {name: value for name, value in form.fields.items() if name not in {"key", "manager"}}
+        if (self.reference in form.action and not form.action.endswith("/fiche")) or (
+            form.action.startswith("/service/") and form.action.endswith("/annulation")
+        ):
+            yield kept
+
+
+class TableOrders(Walk):
+    """An order that a guest sent from a table."""
+
+    reference = code = ""
+
+    def state(self) -> tuple[State, bool]:
+        """How it stands; it ends when somebody has decided about it."""
+        with self.database.reading() as session:
+            found = session.scalars(select(TableOrder).where(TableOrder.reference == uuid.UUID(self.reference))).one()
+        return (found.status,), found.status is not TableOrderStatus.WAITING
+
+    def addresses(self) -> dict[Role | None, tuple[str, ...]]:
+        """The guest's page, the floor, and what waits to be confirmed."""
+        desk = ("/salle", "/service/demandes")
+        return {
+            Role.SERVER: desk, Role.HOST: desk, Role.CASHIER: desk, Role.MANAGER: desk,
+            None: (f"/table/{self.code}", f"/table/{self.code}/{self.reference}"),
+        }  # fmt: skip
+
+    def filled(self, form: Form) -> Iterator[dict[str, str]]:
+        """What decides about it."""
+        if self.reference in form.action:
+            kept = {name: value for name, value in form.fields.items() if name != "key"}
+            yield kept | ({"reason": "x"} if "reason" in kept else {})
+
+
+W = TypeVar("W", bound=Walk)
+Start = Callable[[type[W]], W]
 
 
 def written_menu(manager: FlaskClient) -> dict[str, str]:
@@ -203,11 +369,11 @@ def written_menu(manager: FlaskClient) -> dict[str, str]:
 
 
 @pytest.fixture
-def walk(one_app: Flask, sqlite_template: Path, tmp_path: Path) -> Iterator[Walk]:
+def start(one_app: Flask, sqlite_template: Path, tmp_path: Path) -> Iterator[Callable[[type[Walk]], Walk]]:
     file = tmp_path / "restaurant.sqlite3"
     shutil.copy(sqlite_template, file)
-    database = connect(one_app, make_settings(f"sqlite:///{file}"))
-    yield Walk(one_app, database, file)
+    database = connect(one_app, make_settings(f"sqlite:///{file}", cancellation_minutes=0))
+    yield lambda kind: kind(one_app, database, file)
     database.engine.dispose()
 
 
@@ -217,49 +383,76 @@ def walk(one_app: Flask, sqlite_template: Path, tmp_path: Path) -> Iterator[Walk
     ids=["two dishes", "discounts", "take-away", "set menu"],
 )
 def test_every_state_of_an_order_has_a_way_to_its_end_in_the_pages(
-    walk: Walk, kind: str, most: int, discounts: bool, least: int
+    start: Start[Orders], kind: str, most: int, discounts: bool, least: int
 ) -> None:
+    walk = start(Orders)
+    walk.most, walk.discounts = most, discounts
     if kind == "set_menu":
         walk.set_menu = written_menu(walk.clients[Role.MANAGER])
     if kind != "take_away":
-        assert walk.clients[Role.HOST].post("/salle/tables/1", data={"covers": "2"}).status_code == 303
-        walk.reference = next(
-            order["reference"] for order in walk.clients[Role.SERVER].get("/api/v1/orders").get_json()["items"]
-        )
+        walk.seat(1)
     else:
-        walk.reference = place(walk.app.test_client(), order_body(lines=[{"dish": EGGS}])).get_json()["reference"]
-    start, _ended = walk.state()
-    kept = {start: walk.keep("0.sqlite3")}
-    onwards: dict[State, dict[State, Role]] = {}
-    ends: set[State] = set()
-    waiting = deque([start])
-    while waiting:
-        state = waiting.popleft()
-        walk.back_to(kept[state])
-        walk.state()
-        onwards[state] = {}
-        for sent, role in walk.choices(most=most, discounts=discounts).items():
-            walk.back_to(kept[state])
-            walk.send(sent, role)
-            following, ended = walk.state()
-            onwards[state].setdefault(following, role)
-            if ended:
-                ends.add(following)
-            if following not in kept:
-                kept[following] = walk.keep(f"{len(kept)}.sqlite3")
-                if ended:
-                    onwards[following] = {}
-                    assert list(walk.pages())
-                else:
-                    waiting.append(following)
-    assert len(kept) >= least, "fewer states than there are: a form was not found"
-    assert any(LineStatus.VOIDED.value in str(state) for state in kept)
-    # Backwards from the ends: whatever is not met on the way is stuck.
-    ending = set(ends)
-    while found := {state for state, others in onwards.items() if state not in ending and ending & others.keys()}:
-        ending |= found
-    assert set(onwards) - ending == set()
+        placed = place(walk.guest, order_body(lines=[{"dish": EGGS}])).get_json()
+        walk.references = [placed["reference"]]
+    found = Map(walk)
+    assert len(found.kept) >= least, "fewer states than there are: a form was not found"
+    assert any(LineStatus.VOIDED.value in str(state) for state in found.kept)
+    assert found.stuck == set()
     # What is paid never needs a manager to be put away.
-    for state, others in onwards.items():
+    for state, others in found.onwards.items():
         if "paid" in [str(part) for part in state[:2]]:
-            assert any(other in ends and role in {Role.SERVER, Role.CASHIER} for other, role in others.items()), state
+            ways = [role for other, role in others.items() if other in found.ends]
+            assert {Role.SERVER, Role.CASHIER} & set(ways), state
+
+
+def test_two_tables_end_however_orders_and_lines_move_between_them(start: Start[Orders]) -> None:
+    walk = start(Orders)
+    walk.between = True
+    server = walk.clients[Role.SERVER]
+    for table in (1, 2):
+        form = {"key": uuid.uuid4().hex, f"quantity-{EGGS}": "1"}
+        assert server.post(f"/service/{walk.seat(table)}/lignes", data=form).status_code == 303
+    found = Map(walk)
+    assert len(found.kept) >= 20
+    merged = [state for state in found.kept if "cancelled" in str(state) and "'fired', 'fired'" in str(state)]
+    assert merged, "the tables were never merged"
+    assert any("() " in str(state) or "(), ()" in str(state) for state in found.kept), "lines were never moved"
+    assert found.stuck == set()
+
+
+@pytest.mark.parametrize(
+    ("clock", "expected"),
+    [
+        ("18:00", {"confirmed", "arrived", "completed", "cancelled"}),
+        ("20:10", {"confirmed", "arrived", "completed", "cancelled", "no_show"}),
+        ("12:00 the day before", {"confirmed", "cancelled"}),
+    ],
+)
+def test_every_state_of_a_booking_has_a_way_to_its_end_in_the_pages(
+    start: Start[Bookings], clock: str, expected: set[str]
+) -> None:
+    walk = start(Bookings)
+    with time_machine.travel("2026-04-02T08:00:00Z"):
+        body = {"starts_at": "2026-04-03T20:00:00+02:00", "covers": 2, "guest": "Ana", "contact": "0612345678"}
+        booked = post(walk.clients[Role.HOST], "/bookings", body)
+        assert booked.status_code == 201, booked.text
+        walk.reference = booked.get_json()["reference"]
+    day, hour = ("02", clock[:5]) if "before" in clock else ("03", clock)
+    with time_machine.travel(f"2026-04-{day}T{hour}:00+02:00"):
+        found = Map(walk)
+    assert {str(state[0]) for state in found.kept} == expected
+    assert found.stuck == set()
+    # A step that was tapped by mistake can be undone.
+    undone = [state for state in found.ends if found.onwards[state]]
+    assert {str(state[0]) for state in undone} >= expected & {"cancelled", "no_show"}
+
+
+def test_every_state_of_an_order_from_a_table_has_a_way_to_its_end_in_the_pages(start: Start[TableOrders]) -> None:
+    walk = start(TableOrders)
+    manager = walk.clients[Role.MANAGER]
+    walk.code = manager.get("/api/v1/tables/1/code").get_json()["code"]
+    placed = post(walk.guest, "/table-orders", {"code": walk.code, "lines": [{"dish": EGGS}]})
+    walk.reference = placed.get_json()["reference"]
+    found = Map(walk)
+    assert {str(state[0]) for state in found.kept} == {"to_be_confirmed", "accepted", "refused", "withdrawn"}
+    assert found.stuck == set()
