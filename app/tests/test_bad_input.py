@@ -8,6 +8,7 @@ A new form or operation that is not listed fails.
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,14 +17,19 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, select, text
 from werkzeug.test import TestResponse
 
 from restaurant.database import Database
+from restaurant.deposits import service as deposits
+from restaurant.deposits.models import Deposit
 from restaurant.http.api import Api, Operation
 from restaurant.http.guard import Guard
+from restaurant.orders.models import Order
 from restaurant.payments.gateway import Gateway
+from restaurant.payments.models import AttemptState
 from restaurant.people.permissions import Access, Role
+from restaurant.reservations.models import Booking
 from restaurant.types import LARGEST
 from support import add, charged, post, seat, terminal
 
@@ -133,7 +139,16 @@ def make_house(sign_in: SignIn, database: Database, gateway: Gateway) -> House:
         key: int = client.post(f"/api/v1{path}", json={"name": name, **values}).get_json()["id"]
         return key
 
+    asked_for, deposited, arrived = (
+        ask_deposit(database, post(client, "/bookings", booking | {"contact": f"{number}@example.org"}).get_json())
+        for number in range(3)
+    )
+    for reference in (deposited, arrived):
+        pay_deposit(client, gateway, reference)
+    with_deposit = seat_deposit(client, database, arrived)
+
     names = {
+        "asked_for": asked_for, "deposited": deposited, "with_deposit": with_deposit,
         "code": code, "asked": asked, "reference": order, "other": other, "billed": billed, "presented": presented, "paid": paid, "voided": voided, "discount": given["discounts"][0]["id"], "line": line, "held": held, "ready": ready, "payment": payment,
         "attempt": attempt, "at_terminal": at_terminal,
         "booking": post(client, "/bookings", booking).get_json()["reference"], "slot": slots[1],
@@ -153,6 +168,32 @@ def make_house(sign_in: SignIn, database: Database, gateway: Gateway) -> House:
         "table": 4, "dish": EGGS, "number": 1,
     }  # fmt: skip
     return House(client, database, names)
+
+
+def ask_deposit(database: Database, booking: Values) -> str:
+    """Ask for a deposit as the settings would."""
+    with database.writing() as session:
+        found = session.scalars(select(Booking).where(Booking.reference == uuid.UUID(booking["reference"]))).one()
+        session.add(Deposit(booking_id=found.id, amount=1000, refundable_until=found.starts_at))
+    return booking["reference"]
+
+
+def pay_deposit(client: FlaskClient, gateway: Gateway, booking: str) -> None:
+    """Pay it at the provider."""
+    attempt = post(client, f"/bookings/{booking}/deposit", None).get_json()["attempt"]
+    assert gateway.advance(uuid.UUID(attempt)) is AttemptState.DONE
+
+
+def seat_deposit(client: FlaskClient, database: Database, booking: str) -> str:
+    """The reference of a presented bill of guests with a deposit."""
+    order = str(seat(client, 11)["reference"])
+    add(client, order, EGGS)
+    with database.writing() as session:
+        found = session.scalars(select(Booking).where(Booking.reference == uuid.UUID(booking))).one()
+        its_order = session.scalars(select(Order).where(Order.reference == uuid.UUID(order))).one()
+        deposits.seated(session, found, its_order)
+    assert post(client, f"/orders/{order}/bill", None).status_code == 200
+    return order
 
 
 #: Right values of each form, by endpoint. `{name}` is one of the house's things.
@@ -234,6 +275,10 @@ FORMS: dict[str, Values] = {
     "bookings.move_waiting": {"status": "left"},
     "booking.book": {"key": "k", "starts_at": "{slot}", "covers": "2", "guest": "Cy", "contact": "0698765432"},
     "booking.cancel": {},
+    "booking.pay_deposit": {},
+    "bookings.waive_deposit": {},
+    "bookings.refund_deposit": {"key": "k", "reason": "malade"},
+    "cash.deduct_deposit": {"key": "k"},
     "bookings.undo": {"status": "cancelled"},
     "bookings.take": {
         "key": "k", "day": "{day}", "clock": "12:30", "covers": "2", "guest": "Di", "contact": "", "note": "",
@@ -314,6 +359,10 @@ ELSEWHERE = {
     "cash.reopen": {"reference": "presented"},
     "bookings.move": {"reference": "booking"},
     "booking.cancel": {"reference": "booking"},
+    "booking.pay_deposit": {"reference": "asked_for"},
+    "bookings.waive_deposit": {"reference": "asked_for"},
+    "bookings.refund_deposit": {"reference": "deposited"},
+    "cash.deduct_deposit": {"reference": "with_deposit"},
     "bookings.undo": {"reference": "gone"},
     "printers.print_again": {"job": "printed"},
     "bookings.change": {"reference": "booking"},
@@ -534,6 +583,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "tables": [9],
         "override": "",
     },
+    "POST /bookings/<uuid:reference>/deposit/refund": {"reason": "malade"},
     "PUT /bookings/<uuid:reference>": {"starts_at": "{slot}", "covers": 3, "guest": "Di", "contact": "0612345678"},
     "PUT /guests/<key:guest>": {
         "name": "Ana B.",
@@ -589,6 +639,10 @@ OTHERS = {
     "POST /bookings/<uuid:reference>/move": {"reference": "booking"},
     "POST /bookings/<uuid:reference>/cancel": {"reference": "booking"},
     "GET /bookings/<uuid:reference>": {"reference": "booking"},
+    "POST /bookings/<uuid:reference>/deposit": {"reference": "asked_for"},
+    "POST /bookings/<uuid:reference>/deposit/waive": {"reference": "asked_for"},
+    "POST /bookings/<uuid:reference>/deposit/refund": {"reference": "deposited"},
+    "POST /orders/<uuid:reference>/deposit": {"reference": "with_deposit"},
     "PUT /bookings/<uuid:reference>": {"reference": "booking"},
     "POST /bookings/<uuid:reference>/undo": {"reference": "gone"},
 }

@@ -30,9 +30,14 @@ from restaurant.billing.signing import Signer, new_key, public_pem
 from restaurant.billing.siret import is_siret
 from restaurant.cli import main
 from restaurant.database import Database, alembic_config
+from restaurant.deposits import service as deposits
+from restaurant.deposits.models import Deposit
 from restaurant.orders.models import Order
+from restaurant.payments.gateway import Gateway
+from restaurant.payments.models import AttemptState
 from restaurant.people.models import User
 from restaurant.people.permissions import Role
+from restaurant.reservations.models import Booking, BookingStatus
 from restaurant.settings import Settings
 from restaurant.types import Moment
 from support import EGGS, SECRET, STEW, WINE, SignIn, add, billed, charged, make_settings, pay, post, seat, terminal
@@ -72,6 +77,7 @@ def till(
     pay(server, billed(server, EGGS, table=5), 620)
     with terminal(app) as gateway:
         charged(server, gateway, billed(server, EGGS, table=9), 620)
+        deposited(server, gateway, database, billed(server, EGGS, table=10))
     assert post(server, "/receipts/1/copies", None).status_code == 201
     post(manager, "/closings", None)
     assert post(manager, "/till/closing", {"count": {"5000": 2}, "note": "x"}).get_json()["closing_expected"] == 9770
@@ -80,6 +86,26 @@ def till(
         people = {user.role: user.id for user in session.scalars(select(User))}
         order = session.scalars(select(Order.id).where(Order.reference == uuid.UUID(free))).one()
     return {"server": people[Role.SERVER], "manager": people[Role.MANAGER], "free": order}
+
+
+def deposited(client: FlaskClient, gateway: Gateway, database: Database, order: str) -> None:
+    """Deduct from the bill of an order a deposit that was paid for a booking, and keep a part of it."""
+    start = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(days=2)
+    with database.writing() as session:
+        booking = Booking(
+            guest="Ana", contact="0612345678", covers=2, starts_at=start, ends_at=start + timedelta(hours=2),
+            status=BookingStatus.CONFIRMED, note="", allergies=[],
+        )  # fmt: skip
+        session.add(booking)
+        session.flush()
+        session.add(Deposit(booking_id=booking.id, amount=1000, refundable_until=start))
+        reference = booking.reference
+    attempt = post(client, f"/bookings/{reference}/deposit", None).get_json()["attempt"]
+    assert gateway.advance(uuid.UUID(attempt)) is AttemptState.DONE
+    with database.writing() as session:
+        found = session.scalars(select(Booking).where(Booking.reference == reference)).one()
+        deposits.seated(session, found, session.scalars(select(Order).where(Order.reference == uuid.UUID(order))).one())
+    assert post(client, f"/orders/{order}/deposit", None).status_code == 201
 
 
 def faults(connection: Connection) -> list[str]:

@@ -19,6 +19,7 @@ from flask.testing import FlaskClient
 import restaurant
 from restaurant import i18n
 from restaurant.billing.models import Method, Movement
+from restaurant.deposits.models import DepositState, MovementKind
 from restaurant.errors import Invalid
 from restaurant.floor.models import Condition, Shape, TableState
 from restaurant.forms import LABELS, parse_cents
@@ -47,6 +48,7 @@ LABELLED: list[type[Labelled]] = [
     Channel,
     Condition,
     Course,
+    DepositState,
     JobKind,
     JobStatus,
     LineStatus,
@@ -54,6 +56,7 @@ LABELLED: list[type[Labelled]] = [
     Movement,
     MessageKind,
     MessageStatus,
+    MovementKind,
     MovementReason,
     OrderStatus,
     Role,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 #: The schema this code was written for. Known without Alembic, which a pod that only serves never loads.
-HEAD = "0035"
+HEAD = "0036"
 
 #: Any constant, the same in every pod: the key of PostgreSQL's advisory lock around migrations.
 MIGRATION_LOCK = 7_240_318
@@ -129,7 +129,7 @@ class Database:
         self._writing = sessionmaker(
             self.engine.execution_options(immediate=True),
             expire_on_commit=False,
-            info={"signer": settings.signer(), "post": settings.post()},
+            info={"signer": settings.signer(), "post": settings.post(), "deposits": settings.deposits()},
         )
 
     def __enter__(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from restaurant.billing import models as billing
+from restaurant.deposits import models as deposits
 from restaurant.floor import models as floor
 from restaurant.http import idempotency
 from restaurant.kitchen import models as kitchen
@@ -19,6 +20,7 @@ from restaurant.table_orders import models as table_orders
 
 ALL = (
     billing,
+    deposits,
     floor,
     idempotency,
     kitchen,

@@ -26,6 +26,7 @@ from sqlalchemy.exc import ArgumentError
 from restaurant.billing.signing import Signer, new_key
 from restaurant.billing.siret import is_siren
 from restaurant.business_day import BusinessDay
+from restaurant.deposits.rules import DepositRules
 from restaurant.http import prefix
 from restaurant.messages.channels import Channel, Sms, Smtp
 from restaurant.messages.post import ChannelKind, Post
@@ -217,6 +218,16 @@ class Settings(BaseSettings):
     """Maximum number of guests whose bookings start within the same 15 minutes."""
     booking_stays: str = "2:90,4:105,6:120,150"
     """Minutes for which a party keeps its table, by party size."""
+    deposit_per_cover: int = Field(default=0, ge=0, le=100_000)
+    """Deposit of a booking for each guest, in cents; 0 for none."""
+    deposit_fixed: int = Field(default=0, ge=0, le=1_000_000)
+    """Deposit of a booking whatever its size, in cents; 0 for none."""
+    deposit_covers: int = Field(default=1, ge=1, le=60)
+    """Parties of at least so many guests pay a deposit."""
+    deposit_refund_hours: int = Field(default=24, ge=0, le=720)
+    """A deposit is given back if the booking is cancelled until this many hours before it."""
+    deposit_pay_minutes: int = Field(default=30, ge=16, le=1440)
+    """Minutes that guests who book online have to pay, after which the booking is released."""
     table_orders: Literal["none", "confirm", "direct"] = "confirm"
     """Orders that guests send from their table: refused, to be confirmed by the staff, or sent to the kitchen."""
     table_orders_per_address: int = Field(default=60, ge=0, le=100_000)
@@ -420,6 +431,8 @@ class Settings(BaseSettings):
                     raise ValueError(f"set RESTAURANT_{name.upper()}_SECRET_FILE for RESTAURANT_{name.upper()}_URL")
                 if not _read_secret(file).get_secret_value():
                     raise ValueError(f"the secret file {file} is empty")
+        if (self.deposit_per_cover or self.deposit_fixed) and self.online_url is None:
+            raise ValueError("set up online payments (RESTAURANT_ONLINE_URL): guests pay their deposits with them")
         return self
 
     def _provider_address(self, name: Literal["terminal", "online"]) -> str | None:
@@ -469,6 +482,13 @@ class Settings(BaseSettings):
         return TableOrders(
             how=self.table_orders, keys=self.signing_keys, per_address=self.table_orders_per_address,
             per_table=self.table_orders_per_table,
+        )  # fmt: skip
+
+    def deposits(self) -> DepositRules:
+        """Which bookings need a deposit."""
+        return DepositRules(
+            per_cover=self.deposit_per_cover, fixed=self.deposit_fixed, covers=self.deposit_covers,
+            refund=timedelta(hours=self.deposit_refund_hours), pay=timedelta(minutes=self.deposit_pay_minutes),
         )  # fmt: skip
 
     def channels(self) -> dict[ChannelKind, Channel]:

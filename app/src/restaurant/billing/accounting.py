@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from restaurant.billing.models import Closing, Invoice
 from restaurant.business_day import BusinessDay
+from restaurant.deposits.models import MovementKind
 
 #: The columns, in the sequence that the law gives.
 COLUMNS = (
@@ -30,10 +31,14 @@ _METHODS = {
     "cash": ("530000", "Caisse"),
     "voucher": ("511700", "Titres restaurant a encaisser"),
     "transfer": ("511800", "Virements a recevoir"),
+    "deposit_deducted": ("419100", "Clients - acomptes recus"),
 }
 _REVENUE = {550: "706055", 1000: "706100", 2000: "706200"}
 _TAX = {550: "445715", 1000: "445711", 2000: "445712"}
 _TIPS = ("467100", "Pourboires a reverser")
+_DEPOSITS = ("419100", "Clients - acomptes recus")
+#: A deposit that is kept is a compensation, which is no sale and has no VAT.
+_COMPENSATION = ("758800", "Indemnites de reservation")
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,12 @@ def postings(closing: Closing) -> Iterator[Posting]:
         yield Posting(_REVENUE[rate], f"Ventes {label}", share["tax"] - share["total"])
         yield Posting(_TAX[rate], f"TVA collectee {label}", -share["tax"])
     yield Posting(*_TIPS, -closing.tips)
+    moved = {MovementKind(kind): cents for kind, cents in closing.deposits.items()}
+    received = moved.get(MovementKind.TAKEN, 0) - moved.get(MovementKind.REFUNDED, 0)
+    kept = moved.get(MovementKind.KEPT, 0)
+    yield Posting(*_METHODS["card"], received)
+    yield Posting(*_DEPOSITS, kept - received)
+    yield Posting(*_COMPENSATION, -kept)
 
 
 def fec(closings: Iterable[Closing], business_day: BusinessDay) -> str:

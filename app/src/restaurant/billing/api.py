@@ -167,6 +167,14 @@ def pay(session: Session, *, reference: uuid.UUID, body: NewPayment) -> PaymentV
     return PaymentView.model_validate(payment)
 
 
+@bills.operation("POST", "/orders/<uuid:reference>/deposit", reply=PaymentView, status=HTTPStatus.CREATED,
+                 idempotent=True, refusals=_CONFLICT)  # fmt: skip
+def deduct_deposit(session: Session, *, reference: uuid.UUID) -> PaymentView:
+    """Deduct the guests' deposit from their presented bill."""
+    order = orders.lock_order(session, reference)
+    return PaymentView.model_validate(service.deduct_deposit(session, order, by=signed_in()))
+
+
 @bills.operation(
     "POST",
     "/payments/<uuid:payment>/refunds",

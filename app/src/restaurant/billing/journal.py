@@ -30,6 +30,7 @@ from restaurant.billing.models import (
 )
 from restaurant.billing.signing import Signer, fingerprint
 from restaurant.database import Base, on_commit
+from restaurant.deposits.models import Deposit, DepositMovement
 from restaurant.orders.models import LineStatus, Order, OrderLine
 from restaurant.payments.models import Attempt
 from restaurant.types import now
@@ -37,12 +38,13 @@ from restaurant.types import now
 #: What has columns with money, in the sequence in which the rows depend on each other.
 MONEY: tuple[type[Base], ...] = (
     Order, OrderLine, Discount, Payment, Receipt, Closing, PeriodClosing, Invoice, TillSession, CashMovement,
-    Attempt,
+    Attempt, Deposit, DepositMovement,
 )  # fmt: skip
 
 #: Columns of these tables that are the kitchen's and the floor's, and change without an entry. All others are recorded.
 OPERATIONAL: dict[str, frozenset[str]] = {
     "orders": frozenset({"status", "closed_at", "allergies", "version"}),
+    "deposit": frozenset({"order_id", "due_at", "refundable_until", "waived"}),
     "payment_attempt": frozenset({"changed_at"}),
     "order_line": frozenset(
         {"station", "course", "status", "allergens", "ready_at", "served_at", "void_acknowledged_at"}

@@ -22,6 +22,12 @@ class Method(Labelled):
     CASH = "cash"
     VOUCHER = "voucher"
     TRANSFER = "transfer"
+    DEPOSIT = "deposit_deducted"
+    """What guests paid when they booked."""
+
+
+#: How guests can pay at the cash desk.
+TENDERED = tuple(method for method in Method if method is not Method.DEPOSIT)
 
 
 class Movement(Labelled):
@@ -62,6 +68,8 @@ class EntryKind(Labelled):
     TILL_OPENING = "till_opening"
     TILL_CLOSING = "till_closing"
     CASH_MOVEMENT = "cash_movement"
+    DEPOSIT = "deposit"
+    """Money of a deposit was taken, deducted, given back or kept."""
     ATTEMPT = "attempt"
     """A charge or a refund at a payment provider came to another state."""
     APPROVAL = "approval"
@@ -292,6 +300,9 @@ class Closing(Base):
     by_method: Mapped[dict[str, int]] = mapped_column(JSON)
     tips_by_method: Mapped[dict[str, int]] = mapped_column(JSON, default=dict, server_default="{}")
     by_rate: Mapped[list[RateShare]] = mapped_column(JSON)
+    deposits: Mapped[dict[str, int]] = mapped_column(JSON, default=dict, server_default="{}")
+    """What became of deposits, by kind of movement: they are no sales before they are deducted from a bill."""
+    last_deposit: Mapped[int] = mapped_column(default=0, server_default="0")
 
 
 class PeriodClosing(Base):
@@ -311,3 +322,4 @@ class PeriodClosing(Base):
     by_method: Mapped[dict[str, int]] = mapped_column(JSON)
     tips_by_method: Mapped[dict[str, int]] = mapped_column(JSON)
     by_rate: Mapped[list[RateShare]] = mapped_column(JSON)
+    deposits: Mapped[dict[str, int]] = mapped_column(JSON, default=dict, server_default="{}")

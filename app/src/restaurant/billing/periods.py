@@ -53,7 +53,9 @@ def _close(session: Session, period: str, days: Sequence[Closing], *, by: str) -
     tips: Tally[str] = Tally()
     totals: Tally[int] = Tally()
     taxes: Tally[int] = Tally()
+    deposits: Tally[str] = Tally()
     for day in days:
+        deposits.update(day.deposits)
         by_method.update(day.by_method)
         tips.update(day.tips_by_method)
         for share in day.by_rate:
@@ -72,6 +74,7 @@ def _close(session: Session, period: str, days: Sequence[Closing], *, by: str) -
         by_method=dict(sorted(by_method.items())),
         tips_by_method=dict(sorted(tips.items())),
         by_rate=[RateShare(rate=rate, total=totals[rate], tax=taxes[rate]) for rate in sorted(totals)],
+        deposits={kind: cents for kind, cents in sorted(deposits.items()) if cents},
     )
     session.add(closing)
     content = {

@@ -173,7 +173,7 @@ class NewPayment(BaseModel):
 
     amount: Cents
     tip: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    method: Method
+    method: Literal[Method.CARD, Method.CASH, Method.VOUCHER, Method.TRANSFER]
     tendered: Cents | None = None
     seat: Annotated[int, Field(ge=1, le=60)] | None = None
     lines: Annotated[list[Key], Field(max_length=60)] = []
@@ -231,6 +231,7 @@ class ClosingView(BaseModel):
     by_method: dict[str, int]
     tips_by_method: dict[str, int]
     by_rate: list[RateShareView]
+    deposits: dict[str, int]
 
 
 class AccountingQuery(BaseModel):
@@ -262,6 +263,7 @@ class TakingsView(BaseModel):
     by_method: dict[str, int]
     tips_by_method: dict[str, int]
     by_rate: list[RateShareView]
+    deposits: dict[str, int]
 
 
 class PeriodView(BaseModel):
@@ -281,6 +283,7 @@ class PeriodView(BaseModel):
     by_method: dict[str, int]
     tips_by_method: dict[str, int]
     by_rate: list[RateShareView]
+    deposits: dict[str, int]
 
 
 class PeriodsView(BaseModel):

@@ -17,6 +17,8 @@ from restaurant.billing.models import Closing, Discount, EntryKind, Method, Paym
 from restaurant.billing.split import Cell, Item, apportion, by_rate, owed, take
 from restaurant.business_day import BusinessDay
 from restaurant.database import on_commit
+from restaurant.deposits import ledger
+from restaurant.deposits.ledger import DepositSums
 from restaurant.errors import Conflict, Invalid, NotFound
 from restaurant.http import idempotency
 from restaurant.http.paging import PageQuery, Sort, read_page
@@ -282,6 +284,10 @@ def merge(session: Session, order: Order, target: Order, *, by: User) -> None:
             moved.append({"discount": entry.id, "amount": entry.amount})
             entry.order_id = target.id
     orders.merge(session, order, target)
+    if order.deposit:
+        for deposit in ledger.lock_of_order(session, order.id):
+            deposit.order_id = target.id
+        target.deposit, order.deposit = target.deposit + order.deposit, 0
     journal.record(
         session,
         EntryKind.MERGE,
@@ -368,6 +374,8 @@ def pay(
         raise Invalid(detail, fields={"/tendered": detail})
     if order.status is not OrderStatus.BILLED:
         raise Conflict(_("Present the bill first."), code="not-billed")
+    if order.deposit and method is not Method.DEPOSIT and attempt is None:
+        raise Conflict(_("Deduct the deposit of these guests first."), code="deposit-first")
     # The database refuses what is too much, whatever was read before.
     taken = session.execute(
         update(Order)
@@ -400,6 +408,28 @@ def pay(
         printing.kick_drawer(session, by=by.username)
     _issue(session, payment, order, EntryKind.PAYMENT, amount=amount, tip=tip, shares=dict(shares), by=by)
     on_commit(session, lambda: count_payment(method=method.value, value=amount))
+    return payment
+
+
+def deduct_deposit(session: Session, order: Order, *, by: User) -> Payment:
+    """Deduct the guests' deposit from their presented bill, as far as there is something left to pay.
+
+    What is more than the bill stays theirs. Raises `Conflict` when they have none, or nothing is left to pay.
+    """
+    left = order.due - order.paid - held(session, order)
+    if order.status is not OrderStatus.BILLED:
+        raise Conflict(_("Present the bill first."), code="not-billed")
+    if not order.deposit or left <= 0:
+        raise Conflict(_("There is no deposit to deduct."), code="no-deposit-left")
+    found = next((entry for entry in ledger.lock_of_order(session, order.id) if entry.balance), None)
+    if found is None:
+        order.deposit = 0
+        raise Conflict(_("There is no deposit to deduct."), code="no-deposit-left")
+    amount = min(left, found.balance)
+    # What is more than the bill is not asked of the next payment.
+    order.deposit = order.deposit - found.balance if amount < left else 0
+    payment = pay(session, order, amount=amount, tip=0, method=Method.DEPOSIT, by=by)
+    ledger.use(session, found, amount, payment, by=by.username)
     return payment
 
 
@@ -460,6 +490,9 @@ def refund(
         invoices.credit_refund(session, order, receipt, reason=reason, by=by)
     if payment.method is Method.CASH:
         printing.kick_drawer(session, by=by.username)
+    if payment.method is Method.DEPOSIT and (deposit := ledger.lock_of_payment(session, payment)) is not None:
+        # It is a deposit again, which is given back at its provider.
+        ledger.use(session, deposit, -amount, payment, by=by.username)
     return receipt
 
 
@@ -509,9 +542,10 @@ def close_day(session: Session, *, by: str, business_day: BusinessDay) -> Closin
     receipts = session.scalars(
         select(Receipt).where(Receipt.number >= first).options(joinedload(Receipt.payment)).order_by(Receipt.number)
     ).all()
-    if not receipts:
+    moved = ledger.waiting(session)
+    if not receipts and moved.last == (before.last_deposit if before is not None else 0):
         raise Conflict(_("There is nothing to close: no receipt since the last closing."), code="nothing-to-close")
-    sums = add_up(receipts)
+    sums = add_up(receipts, deposits=moved)
     moment = now()
     closing = Closing(
         number=number,
@@ -519,13 +553,15 @@ def close_day(session: Session, *, by: str, business_day: BusinessDay) -> Closin
         closed_at=moment,
         by=by,
         first_receipt=first,
-        last_receipt=receipts[-1].number,
+        last_receipt=receipts[-1].number if receipts else first - 1,
         total=sums.total,
         tips=sums.tips,
         perpetual_total=sums.total + (before.perpetual_total if before is not None else 0),
         by_method=sums.by_method,
         tips_by_method=sums.tips_by_method,
         by_rate=sums.by_rate,
+        deposits=moved.by_kind,
+        last_deposit=moved.last,
     )
     session.add(closing)
     journal.record(
@@ -581,7 +617,7 @@ def to_close(session: Session) -> Sums:
     """What the receipts since the last closing add up to: the figures of the day so far (X)."""
     last = session.scalar(select(func.max(Closing.last_receipt))) or 0
     waiting = select(Receipt).where(Receipt.number > last).options(joinedload(Receipt.payment))
-    return add_up(session.scalars(waiting.order_by(Receipt.number)).all())
+    return add_up(session.scalars(waiting.order_by(Receipt.number)).all(), deposits=ledger.waiting(session))
 
 
 @dataclass(frozen=True)
@@ -596,10 +632,16 @@ class Sums:
     by_method: dict[str, int]
     tips_by_method: dict[str, int]
     by_rate: list[RateShare]
+    deposits: dict[str, int]
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to close."""
+        return not self.count and not self.deposits
 
 
-def add_up(receipts: Sequence[Receipt]) -> Sums:
-    """The sums of some receipts, with their payments."""
+def add_up(receipts: Sequence[Receipt], *, deposits: DepositSums | None = None) -> Sums:
+    """The sums of some receipts, with their payments, and of movements of deposits."""
     by_method: Tally[str] = Tally()
     tips: Tally[str] = Tally()
     totals: Tally[int] = Tally()
@@ -619,6 +661,7 @@ def add_up(receipts: Sequence[Receipt]) -> Sums:
         by_method=dict(sorted(by_method.items())),
         tips_by_method={method: cents for method, cents in sorted(tips.items()) if cents},
         by_rate=[RateShare(rate=rate, total=totals[rate], tax=taxes[rate]) for rate in sorted(totals)],
+        deposits=deposits.by_kind if deposits is not None else {},
     )
 
 

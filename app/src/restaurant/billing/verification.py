@@ -7,6 +7,7 @@ know, that are missing or that differ are reported, and so is a journal whose en
 from __future__ import annotations
 
 import json
+from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -21,6 +22,7 @@ from restaurant.billing.anchors import Anchor
 from restaurant.billing.journal import Entry
 from restaurant.billing.models import Counter, EntryKind
 from restaurant.billing.signing import fingerprint, is_valid
+from restaurant.deposits.models import MovementKind
 from restaurant.orders.models import Order, OrderStatus
 from restaurant.orders.state_machine import status_of
 
@@ -38,6 +40,7 @@ _SERIES = {
     "period_closing": "period",
     "invoice": "invoice",
     "till_session": "till",
+    "deposit_movement": "deposit",
 }
 
 
@@ -211,6 +214,14 @@ def replay(acts: Iterable[Act]) -> Rows:
         receipt.setdefault("copies", 0)
     for payment in rows["payment"].values():
         payment.setdefault("tendered", None)
+    # Nor were there deposits.
+    for order in rows["orders"].values():
+        order.setdefault("deposit", 0)
+    for closing in rows["closing"].values():
+        closing.setdefault("deposits", {})
+        closing.setdefault("last_deposit", 0)
+    for period in rows["period_closing"].values():
+        period.setdefault("deposits", {})
     return rows
 
 
@@ -252,13 +263,28 @@ def _numbers(session: Session, rows: Rows, *, last_entry: int) -> Iterator[str]:
 
 def _sums(rows: Rows) -> Iterator[str]:
     """Closings add up to their receipts, and grand totals to the closings."""
-    perpetual = 0
+    perpetual = counted = 0
     for number, closing in sorted(rows["closing"].items()):
         within = range(closing["first_receipt"], closing["last_receipt"] + 1)
         perpetual += closing["total"]
         total = sum(rows["receipt"][key]["amount"] for key in within if key in rows["receipt"])
         if total != closing["total"] or closing["perpetual_total"] != perpetual:
             yield f"closing {number} does not add up to its receipts"
+        moved: Tally[str] = Tally()
+        for key in range(counted + 1, closing["last_deposit"] + 1):
+            movement = rows["deposit_movement"].get(key)
+            if movement is not None:
+                moved[movement["kind"]] += movement["amount"]
+        counted = closing["last_deposit"]
+        if {kind: cents for kind, cents in moved.items() if cents} != closing["deposits"]:
+            yield f"closing {number} does not add up to the movements of deposits"
+    for key, deposit in sorted(rows["deposit"].items()):
+        sums = dict.fromkeys(MovementKind, 0)
+        for movement in rows["deposit_movement"].values():
+            if movement["deposit_id"] == key:
+                sums[MovementKind(movement["kind"])] += movement["amount"]
+        if [sums[kind] for kind in MovementKind] != [deposit[name] for name in ("paid", "used", "refunded", "kept")]:
+            yield f"deposit {key} does not add up to its movements"
     for number, period in sorted(rows["period_closing"].items()):
         days = [rows["closing"].get(key) for key in range(period["first_closing"], period["last_closing"] + 1)]
         total = sum(day["total"] for day in days if day is not None)
@@ -318,6 +344,9 @@ def _may_be_unknown(table: str, row: Row, orders: Mapping[int, Order], rows: Row
     if table == "orders":
         sent = any(line.fired_at is not None for line in orders[row["id"]].lines)
         return row["billed_at"] is None and row["paid"] == row["due"] == 0 and not (row["cancel_reason"] and sent)
+    if table == "deposit":
+        # It was asked for, and not paid yet.
+        return not any(row[name] for name in ("paid", "used", "refunded", "kept"))
     if table == "order_line":
         unsent = row["voided"] and row["fired_at"] is None
         return unsent or not (row["voided"] or _is_final(rows["orders"].get(row["order_id"], {})))

@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response
 
 from restaurant.billing import accounting, invoices, periods, service
 from restaurant.billing.api import divide
-from restaurant.billing.models import Method
+from restaurant.billing.models import TENDERED, Method
 from restaurant.billing.schemas import (
     AccountingQuery,
     NewDiscount,
@@ -24,6 +24,7 @@ from restaurant.billing.schemas import (
     SplitQuery,
 )
 from restaurant.database import Database
+from restaurant.deposits.models import MovementKind
 from restaurant.errors import Conflict
 from restaurant.forms import first_time, parse_cents, read_form
 from restaurant.http.guard import signed_in
@@ -73,7 +74,7 @@ def bill_page(reference: uuid.UUID) -> str:
             held=service.held(session, bill.order),
             approvers=[] if signed_in().may(Permission.REFUND) else people.list_approvers(session),
             shares=shares,
-            methods=list(Method),
+            methods=TENDERED,
             key=uuid.uuid4().hex,
             by=request.args.get("by", ""),
             parts=request.args.get("parts", ""),
@@ -126,6 +127,15 @@ def _tendered(form: Mapping[str, str]) -> int | None:
     """What was tendered in cash; the field does not count for other methods."""
     given = form.get("tendered", "").strip()
     return parse_cents(given) if given and form.get("method") == Method.CASH else None
+
+
+@cash_desk.post("/<uuid:reference>/acompte")
+def deduct_deposit(reference: uuid.UUID) -> Response:
+    """Deduct the guests' deposit from their bill; sent twice, the form does it once."""
+    with _database().writing() as session:
+        if first_time(session, content=Nothing()):
+            service.deduct_deposit(session, orders.lock_order(session, reference), by=signed_in())
+    return _back(reference)
 
 
 @cash_desk.post("/<uuid:reference>/fin")
@@ -217,6 +227,7 @@ def closings_page() -> str:
         closings=closings,
         months=months,
         count=waiting.count,
+        empty=waiting.empty,
         amount=waiting.total,
         today=_today(),
         page=page,
@@ -230,7 +241,7 @@ def closing_page(number: int) -> str:
     with _database().reading() as session:
         return render_template(
             "billing/closing.html", closing=service.read_closing(session, number), Method=Method,
-            printers=targets(session), key=uuid.uuid4().hex,
+            MovementKind=MovementKind, printers=targets(session), key=uuid.uuid4().hex,
         )  # fmt: skip
 
 
@@ -239,8 +250,8 @@ def x_page() -> str:
     """The figures since the last closing (X), which closes nothing."""
     with _database().reading() as session:
         return render_template(
-            "billing/x.html", sums=service.to_close(session), Method=Method, printers=targets(session),
-            key=uuid.uuid4().hex,
+            "billing/x.html", sums=service.to_close(session), Method=Method, MovementKind=MovementKind,
+            printers=targets(session), key=uuid.uuid4().hex,
         )  # fmt: skip
 
 
@@ -248,7 +259,12 @@ def x_page() -> str:
 def period_page(number: int) -> str:
     """The closing of a month or a year, to print and keep."""
     with _database().reading() as session:
-        return render_template("billing/period.html", closing=periods.read_period(session, number), Method=Method)
+        return render_template(
+            "billing/period.html",
+            closing=periods.read_period(session, number),
+            Method=Method,
+            MovementKind=MovementKind,
+        )
 
 
 @closing_pages.get("/export")

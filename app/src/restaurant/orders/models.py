@@ -72,6 +72,7 @@ class Order(Base):
         ),
         CheckConstraint("covers >= 0", name="covers_not_negative"),
         CheckConstraint("paid >= 0 AND paid <= due", name="paid_within_due"),
+        CheckConstraint("deposit >= 0", name="deposit_not_negative"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -90,6 +91,8 @@ class Order(Base):
     due: Mapped[int] = mapped_column(default=0, server_default="0")
     paid: Mapped[int] = mapped_column(default=0, server_default="0")
     paid_at: Mapped[datetime | None] = mapped_column(Moment)
+    deposit: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Cents of the guests' deposit that are to be deducted from the bill."""
     cancel_reason: Mapped[str | None] = mapped_column(String(200))
     version: Mapped[int] = mapped_column()
 

@@ -21,15 +21,17 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, joinedload
 
-from restaurant.billing import journal, service
-from restaurant.billing.models import EntryKind, Method, Payment
-from restaurant.database import Database, on_commit
+from restaurant.billing import service
+from restaurant.billing.models import Method, Payment
+from restaurant.database import Database
+from restaurant.deposits import service as deposits
+from restaurant.deposits.models import Deposit
 from restaurant.errors import Conflict, NotFound, Problem
 from restaurant.http.paging import PageQuery, Sort, read_page
 from restaurant.i18n import gettext as _
-from restaurant.metrics import count_attempt
 from restaurant.orders import service as orders
 from restaurant.orders.models import Order, OrderStatus
+from restaurant.payments import attempts
 from restaurant.payments.models import OPEN, UNRESOLVED, Action, Attempt, AttemptState, Channel
 from restaurant.payments.providers import Charge, HttpProvider, Outcome, OutcomeUnknown, Provider, Refund, State
 from restaurant.payments.stripe import Stripe
@@ -46,6 +48,9 @@ _PATIENCE = timedelta(seconds=20)
 #: How long a guest may take.
 _LONGEST = timedelta(minutes=15)
 
+#: What an attempt is about.
+_SUBJECT = (joinedload(Attempt.order), joinedload(Attempt.deposit))
+
 
 def begin_charge(
     session: Session, order: Order, *, channel: Channel, amount: int, tip: int, by: User, seat: int | None = None,
@@ -57,6 +62,8 @@ def begin_charge(
     """
     if order.status is not OrderStatus.BILLED:
         raise Conflict(_("Present the bill first."), code="not-billed")
+    if order.deposit:
+        raise Conflict(_("Deduct the deposit of these guests first."), code="deposit-first")
     service.check_purpose(session, order, seat=seat, lines=lines)
     if order.paid + service.held(session, order) + amount > order.due:
         raise Conflict(_("This is more than what is left to pay."), code="overpayment")
@@ -64,7 +71,7 @@ def begin_charge(
         order_id=order.id, channel=channel, action=Action.CHARGE, amount=amount, tip=tip, seat=seat,
         line_ids=list(lines), back=back, by_id=by.id, reference=uuid.uuid4(),
     )  # fmt: skip
-    _move(session, attempt, AttemptState.STARTED, order=order, by=by)
+    attempts.move(session, attempt, AttemptState.STARTED, by=by)
     return attempt
 
 
@@ -86,7 +93,7 @@ def begin_refund(session: Session, payment: Payment, *, amount: int, tip: int, r
         order_id=order.id, payment_id=payment.id, channel=charge.channel, action=Action.REFUND, amount=amount, tip=tip,
         reason=reason, by_id=by.id, reference=uuid.uuid4(), line_ids=[],
     )  # fmt: skip
-    _move(session, attempt, AttemptState.STARTED, order=order, by=by)
+    attempts.move(session, attempt, AttemptState.STARTED, by=by)
     return attempt
 
 
@@ -97,7 +104,7 @@ def charge_of(session: Session, payment: Payment) -> Attempt | None:
 
 def read_attempt(session: Session, reference: uuid.UUID) -> Attempt:
     """One attempt with its order. Raises `NotFound`."""
-    query = select(Attempt).where(Attempt.reference == reference).options(joinedload(Attempt.order))
+    query = select(Attempt).where(Attempt.reference == reference).options(*_SUBJECT)
     found = session.scalar(query.execution_options(populate_existing=True))
     if found is None:
         raise NotFound(_("This attempt does not exist."))
@@ -111,7 +118,7 @@ def attempts_of(session: Session, order: Order) -> Sequence[Attempt]:
 
 def list_attempts(session: Session, page: PageQuery) -> tuple[Sequence[Attempt], str | None]:
     """A page of the attempts, newest first, and where the following page begins."""
-    query = select(Attempt).options(joinedload(Attempt.order))
+    query = select(Attempt).options(*_SUBJECT)
     return read_page(session, query, page, by=[Sort(Attempt.id, descending=True)])
 
 
@@ -125,7 +132,7 @@ def refunds_of(session: Session, payment: uuid.UUID) -> Sequence[Attempt]:
 
 def unresolved(session: Session) -> Sequence[Attempt]:
     """The attempts whose outcome is not known, the oldest first."""
-    query = select(Attempt).where(Attempt.state.in_(UNRESOLVED)).options(joinedload(Attempt.order))
+    query = select(Attempt).where(Attempt.state.in_(UNRESOLVED)).options(*_SUBJECT)
     return session.scalars(query.order_by(Attempt.id)).all()
 
 
@@ -137,7 +144,7 @@ def abandon(session: Session, reference: uuid.UUID, *, by: User) -> Attempt:
     attempt = _lock(session, reference)
     if not attempt.open or attempt.action is not Action.CHARGE:
         raise Conflict(_("The outcome of this attempt is known."), code="attempt-over")
-    _move(session, attempt, AttemptState.ABANDONED, order=attempt.order, by=by)
+    attempts.move(session, attempt, AttemptState.ABANDONED, by=by)
     return attempt
 
 
@@ -177,6 +184,18 @@ class Gateway:
         states = [self.advance(reference) for reference, changed_at in waiting if changed_at <= now() - patience]
         return sum(state in UNRESOLVED for state in states)
 
+    def release(self) -> int:
+        """Cancel the bookings whose deposit was not paid in time; returns how many."""
+        from restaurant.reservations import service as bookings
+
+        with self._database.reading() as session:
+            late = deposits.overdue(session, at=now())
+        done = 0
+        for reference in late:
+            with self._database.writing() as session:
+                done += bookings.release(session, reference, at=now())
+        return done
+
     def advance(self, reference: uuid.UUID) -> AttemptState:
         """Ask the provider about an attempt, as far as it is, and record the outcome."""
         with self._database.reading() as session:
@@ -212,11 +231,14 @@ class Gateway:
 
     def _charge(self, session: Session, attempt: Attempt) -> Charge:
         """The charge of an attempt; of a refund, what it gives back."""
-        if attempt.action is Action.REFUND:
-            charged = charge_of(session, session.get_one(Payment, attempt.payment_id))
-            if charged is not None:
-                return _charge_of(charged)
-        return _charge_of(attempt)
+        if attempt.action is Action.CHARGE:
+            return _charge_of(attempt)
+        query = select(Attempt).where(Attempt.action == Action.CHARGE).options(*_SUBJECT)
+        if attempt.deposit_id is not None:
+            query = query.where(Attempt.deposit_id == attempt.deposit_id, Attempt.state == AttemptState.DONE)
+        else:
+            query = query.where(Attempt.payment_id == attempt.payment_id)
+        return _charge_of(session.scalars(query).first() or attempt)
 
     def _ask(self, provider: Provider, attempt: Attempt, charge: Charge) -> Outcome:
         if attempt.state is AttemptState.ABANDONED:
@@ -249,21 +271,25 @@ class Gateway:
             attempt = _lock(session, reference)
             if not attempt.unresolved:
                 return attempt.state  # another process was faster
-            order, by = attempt.order, session.get_one(User, attempt.by_id)
+            by = session.get(User, attempt.by_id) if attempt.by_id is not None else None
             if outcome is not None:
                 attempt.provider_reference = (outcome.reference or attempt.provider_reference or "")[:100] or None
                 attempt.page = outcome.page or attempt.page
             wanted = _following(attempt, outcome)
             if wanted is AttemptState.DONE:
-                self._finish(session, attempt, order, by)
+                self._finish(session, attempt, by)
             if wanted is attempt.state and not session.is_modified(attempt):
                 attempt.changed_at = now()
             else:
-                _move(session, attempt, wanted, order=order, by=by)
+                attempts.move(session, attempt, wanted, by=by)
             return wanted
 
-    def _finish(self, session: Session, attempt: Attempt, order: Order, by: User) -> None:
-        if attempt.action is Action.CHARGE:
+    def _finish(self, session: Session, attempt: Attempt, by: User | None) -> None:
+        order = attempt.order
+        # Only an attempt for a deposit may be nobody's.
+        if order is None or by is None:
+            deposits.finish(session, attempt, by=by)
+        elif attempt.action is Action.CHARGE:
             payment = service.pay(
                 session, order, amount=attempt.amount, tip=attempt.tip, method=Method.CARD, by=by, seat=attempt.seat,
                 lines=attempt.line_ids, attempt=attempt,
@@ -282,6 +308,7 @@ class Gateway:
                     self.advance(self._woken.get(timeout=PERIOD))
                 except Empty:
                     self.resolve()
+                    self.release()
             except (SQLAlchemyError, Problem):
                 log.exception("attempt not recorded")
                 threading.Event().wait(PERIOD)
@@ -289,9 +316,15 @@ class Gateway:
 
 def _charge_of(attempt: Attempt) -> Charge:
     return Charge(
-        key=str(attempt.reference), amount=attempt.amount + attempt.tip, description=str(attempt.order.reference),
+        key=str(attempt.reference), amount=attempt.amount + attempt.tip, description=_subject(attempt),
         back=attempt.back, begun_at=attempt.created_at, reference=attempt.provider_reference,
     )  # fmt: skip
+
+
+def _subject(attempt: Attempt) -> str:
+    """What a guest is asked to pay, as the provider shows it."""
+    of = attempt.order or attempt.deposit
+    return str(of.reference) if of is not None else ""
 
 
 def _following(attempt: Attempt, outcome: Outcome | None) -> AttemptState:
@@ -318,32 +351,14 @@ def _following(attempt: Attempt, outcome: Outcome | None) -> AttemptState:
 
 
 def _lock(session: Session, reference: uuid.UUID) -> Attempt:
-    """An attempt with its order, both locked, in the sequence in which payments lock them."""
-    order_id = session.scalar(select(Attempt.order_id).where(Attempt.reference == reference))
-    order = session.get(Order, order_id) if order_id is not None else None
-    if order is None:
+    """An attempt with its order or its deposit, both locked, in the sequence in which payments lock them."""
+    known = session.scalar(select(Attempt).where(Attempt.reference == reference).options(*_SUBJECT))
+    if known is None:
         raise NotFound(_("This attempt does not exist."))
-    orders.lock_order(session, order.reference)
-    query = select(Attempt).where(Attempt.reference == reference).with_for_update()
-    return session.scalars(query.execution_options(populate_existing=True)).one()
-
-
-def _move(session: Session, attempt: Attempt, state: AttemptState, *, order: Order, by: User) -> None:
-    """Put an attempt into a state, and record that in the journal."""
-    moment = now()
-    if attempt.created_at is None:
-        attempt.created_at = moment
-    attempt.state, attempt.changed_at = state, moment
-    session.add(attempt)
-    session.flush()
-    journal.record(
-        session,
-        EntryKind.ATTEMPT,
-        {
-            "attempt": str(attempt.reference), "order": str(order.reference), "action": attempt.action.value,
-            "channel": attempt.channel.value, "state": state.value, "amount": attempt.amount, "tip": attempt.tip,
-            "by": by.username, "at": moment.isoformat(),
-        },
-        [attempt],
-    )  # fmt: skip
-    on_commit(session, lambda: count_attempt(channel=attempt.channel.value, state=state.value))
+    if known.order is not None:
+        orders.lock_order(session, known.order.reference)
+    else:
+        query = select(Deposit).where(Deposit.id == known.deposit_id).with_for_update()
+        session.scalars(query.execution_options(populate_existing=True)).one()
+    locked = select(Attempt).where(Attempt.reference == reference).with_for_update()
+    return session.scalars(locked.execution_options(populate_existing=True)).one()

@@ -9,6 +9,7 @@ from sqlalchemy import JSON, CheckConstraint, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from restaurant.database import Base
+from restaurant.deposits.models import Deposit
 from restaurant.orders.models import Order
 from restaurant.payments.providers import LONGEST_PAGE
 from restaurant.people.models import User
@@ -49,14 +50,22 @@ UNRESOLVED = OPEN | {AttemptState.ABANDONED}
 
 
 class Attempt(Base):
-    """A charge or a refund at a provider, known there as `reference`. Of a charge, `payment_id` is what it became."""
+    """A charge or a refund at a provider, known there as `reference`: for an order, or for the deposit of a booking.
+
+    Of a charge for an order, `payment_id` is what it became.
+    """
 
     __tablename__ = "payment_attempt"
-    __table_args__ = (CheckConstraint("amount >= 0 AND tip >= 0 AND amount + tip > 0", name="amount_positive"),)
+    __table_args__ = (
+        CheckConstraint("amount >= 0 AND tip >= 0 AND amount + tip > 0", name="amount_positive"),
+        CheckConstraint("(order_id IS NULL) <> (deposit_id IS NULL)", name="order_or_deposit"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     reference: Mapped[uuid.UUID] = mapped_column(unique=True, default=uuid.uuid4)
-    order_id: Mapped[int] = mapped_column(ForeignKey("orders.id"), index=True)
+    order_id: Mapped[int | None] = mapped_column(ForeignKey("orders.id"), index=True)
+    deposit_id: Mapped[int | None] = mapped_column(ForeignKey("deposit.id"), index=True)
+    """The deposit of a booking, for an attempt that is not about an order."""
     payment_id: Mapped[int | None] = mapped_column(ForeignKey("payment.id"), index=True)
     channel: Mapped[Channel] = mapped_column(choice(Channel))
     action: Mapped[Action] = mapped_column(choice(Action))
@@ -69,11 +78,13 @@ class Attempt(Base):
     back: Mapped[str] = mapped_column(String(500), default="")
     page: Mapped[str | None] = mapped_column(String(LONGEST_PAGE))
     provider_reference: Mapped[str | None] = mapped_column(String(100))
-    by_id: Mapped[int] = mapped_column(ForeignKey("staff.id"))
+    by_id: Mapped[int | None] = mapped_column(ForeignKey("staff.id"))
+    """Nobody for a guest who pays a deposit, or cancels a booking."""
     created_at: Mapped[datetime] = mapped_column(Moment, default=now)
     changed_at: Mapped[datetime] = mapped_column(Moment, default=now)
-    order: Mapped[Order] = relationship()
-    by: Mapped[User] = relationship()
+    order: Mapped[Order | None] = relationship()
+    deposit: Mapped[Deposit | None] = relationship()
+    by: Mapped[User | None] = relationship()
 
     @property
     def open(self) -> bool:

@@ -34,10 +34,11 @@ class NewAttempt(BaseModel):
 
 
 class AttemptView(BaseModel):
-    """A charge or a refund at a provider. `page` is where the guest pays online, `payment` what a charge became."""
+    """A charge or a refund at a provider, for an order or for a deposit. `page` is where the guest pays online."""
 
     reference: uuid.UUID
-    order: uuid.UUID
+    order: uuid.UUID | None
+    deposit: uuid.UUID | None
     channel: Channel
     action: Action
     state: AttemptState
@@ -50,8 +51,12 @@ class AttemptView(BaseModel):
     @classmethod
     def of(cls, attempt: Attempt) -> AttemptView:
         """The view of an attempt."""
-        plain = {name: getattr(attempt, name) for name in cls.model_fields if name != "order"}
-        return cls(**plain, order=attempt.order.reference)
+        plain = {name: getattr(attempt, name) for name in cls.model_fields if name not in {"order", "deposit"}}
+        order, deposit = attempt.order, attempt.deposit
+        return cls(
+            **plain, order=order.reference if order is not None else None,
+            deposit=deposit.reference if deposit is not None else None,
+        )  # fmt: skip
 
 
 class AttemptsView(PageView):

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from restaurant.billing.models import Closing, Method, RateShare, Receipt
 from restaurant.billing.service import Sums
+from restaurant.deposits.models import MovementKind
 from restaurant.i18n import euros, format_full_day, format_rate, format_time, label
 from restaurant.i18n import gettext as _
 from restaurant.orders.bundles import bundles
@@ -65,7 +66,7 @@ def figures(sums: Sums, house: House, *, at: datetime) -> list[Block]:
         *_head(house), text(_("Figures so far (X)"), bold=True, large=True), row(format_full_day(at), format_time(at)),
         text(_("The day is not closed.")), rule(),
     ]  # fmt: skip
-    if not sums.count:
+    if sums.empty:
         return [*blocks, text(_("There is nothing to close."))]
     return [*blocks, *_sums(sums), row(_("Total"), euros(sums.total), bold=True)]
 
@@ -97,7 +98,8 @@ def _head(house: House) -> list[Block]:
 
 
 def _sums(sums: Sums | Closing) -> Iterator[Block]:
-    yield text(_("Receipts {first} to {last}", first=sums.first_receipt, last=sums.last_receipt))
+    if sums.first_receipt is not None and sums.last_receipt is not None and sums.first_receipt <= sums.last_receipt:
+        yield text(_("Receipts {first} to {last}", first=sums.first_receipt, last=sums.last_receipt))
     yield from _vat(sums.by_rate)
     yield rule()
     for method, amount in sums.by_method.items():
@@ -106,6 +108,10 @@ def _sums(sums: Sums | Closing) -> Iterator[Block]:
         yield row(_("Tips, beside the sales"), euros(sums.tips))
         for method, amount in sums.tips_by_method.items():
             yield row(f"   {label(Method(method))}", euros(amount))
+    if sums.deposits:
+        yield text(_("Deposits, beside the sales"))
+        for kind, amount in sums.deposits.items():
+            yield row(f"   {label(MovementKind(kind))}", euros(amount))
     yield rule()
 
 

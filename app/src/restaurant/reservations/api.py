@@ -5,13 +5,20 @@ from __future__ import annotations
 import uuid
 from http import HTTPStatus
 
-from flask import current_app, request
+from flask import current_app, request, url_for
 from sqlalchemy.orm import Session
 
+from restaurant.database import on_commit
+from restaurant.deposits import service as deposits
+from restaurant.errors import Conflict
 from restaurant.http.api import Api, Versions, require_version
 from restaurant.http.guard import current_user, signed_in
 from restaurant.http.paging import PageQuery
+from restaurant.i18n import gettext as _
+from restaurant.payments.gateway import Gateway
+from restaurant.payments.models import Attempt, Channel
 from restaurant.people.permissions import Permission
+from restaurant.people.service import answer_for
 from restaurant.reservations import guests as files
 from restaurant.reservations import service
 from restaurant.reservations.models import BookingStatus, Guest
@@ -22,6 +29,8 @@ from restaurant.reservations.schemas import (
     BookingsView,
     BookingView,
     DayQuery,
+    DepositPaymentView,
+    DepositRefund,
     DeskBooking,
     ExpectedWait,
     GuestChange,
@@ -89,6 +98,34 @@ def cancel_booking(session: Session, *, reference: uuid.UUID) -> BookingView:
         session, booking, at=now(), cutoff=settings.cancellation, business_day=settings.business_day
     )
     return BookingView.of(booking)
+
+
+@guests.operation(
+    "POST", "/bookings/<uuid:reference>/deposit", reply=DepositPaymentView, status=HTTPStatus.ACCEPTED,
+    refusals=_CONFLICT,
+)  # fmt: skip
+def pay_deposit(session: Session, *, reference: uuid.UUID) -> DepositPaymentView:
+    """Begin to pay the deposit of a booking, or follow the payment that is under way."""
+    attempt = begin_payment(session, reference)
+    return DepositPaymentView(
+        attempt=attempt.reference, state=attempt.state, amount=attempt.amount, page=attempt.page
+    )  # fmt: skip
+
+
+@desk.operation("POST", "/bookings/<uuid:reference>/deposit/waive", reply=BookingView, refusals=_CONFLICT)
+def waive_deposit(session: Session, *, reference: uuid.UUID) -> BookingView:
+    """Do without the deposit of a booking."""
+    booking = service.lock_booking(session, reference)
+    deposits.waive(session, booking)
+    return BookingView.of(service.read_booking(session, reference))
+
+
+@desk.operation("POST", "/bookings/<uuid:reference>/deposit/refund", body=DepositRefund, reply=BookingView,
+                refusals=_CONFLICT)  # fmt: skip
+def refund_deposit(session: Session, *, reference: uuid.UUID, body: DepositRefund) -> BookingView:
+    """Give back what is left of a deposit, with a reason and a manager's approval."""
+    refund(session, reference, body)
+    return BookingView.of(service.read_booking(session, reference))
 
 
 @desk.operation("GET", "/bookings", query=DayQuery, reply=BookingsView)
@@ -200,6 +237,26 @@ def join_waiting_list(session: Session, *, body: NewWait) -> WaitView:
 def move_waiting(session: Session, *, entry: int, body: WaitMove) -> WaitView:
     """Call a guest, or remove them from the list."""
     return WaitView.model_validate(service.move_waiting(session, entry, body.status))
+
+
+def begin_payment(session: Session, reference: uuid.UUID) -> Attempt:
+    """Begin to charge the deposit of a booking. Raises `Conflict` without a provider."""
+    gateway: Gateway = current_app.extensions["gateway"]
+    if Channel.ONLINE not in gateway.providers:
+        raise Conflict(_("No provider is set up for this way to pay."), code="no-provider")
+    back = url_for("booking.confirmation", reference=reference, _external=True)
+    attempt = deposits.begin_payment(session, service.lock_booking(session, reference), back=back)
+    on_commit(session, lambda: gateway.wake(attempt.reference))
+    return attempt
+
+
+def refund(session: Session, reference: uuid.UUID, wanted: DepositRefund) -> None:
+    """Begin to give back what is left of the deposit of a booking."""
+    gateway: Gateway = current_app.extensions["gateway"]
+    by = answer_for(session, actor=signed_in(), permission=Permission.REFUND, approval=wanted.approval)
+    deposit = deposits.require(session, service.lock_booking(session, reference))
+    attempt = deposits.begin_refund(session, deposit, reason=wanted.reason, by=by)
+    on_commit(session, lambda: gateway.wake(attempt.reference))
 
 
 def _guest_view(session: Session, guest: Guest) -> GuestView:

@@ -9,6 +9,7 @@ from sqlalchemy import JSON, CheckConstraint, ForeignKey, String, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from restaurant.database import Base
+from restaurant.deposits.models import Deposit
 from restaurant.floor.models import Table
 from restaurant.orders.models import Order
 from restaurant.types import Labelled, Moment, choice, natural, now
@@ -87,6 +88,7 @@ class Booking(Base):
     created_at: Mapped[datetime] = mapped_column(Moment, default=now)
     version: Mapped[int] = mapped_column()
 
+    deposit: Mapped[Deposit | None] = relationship(viewonly=True)
     places: Mapped[list[BookedTable]] = relationship(
         back_populates="booking", cascade="all, delete-orphan", order_by="BookedTable.table_id"
     )

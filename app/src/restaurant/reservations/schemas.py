@@ -8,11 +8,13 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
+from restaurant.deposits.models import DepositState
 from restaurant.http.paging import PageQuery, PageView
 from restaurant.menu.models import Allergen
+from restaurant.payments.models import AttemptState
 from restaurant.reservations.guests import Record
 from restaurant.reservations.models import Booking, BookingStatus, Guest, WaitStatus
-from restaurant.types import Day, Key, Name, Printable, Text
+from restaurant.types import Day, Key, Name, Printable, Text, Why
 
 Covers = Annotated[int, Field(ge=1, le=20)]
 Contact = Annotated[
@@ -72,6 +74,43 @@ class DeskBooking(BaseModel):
     override: Annotated[Text, Field(max_length=200)] = ""
 
 
+class DepositView(BaseModel):
+    """The deposit of a booking, in cents: of what was paid, what was deducted from a bill, given back and kept.
+
+    If it is not paid until `due_at`, the booking is released. A cancellation until `refundable_until` gives it back.
+    """
+
+    model_config = ConfigDict(from_attributes=True)
+
+    reference: uuid.UUID
+    state: DepositState
+    amount: int
+    paid: int
+    used: int
+    refunded: int
+    kept: int
+    due_at: datetime | None
+    refundable_until: datetime
+
+
+class DepositPaymentView(BaseModel):
+    """How far the payment of a deposit is, and the `page` on which the guest pays once the provider has made it."""
+
+    attempt: uuid.UUID
+    state: AttemptState
+    amount: int
+    page: str | None
+
+
+class DepositRefund(BaseModel):
+    """Why what is left of a deposit is given back, with a manager's approval where one is needed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Why
+    approval: Annotated[str, Field(max_length=100)] | None = None
+
+
 class BookingView(BaseModel):
     """A booking and the names of the tables held for it."""
 
@@ -84,13 +123,15 @@ class BookingView(BaseModel):
     note: str
     allergies: list[Allergen]
     tables: list[str]
+    deposit: DepositView | None
     version: int
 
     @classmethod
     def of(cls, booking: Booking) -> BookingView:
         """The view of a booking."""
-        plain = {name: getattr(booking, name) for name in cls.model_fields if name != "tables"}
-        return cls(**plain, tables=[table.name for table in booking.tables])
+        plain = {name: getattr(booking, name) for name in cls.model_fields if name not in {"tables", "deposit"}}
+        deposit = DepositView.model_validate(booking.deposit) if booking.deposit is not None else None
+        return cls(**plain, deposit=deposit, tables=[table.name for table in booking.tables])
 
 
 class BookingsView(PageView):

@@ -23,10 +23,11 @@ from sqlalchemy.orm.attributes import flag_modified
 
 from restaurant.business_day import BusinessDay
 from restaurant.database import BOOKING_LOCK, on_commit, violated
+from restaurant.deposits import service as deposits
 from restaurant.errors import Conflict, Invalid, NotFound
 from restaurant.floor.models import Condition, Table
 from restaurant.http.paging import PageQuery, Sort, read_page
-from restaurant.i18n import format_day, label, local
+from restaurant.i18n import format_day, in_french, label, local
 from restaurant.i18n import gettext as _
 from restaurant.menu.models import Allergen
 from restaurant.messages import service as messages
@@ -174,6 +175,8 @@ def book(
     session.add(booking)
     session.flush()
     _take(session, booking, opening=opening, tables=tables, forced=forced)
+    if not forced:
+        deposits.ask(session, booking, online=isinstance(by, Online))
     _log(session, booking, ChangeKind.BOOKED, by=by, detail=booking.override_reason or "")
     messages.confirm(session, booking)
     on_commit(session, lambda: BOOKED.inc(covers))
@@ -228,6 +231,8 @@ def change(
     # A change of the tables alone is one of the booking too, for others who have its page open.
     flag_modified(booking, "covers")
     session.flush()
+    if not forced:
+        deposits.adjust(session, booking)
     after = _summary(booking)
     if told != (starts_at, covers, contact):
         messages.tell_change(session, booking)
@@ -266,6 +271,8 @@ def undo(session: Session, booking: Booking, *, by: Host) -> None:
         _take_slot(session, booking.starts_at, booking.covers, most=None)
     booking.status = _BACK[before]
     session.flush()
+    if before is not BookingStatus.COMPLETED:
+        deposits.expected_again(session, booking, by=by.user)
     _log(session, booking, ChangeKind.UNDONE, by=by, detail=before.value)
     if before is BookingStatus.CANCELLED:
         messages.tell_change(session, booking)
@@ -280,8 +287,10 @@ def read_booking(session: Session, reference: uuid.UUID) -> Booking:
             selectinload(Booking.places).joinedload(BookedTable.table),
             joinedload(Booking.order),
             joinedload(Booking.file),
+            joinedload(Booking.deposit),
             selectinload(Booking.changes),
         )
+        .execution_options(populate_existing=True)
     )
     if booking is None:
         raise NotFound(_("This booking does not exist."))
@@ -307,6 +316,7 @@ def list_bookings(
             selectinload(Booking.places).joinedload(BookedTable.table),
             joinedload(Booking.order).selectinload(Order.lines),
             joinedload(Booking.file),
+            joinedload(Booking.deposit),
         ),
         page,
         by=[Sort(Booking.starts_at), Sort(Booking.id)],
@@ -323,6 +333,25 @@ def move(
     _check_step(booking, status)
     if status is BookingStatus.NO_SHOW:
         _check_day(booking, business_day)
+    _take_off(session, booking, status, by=by)
+
+
+def release(session: Session, reference: uuid.UUID, *, at: datetime) -> bool:
+    """Cancel a booking whose deposit was not paid until `at`; False when it was paid or changed meanwhile."""
+    booking = lock_booking(session, reference)
+    deposit = deposits.lock(session, booking)
+    ahead = booking.status is BookingStatus.CONFIRMED
+    if not ahead or deposit is None or not deposit.outstanding or deposit.due_at is None or deposit.due_at >= at:
+        return False
+    with in_french():
+        # Nobody asked for a page, so it is in the language of the house.
+        detail = _("deposit not paid")
+    _take_off(session, booking, BookingStatus.CANCELLED, by=None, detail=detail)
+    return True
+
+
+def _take_off(session: Session, booking: Booking, status: BookingStatus, *, by: Host | None, detail: str = "") -> None:
+    """Do what follows when guests have left or do not come."""
     booking.status = status
     if status in _RELEASING:
         for place in booking.places:
@@ -330,7 +359,12 @@ def move(
     if status in _ABSENT:
         _leave_slot(session, booking)
     session.flush()
-    _log(session, booking, ChangeKind(status.value), by=by)
+    user = by.user if by is not None else None
+    if status is BookingStatus.CANCELLED:
+        deposits.cancelled(session, booking, at=now(), by=user)
+    elif status is BookingStatus.NO_SHOW:
+        deposits.not_come(session, booking, by=user)
+    _log(session, booking, ChangeKind(status.value), by=by, detail=detail)
     if status is BookingStatus.CANCELLED:
         messages.tell_cancellation(session, booking)
     else:
@@ -370,6 +404,7 @@ def arrive(session: Session, booking: Booking, *, server: User, business_day: Bu
     )
     booking.status, booking.order_id = BookingStatus.ARRIVED, order.id
     session.flush()
+    deposits.seated(session, booking, order)
     _log(session, booking, ChangeKind.ARRIVED, by=Host(server))
     messages.drop_waiting(session, booking)
     return order

@@ -10,7 +10,9 @@ from flask import Blueprint, current_app, redirect, render_template, request, ur
 from pydantic import ValidationError
 from werkzeug.wrappers import Response
 
+from restaurant.billing.web import approval
 from restaurant.database import Database
+from restaurant.deposits import service as deposits
 from restaurant.errors import Invalid, NotFound
 from restaurant.floor.service import read_rooms
 from restaurant.forms import first_time, read_form, read_version, typed
@@ -25,12 +27,16 @@ from restaurant.messages import service as messages
 from restaurant.messages.models import Message
 from restaurant.opening.hours import Purpose
 from restaurant.opening.service import read_calendar
+from restaurant.payments.models import Attempt
+from restaurant.people import service as people
+from restaurant.people.permissions import Permission
 from restaurant.reservations import guests as files
 from restaurant.reservations import service
-from restaurant.reservations.api import who_books
+from restaurant.reservations.api import begin_payment, refund, who_books
 from restaurant.reservations.models import Booking, BookingStatus, WaitStatus
 from restaurant.reservations.schemas import (
     AvailabilityQuery,
+    DepositRefund,
     DeskBooking,
     GuestChange,
     GuestsQuery,
@@ -103,9 +109,23 @@ def confirmation(reference: uuid.UUID) -> str:
     """The booking as its guest sees it."""
     with _database().reading() as session:
         booking = service.read_booking(session, reference)
+        deposit = booking.deposit
+        attempts = deposits.attempts_of(session, deposit) if deposit is not None else []
     settings: Settings = current_app.extensions["settings"]
-    last = booking.starts_at - settings.cancellation
-    return render_template("reservations/confirmation.html", booking=booking, last=last, in_time=now() <= last)
+    last, moment = booking.starts_at - settings.cancellation, now()
+    return render_template(
+        "reservations/confirmation.html", booking=booking, last=last, in_time=moment <= last, deposit=deposit,
+        refunded=deposit is not None and moment <= deposit.refundable_until,
+        under_way=next((attempt for attempt in attempts if attempt.unresolved), None),
+    )  # fmt: skip
+
+
+@guests.post("/reserver/<uuid:reference>/acompte")
+def pay_deposit(reference: uuid.UUID) -> Response:
+    """Begin to pay the deposit; sent twice, one payment is begun."""
+    with _database().writing() as session:
+        begin_payment(session, reference)
+    return redirect(url_for("booking.confirmation", reference=reference), code=303)
 
 
 @guests.post("/reserver/<uuid:reference>/annulation")
@@ -212,7 +232,8 @@ def change_page(reference: uuid.UUID) -> str:
     with _database().reading() as session:
         booking = service.read_booking(session, reference)
         sent = messages.messages_of(session, booking)
-    return _edit_page(booking, day=local(booking.starts_at).date(), sent=sent)
+        charges = deposits.attempts_of(session, booking.deposit) if booking.deposit is not None else []
+    return _edit_page(booking, day=local(booking.starts_at).date(), sent=sent, charges=charges)
 
 
 @desk.post("/<uuid:reference>/fiche")
@@ -227,6 +248,25 @@ def change(reference: uuid.UUID) -> Response:
         service.change(session, booking, **wanted, opening=settings.opening, by=host)
         target = _day_of(booking)
     return redirect(target, code=303)
+
+
+@desk.post("/<uuid:reference>/acompte/dispense")
+def waive_deposit(reference: uuid.UUID) -> Response:
+    """Do without the deposit of a booking."""
+    with _database().writing() as session:
+        deposits.waive(session, service.lock_booking(session, reference))
+    return redirect(url_for("bookings.change_page", reference=reference), code=303)
+
+
+@desk.post("/<uuid:reference>/acompte/remboursement")
+def refund_deposit(reference: uuid.UUID) -> Response:
+    """Give back what is left of a deposit, approved by a manager."""
+    wanted = read_form(DepositRefund, typed("reason"))
+    approved = approval(Permission.REFUND)
+    with _database().writing() as session:
+        if first_time(session, content=wanted):
+            refund(session, reference, wanted.model_copy(update={"approval": approved}))
+    return redirect(url_for("bookings.change_page", reference=reference), code=303)
 
 
 @desk.get("/clients")
@@ -315,13 +355,17 @@ def _read_booking() -> DeskBooking:
     )
 
 
-def _edit_page(booking: Booking | None, *, day: date, sent: Sequence[Message] = ()) -> str:
+def _edit_page(
+    booking: Booking | None, *, day: date, sent: Sequence[Message] = (), charges: Sequence[Attempt] = ()
+) -> str:
     with _database().reading() as session:
         rooms = read_rooms(session)
+        approvers = [] if signed_in().may(Permission.REFUND) else people.list_approvers(session)
     return render_template(
         "reservations/edit.html", booking=booking, day=day, rooms=rooms, allergens=list(Allergen),
         held={place.table_id for place in booking.places} if booking is not None else set(),
         BookingStatus=BookingStatus, key=uuid.uuid4().hex, sent=sent,
+        charges=charges, approvers=approvers,
     )  # fmt: skip
 
 
