@@ -37,7 +37,7 @@ BUDGET = {
     "node-exporter": 1_500 * NODES,
     "outside": 1_500,
     "perses": 300,
-    "postgresql": 2_000,
+    "postgresql": 2_500,
     "prometheus": 2_500,
     "prometheus-operator": 700,
     "restaurant": 2_000,
