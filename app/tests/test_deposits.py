@@ -36,7 +36,7 @@ SECRET = "a secret of the provider"
 
 
 class Direct:
-    """The simulator without a network between; it loses what it is told to lose."""
+    """The simulator without a network between; it loses what a test chooses."""
 
     def __init__(self) -> None:
         self.book = Simulator(online=True)

@@ -260,9 +260,9 @@ class Network:
         ping.parent.mkdir(exist_ok=True)
         ping.write_text(f'#!/bin/sh\nexec env {" ".join(self._environment())} {program} "$@"\n')
         ping.chmod(0o755)
-        path = f"PATH={ping.parent}:{os.environ['PATH']}"
+        search = f"PATH={ping.parent}:{os.environ['PATH']}"
         words = [sys.executable, str(home / "revoke.py"), node, number, self.address(node)]
-        self.run(name, "env", path, *words, seconds=60)
+        self.run(name, "env", search, *words, seconds=60)
 
     def clients(self, name: str) -> set[str]:
         """Return the nodes that are connected to a hub."""

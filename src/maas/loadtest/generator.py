@@ -239,8 +239,8 @@ class _Guest:
                 options += [option["id"] for option in chance.sample(group["options"], k=wanted)]
             lines.append({"dish": dish["id"], "quantity": chance.randint(1, 3), "options": options})
         # The staff orders for the guests: one address may not send that many, and none outside the opening hours.
-        wanted = {"guest": f"Guest {chance.randint(1, 999)}", "lines": lines}
-        placed = self.post("order", "/api/v1/orders", wanted, client=self.desk)
+        body = {"guest": f"Guest {chance.randint(1, 999)}", "lines": lines}
+        placed = self.post("order", "/api/v1/orders", body, client=self.desk)
         if placed is not None:
             with self.tally.lock:
                 self.tally.orders.append(str(placed["reference"]))

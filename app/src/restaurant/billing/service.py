@@ -426,7 +426,7 @@ def deduct_deposit(session: Session, order: Order, *, by: User) -> Payment:
         order.deposit = 0
         raise Conflict(_("There is no deposit to deduct."), code="no-deposit-left")
     amount = min(left, found.balance)
-    # What is more than the bill is not asked of the next payment.
+    # What is more than the bill is not charged again with the next payment.
     order.deposit = order.deposit - found.balance if amount < left else 0
     payment = pay(session, order, amount=amount, tip=0, method=Method.DEPOSIT, by=by)
     ledger.use(session, found, amount, payment, by=by.username)

@@ -76,7 +76,7 @@ def require(session: Session, booking: Booking) -> Deposit:
 
 
 def begin_payment(session: Session, booking: Booking, *, back: str) -> Attempt:
-    """Begin to charge the deposit, or go on with the charge that is under way: nobody pays it twice.
+    """Begin to charge the deposit, or continue the charge that is under way: nobody pays it twice.
 
     Raises `Conflict` when it is paid or waived, or the booking is not ahead.
     """
