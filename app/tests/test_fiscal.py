@@ -188,6 +188,7 @@ def test_a_deleted_row_and_an_added_row_show(till: dict[str, int], database: Dat
     with as_owner(database) as connection:
         other = {
             key: f"{key} + 900",
+            "booking_id": "booking_id + 900",
             "period": "'1999'",
             "reference": f"'{uuid.uuid4().hex}'",
             "closed_at": "opened_at",

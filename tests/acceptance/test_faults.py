@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAME = "faults"
+VALUES = Path(__file__).with_name("faults-values.yaml")
 AWAY = 25
 """Seconds that a killed host stays down."""
 CUT = 10
@@ -30,7 +32,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    with labs.running(NAME, "--control-planes", "3", "--workers", "2") as lab:
+    with labs.running(NAME, "--control-planes", "3", "--workers", "2", "--values", str(VALUES)) as lab:
         one = World(lab)
         one.wait_whole()
         one.gather()

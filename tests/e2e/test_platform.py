@@ -263,6 +263,7 @@ def test_under_load_the_restaurant_scales_to_four_pods_or_more_and_down_again(la
     assert result.most >= 4, f"{result.most} pods at most"
     # A saturated pod may answer after a guest's timeout; more than one in a hundred would be a defect.
     assert result.report["failed"] <= result.report["sent"] / 100, result.report["failures"]
+    assert len(result.orders) > 1000, f"{len(result.orders)} orders were accepted"
     assert set(result.orders) <= orders(lab), "an accepted order is not in the database"
     began = time.monotonic()
     while runner.scale(lab.cluster, since=began).replicas > 1:
@@ -299,6 +300,7 @@ def test_pods_of_a_dead_node_are_ready_elsewhere_in_90_seconds_and_no_order_is_l
         )
         assert healed is not None
         assert healed <= 90
+        assert len(result.orders) > 100, f"{len(result.orders)} orders were accepted"
         assert set(result.orders) <= orders(lab), "an accepted order is not in the database"
         assert len(result.orders) == len(set(result.orders))
 

@@ -112,6 +112,7 @@ class Operations:
                 row.seconds = time.monotonic() - began
             row.lost = len(set(row.orders) - restaurant.orders(self.lab))
             assert row.answered > 0, "no guest was answered"
+            assert row.orders, "no order was accepted"
             assert row.failures.total() == 0, dict(row.failures)
             assert row.lost == 0, f"{row.lost} confirmed orders are not in the database"
         except Exception as error:
@@ -130,14 +131,23 @@ class Operations:
         program = "/run/guests.py"
         source = runner.GENERATOR.read_text(encoding="utf-8")
         self.lab.on(database.node, "sh", "-c", f"cat > {program}", stdin=source)
+        with runner.temporary_password(self.lab.cluster) as password:
+            self.lab.on(database.node, "sh", "-c", f"umask 077; cat > {program}.password", stdin=password)
+            with self._turns(row, database.node, address, program):
+                yield
+
+    @contextmanager
+    def _turns(self, row: Row, node: str, address: str, program: str) -> Iterator[None]:
+        """Send guests in turns that overlap, so that some come at any moment."""
         ended, lock = threading.Event(), threading.Lock()
 
         def come(seconds: int, seed: int) -> None:
             words = ["--url", f"http://{address}", "--rate", str(RATE), "--orders", str(ORDERS), "--threads", "8"]
+            words += ["--username", runner.USER, "--password-file", f"{program}.password"]
             while not ended.is_set():
                 seed += 2
                 arguments = [*words, "--seconds", str(seconds), "--seed", str(seed)]
-                done = self.lab.run(database.node, "python3", program, *arguments, timeout=seconds + 120)
+                done = self.lab.run(node, "python3", program, *arguments, timeout=seconds + 120)
                 report: dict[str, Any] = json.loads((done.stdout.splitlines() or ["{}"])[-1])
                 with lock:
                     if "answered" not in report or "orders" not in report:

@@ -175,7 +175,7 @@ class Client:
 class _Guest:
     """The actions of one thread; `desk` is its connection as a member of the staff."""
 
-    def __init__(self, url: str, tally: Tally, menu: list[dict[str, Any]], token: str | None) -> None:
+    def __init__(self, url: str, tally: Tally, menu: list[dict[str, Any]], token: str) -> None:
         self.guest = Client(url, tally)
         self.desk = Client(url, tally, token=token)
         self.tally = tally
@@ -401,15 +401,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--profile", choices=["menu", "friday"], default="menu")
     parser.add_argument("--orders", type=float, default=0.2, help="share of arrivals that order (profile menu)")
-    parser.add_argument("--username", default="", help="user name of a member of the staff (profile friday)")
-    parser.add_argument("--password-file", type=Path)
+    parser.add_argument("--username", required=True, help="user name of a member of the staff who takes orders")
+    parser.add_argument("--password-file", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=48)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     options.url = _by_address(options.url)
 
     friday = options.profile == "friday"
-    token = _sign_in(options.url, options.username, options.password_file.read_text().strip()) if friday else None
+    token = _sign_in(options.url, options.username, options.password_file.read_text().strip())
     menu, tally, ended = _menu(options.url), Tally(), threading.Event()
     acts = _FRIDAY if friday else {_Guest.order: options.orders, _Guest.browse: 1 - options.orders}
     arrivals: queue.Queue[tuple[Callable[[_Guest, random.Random], None], int] | None] = queue.Queue()
@@ -419,7 +419,7 @@ def main() -> None:
     ]
     for thread in threads:
         thread.start()
-    if token is not None:
+    if friday:
         threading.Thread(target=_watch, args=(options.url, token, tally, ended), daemon=True).start()
 
     chance = random.Random(options.seed)  # noqa: S311 - reproducible arrivals, not secrets

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 NAMESPACE = "maas-load"
 GENERATOR = Path(__file__).with_name("generator.py")
-_USER = "load"
+USER = "load"
 """The user that the load generator logs in as, with the profile `friday`."""
 
 _START = 120.0
@@ -137,7 +137,7 @@ def run(
     """
     arguments = ["--url", url, "--profile", profile, "--rate", str(rate), "--seconds", str(seconds)]
     arguments += ["--orders", str(orders), "--seed", str(seed)]
-    arguments += ["--username", _USER, "--password-file", "/run/secrets/load/password"]
+    arguments += ["--username", USER, "--password-file", "/run/secrets/load/password"]
     result, began, ended = Result(), time.monotonic(), threading.Event()
 
     def sample() -> None:
@@ -147,7 +147,7 @@ def run(
                 result.samples.append(scale(cluster, since=began))
 
     with ExitStack() as stack:
-        password = stack.enter_context(_temporary_password(cluster)) if profile == "friday" else ""
+        password = stack.enter_context(temporary_password(cluster))
         pod = stack.enter_context(_generator(cluster, image, arguments, node, seconds, password=password))
         sampler = threading.Thread(target=sample, daemon=True)
         sampler.start()
@@ -188,11 +188,18 @@ def _end(cluster: Cluster, pod: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def _temporary_password(cluster: Cluster, *, namespace: str = "restaurant", name: str = "restaurant") -> Iterator[str]:
-    """Set the password of an administrator of the restaurant, and replace it by an unknown one at the end."""
-    yield _new_password(cluster, namespace, name)
-    # A new password ends the sessions of the old one.
-    _new_password(cluster, namespace, name)
+def temporary_password(cluster: Cluster, *, namespace: str = "restaurant", name: str = "restaurant") -> Iterator[str]:
+    """Set the password of the administrator `load` of the restaurant, and replace it by an unknown one at the end.
+
+    Raises:
+        ClusterError: No pod of the restaurant can set it.
+    """
+    password = _new_password(cluster, namespace, name)
+    try:
+        yield password
+    finally:
+        # A new password ends the sessions of the old one.
+        _new_password(cluster, namespace, name)
 
 
 def _new_password(cluster: Cluster, namespace: str, name: str) -> str:
@@ -203,14 +210,19 @@ def _new_password(cluster: Cluster, namespace: str, name: str) -> str:
         if pod.metadata.deletion_timestamp is None
         and any(condition.type == "Ready" and condition.status == "True" for condition in pod.status.conditions or ())
     ]
-    if not ready:
-        raise ClusterError(f"no pod of the restaurant in namespace {namespace} is Ready")
-    command = ["python3", "-m", "restaurant", "create-admin", "--username", _USER]
-    _, output = cluster.exec(namespace, ready[0], *command, container="restaurant")
-    found = re.search(r"^password: +(\S+)$", output, re.MULTILINE)
-    if found is None:
-        raise ClusterError("the restaurant did not create an administrator", context=output.splitlines()[-3:])
-    return found[1]
+    command = ["python3", "-m", "restaurant", "create-admin", "--username", USER]
+    said = [f"no pod of the restaurant in namespace {namespace} is Ready"]
+    for pod in ready:  # the node of one may have just been lost
+        try:
+            _, output = cluster.exec(namespace, pod, *command, container="restaurant", timeout=30)
+        except connection_errors() as error:
+            said = [f"{pod}: {str(error)[:160]}"]
+            continue
+        found = re.search(r"^password: +(\S+)$", output, re.MULTILINE)
+        if found is not None:
+            return found[1]
+        said = output.splitlines()[-3:]
+    raise ClusterError("the restaurant did not create an administrator", context=said)
 
 
 @contextlib.contextmanager

@@ -60,6 +60,9 @@ class Restaurant(http.server.BaseHTTPRequestHandler):
             self._answer(201, {"token": "t"} if sent["username"] == "load" else {})
             return
         placed, key = self.path == "/api/v1/orders", self.headers["Idempotency-Key"]
+        if placed and self.headers["Authorization"] != "Bearer t":
+            self._answer(409, {})
+            return
         reference = self.placed.setdefault(key, f"order-{len(self.placed)}") if placed else f"other-{key}"
         if placed:
             self.lines.extend(sent["lines"])
@@ -99,10 +102,19 @@ def url() -> Iterator[str]:
     thread.join()
 
 
-def test_every_arrival_is_reported_and_an_order_that_was_retried_is_placed_once(url: str) -> None:
-    words = [sys.executable, maas.loadtest.generator.__file__, "--url", url, "--rate", "60", "--seconds", "2"]
-    done = subprocess.run([*words, "--orders", "0.5", "--threads", "4"], capture_output=True, text=True, check=True)
-    account = json.loads(done.stdout.splitlines()[-1])
+def run(url: str, tmp_path: Path, *options: str) -> dict[str, Any]:
+    """Run the generator for two seconds and return its report."""
+    password = tmp_path / "password"
+    password.write_text("secret\n")
+    words = [sys.executable, maas.loadtest.generator.__file__, "--url", url, "--seconds", "2", "--threads", "4"]
+    words += ["--username", "load", "--password-file", str(password), *options]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return report
+
+
+def test_every_arrival_is_reported_and_an_order_that_was_retried_is_placed_once(url: str, tmp_path: Path) -> None:
+    account = run(url, tmp_path, "--rate", "60", "--orders", "0.5")
     assert account["failed"] == 0, account["failures"]
     assert account["sent"] == account["answered"] > 60
     assert sorted(account["orders"]) == sorted(Restaurant.placed.values())
@@ -111,12 +123,7 @@ def test_every_arrival_is_reported_and_an_order_that_was_retried_is_placed_once(
 
 
 def test_the_friday_profile_has_guests_kitchen_cash_desk_and_a_screen_that_reconnects(url: str, tmp_path: Path) -> None:
-    password = tmp_path / "password"
-    password.write_text("secret\n")
-    words = [sys.executable, maas.loadtest.generator.__file__, "--url", url, "--rate", "150", "--seconds", "2"]
-    words += ["--profile", "friday", "--username", "load", "--password-file", str(password), "--threads", "4"]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    account = json.loads(done.stdout.splitlines()[-1])
+    account = run(url, tmp_path, "--rate", "150", "--profile", "friday")
     assert account["failed"] == 0, account["failures"]
     kinds = {"menu", "order", "availability", "booking", "tickets", "ready", "served", "bill", "payment"}
     assert set(account["answered_by_kind"]) == kinds
