@@ -8,6 +8,7 @@ import pytest
 from tests.support import promql
 
 from maas import paths
+from maas.codegen import rules
 from maas.dashboards import probe
 from maas.dashboards.probe import Answer, Expected, Prometheus, Query, Settings
 from maas.errors import ClusterError
@@ -163,8 +164,10 @@ def test_every_reason_matches_an_existing_query() -> None:
         values = dict.fromkeys((v["name"] for v in dashboard["templating"]["list"]), "x")
         everything += probe.panels(dashboard, values)
         everything += [Query(f"{dashboard['uid']} / ${name}", "") for name in values]
-    rules = paths.content() / "charts" / "kube-prometheus" / "files" / "rules"
-    everything += [Query("rule", file.read_text(encoding="utf-8")) for file in rules.glob("*.yaml")]
+    groups = [group for file in rules.load(paths.content() / "charts" / "kube-prometheus") for group in file.groups]
+    for group in groups:
+        everything += [Query(f"{group.name} / {alert.alert}", alert.expr) for alert in group.alerts]
+        everything += [Query(f"{group.name} / {record.record}", record.expr) for record in group.records]
     assert [entry for entry in known.empty if not any(entry.matches(query) for query in everything)] == []
     assert all(entry.reason for entry in known.empty)
 
