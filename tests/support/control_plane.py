@@ -196,6 +196,8 @@ def _controllers(directory: Path, kubeconfig: Path, controllers: Sequence[str]) 
         "--bind-address=127.0.0.1",
         f"--secure-port={free_port()}",
         f"--cert-dir={directory / 'controllers'}",
+        # A quota that is created before the controller knows the kinds it counts is calculated by the next period only.
+        "--resource-quota-sync-period=3s",
     ]
 
 
