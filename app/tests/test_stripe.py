@@ -342,5 +342,6 @@ def test_stripe_is_set_up_completely_or_not_at_all(tmp_path: Path, wrong: dict[s
     settings = make_settings(url, **given(right))
     assert settings.providers() == {"online": ("https://api.stripe.com", SECRET)}
     assert SECRET not in repr(settings)
+    assert make_settings(url, **given(right), deposit_fixed=1).deposits().fixed == 1
     with pytest.raises(ValidationError):
         make_settings(url, **given(right | wrong))

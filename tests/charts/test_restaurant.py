@@ -158,6 +158,29 @@ def test_the_registration_and_the_times_for_bookings_can_be_set(rendered: Render
     assert {f"RESTAURANT_{name}": value for name, value in wanted.items()}.items() <= variables.items()
 
 
+def test_deposits_of_bookings_are_set_with_the_provider_that_guests_pay_them_at(rendered: Rendered) -> None:
+    given = {
+        "settings.depositPerCover": "1000",
+        "settings.depositFixed": "1000000",
+        "settings.depositCovers": "6",
+        "settings.depositRefundHours": "48",
+        "settings.depositPayMinutes": "60",
+        "payments.online.url": '"https://pay.example.org"',
+        "payments.online.existingSecret": '"pay"',
+    }
+    _migrate, serve = containers(one(rendered("restaurant", **given), "Deployment", "maas-restaurant"))
+    variables = environment(serve)
+    wanted = {
+        "DEPOSIT_PER_COVER": "1000",
+        "DEPOSIT_FIXED": "1000000",
+        "DEPOSIT_COVERS": "6",
+        "DEPOSIT_REFUND_HOURS": "48",
+        "DEPOSIT_PAY_MINUTES": "60",
+        "ONLINE_URL": "https://pay.example.org",
+    }
+    assert {f"RESTAURANT_{name}": value for name, value in wanted.items()}.items() <= variables.items()
+
+
 @pytest.mark.parametrize("name", WITH_IT)
 def test_no_secret_is_in_an_environment_or_an_argument(name: str) -> None:
     for entry in of_profile(name):

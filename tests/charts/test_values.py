@@ -229,6 +229,8 @@ def test_sqlite_with_several_pods_is_refused(settings: dict[str, Any]) -> None:
             },
             "messages.publicUrl: https://restaurant.example.org",
         ),
+        ({"settings__depositPerCover": 1000}, "payments.online.url: https://pay.example.org"),
+        ({"settings__depositFixed": 1}, "settings.depositFixed: 0"),
         ({"autoscaling__minReplicas": 41}, "autoscaling.minReplicas (41) is greater than autoscaling.maxReplicas (40)"),
     ],
 )

@@ -431,7 +431,7 @@ class Settings(BaseSettings):
                     raise ValueError(f"set RESTAURANT_{name.upper()}_SECRET_FILE for RESTAURANT_{name.upper()}_URL")
                 if not _read_secret(file).get_secret_value():
                     raise ValueError(f"the secret file {file} is empty")
-        if (self.deposit_per_cover or self.deposit_fixed) and self.online_url is None:
+        if (self.deposit_per_cover or self.deposit_fixed) and self._provider_address("online") is None:
             raise ValueError("set up online payments (RESTAURANT_ONLINE_URL): guests pay their deposits with them")
         return self
 

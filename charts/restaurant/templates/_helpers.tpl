@@ -113,6 +113,16 @@
   value: {{ .bookingCovers | quote }}
 - name: RESTAURANT_BOOKING_STAYS
   value: {{ .bookingStays | quote }}
+- name: RESTAURANT_DEPOSIT_PER_COVER
+  value: {{ .depositPerCover | int | quote }}
+- name: RESTAURANT_DEPOSIT_FIXED
+  value: {{ .depositFixed | int | quote }}
+- name: RESTAURANT_DEPOSIT_COVERS
+  value: {{ .depositCovers | quote }}
+- name: RESTAURANT_DEPOSIT_REFUND_HOURS
+  value: {{ .depositRefundHours | quote }}
+- name: RESTAURANT_DEPOSIT_PAY_MINUTES
+  value: {{ .depositPayMinutes | quote }}
 - name: RESTAURANT_KITCHEN_WARNING_MINUTES
   value: {{ .kitchenWarningMinutes | quote }}
 - name: RESTAURANT_KITCHEN_LATE_MINUTES

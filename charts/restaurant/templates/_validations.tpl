@@ -42,6 +42,21 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- with .Values.settings -}}
+{{- if and (or .depositPerCover .depositFixed) (not $.Values.payments.online.url) -}}
+{{- include "maas.fail" (list
+  "Guests pay the deposits of their bookings online, and no provider of online payments is set. Set:"
+  ""
+  (printf "    %spayments.online.url: https://pay.example.org" $prefix)
+  (printf "    %spayments.online.existingSecret: SECRET" $prefix)
+  ""
+  "or ask for no deposits:"
+  ""
+  (printf "    %ssettings.depositPerCover: 0" $prefix)
+  (printf "    %ssettings.depositFixed: 0" $prefix)
+) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "restaurant.validateAutoscaling" -}}
