@@ -214,7 +214,7 @@ def _new_password(cluster: Cluster, namespace: str, name: str) -> str:
     said = [f"no pod of the restaurant in namespace {namespace} is Ready"]
     for pod in ready:  # the node of one may have just been lost
         try:
-            _, output = cluster.exec(namespace, pod, *command, container="restaurant", timeout=30)
+            _, output = cluster.exec(namespace, pod, *command, container="restaurant")
         except connection_errors() as error:
             said = [f"{pod}: {str(error)[:160]}"]
             continue
