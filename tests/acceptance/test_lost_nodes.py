@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,8 +91,7 @@ def test_a_worker_is_removed_while_guests_order_and_can_be_added_again(cluster: 
     refused = maas("remove", database.node, "--inventory", inventory, "--yes", status=1).stderr
     assert "holds the only copy of" in refused
     assert "restaurant/" in refused
-    with ThreadPoolExecutor(1) as pool:
-        guests = pool.submit(restaurant.load, cluster, rate=10, orders=0.5, seconds=60, node=staying)
+    with restaurant.guests(cluster, rate=10, orders=0.5, seconds=60, node=staying) as guests:
         began = time.monotonic()
         maas("remove", leaving, "--inventory", inventory, "--lose-data", "--yes")
         print(f"removed after {time.monotonic() - began:.0f} s")

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,9 +72,8 @@ def test_hosts_restart_while_the_api_and_the_restaurant_are_used(lab: Lab) -> No
     before = started(lab)
     with (
         maintenance.traffic(lab, "reboot of a worker and three control planes", plane="master", client=staying) as cost,
-        ThreadPoolExecutor(1) as pool,
+        restaurant.guests(lab.cluster, rate=4, orders=0.25, seconds=240, node=staying) as guests,
     ):
-        guests = pool.submit(restaurant.load, lab.cluster, rate=4, orders=0.25, seconds=240, node=staying)
         reboot(leaving, *PLANES)
         result = guests.result()
     print(

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,8 +83,7 @@ def rotate(lab: Lab, kind: Kind) -> None:
 
 def test_the_ca_of_the_vpn_is_replaced_while_guests_order(lab: Lab) -> None:
     (database,) = restaurant.pods(lab, restaurant.DATABASE)
-    with ThreadPoolExecutor(1) as pool:
-        guests = pool.submit(restaurant.load, lab.cluster, rate=4, orders=0.25, seconds=120, node=database.node)
+    with restaurant.guests(lab.cluster, rate=4, orders=0.25, seconds=120, node=database.node) as guests:
         rotate(lab, "vpn")
         result = guests.result()
     print(

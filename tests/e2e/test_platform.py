@@ -7,14 +7,13 @@ import re
 import subprocess
 import time
 import urllib.request
-from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.support import lab_power, restaurant
 from tests.support.labs import maas
-from tests.support.restaurant import load, orders, pods
+from tests.support.restaurant import guests, load, orders, pods
 
 from maas.bundle import tools
 from maas.cluster import status as cluster_status
@@ -283,9 +282,8 @@ def test_pods_of_a_dead_node_are_ready_elsewhere_in_90_seconds_and_no_order_is_l
     victim = next(node for node in ("node1", "node2") if node != home)
     assert any(pod.node == victim for pod in pods(lab, "restaurant")), "the node that dies has no pod to lose"
     try:
-        with ThreadPoolExecutor(1) as aside:
-            running = aside.submit(load, lab.cluster, rate=10, orders=0.5, seconds=110, node=home)
-            time.sleep(15)
+        with guests(lab.cluster, rate=10, orders=0.5, seconds=110, node=home) as running:
+            time.sleep(10)
             died = time.monotonic()
             lab_power.kill(lab.name, victim)
             healed = None

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from kubernetes.client.exceptions import ApiException
 
 from maas import console
 from maas.loadtest import runner
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+
     from tests.support.labs import Lab
 
     from maas.cluster.client import Cluster
@@ -73,7 +81,7 @@ def orders(lab: Lab) -> set[str]:
 def load(cluster: Cluster, *, rate: float, orders: float, seconds: float, node: str) -> runner.Result:
     """Send guests who read the menu and order, the same ones each time, for a number of seconds."""
     with console.phase("Load") as step:
-        return runner.run(
+        result = runner.run(
             cluster,
             url=URL,
             image=runner.image(cluster),
@@ -84,3 +92,20 @@ def load(cluster: Cluster, *, rate: float, orders: float, seconds: float, node: 
             node=node,
             step=step,
         )
+    assert result.orders, "no order was accepted"
+    return result
+
+
+@contextmanager
+def guests(
+    cluster: Cluster, *, rate: float, orders: float, seconds: float, node: str
+) -> Iterator[Future[runner.Result]]:
+    """Run a load beside the block, which starts when its first guests have come."""
+    with ThreadPoolExecutor(1) as aside:
+        running = aside.submit(load, cluster, rate=rate, orders=orders, seconds=seconds, node=node)
+        while not running.done():
+            with suppress(ApiException):
+                if "{" in cluster.core.read_namespaced_pod_log("load", runner.NAMESPACE):
+                    break
+            time.sleep(0.5)
+        yield running
