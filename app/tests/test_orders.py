@@ -90,7 +90,7 @@ def test_a_refused_order_may_be_corrected_under_the_same_key(client: FlaskClient
         (order_body(guest=""), "/guest"),
         (order_body(guest="x" * 81), "/guest"),
         (order_body(guest="a\x00b"), "/guest"),
-        (order_body(lines=[]), "/lines"),
+        (order_body(lines=[]), "/"),  # dishes, or set menus
         (order_body(lines=[{"dish": EGGS}] * 61), "/lines"),
         (order_body(lines=[{"dish": EGGS, "quantity": 0}]), "/lines/0/quantity"),
         (order_body(lines=[{"dish": EGGS, "quantity": 51}]), "/lines/0/quantity"),

@@ -16,7 +16,8 @@ import pytest
 import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import select, text, update
 
@@ -100,6 +101,7 @@ def test_a_document_fits_the_paper_and_keeps_amounts_at_the_edge() -> None:
         assert draw(paper).startswith("<svg ")
 
 
+@hypothesis_settings(suppress_health_check=[HealthCheck.too_slow])  # the first draw loads tables of Unicode
 @given(
     st.lists(st.tuples(st.text(max_size=120), st.text(max_size=14), st.booleans()), max_size=6),
     st.sampled_from([58, 80]),

@@ -132,6 +132,7 @@ def downgrade() -> None:
         batch_op.alter_column("order_id", existing_type=sa.Integer(), nullable=False)
     op.drop_table("deposit_movement")
     op.drop_table("deposit")
+    op.execute("DELETE FROM counter WHERE name = 'deposit'")
     if op.get_context().dialect.name == "postgresql":
         op.execute("DROP FUNCTION deposit_movement_kept(); DROP FUNCTION deposit_kept()")
     _protect("payment_attempt", _BEFORE)
