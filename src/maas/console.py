@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from maas.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rich.console import Console
     from rich.table import Table
@@ -37,6 +37,7 @@ _WIDTH = int(os.environ.get("COLUMNS", "0")) or (None if sys.stderr.isatty() els
 _lock = threading.RLock()
 _live: list[Phase] = []
 _ended: list[Phase] = []
+_checks: list[Callable[[], None]] = []
 _output: Output = "text"
 
 
@@ -130,6 +131,8 @@ def phase(title: str) -> Iterator[Phase]:
     """
     from rich.live import Live
 
+    for check in _checks:
+        check()
     step = Phase(title)
     live = (
         Live(step, console=_err(), refresh_per_second=8, transient=True) if _err().is_terminal and not _live else None
@@ -145,6 +148,16 @@ def phase(title: str) -> Iterator[Phase]:
         step.end("✓", "green")
     finally:
         _live.remove(step)
+
+
+@contextlib.contextmanager
+def checked(check: Callable[[], None]) -> Iterator[None]:
+    """Call a function before each phase that begins while the block runs. What it raises stops the command there."""
+    _checks.append(check)
+    try:
+        yield
+    finally:
+        _checks.remove(check)
 
 
 def line(text: str = "") -> None:

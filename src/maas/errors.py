@@ -161,7 +161,7 @@ class InventoryError(UsageError):
 
 
 class LockError(MaasError):
-    """Another process is working on the cluster. Nothing was changed."""
+    """Another run is working on the cluster."""
 
     code = "ClusterLocked"
 

@@ -30,7 +30,7 @@ _PRIVATE = 0o600
 
 
 class Owner(BaseModel):
-    """The process that holds a lock.
+    """The process that holds a lock, or that held it until it was killed.
 
     Attributes:
         user: Login name.
@@ -98,8 +98,8 @@ def held() -> frozenset[int]:
 @contextlib.contextmanager
 def lock(
     path: Path, *, command: str, on_wait: Callable[[str], None] | None = None, inherit: bool = True
-) -> Iterator[None]:
-    """Hold a lock until the block ends.
+) -> Iterator[Owner]:
+    """Hold a lock until the block ends, as the owner that is returned.
 
     Args:
         path: The lock file; it is created if needed, and stays.
@@ -126,17 +126,24 @@ def lock(
                 ) from None
             on_wait(f"waiting for another run: {holder}")
             fcntl.flock(file, fcntl.LOCK_EX)
-        _write(
-            file,
-            Owner(user=_user(), host=socket.gethostname(), pid=os.getpid(), command=command, since=datetime.now(UTC)),
-        )
+        own = Owner(user=_user(), host=socket.gethostname(), pid=os.getpid(), command=command, since=datetime.now(UTC))
+        _write(file, own)
         if inherit:
             _held.add(number)
         try:
-            yield
+            yield own
         finally:
             _held.discard(number)
             _write(file, None)
+
+
+def owner(path: Path) -> Owner | None:
+    """Return who holds a lock, or who was killed while holding it; None if that is nobody, or not known."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return _read(file)
+    except OSError:
+        return None
 
 
 def _user() -> str:

@@ -106,9 +106,13 @@ def test_a_process_that_was_killed_holds_nothing(tmp_path: Path) -> None:
         "os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -9
-    assert files.Owner.model_validate_json(path.read_text()).command == "bootstrap of shop"
-    with files.lock(path, command="bootstrap of shop"):
-        pass
+    left = files.owner(path)
+    assert left is not None
+    assert left.command == "bootstrap of shop"
+    with files.lock(path, command="addition to shop") as own:
+        assert files.owner(path) == own
+        assert own.command == "addition to shop"
+    assert files.owner(path) is None
 
 
 def test_no_other_module_has_locks_of_its_own() -> None:

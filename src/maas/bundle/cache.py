@@ -86,7 +86,7 @@ def forget_old(directory: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-def lock(name: str) -> AbstractContextManager[None]:
+def lock(name: str) -> AbstractContextManager[files.Owner]:
     """Hold a lock of the cache until the end of the block; wait for it with a message."""
     paths.cache().mkdir(parents=True, exist_ok=True)
     return files.lock(paths.cache() / f"{name}.lock", command=f"build of the {name}", on_wait=console.line)

@@ -141,17 +141,22 @@ def explained(cluster: Cluster) -> Iterator[None]:
         ) from error
 
 
-def _probe(cluster: Cluster) -> None:
-    """Request the version, once, and check that an API server returned it."""
-    from kubernetes import client
-    from kubernetes.client.exceptions import ApiException
+def once(cluster: Cluster) -> Any:
+    """Return a client of its own that repeats no request while the API server does not answer. It is to be closed."""
     from urllib3 import Retry
 
     configuration = copy.deepcopy(cluster.client.configuration)
     configuration.retries = Retry(total=None, connect=0, read=0, other=0, redirect=0, raise_on_redirect=False)
-    with client.ApiClient(configuration) as once:
-        request = once.param_serialize("GET", "/version", auth_settings=["BearerToken"])
-        answer = once.call_api(*request, _request_timeout=_PROBE_TIMEOUT)
+    return type(cluster.client)(configuration)
+
+
+def _probe(cluster: Cluster) -> None:
+    """Request the version, once, and check that an API server returned it."""
+    from kubernetes.client.exceptions import ApiException
+
+    with once(cluster) as api:
+        request = api.param_serialize("GET", "/version", auth_settings=["BearerToken"])
+        answer = api.call_api(*request, _request_timeout=_PROBE_TIMEOUT)
         body = answer.read()
     if answer.status == http.HTTPStatus.OK:
         with contextlib.suppress(ValueError):

@@ -28,6 +28,9 @@ from maas.errors import ClusterError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+KUBECONFIG = "kubeconfig"
+"""The kubeconfig that goes through the tunnel, in the state directory. It exists since the API answered for the first time."""
+
 _FILE = "access.json"
 _OPEN_SECONDS = 20
 _TUNNEL = ("-o", "ExitOnForwardFailure=yes", "-o", "ClearAllForwardings=no", "-o", "ControlPersist=no")
@@ -122,7 +125,7 @@ def _ensure_open(state: Path, config: TunnelConfig) -> None:
         _open(state, config)
 
 
-def _lock(state: Path) -> contextlib.AbstractContextManager[None]:
+def _lock(state: Path) -> contextlib.AbstractContextManager[files.Owner]:
     """One command at a time opens or changes the tunnel: the local ports of a second one would be in use."""
     return files.lock(state / "access.lock", command="open the tunnel", on_wait=lambda _: None, inherit=False)
 
@@ -244,7 +247,7 @@ def renew_kubeconfig(state: Path, admin: str) -> Cluster:
     """
     config = _load(state)
     _ensure_open(state, config)
-    file = state / "kubeconfig"
+    file = state / KUBECONFIG
     kubeconfig.write(file, kubeconfig.through_tunnel(admin, port=config.forwards[config.api], api=config.api))
     return Cluster(file)
 
@@ -273,9 +276,17 @@ def connect(name: str) -> Cluster:
         UsageError: There is no cluster of that name.
         ClusterError: Its control-plane host cannot be reached.
     """
-    state = state_dir(name)
+    return reopen(state_dir(name))
+
+
+def reopen(state: Path) -> Cluster:
+    """Return a cluster by its state directory, with the tunnel to it open.
+
+    Raises:
+        ClusterError: Its control-plane host cannot be reached.
+    """
     _ensure_open(state, _load(state))
-    return Cluster(state / "kubeconfig")
+    return Cluster(state / KUBECONFIG)
 
 
 def close(state: Path) -> None:

@@ -7,10 +7,10 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from maas import console, paths
-from maas.cluster import tunnel
+from maas.cluster import operation, tunnel
 from maas.commands import _apply, _hosts, _packages, _preflight, _timings, _values, _versions, bundle
 from maas.errors import PlanError, UsageError
-from maas.hosts import inventory, lock
+from maas.hosts import inventory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +62,8 @@ def add(
     state = tunnel.state_dir(hosts.cluster)
     chart_values = _values.choose(values, state).values
     _refuse(hosts, names, without, state)
-    with nullcontext() if dry_run else lock.hold(state, command=f"addition of {', '.join(names)} to {hosts.cluster}"):
+    what = f"addition of {', '.join(names)} to {hosts.cluster}"
+    with nullcontext() if dry_run else operation.hold(state, command=what):
         result = _preflight.run(
             hosts,
             state,

@@ -7,8 +7,9 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from maas import console, paths
+from maas.cluster import operation
 from maas.commands import _apply, _packages, _preflight, _timings, _values, _versions, bundle
-from maas.hosts import inventory, lock
+from maas.hosts import inventory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +57,7 @@ def bootstrap(
     if dry_run and not rendered:
         console.warn("the chart was not rendered with the values: Helm is not in the cache; bootstrap renders it first")
     state = paths.state_path(hosts.cluster) if dry_run else paths.state(hosts.cluster)
-    with nullcontext() if dry_run else lock.hold(state, command=f"bootstrap of {hosts.cluster}"):
+    with nullcontext() if dry_run else operation.hold(state, command=f"bootstrap of {hosts.cluster}"):
         result = _preflight.run(
             hosts,
             state,

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from maas import console, paths
-from maas.cluster import certificates, tunnel
+from maas.cluster import certificates, operation, tunnel
 from maas.commands import _hosts
 from maas.commands.status import certificates_data, show_certificates
 from maas.errors import ClusterError
-from maas.hosts import ansible, lock, pki
+from maas.hosts import ansible, pki
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +69,7 @@ def renew(
     """
     hosts = _hosts.reach(name, file, become_password=become_password)
     cluster, state = hosts.inventory.cluster, hosts.state
-    held = nullcontext() if dry_run else lock.hold(state, command=f"renewal of certificates of {cluster}")
+    held = nullcontext() if dry_run else operation.hold(state, command=f"renewal of certificates of {cluster}")
     with held:
         members, plan = _hosts.certified(hosts, _hosts.saved_plan(state), without)
         present = members.inventory.model_copy(

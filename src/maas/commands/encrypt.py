@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from maas import console, paths
-from maas.cluster import encryption
+from maas.cluster import encryption, operation
 from maas.commands import _hosts
 from maas.errors import ClusterError, UsageError
 from maas.hosts import encryption as keys_of
-from maas.hosts import lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,7 +94,7 @@ def rotate(
     """
     members = _hosts.connect(name, file, become_password=become_password)
     cluster, state = members.hosts.inventory.cluster, members.hosts.state
-    with lock.hold(state, command=f"rotation of the encryption key of {cluster}"):
+    with nullcontext() if dry_run else operation.hold(state, command=f"rotation of the encryption key of {cluster}"):
         keys = _keys(members)
         absent = sorted(members.hosts.control_planes - {node.name for node in members.cluster.nodes() if node.ready})
         if absent:

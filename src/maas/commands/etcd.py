@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from maas import console, paths
-from maas.cluster import etcd_backups, etcd_proof, etcd_restore, tunnel
+from maas.cluster import etcd_backups, etcd_proof, etcd_restore, operation, tunnel
 from maas.commands import _hosts
 from maas.errors import ClusterError, UsageError
-from maas.hosts import encryption, lock, ssh
+from maas.hosts import encryption, ssh
 from maas.hosts import inventory as inventories
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def restore(
     cluster, host = hosts.inventory.cluster, hosts.inventory.control_plane
     same = _same(name, file)
     path = etcd_backups.choose(hosts.state, wanted, same=same)
-    held = nullcontext() if dry_run else lock.hold(hosts.state, command=f"restore of etcd of {cluster}")
+    held = nullcontext() if dry_run else operation.hold(hosts.state, command=f"restore of etcd of {cluster}")
     with held, ExitStack() as stack:
         with console.phase("Decryption") as step:
             opened = stack.enter_context(etcd_backups.opened(path, identity, same=same))

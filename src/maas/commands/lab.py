@@ -6,9 +6,9 @@ import time
 from typing import TYPE_CHECKING
 
 from maas import console, lab, paths
-from maas.cluster import tunnel
+from maas.cluster import operation, tunnel
 from maas.commands import _apply, _preflight, _timings, _values, bundle
-from maas.hosts import inventory, lock
+from maas.hosts import inventory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +58,7 @@ def up(
         raise
     created = lab.up(name, bundle=components.directory, hosts=hosts, control_planes=control_planes, assume_yes=yes)
     booted = time.monotonic()
-    with lock.hold(created.directory, command=f"up of the lab {name}"):
+    with operation.hold(created.directory, command=f"up of the lab {name}"):
         result = _preflight.run(inventory.load(created.inventory), created.directory)
         _preflight.show(result, chosen.row())
         try:

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from maas import console, lab, paths
-from maas.cluster import control_planes, drain, reboots
+from maas.cluster import control_planes, drain, operation, reboots
 from maas.commands import _gates, _hosts
 from maas.errors import ClusterError, LabError, UsageError
-from maas.hosts import ansible, journal, lock
+from maas.hosts import ansible, journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -130,7 +130,7 @@ def reboot(
             f"nothing was changed: it is {datetime.now().astimezone():%H:%M}, and the window is {options.window}"
         )
         return
-    with nullcontext() if dry_run else lock.hold(state, command=f"reboots of hosts of {cluster}"):
+    with nullcontext() if dry_run else operation.hold(state, command=f"reboots of hosts of {cluster}"):
         _release(members, dry_run=dry_run)
         gates = _gates.Gates(members, frozenset(options.ignored), frozenset(_gates.workloads(members)))
         with console.phase("Hosts") as step:

@@ -7,10 +7,10 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from maas import console, paths
-from maas.cluster import tunnel
+from maas.cluster import operation, tunnel
 from maas.commands import _hosts, _removal
 from maas.errors import HostsError, UsageError
-from maas.hosts import ansible, inventory, journal, lock, ssh
+from maas.hosts import ansible, inventory, journal, ssh
 from maas.hosts.ansible_inventory import reset_inventory
 from maas.hosts.facts import HostFacts
 
@@ -55,7 +55,7 @@ def remove(
     """
     hosts = inventory.load(file)
     state = tunnel.state_dir(hosts.cluster)
-    with nullcontext() if dry_run else lock.hold(state, command=f"removal of {node} from {hosts.cluster}"):
+    with nullcontext() if dry_run else operation.hold(state, command=f"removal of {node} from {hosts.cluster}"):
         plan = _hosts.saved_plan(state)
         removal = None
         if node in plan.hosts:

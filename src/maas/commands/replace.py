@@ -8,10 +8,10 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from maas import console, files, paths
-from maas.cluster import tunnel
+from maas.cluster import operation, tunnel
 from maas.commands import _apply, _hosts, _packages, _preflight, _removal, _values, _versions, bundle
 from maas.errors import ClusterError, PreflightError, UsageError
-from maas.hosts import inventory, lock
+from maas.hosts import inventory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +69,7 @@ def replace(
     marker = state / _UNFINISHED
     continued = marker.is_file() and json.loads(marker.read_text(encoding="utf-8"))["node"] == node
     values = _values.choose((), state).values
-    with nullcontext() if dry_run else lock.hold(state, command=f"replacement of {node} in {hosts.cluster}"):
+    with nullcontext() if dry_run else operation.hold(state, command=f"replacement of {node} in {hosts.cluster}"):
         removal = _removal.find(hosts.cluster, file, node, without=without, become_password=become_password)
         if not continued:
             _refuse_running(removal, hosts)

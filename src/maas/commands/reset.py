@@ -7,9 +7,9 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from maas import console, paths
-from maas.cluster import tunnel
+from maas.cluster import operation, tunnel
 from maas.commands import _preflight
-from maas.hosts import ansible, inventory, lock
+from maas.hosts import ansible, inventory
 from maas.hosts.ansible_inventory import ansible_inventory
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def reset(file: Path, *, dry_run: bool, yes: bool, become_password: str | None =
     """
     hosts = inventory.load(file)
     state = paths.state_path(hosts.cluster) if dry_run else paths.state(hosts.cluster)
-    with nullcontext() if dry_run else lock.hold(state, command=f"reset of {hosts.cluster}"):
+    with nullcontext() if dry_run else operation.hold(state, command=f"reset of {hosts.cluster}"):
         result = _preflight.run(hosts, state, become_password=become_password)
         names = ", ".join(host.name for host in hosts.hosts)
         console.line(f"uninstall Kubernetes with all its volumes, the VPN and all files of bootstrap from {names}")
@@ -45,6 +45,8 @@ def reset(file: Path, *, dry_run: bool, yes: bool, become_password: str | None =
             become_password=become_password,
             retry=paths.same_command(),
         )
+        # The next bootstrap does not look for an API that is gone.
+        (state / tunnel.KUBECONFIG).unlink(missing_ok=True)
     console.line(
         f"Keys and logs are kept in {shlex.quote(str(state))}. "
         "Delete that directory once you no longer need the cluster."

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from maas import console, paths
-from maas.cluster import certificates, tunnel
+from maas.cluster import certificates, operation, tunnel
 from maas.commands import _hosts
 from maas.errors import PkiError
-from maas.hosts import lock, pki
+from maas.hosts import pki
 
 
 def revoke(name: str, node: str, *, yes: bool, become_password: str | None = None) -> None:
@@ -24,7 +24,7 @@ def revoke(name: str, node: str, *, yes: bool, become_password: str | None = Non
             f"{node} is a VPN server of {name}, which the other hosts connect to",
             hint=f"revoke one of {', '.join(sorted(plan.hosts.keys() - plan.hubs.keys()))}",
         )
-    with lock.hold(state, command=f"revocation of {node} in {name}"):
+    with operation.hold(state, command=f"revocation of {node} in {name}"):
         question = f"Disconnect {node} from {name}? Its pods are re-created on other nodes."
         if not console.confirm(question, assume_yes=yes):
             console.line("nothing was changed")

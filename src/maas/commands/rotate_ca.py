@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from maas import console, paths
-from maas.cluster import authorities, certificates, hubs
+from maas.cluster import authorities, certificates, hubs, operation
 from maas.commands import _gates, _hosts
 from maas.errors import ClusterError, UsageError
-from maas.hosts import ansible, journal, lock, pki, rotations
+from maas.hosts import ansible, journal, pki, rotations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +92,7 @@ def rotate(
     """
     members = _hosts.connect(name, file, become_password=become_password)
     cluster, state = members.hosts.inventory.cluster, members.hosts.state
-    with nullcontext() if dry_run else lock.hold(state, command=f"rotation of {_NAMES[kind]} of {cluster}"):
+    with nullcontext() if dry_run else operation.hold(state, command=f"rotation of {_NAMES[kind]} of {cluster}"):
         _refuse(members, kind)
         gates = _gates.Gates(members, unsettled=frozenset(_gates.workloads(members)), alerts=False)
         gates.refuse(before="the rotation")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maas import console, paths
-from maas.cluster import controller_state, tunnel
+from maas.cluster import controller_state, operation, tunnel
 from maas.cluster.host_programs import Hosts
 from maas.commands import _hosts
 from maas.errors import ClusterError, UsageError
@@ -120,7 +120,7 @@ def adopt(
 def _take(opened: Opened, state: Path, reached: Hosts, found: Found, inventory: Path | None) -> None:
     """Write the state, and show that the cluster can be reached with it."""
     cluster = opened.description.cluster
-    with lock.hold(state, command=f"adoption of {cluster}"):
+    with operation.hold(state, command=f"adoption of {cluster}") as held:
         with console.phase("State") as step:
             before = controller_state.place(opened, state, inventory)
             step.note(str(state))
@@ -133,6 +133,7 @@ def _take(opened: Opened, state: Path, reached: Hosts, found: Found, inventory: 
             opened_to = tunnel.open_tunnel(
                 state, ssh=first, others=list(words.values()), hubs=hubs, api=api, admin=found.admin
             )
+            held.acquire()
             nodes = opened_to.nodes()
             step.note(f"{sum(node.ready for node in nodes)} of {len(nodes)} nodes are Ready")
     if before is not None:

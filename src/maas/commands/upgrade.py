@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from maas import components, console, paths
 from maas.bundle import restaurant_image
-from maas.cluster import certificates, drain, etcd_backups, tunnel, upgrade
+from maas.cluster import certificates, drain, etcd_backups, operation, tunnel, upgrade
 from maas.cluster.host_programs import Hosts
 from maas.commands import _apply, _packages, _preflight, _values, bundle
 from maas.errors import ClusterError, UsageError
-from maas.hosts import ansible, encryption, inventory, lock, pki
+from maas.hosts import ansible, encryption, inventory, pki
 from maas.hosts.ansible_inventory import ansible_inventory
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def run(
     state = tunnel.state_dir(listed.cluster)
     minor, version = _wanted(to, directory)
     rendered = _values.refuse_early(chart_values)
-    with nullcontext() if dry_run else lock.hold(state, command=f"upgrade of {listed.cluster} to {version}"):
+    with nullcontext() if dry_run else operation.hold(state, command=f"upgrade of {listed.cluster} to {version}"):
         _refuse_other(listed.file, state, version)
         result = _preflight.run(
             listed,

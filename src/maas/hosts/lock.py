@@ -1,4 +1,4 @@
-"""The lock of a cluster: one run at a time changes it."""
+"""The lock of a cluster on this controller: one run at a time changes it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 FILE = "lock.json"
 
 
-def hold(state: Path, *, command: str) -> AbstractContextManager[None]:
+def hold(state: Path, *, command: str) -> AbstractContextManager[files.Owner]:
     """Lock a cluster until the end of the block.
 
     Args:
@@ -24,3 +24,8 @@ def hold(state: Path, *, command: str) -> AbstractContextManager[None]:
         LockError: Another run works on the cluster.
     """
     return files.lock(state / FILE, command=command)
+
+
+def owner(state: Path) -> files.Owner | None:
+    """Return the run that works on a cluster, or that was killed while it did; None if that is nobody."""
+    return files.owner(state / FILE)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.support import lease_server
 from tests.support.hosts import facts_of, inventory_of
 
 from maas import console, paths
@@ -135,6 +136,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(ssh, "resolve", lambda inventory: inventory)
     monkeypatch.setattr(Hosts, "run", lambda _, *words, **options: made.run(*words, **options))
     monkeypatch.setattr(tunnel, "open_tunnel", made.open_tunnel)
+    monkeypatch.setattr(tunnel, "reopen", lambda _: None)
     return made
 
 
@@ -313,6 +315,27 @@ def test_the_recipients_of_backups_are_the_default(world: World) -> None:
     world.inventory.write_text(f"{INVENTORY}backup: {{recipients: [{recipient}]}}\n")
     command.export_state("shop", world.inventory, world.home / "shop.age", recipients=())
     assert recipient in (world.home / "shop.age").read_bytes().splitlines()[0].decode()
+
+
+def test_a_cluster_is_not_adopted_while_another_run_changes_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = world.export(world.home / "shop.age")
+    world.on("new")
+
+    def open_tunnel(state: Path, **options: Any) -> Any:
+        api = world.open_tunnel(state, **options)
+        server.kubeconfig(state)
+        return api
+
+    monkeypatch.setattr(tunnel, "open_tunnel", open_tunnel)
+    with lease_server.serve() as server:
+        server.spec = lease_server.lease()
+        with pytest.raises(LockError) as caught:
+            world.adopt(file)
+        assert "upgrade of shop" in caught.value.context[0]
+        server.spec = None
+        world.adopt(file)
+        assert server.spec is None
+    assert world.opened == 2
 
 
 def test_a_run_in_progress_is_not_exported(world: World) -> None:

@@ -15,7 +15,7 @@ import yaml
 from tests.support.ansible_content import CONTENT
 from tests.support.hosts import INVENTORY, facts_of
 
-from maas import paths
+from maas import console, paths
 from maas.errors import HostsError, LockError
 from maas.hosts import ansible, journal, lock, network_plan
 from maas.hosts.ansible_inventory import ansible_inventory
@@ -118,6 +118,20 @@ def test_the_end_of_a_phase_is_reported_while_the_next_one_runs(result: str, fai
     assert [(end.title, [one.host for one in end.failures]) for end in ends] == [("Start the control plane", failed)]
     progress.close()
     assert [end.title for end in ends] == ["Start the control plane", "Join the workers"]
+
+
+def test_a_phase_that_may_not_begin_ends_the_run() -> None:
+    def refuse() -> None:
+        raise LockError("lost", code="LeaseLost")
+
+    progress = ansible.Progress("site", inputs={})
+    first, second = [*phase("Prepare the hosts"), host("node1", "changed")], phase("Join the workers")
+    progress.read(io.StringIO("".join(json.dumps(event) + "\n" for event in first)))
+    with console.checked(refuse), pytest.raises(LockError):
+        progress.read(io.StringIO("".join(json.dumps(event) + "\n" for event in second)))
+    progress.read(io.StringIO(json.dumps(host("node1", "changed")) + "\n"))
+    progress.close()
+    assert [(entry.phase, entry.outcome) for entry in progress.entries] == [("Prepare the hosts", "changed")]
 
 
 def test_the_phase_that_starts_the_api_is_a_play() -> None:
