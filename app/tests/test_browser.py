@@ -404,7 +404,7 @@ def test_a_set_menu_is_written_ordered_on_a_phone_and_paid_as_one(visit: Open) -
         course = manager.locator("fieldset.group").nth(number)
         course.get_by_label("Nom, par exemple « Entrée »").fill(name)
         for row, dish in enumerate(dishes):
-            course.get_by_label("Plat", exact=True).nth(row).select_option(str(dish))
+            course.locator(f"select[name$='-dish-{row}']").select_option(str(dish))
         course.get_by_label("Supplément, €").nth(len(dishes) - 1).fill("2,50")
     look(manager, "set-menu-tablet")
     manager.get_by_role("button", name="Enregistrer").click()

@@ -52,6 +52,9 @@ _CONNECT_SECONDS = 3.0
 _CONNECTS = 15
 """Attempts to open one connection: enough for the failure of a node to be detected."""
 
+_DRAIN_SECONDS = 240.0
+"""Seconds after the last arrival until those who still wait are given up."""
+
 _FIRST_PAUSE = 0.2
 """Seconds before the second attempt; the pause doubles with each attempt."""
 
@@ -393,6 +396,11 @@ def _sign_in(url: str, username: str, password: str) -> str:
     return str(json.loads(answer)["token"])
 
 
+def _progress(second: int, sent: int, tally: Tally, waiting: int) -> str:
+    answered, failed = len(tally.milliseconds), sum(tally.failures.values())
+    return json.dumps({"second": second, "sent": sent, "answered": answered, "waiting": waiting, "failed": failed})
+
+
 def main() -> None:
     """Run the load, and print the report to standard output."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -432,13 +440,15 @@ def main() -> None:
         sent = max(sent, due)
         if int(now) > reported:
             reported = int(now)
-            line = {"second": reported, "sent": sent, "answered": len(tally.milliseconds), "waiting": arrivals.qsize()}
-            print(json.dumps(line | {"failed": sum(tally.failures.values())}), flush=True)  # noqa: T201
+            print(_progress(reported, sent, tally, arrivals.qsize()), flush=True)  # noqa: T201
         time.sleep(1 / max(options.rate, 20))
     for _ in threads:
         arrivals.put(None)
-    for thread in threads:
-        thread.join(timeout=60)
+    # Those who still wait are served: a reader must not take their silence for the end.
+    until = time.monotonic() + _DRAIN_SECONDS
+    while any(thread.is_alive() for thread in threads) and time.monotonic() < until:
+        print(_progress(int(options.seconds), sent, tally, arrivals.qsize()), flush=True)  # noqa: T201
+        time.sleep(1)
     ended.set()
     print(json.dumps(_summary(tally, sent=sent, seconds=time.monotonic() - began)), flush=True)  # noqa: T201
     sys.exit(0)
