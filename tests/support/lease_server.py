@@ -86,7 +86,8 @@ class LeaseServer:
 
     def _change(self, method: str, body: Object) -> tuple[int, Object]:
         if (self.spec is None) == (method == "POST"):
-            given = body.get("metadata", body.get("preconditions", {})).get("resourceVersion")
+            meta: Object = body.get("metadata") or body.get("preconditions") or {}
+            given = meta.get("resourceVersion")
             if method in {"PUT", "DELETE"} and given != str(self.version):
                 return 409, _failure(409)
             times = [value for name, value in body.get("spec", {}).items() if name.endswith("Time")]
