@@ -344,7 +344,7 @@ def test_an_evening_of_two_tables_with_moves_a_void_a_split_and_change_to_the_cl
     button(server, "Présenter l’addition").click()
     address = f"/caisse/{orders['3']}"
     cashier.goto(f"{address}?by=seat")
-    shares = cashier.locator("ul.shares > li", has=cashier.get_by_label("Montant", exact=True))
+    shares = cashier.locator("ul.shares > li", has=button(cashier, "Encaisser"))
     expect(shares).to_have_count(2)
     look(cashier, "bill-by-seat-tablet")
     share = shares.first
