@@ -25,6 +25,7 @@ from restaurant.http.failover import Failover
 from restaurant.http.guard import Guard
 from restaurant.http.network import network
 from restaurant.http.prefix import Prefix
+from restaurant.http.templates import NoIndentation
 from restaurant.kitchen.api import api as kitchen_api
 from restaurant.kitchen.outbox import Hub
 from restaurant.kitchen.web import kitchen
@@ -100,7 +101,7 @@ def create_app(settings: Settings) -> Flask:
         MAX_FORM_MEMORY_SIZE=LARGEST_BODY,
     )
     app.session_interface = NoSession()
-    app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
+    app.jinja_options = {"trim_blocks": True, "extensions": [NoIndentation]}
     app.wsgi_app = Prefix(app.wsgi_app, settings.prefix)  # type: ignore[method-assign]
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
