@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 NAMESPACE = "maas-load"
 GENERATOR = Path(__file__).with_name("generator.py")
 USER = "load"
-"""The user that the load generator logs in as, with the profile `friday`."""
+"""The user that the load generator logs in as."""
 
 _START = 120.0
 """Seconds that the pod of the load generator may take to start."""
