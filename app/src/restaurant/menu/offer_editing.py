@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -29,23 +30,17 @@ def write_set_menu(session: Session, set_menu: SetMenu, entry: SetMenuEntry) -> 
     Raises `NotFound` for a dish that does not exist, `Conflict` when its name is taken.
     """
     _know(session, Dish, (choice.dish for course in entry.courses for choice in course.choices))
-    # Reading the former courses must not write the new name, whose conflict only `_write` knows.
-    with session.no_autoflush:
-        for name, value in dict(entry).items():
-            if name != "courses":
-                setattr(set_menu, name, value)
-        set_menu.days = [day.value for day in entry.days]
-        set_menu.courses = [
-            MenuCourse(
-                name=course.name, name_en=course.name_en, position=place, course=course.course,
-                choices=[
-                    MenuChoice(dish_id=choice.dish, supplement=choice.supplement, position=rank)
-                    for rank, choice in enumerate(course.choices)
-                ],
-            )
-            for place, course in enumerate(entry.courses)
-        ]  # fmt: skip
-    _write(session, set_menu)
+    courses = [
+        MenuCourse(
+            name=course.name, name_en=course.name_en, position=place, course=course.course,
+            choices=[
+                MenuChoice(dish_id=choice.dish, supplement=choice.supplement, position=rank)
+                for rank, choice in enumerate(course.choices)
+            ],
+        )
+        for place, course in enumerate(entry.courses)
+    ]  # fmt: skip
+    _write(session, set_menu, {**dict(entry), "courses": courses})
     return set_menu
 
 
@@ -61,15 +56,8 @@ def write_happy_hour(session: Session, happy_hour: HappyHour, entry: HappyHourEn
     """Make `happy_hour`, which may be a new one, what `entry` says. Raises as `write_set_menu` does."""
     _know(session, Dish, (item.dish for item in entry.items if item.dish is not None))
     _know(session, Category, (item.category for item in entry.items if item.category is not None))
-    with session.no_autoflush:
-        for name, value in dict(entry).items():
-            if name != "items":
-                setattr(happy_hour, name, value)
-        happy_hour.days = [day.value for day in entry.days]
-        happy_hour.items = [
-            HappyHourItem(dish_id=item.dish, category_id=item.category, price=item.price) for item in entry.items
-        ]
-    _write(session, happy_hour)
+    items = [HappyHourItem(dish_id=item.dish, category_id=item.category, price=item.price) for item in entry.items]
+    _write(session, happy_hour, {**dict(entry), "items": items})
     return happy_hour
 
 
@@ -85,7 +73,11 @@ def _know(session: Session, model: type[Dish] | type[Category], keys: Iterable[i
         raise NotFound(_("This dish does not exist.") if model is Dish else _("This category does not exist."))
 
 
-def _write(session: Session, offer: SetMenu | HappyHour) -> None:
+def _write(session: Session, offer: SetMenu | HappyHour, values: dict[str, Any]) -> None:
+    # Reading what belonged to it before must not write its new name: its conflict is known only below.
+    with session.no_autoflush:
+        for name, value in values.items():
+            setattr(offer, name, [day.value for day in value] if name == "days" else value)
     session.add(offer)
     # A change of what belongs to it is one of its own: its version must count it.
     flag_modified(offer, "name")
