@@ -107,6 +107,7 @@ def test_a_run_holds_the_lease_until_it_ends(
         assert datetime.fromisoformat(server.spec["acquireTime"]) == own.since
         phase()
     assert server.holder == ""
+    assert "Lock  Lease kube-system/maas-operation" in capsys.readouterr().err
 
 
 def test_a_run_that_fails_releases_the_lease(server: LeaseServer, mine: Path) -> None:
