@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 from maas import console
 from maas.cluster import database as databases
-from maas.cluster import tunnel
+from maas.cluster import operation, tunnel
 from maas.errors import ClusterError, UsageError
 from maas.hosts import inventory as inventories
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from maas.cluster.client import Cluster
     from maas.cluster.database import Database
 
 
@@ -28,7 +27,7 @@ def status(name: str, file: Path | None) -> None:
         UsageError: The cluster has no database.
         ClusterError: No server accepts writes, or one does not run.
     """
-    found = databases.find(_connect(name, file))
+    found = databases.find(tunnel.connect(_name(name, file)))
     if console.json_requested():
         console.document(
             {
@@ -63,22 +62,25 @@ def switchover(name: str, file: Path | None, to: str | None, *, yes: bool) -> No
 
     Raises:
         UsageError: The database has a single server, or this replica cannot take over.
+        LockError: Another run changes the cluster.
         ClusterError: No other server became the primary.
     """
-    cluster = _connect(name, file)
-    found = databases.find(cluster)
-    if not found.replicated:
-        raise UsageError(
-            f"{found.name} has a single server, and no other one can take over",
-            hint="with three nodes, set restaurant.database.postgresql.replicas to 3",
-        )
-    _show(found)
-    if not console.confirm("Move the primary? Requests wait for some seconds.", assume_yes=yes):
-        console.line("nothing was changed")
-        return
-    with console.phase("Switchover") as step:
-        primary = databases.switch_over(cluster, found, to=to, step=step)
-        step.note(f"{primary.name} on {primary.node} accepts writes")
+    cluster_name = _name(name, file)
+    cluster = tunnel.connect(cluster_name)
+    with operation.hold(tunnel.state_dir(cluster_name), command=f"switchover of the database of {cluster_name}"):
+        found = databases.find(cluster)
+        if not found.replicated:
+            raise UsageError(
+                f"{found.name} has a single server, and no other one can take over",
+                hint="with three nodes, set restaurant.database.postgresql.replicas to 3",
+            )
+        _show(found)
+        if not console.confirm("Move the primary? Requests wait for some seconds.", assume_yes=yes):
+            console.line("nothing was changed")
+            return
+        with console.phase("Switchover") as step:
+            primary = databases.switch_over(cluster, found, to=to, step=step)
+            step.note(f"{primary.name} on {primary.node} accepts writes")
 
 
 def restart(name: str, file: Path | None, *, yes: bool) -> None:
@@ -91,22 +93,25 @@ def restart(name: str, file: Path | None, *, yes: bool) -> None:
 
     Raises:
         UsageError: The cluster has no database.
+        LockError: Another run changes the cluster.
         ClusterError: A server was not ready again in time.
     """
-    cluster = _connect(name, file)
-    found = databases.find(cluster)
-    _show(found)
-    cost = "Requests wait for some seconds." if found.replicated else "Until it runs again, there is no database."
-    if not console.confirm(f"Restart {len(found.servers)} servers? {cost}", assume_yes=yes):
-        console.line("nothing was changed")
-        return
-    with console.phase("Restart") as step:
-        databases.restart(cluster, found, step)
-        step.note(f"{len(found.servers)} servers run")
+    cluster_name = _name(name, file)
+    cluster = tunnel.connect(cluster_name)
+    with operation.hold(tunnel.state_dir(cluster_name), command=f"restart of the database of {cluster_name}"):
+        found = databases.find(cluster)
+        _show(found)
+        cost = "Requests wait for some seconds." if found.replicated else "Until it runs again, there is no database."
+        if not console.confirm(f"Restart {len(found.servers)} servers? {cost}", assume_yes=yes):
+            console.line("nothing was changed")
+            return
+        with console.phase("Restart") as step:
+            databases.restart(cluster, found, step)
+            step.note(f"{len(found.servers)} servers run")
 
 
-def _connect(name: str, file: Path | None) -> Cluster:
-    return tunnel.connect(name if file is None else inventories.load(file).cluster)
+def _name(name: str, file: Path | None) -> str:
+    return name if file is None else inventories.load(file).cluster
 
 
 def _show(found: Database) -> None:
