@@ -257,7 +257,7 @@ def test_status_shows_every_node_as_ready(lab: Lab) -> None:
 
 
 def test_under_load_the_restaurant_scales_to_four_pods_or_more_and_down_again(lab: Lab) -> None:
-    result = load(lab.cluster, rate=100, orders=0.5, seconds=135, node="node1")
+    result = load(lab.cluster, rate=160, orders=0.5, seconds=100, node="node1")
     print([(s.second, s.ready, s.desired, s.utilization) for s in result.samples[::5]], result.report.get("failures"))
     assert result.most >= 4, f"{result.most} pods at most"
     # A saturated pod may answer after a guest's timeout; more than one in a hundred would be a defect.
