@@ -60,11 +60,13 @@ def hub_port(number: int) -> int:
 
 
 def relayed_ports(hubs: Sequence[str], hub: str, host: str) -> list[int]:
-    """Return the ports of a hub that a host uses: that of the server, or of the link if it is a later hub."""
+    """Return the ports of a hub that a host uses: that of the server, and of the link if it is a later hub.
+
+    A hub uses the server of another one once its inventory makes it a node.
+    """
     number = hubs.index(hub)
-    if host not in hubs:
-        return [hub_port(number)]
-    return [hub_port(number) + hubs.index(host) - number] if hubs.index(host) > number else []
+    later = hubs.index(host) - number if host in hubs else 0
+    return [hub_port(number)] + ([hub_port(number) + later] if later > 0 else [])
 
 
 @dataclass(frozen=True)

@@ -80,14 +80,14 @@ def test_a_host_gets_the_ports_that_the_plan_uses() -> None:
         (hub, to): docker_host.relayed_ports(hubs, hub, to) for hub in hubs for to in (*hubs, "node1") if to != hub
     }
     assert ports == {
-        ("master", "master2"): [1195],
-        ("master", "master3"): [1196],
+        ("master", "master2"): [1194, 1195],
+        ("master", "master3"): [1194, 1196],
         ("master", "node1"): [1194],
-        ("master2", "master"): [],
-        ("master2", "master3"): [1205],
+        ("master2", "master"): [1204],
+        ("master2", "master3"): [1204, 1205],
         ("master2", "node1"): [1204],
-        ("master3", "master"): [],
-        ("master3", "master2"): [],
+        ("master3", "master"): [1214],
+        ("master3", "master2"): [1214],
         ("master3", "node1"): [1214],
     }
 
