@@ -21,11 +21,12 @@ def inside(text: str) -> list[str]:
     return [pem for one in texts for pem in PEM.findall(one)]
 
 
-def main(parameters: dict[str, list[str]]) -> None:
-    """Print the certificates in the files that patterns match, and when each file was written."""
+def main(parameters: dict[str, Any]) -> None:
+    """Print the certificates in the files that patterns match, when each was written, and whether restarts are left."""
     found: list[dict[str, Any]] = []
     for pattern in parameters["patterns"]:
         for path in sorted(ROOT.glob(pattern.lstrip("/"))):
             text = path.read_text(encoding="utf-8", errors="replace")
             found += [{"path": str(path), "written": path.stat().st_mtime, "pem": pem} for pem in inside(text)]
-    sys.stdout.write(f"{MARK}{json.dumps({'certificates': found})}\n")
+    restarting = (ROOT / parameters["restarting"].lstrip("/")).exists()
+    sys.stdout.write(f"{MARK}{json.dumps({'certificates': found, 'restarting': restarting})}\n")

@@ -38,6 +38,8 @@ PATTERNS = (
     "/var/lib/kubelet/pki/kubelet-client-current.pem",
     "/etc/openvpn/*/*.conf",
 )
+RESTARTING = "/var/lib/maas/renewal"
+"""Exists on a control plane whose components may still have the certificates of before a renewal, see renew.py."""
 CONTROL_PLANE_RENEWAL = timedelta(days=90)
 """A control plane renews its certificates this long before they expire, see renew.py of its role."""
 _KUBELET_RENEWAL = timedelta(days=30)
@@ -89,11 +91,13 @@ class Found:
         control_plane: Expiry and time of issue of each one of the control plane, by its file; none of the CAs.
         kubelet: When the client certificate of the kubelet expires, None if there is none.
         vpn: When the certificates in the configuration of OpenVPN expire, among them that of the CA.
+        restarting: Whether a renewal was interrupted before all components were restarted.
     """
 
     control_plane: dict[str, tuple[datetime, datetime]]
     kubelet: datetime | None
     vpn: frozenset[datetime]
+    restarting: bool = False
 
 
 def read(hosts: Hosts) -> dict[str, Found]:
@@ -103,20 +107,17 @@ def read(hosts: Hosts) -> dict[str, Found]:
         ClusterError: A host does not answer.
     """
     source = resources.files("maas.cluster").joinpath("_certificates_script.py").read_text(encoding="utf-8")
-    program = program_text(source, {"patterns": PATTERNS})
+    program = program_text(source, {"patterns": PATTERNS, "restarting": RESTARTING})
     answers = host_programs.run(hosts, program, _certificates_script.MARK)
-    return {
-        name: parse(answer["certificates"], control_plane=name in hosts.control_planes)
-        for name, answer in answers.items()
-    }
+    return {name: parse(answer, control_plane=name in hosts.control_planes) for name, answer in answers.items()}
 
 
-def parse(answer: Sequence[Mapping[str, Any]], *, control_plane: bool) -> Found:
+def parse(answer: Mapping[str, Any], *, control_plane: bool) -> Found:
     """Return the certificates of a host that it reported; see `read`."""
     from cryptography import x509
 
     plane, kubelet, vpn = dict[str, tuple[datetime, datetime]](), None, set[datetime]()
-    for one in answer:
+    for one in answer["certificates"]:
         path, certificate = one["path"], x509.load_pem_x509_certificate(one["pem"].encode())
         expires = certificate.not_valid_after_utc
         if path.startswith("/etc/openvpn/"):
@@ -125,7 +126,7 @@ def parse(answer: Sequence[Mapping[str, Any]], *, control_plane: bool) -> Found:
             kubelet = expires
         elif control_plane and certificate.issuer != certificate.subject:
             plane[path] = expires, datetime.fromtimestamp(one["written"], UTC)
-    return Found(plane, kubelet, frozenset(vpn))
+    return Found(plane, kubelet, frozenset(vpn), restarting=control_plane and answer["restarting"])
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,8 @@ class Due:
     Attributes:
         authority: When the CA of the VPN expires, if that is too soon.
         vpn: The hosts whose VPN certificate is renewed, or is not yet the one of this controller; with its expiry there.
-        control_planes: The control planes, with the certificate that expires first and its expiry.
+        control_planes: The control planes, with the certificate that expires first and its expiry. Also those whose
+            components were not restarted after a renewal.
         kubelets: The hosts whose kubelet does not renew its certificate, with its expiry.
     """
 
@@ -182,8 +184,8 @@ def due(state: Path, found: Mapping[str, Found], *, now: datetime | None = None,
             for path, (expires, issued) in host.control_plane.items()
             if expires - now < CONTROL_PLANE_RENEWAL or (before is not None and issued < before)
         ]
-        if old:
-            first = min(old, key=lambda path: host.control_plane[path])
+        if old or host.restarting:
+            first = min(old or host.control_plane, key=lambda path: host.control_plane[path])
             planes[name] = first.removeprefix("/etc/kubernetes/"), host.control_plane[first][0]
         if host.kubelet is not None and host.kubelet - now < _KUBELET_RENEWAL:
             kubelets[name] = host.kubelet

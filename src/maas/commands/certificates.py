@@ -81,24 +81,25 @@ def renew(
         with console.phase("Certificates") as step:
             due = certificates.due(state, certificates.read(reached), before=before)
             step.note(f"of {len(present.hosts)} hosts, {len(due.names)} to renew")
-        if not due:
-            certificates.end(state)
+        if not due and began is None:
             console.line(
                 f"nothing to renew; this shows when they expire: {paths.command('certificates', '--name', cluster)}"
             )
             return
-        _show(due, plan)
+        if due:
+            _show(due, plan)
         if began is not None:
             console.line(f"this continues the renewal of all certificates of {began:%F %T} UTC")
         if dry_run:
             console.line("nothing was changed (--dry-run)")
             return
-        if not console.confirm(f"Renew these certificates of {cluster}?", assume_yes=yes):
-            console.line("nothing was changed")
-            return
-        if everything:
-            before = certificates.begin(state)
-        _renew(members, plan, due, before=before, without=without)
+        if due:
+            if not console.confirm(f"Renew these certificates of {cluster}?", assume_yes=yes):
+                console.line("nothing was changed")
+                return
+            if everything:
+                before = certificates.begin(state)
+            _renew(members, plan, due, before=before, without=without)
         with console.phase("Verify") as step:
             left = certificates.due(state, certificates.read(reached), before=before)
             if left:
@@ -113,7 +114,7 @@ def renew(
             renewed = tunnel.renew_kubeconfig(state, admin)
             api = replace(renewed, absent=frozenset(without), factor=members.factor)
             api.wait_nodes(len(present.hosts), step=step)
-    console.line(f"renewed: {', '.join(due.names)}")
+    console.line(f"renewed: {', '.join(due.names) or f'all certificates of {cluster}'}")
 
 
 def _show(due: Due, plan: Plan) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from tests.support.ansible_content import CONTENT, load_file
+
+from maas.cluster import certificates
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +35,7 @@ class World:
         for name in self.days:
             (home / name).touch()
         monkeypatch.setattr(renew, "RESTARTING", home / "renewal")
+        monkeypatch.setattr(renew, "LOCK", home / "run" / "renewal.lock")
         monkeypatch.setattr(renew, "control_plane", self.control_plane)
         monkeypatch.setattr(renew, "ready", lambda: self.healthy)
         monkeypatch.setattr(renew, "wait_ready", lambda: self.done.append("ready"))
@@ -101,6 +105,20 @@ def test_an_interrupted_renewal_restarts_what_has_the_old_certificates(world: Wo
     world.monkeypatch.setattr(renew, "restart", containers.restart)
     assert world.start() == ALL[1:], "the files are renewed, the programs are not"
     assert world.start() == []
+
+
+def test_two_renewals_at_once_restart_everything_once(world: World) -> None:
+    world.days["apiserver.crt"] = 80
+    world.monkeypatch.setattr(sys, "argv", ["renew"])
+    with ThreadPoolExecutor(2) as pool:
+        for one in [pool.submit(renew.main) for _ in range(2)]:
+            one.result()
+    assert world.done == ALL
+
+
+def test_the_controller_knows_the_mark_of_an_interrupted_renewal() -> None:
+    text = (CONTENT / "roles" / "control_plane" / "files" / "renew.py").read_text(encoding="utf-8")
+    assert f'RESTARTING = Path("{certificates.RESTARTING}")' in text
 
 
 def test_an_api_server_that_expired_certificates_stopped_is_not_waited_for(world: World) -> None:

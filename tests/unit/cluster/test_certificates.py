@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -192,11 +193,12 @@ def test_the_script_reports_certificates_without_keys(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     monkeypatch.setattr(_certificates_script, "ROOT", tmp_path)
-    _certificates_script.main({"patterns": list(certificates.PATTERNS)})
+    parameters = {"patterns": list(certificates.PATTERNS), "restarting": certificates.RESTARTING}
+    _certificates_script.main(parameters)
     output = capsys.readouterr().out
     assert "PRIVATE" not in output
-    answer = json.loads(output.removeprefix(_certificates_script.MARK))["certificates"]
-    for one in answer:
+    answer = json.loads(output.removeprefix(_certificates_script.MARK))
+    for one in answer["certificates"]:
         one["path"] = one["path"].removeprefix(str(tmp_path))
     found = certificates.parse(answer, control_plane=True)
     assert {path: (expires - NOW).days for path, (expires, _) in found.control_plane.items()} == {
@@ -206,6 +208,12 @@ def test_the_script_reports_certificates_without_keys(
     assert found.kubelet == NOW + timedelta(days=300)
     assert found.vpn == {NOW + timedelta(days=3000), NOW + timedelta(days=900)}
     assert certificates.parse(answer, control_plane=False).control_plane == {}
+    assert not found.restarting
+    mark = tmp_path / certificates.RESTARTING.lstrip("/")
+    mark.parent.mkdir(parents=True)
+    mark.touch()
+    _certificates_script.main(parameters)
+    assert json.loads(capsys.readouterr().out.removeprefix(_certificates_script.MARK))["restarting"]
 
 
 def found_on(state: Path, name: str, *, plane: float | None = None, kubelet: float = 300) -> certificates.Found:
@@ -235,6 +243,11 @@ def test_what_expires_soon_is_due_on_the_host_that_has_it(state: Path) -> None:
     assert due.names == ["the VPN certificate of node2", "the control plane master", "the kubelet of node1"]
     assert due.control_planes["master"][0] == "pki/apiserver.crt"
     assert due.authority is None
+
+
+def test_a_control_plane_whose_components_were_not_restarted_is_due(state: Path) -> None:
+    left = replace(found_on(state, "master", plane=365), restarting=True)
+    assert certificates.due(state, {"master": left}).names == ["the control plane master"]
 
 
 def test_the_certificates_of_the_vpn_are_due_in_their_last_year_and_the_ca_in_its_last_three(state: Path) -> None:

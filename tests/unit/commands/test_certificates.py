@@ -155,6 +155,20 @@ def test_an_interrupted_renewal_of_everything_is_continued_by_either_command(
     assert certificates.unfinished(world.state) is None
 
 
+def test_a_renewal_that_was_killed_before_its_verification_is_verified(
+    file: Path, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    renew(file, everything=True)
+    certificates.begin(world.state, datetime.now(UTC) - timedelta(minutes=1))
+    world.steps.clear()
+    renew(file)
+    output = capsys.readouterr().err
+    assert "this continues the renewal of all certificates" in output
+    assert "renewed: all certificates of shop" in output
+    assert world.steps == ["3 nodes"]
+    assert certificates.unfinished(world.state) is None
+
+
 @pytest.mark.parametrize("options", [{"dry_run": True}, {"yes": False}])
 def test_nothing_is_changed_without_a_confirmation(file: Path, world: World, options: dict[str, bool]) -> None:
     files = {path: path.read_bytes() for path in (world.state / "pki").rglob("*") if path.is_file()}

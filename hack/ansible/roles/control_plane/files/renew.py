@@ -13,6 +13,7 @@ next run restarts the components that may still have the old certificates.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-schedul
 CONFIGURATION = "/etc/maas/kubernetes/kubeadm.yaml"
 RESTARTING = Path("/var/lib/maas/renewal")
 """Exists until every component has been restarted after a renewal."""
+LOCK = Path("/run/maas/renewal.lock")
 ADDRESS = "maas-api-address.service"
 
 
@@ -59,6 +61,15 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--before", type=int, default=0)
     before = parser.parse_args().before
+    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    with LOCK.open("w", encoding="ascii") as lock:
+        # The timer, or a run that lost its controller, may be at work on this host.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        renew(before)
+
+
+def renew(before):
+    """Renew what is due, and restart the components if they may have the old certificates."""
     files = due(time.time(), before)
     if not files and not RESTARTING.exists():
         return
