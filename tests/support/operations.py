@@ -116,7 +116,8 @@ class Operations:
             assert row.failures.total() == 0, dict(row.failures)
             assert row.lost == 0, f"{row.lost} confirmed orders are not in the database"
         except Exception as error:
-            row.notes.append(f"FAILED: {type(error).__name__}: {str(error)[-2000:]}")
+            context = getattr(error, "context", ())
+            row.notes.append("\n".join([f"FAILED: {type(error).__name__}: {str(error)[-2000:]}", *context]))
             raise
         finally:
             print("\n" + "\n".join([HEADER, str(row), str(dict(row.failures)), *row.notes]) + "\n", flush=True)

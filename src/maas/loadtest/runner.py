@@ -27,6 +27,8 @@ GENERATOR = Path(__file__).with_name("generator.py")
 USER = "load"
 """The user that the load generator logs in as."""
 
+_PASSWORD_SECONDS = 30.0
+"""Seconds in which a pod of the restaurant must have set a password."""
 _START = 120.0
 """Seconds that the pod of the load generator may take to start."""
 
@@ -203,26 +205,34 @@ def temporary_password(cluster: Cluster, *, namespace: str = "restaurant", name:
 
 
 def _new_password(cluster: Cluster, namespace: str, name: str) -> str:
+    command = ["python3", "-m", "restaurant", "create-admin", "--username", USER]
+    until = time.monotonic() + _PASSWORD_SECONDS
+    while True:
+        said = [f"no pod of the restaurant in namespace {namespace} is Ready"]
+        # The node of a pod may have just been lost, and a pod may end while the command runs in it.
+        for pod in _ready_pods(cluster, namespace, name):
+            try:
+                _, output = cluster.exec(namespace, pod, *command, container="restaurant")
+            except connection_errors() as error:
+                said = [f"{pod}: {str(error)[:160]}"]
+                continue
+            found = re.search(r"^password: +(\S+)$", output, re.MULTILINE)
+            if found is not None:
+                return found[1]
+            said = [f"{pod}: {line}" for line in output.splitlines()[-3:] or ["it said nothing"]]
+        if time.monotonic() > until:
+            raise ClusterError("the restaurant did not create an administrator", context=said)
+        time.sleep(1)
+
+
+def _ready_pods(cluster: Cluster, namespace: str, name: str) -> list[str]:
     pods = cluster.core.list_namespaced_pod(namespace, label_selector=f"app.kubernetes.io/name={name}").items
-    ready = [
+    return [
         pod.metadata.name
         for pod in pods
         if pod.metadata.deletion_timestamp is None
         and any(condition.type == "Ready" and condition.status == "True" for condition in pod.status.conditions or ())
     ]
-    command = ["python3", "-m", "restaurant", "create-admin", "--username", USER]
-    said = [f"no pod of the restaurant in namespace {namespace} is Ready"]
-    for pod in ready:  # the node of one may have just been lost
-        try:
-            _, output = cluster.exec(namespace, pod, *command, container="restaurant")
-        except connection_errors() as error:
-            said = [f"{pod}: {str(error)[:160]}"]
-            continue
-        found = re.search(r"^password: +(\S+)$", output, re.MULTILINE)
-        if found is not None:
-            return found[1]
-        said = output.splitlines()[-3:]
-    raise ClusterError("the restaurant did not create an administrator", context=said)
 
 
 @contextlib.contextmanager
