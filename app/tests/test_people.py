@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -345,6 +346,17 @@ def test_a_stranger_who_fails_with_a_name_does_not_lock_its_owner_out(
     approved = sign_in(Role.SERVER).post("/api/v1/approvals", json=body)
     # Her password is accepted; she may not refund.
     assert (approved.status_code, approved.get_json()["type"]) == (403, "urn:restaurant:problem:approval-needed")
+
+
+def test_those_who_sign_in_at_once_do_not_disturb_each_other(database: Database) -> None:
+    def sign_in(_number: int) -> None:
+        with suppress(attempts.TooManyAttempts):
+            attempts.count_attempts(database, ["pair:lea@203.0.113.9"])
+        attempts.forget_attempts(database, ["pair:lea@203.0.113.9"])
+
+    with ThreadPoolExecutor(4) as pool:
+        for _done in pool.map(sign_in, range(100)):
+            pass
 
 
 def test_a_guest_in_the_houses_own_network_locks_nobody_out(app: Flask, lea: int, sign_in: SignIn) -> None:

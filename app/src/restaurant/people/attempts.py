@@ -125,10 +125,13 @@ def _count_attempt(session: Session, *, subject: str) -> datetime | None:
     """Count an attempt of `subject`, or return until when it is blocked."""
     moment = now()
     insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    # The update locks a row that is there, which someone who signs in would delete otherwise.
     session.execute(
-        insert(LoginAttempts).values(subject=subject, failures=0, blocked_until=moment).on_conflict_do_nothing()
+        insert(LoginAttempts)
+        .values(subject=subject, failures=0, blocked_until=moment)
+        .on_conflict_do_update(index_elements=[LoginAttempts.subject], set_={"failures": LoginAttempts.failures})
     )
-    row = session.get_one(LoginAttempts, subject, with_for_update=True, populate_existing=True)
+    row = session.get_one(LoginAttempts, subject, populate_existing=True)
     if row.blocked_until > moment:
         return row.blocked_until
     row.failures += 1

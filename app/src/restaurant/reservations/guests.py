@@ -55,10 +55,11 @@ def file_of(session: Session, *, name: str, contact: str, allergies: Sequence[Al
             contact_key=key, name=name, contact=contact, allergies=[], note="", blocked=False, created_at=now(),
             version=1,
         )
-        .on_conflict_do_nothing(index_elements=[Guest.contact_key])
+        # This locks a file that is there, which would otherwise be deleted before it is read.
+        .on_conflict_do_update(index_elements=[Guest.contact_key], set_={"contact_key": key})
     )  # fmt: skip
     guest = session.scalars(
-        select(Guest).where(Guest.contact_key == key).with_for_update().execution_options(populate_existing=True)
+        select(Guest).where(Guest.contact_key == key).execution_options(populate_existing=True)
     ).one()
     added = [allergen.value for allergen in allergies if allergen.value not in guest.allergies]
     if added:
