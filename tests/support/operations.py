@@ -132,10 +132,13 @@ class Operations:
         program = "/run/guests.py"
         source = runner.GENERATOR.read_text(encoding="utf-8")
         self.lab.on(database.node, "sh", "-c", f"cat > {program}", stdin=source)
-        with runner.temporary_password(self.lab.cluster) as password:
+        password = runner.new_password(self.lab.cluster)
+        try:
             self.lab.on(database.node, "sh", "-c", f"umask 077; cat > {program}.password", stdin=password)
             with self._turns(row, database.node, address, program):
                 yield
+        finally:
+            runner.new_password(self.lab.cluster)  # whose tunnel may lead to another host than before
 
     @contextmanager
     def _turns(self, row: Row, node: str, address: str, program: str) -> Iterator[None]:

@@ -196,15 +196,20 @@ def temporary_password(cluster: Cluster, *, namespace: str = "restaurant", name:
     Raises:
         ClusterError: No pod of the restaurant can set it.
     """
-    password = _new_password(cluster, namespace, name)
+    password = new_password(cluster, namespace=namespace, name=name)
     try:
         yield password
     finally:
         # A new password ends the sessions of the old one.
-        _new_password(cluster, namespace, name)
+        new_password(cluster, namespace=namespace, name=name)
 
 
-def _new_password(cluster: Cluster, namespace: str, name: str) -> str:
+def new_password(cluster: Cluster, *, namespace: str = "restaurant", name: str = "restaurant") -> str:
+    """Give the administrator `load` of the restaurant a new password, and return it.
+
+    Raises:
+        ClusterError: No pod of the restaurant can set it.
+    """
     command = ["python3", "-m", "restaurant", "create-admin", "--username", USER]
     until = time.monotonic() + _PASSWORD_SECONDS
     while True:
