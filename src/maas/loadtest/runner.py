@@ -224,7 +224,7 @@ def new_password(cluster: Cluster, *, namespace: str = "restaurant", name: str =
             found = re.search(r"^password: +(\S+)$", output, re.MULTILINE)
             if found is not None:
                 return found[1]
-            said = [f"{pod}: {line}" for line in output.splitlines()[-3:] or ["it said nothing"]]
+            said = [f"{pod}: {line}" for line in output.splitlines()[-3:] or ["it printed nothing"]]
         if time.monotonic() > until:
             raise ClusterError("the restaurant did not create an administrator", context=said)
         time.sleep(1)

@@ -125,7 +125,7 @@ def _count_attempt(session: Session, *, subject: str) -> datetime | None:
     """Count an attempt of `subject`, or return until when it is blocked."""
     moment = now()
     insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    # The update locks a row that is there, which someone who signs in would delete otherwise.
+    # The update locks a row that exists, which someone who signs in would delete otherwise.
     session.execute(
         insert(LoginAttempts)
         .values(subject=subject, failures=0, blocked_until=moment)

@@ -55,7 +55,7 @@ def file_of(session: Session, *, name: str, contact: str, allergies: Sequence[Al
             contact_key=key, name=name, contact=contact, allergies=[], note="", blocked=False, created_at=now(),
             version=1,
         )
-        # This locks a file that is there, which would otherwise be deleted before it is read.
+        # This locks a file that exists, which would otherwise be deleted before it is read.
         .on_conflict_do_update(index_elements=[Guest.contact_key], set_={"contact_key": key})
     )  # fmt: skip
     guest = session.scalars(
