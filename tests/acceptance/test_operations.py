@@ -15,6 +15,8 @@ from tests.support import age, lab_power, labs, restaurant
 from tests.support.labs import maas
 from tests.support.operations import Operations, interrupt
 
+from maas.cluster import tunnel
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -72,6 +74,7 @@ class TestOneControlPlane:
             maas("status", "--name", NAME, XDG_STATE_HOME=str(state))
             assert "0 changed tasks" in maas("bootstrap", "-i", inventory, "--yes", XDG_STATE_HOME=str(state)).stderr
             row.again = "0 changed tasks"
+        tunnel.close(state / "maas" / NAME)  # that of this controller is closed with the lab
 
     def test_a_worker_is_removed_and_added(self, small: Operations) -> None:
         worker, inventory = leaving(small), str(small.lab.state / "hosts.yaml")
