@@ -46,6 +46,10 @@ for target in sys.argv[1:]:
 """
 
 
+QUOTA_SECONDS = 330
+"""The controller of quotas looks every five minutes whether it knows the kinds that a quota counts."""
+
+
 def member(lab: Lab, *arguments: str, stdin: str = "", team: str = OWN) -> str:
     """Run kubectl as a member of a team and return its output, or its error."""
     try:
@@ -94,7 +98,10 @@ def teams(lab: Lab, image: str) -> Iterator[None]:
     """What both teams deploy, as their members."""
     for team in (OWN, OTHER):
         manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects(team, image)})
-        said = member(lab, "apply", "--filename=-", stdin=manifest, team=team)
+        until = time.monotonic() + QUOTA_SECONDS
+        while "status unknown for quota" in (said := member(lab, "apply", "--filename=-", stdin=manifest, team=team)):
+            assert time.monotonic() < until, said
+            time.sleep(5)
         assert said.count("created") + said.count("unchanged") == 4, said
         lab.kubectl("wait", "pod/web", "-n", team, "--for=condition=Ready", "--timeout=120s")
     yield
