@@ -272,6 +272,21 @@ def test_every_act_on_a_presented_bill_is_in_the_journal(
     assert [row["unit_price"] for row in presented["rows"]["order_line"]] == [620, 1890, 690]
 
 
+@pytest.mark.parametrize("billed_after", [False, True])
+def test_a_voided_line_goes_along_when_orders_are_merged(
+    server: FlaskClient, manager: FlaskClient, database: Database, billed_after: bool
+) -> None:
+    order, target, last = (seat(server, table)["reference"] for table in (1, 2, 3))
+    lines = add(server, order, EGGS, STEW)["lines"]
+    assert post(manager, f"/orders/{order}/lines/{lines[0]['id']}/void", {"reason": "froid"}).status_code == 200
+    for one, into in ((order, target), (target, last)):
+        assert post(server, f"/orders/{one}/merge", {"into": into}).status_code == 200
+    if billed_after:
+        post(server, f"/orders/{last}/bill", None)
+    with database.snapshot() as session:
+        assert verification.verify(session)[1] == []
+
+
 def test_rows_from_before_the_journal_recorded_them_are_adopted_by_the_migration(
     till: dict[str, int], server: FlaskClient, database: Database, settings: Settings
 ) -> None:

@@ -272,6 +272,7 @@ def merge(session: Session, order: Order, target: Order, *, by: User) -> None:
     moved, dropped, moment = [], [], now()
     changed: list[Discount] = []
     lines = [line.id for line in order.lines]
+    voided = [line for line in order.lines if line.status is LineStatus.VOIDED]
     for one in (order, target):
         given = _discounts(session, one)
         changed += given
@@ -295,7 +296,8 @@ def merge(session: Session, order: Order, target: Order, *, by: User) -> None:
             "order": str(order.reference), "into": str(target.reference), "lines": lines, "discounts": moved,
             "dropped": dropped, "by": by.username, "at": moment.isoformat(),
         },
-        [*changed, order],
+        # What was voided is recorded already, with the order that it was of.
+        [*changed, order, *voided],
     )  # fmt: skip
 
 
