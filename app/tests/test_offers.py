@@ -241,6 +241,33 @@ def test_a_guest_orders_a_set_menu_at_the_table_and_a_dish_that_is_sold_out_leav
     assert [line["status"] for line in followed["lines"]] == ["fired", None, None, None]
 
 
+def test_a_set_menu_without_a_dish_left_for_a_course_is_neither_offered_nor_ordered(
+    manager: FlaskClient, client: FlaskClient
+) -> None:
+    menu = written(manager, "/set-menus", LUNCH)["id"]
+    order = seat(manager)["reference"]
+    code = manager.get("/api/v1/tables/4/code").get_json()["code"]
+    pages = ((client, "/"), (client, f"/table/{code}"), (manager, f"/service/{order}"))
+    main = f'name="choice-m{menu}-{manager.get("/api/v1/menu").get_json()["set_menus"][0]["courses"][1]["id"]}"'
+    for sold_out, offered in ((STEW, True), (STEAK, False)):
+        version = f'"{dish(manager, sold_out)["version"]}"'
+        change = {"json": {"out_of_stock": True}, "headers": {"If-Match": version}}
+        assert manager.patch(f"/api/v1/dishes/{sold_out}", **change).status_code == 200
+        assert client.get("/api/v1/menu").get_json()["set_menus"][0]["available"] is offered
+        for who, page in pages:
+            text = who.get(page).text
+            assert (f'name="quantity-m{menu}"' in text) is offered, page
+            assert (main in text) is offered, page
+            assert f'name="quantity-{sold_out}"' not in text
+        placed = place(client, {"guest": "Ana", "menus": [lunch(menu, EGGS, sold_out, WINE)]}, key=uuid.uuid4().hex)
+        for refused in (placed, add_menu(manager, order, lunch(menu, EGGS, sold_out, WINE))):
+            assert (refused.status_code, refused.get_json()["type"][-16:]) == (409, "dish-unavailable")
+            assert dish(manager, sold_out)["name"] in refused.get_json()["detail"]
+    body = {"code": code, "lines": [], "menus": [lunch(menu, EGGS, STEAK, WINE)]}
+    assert post(client, "/table-orders", body).get_json()["type"].endswith("dish-unavailable")
+    assert manager.get(f"/api/v1/orders/{order}").get_json()["lines"] == []
+
+
 def test_one_more_of_a_set_menus_wine_costs_what_wine_costs(manager: FlaskClient) -> None:
     menu = written(manager, "/set-menus", LUNCH)["id"]
     order = seat(manager)["reference"]
