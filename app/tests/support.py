@@ -23,7 +23,8 @@ from flask.testing import FlaskClient
 from restaurant.billing.signing import new_key
 from restaurant.payments.gateway import Gateway
 from restaurant.payments.models import AttemptState, Channel
-from restaurant.payments.providers import Charge, Outcome, Refund, State
+from restaurant.payments.providers import Charge, Outcome, OutcomeUnknown, Refund, State
+from restaurant.payments.simulator import Simulator
 from restaurant.people.permissions import Role
 from restaurant.settings import Settings
 
@@ -161,6 +162,41 @@ class Instant:
 
     def look_up(self, charge: Charge) -> Outcome:
         return Outcome(State.AUTHORIZED)
+
+
+class Direct:
+    """The simulator without a network between; it loses and refuses what a test chooses."""
+
+    def __init__(self) -> None:
+        self.book = Simulator(online=True)
+        self.lost = 0
+        self.refuses = False
+
+    def _answer(self, found: Any) -> Any:
+        if self.lost:
+            self.lost -= 1
+            raise OutcomeUnknown("lost")
+        if found is None:
+            return Outcome(State.MISSING)
+        page = f"https://pay.example/{id(found)}" if found.state is State.PENDING else None
+        return Outcome(found.state, "sim", page)
+
+    def authorize(self, charge: Any) -> Any:
+        return self._answer(self.book.charge(charge.key, charge.amount, back=charge.back))
+
+    def capture(self, charge: Any) -> Any:
+        return self._answer(self.book.capture(charge.key))
+
+    def cancel(self, charge: Any) -> Any:
+        return self._answer(self.book.cancel(charge.key))
+
+    def refund(self, refund: Any) -> Any:
+        if self.refuses and refund.key not in self.book.book:
+            return Outcome(State.DECLINED)
+        return self._answer(self.book.refund(refund.key, refund.amount, of=refund.charge.key))
+
+    def look_up(self, charge: Any) -> Any:
+        return self._answer(self.book.look_up(charge.key))
 
 
 @contextmanager

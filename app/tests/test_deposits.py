@@ -27,46 +27,11 @@ from restaurant.database import Database
 from restaurant.deposits.models import DepositMovement
 from restaurant.payments.gateway import Gateway
 from restaurant.payments.models import Attempt, AttemptState, Channel
-from restaurant.payments.simulator import Simulator
 from restaurant.people.permissions import Role
 from restaurant.settings import Settings
-from support import EGGS, STEW, SignIn, add, billed, make_settings, pay, post, seat
+from support import EGGS, STEW, Direct, SignIn, add, billed, make_settings, pay, post, seat
 
 SECRET = "a secret of the provider"
-
-
-class Direct:
-    """The simulator without a network between; it loses what a test chooses."""
-
-    def __init__(self) -> None:
-        self.book = Simulator(online=True)
-        self.lost = 0
-
-    def _answer(self, found: Any) -> Any:
-        from restaurant.payments.providers import Outcome, OutcomeUnknown, State
-
-        if self.lost:
-            self.lost -= 1
-            raise OutcomeUnknown("lost")
-        if found is None:
-            return Outcome(State.MISSING)
-        page = f"https://pay.example/{id(found)}" if found.state is State.PENDING else None
-        return Outcome(found.state, "sim", page)
-
-    def authorize(self, charge: Any) -> Any:
-        return self._answer(self.book.charge(charge.key, charge.amount, back=charge.back))
-
-    def capture(self, charge: Any) -> Any:
-        return self._answer(self.book.capture(charge.key))
-
-    def cancel(self, charge: Any) -> Any:
-        return self._answer(self.book.cancel(charge.key))
-
-    def refund(self, refund: Any) -> Any:
-        return self._answer(self.book.refund(refund.key, refund.amount, of=refund.charge.key))
-
-    def look_up(self, charge: Any) -> Any:
-        return self._answer(self.book.look_up(charge.key))
 
 
 class House:
@@ -330,6 +295,153 @@ def test_a_deposit_goes_with_the_guests_when_tables_are_merged_and_back_when_the
         assert post(house.manager, f"/orders/{other}/deposit", None).get_json()["amount"] == 4000
         pay(house.manager, other, 3 * 1890 - 4000)
         house.check(4000)
+
+
+def begin_refund(house: House, booking: str) -> Any:
+    return post(house.manager, f"/bookings/{booking}/deposit/refund", {"reason": "x"})
+
+
+def test_a_refund_under_way_is_not_deducted_and_the_bill_is_paid(house: House) -> None:
+    booking = house.paid()
+    with at(house, booking, minutes=5):
+        assert begin_refund(house, booking).status_code == 200
+        order = seated(house, booking)
+        add(house.manager, order, EGGS)
+        post(house.manager, f"/orders/{order}/bill", None)
+        assert post(house.manager, f"/orders/{order}/deposit", None).status_code == 409
+        assert f"/caisse/{order}/paiements" in house.manager.get(f"/caisse/{order}").text
+        assert pay(house.manager, order, 620).status_code == 201
+        house.settle()
+        deposit = house.deposit(booking)
+        assert (deposit["used"], deposit["refunded"]) == (0, 4000)
+        house.check(0)
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_refund_that_fails_is_a_deposit_again_at_the_table_or_afterwards(house: House, early: bool) -> None:
+    booking = house.paid()
+    with at(house, booking, minutes=5):
+        assert begin_refund(house, booking).status_code == 200
+        house.provider.refuses = True
+        order = seated(house, booking)
+        add(house.manager, order, STEW, STEW, STEW)
+        post(house.manager, f"/orders/{order}/bill", None)
+        if early:
+            house.settle()
+            assert pay(house.manager, order, 3 * 1890).get_json()["type"].endswith("deposit-first")
+            assert post(house.manager, f"/orders/{order}/deposit", None).get_json()["amount"] == 4000
+            assert pay(house.manager, order, 3 * 1890 - 4000).status_code == 201
+            house.check(4000)
+        else:
+            assert pay(house.manager, order, 3 * 1890).status_code == 201
+            house.settle()
+            house.provider.refuses = False
+            assert begin_refund(house, booking).status_code == 200
+            house.settle()
+            assert house.deposit(booking)["refunded"] == 4000
+            house.check(0)
+
+
+def test_a_deposit_that_is_paid_while_the_bill_is_on_the_table_is_deducted(house: House) -> None:
+    booking = house.book()
+    attempt = house.begin(booking)
+    house.gateway.advance(attempt)
+    with at(house, booking, minutes=5):
+        order = seated(house, booking)
+        add(house.manager, order, STEW, STEW, STEW)
+        post(house.manager, f"/orders/{order}/bill", None)
+        assert pay(house.manager, order, 1000).status_code == 201
+        house.provider.book.decide(str(attempt), pays=True)
+        house.check(4000)
+        assert post(house.manager, f"/orders/{order}/deposit", None).get_json()["amount"] == 4000
+        assert pay(house.manager, order, 670).status_code == 201
+        house.check(4000)
+
+
+def test_a_deposit_is_refunded_once_and_the_page_offers_no_second_refund(house: House) -> None:
+    booking = house.paid()
+    path, manager = f"/reservations/{booking}/acompte/remboursement", house.manager
+    assert path in manager.get(f"/reservations/{booking}").text
+    sent = [manager.post(path, data={"key": key, "reason": "x"}).status_code for key in ("1", "1", "2")]
+    assert sent == [303, 303, 409]
+    assert path not in manager.get(f"/reservations/{booking}").text
+    house.settle()
+    assert house.deposit(booking)["refunded"] == 4000
+    assert path not in manager.get(f"/reservations/{booking}").text
+    house.check(0)
+
+
+def test_a_booking_that_is_cancelled_in_two_tabs_is_given_back_once(house: House) -> None:
+    booking = house.paid()
+    tabs = [house.guest.post(f"/reserver/{booking}/annulation").status_code for _tab in range(2)]
+    assert tabs == [303, 409]
+    assert begin_refund(house, booking).status_code == 409
+    house.settle()
+    assert house.deposit(booking)["refunded"] == 4000
+    house.check(0)
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_a_merged_bill_deducts_the_deposits_of_both_tables(house: House, late: bool) -> None:
+    first, second = house.paid(), house.book()
+    attempt = house.begin(second)
+    house.gateway.advance(attempt)
+    with at(house, first, minutes=5):
+        if not late:
+            house.provider.book.decide(str(attempt), pays=True)
+            house.settle()
+        target, order = seated(house, first), seated(house, second)
+        for reference in (target, order):
+            add(house.manager, reference, STEW, STEW, STEW)
+        assert post(house.manager, f"/orders/{order}/merge", {"into": target}).status_code == 200
+        if late:
+            # These guests paid on their telephone while the tables were put together.
+            house.provider.book.decide(str(attempt), pays=True)
+            house.settle()
+        for booking in (first, second):
+            assert "/acompte/remboursement" not in house.manager.get(f"/reservations/{booking}").text
+            assert begin_refund(house, booking).get_json()["type"].endswith("deposit-at-table")
+        post(house.manager, f"/orders/{target}/bill", None)
+        taken = [post(house.manager, f"/orders/{target}/deposit", None).get_json()["amount"] for _time in range(2)]
+        assert taken == [4000, 4000]
+        assert pay(house.manager, target, 6 * 1890 - 8000).status_code == 201
+        assert [house.deposit(booking)["used"] for booking in (first, second)] == [4000, 4000]
+        house.check(8000)
+
+
+def test_the_deposit_of_an_order_that_is_cancelled_once_its_lines_moved_is_not_lost(house: House) -> None:
+    booking = house.paid()
+    with at(house, booking, minutes=5):
+        order, other = seated(house, booking), seat(house.manager, 1)["reference"]
+        line = add(house.manager, order, STEW)["lines"][0]["id"]
+        moved = post(house.manager, f"/orders/{order}/lines/transfer", {"into": other, "lines": [line]})
+        assert moved.status_code == 200
+        assert "40,00" in house.manager.get(f"/service/{order}").text
+        assert post(house.manager, f"/orders/{order}/cancel", {"reason": "x"}).status_code == 200
+        post(house.manager, f"/orders/{other}/bill", None)
+        assert pay(house.manager, other, 1890).status_code == 201
+        assert "/acompte/remboursement" in house.manager.get(f"/reservations/{booking}").text
+        assert begin_refund(house, booking).status_code == 200
+        house.check(0)
+
+
+def test_a_deduction_that_is_refunded_before_the_bill_is_paid_is_deducted_again(house: House) -> None:
+    booking = house.paid()
+    with at(house, booking, minutes=5):
+        order = seated(house, booking)
+        add(house.manager, order, STEW, STEW, STEW)
+        post(house.manager, f"/orders/{order}/bill", None)
+        payment = post(house.manager, f"/orders/{order}/deposit", None).get_json()["reference"]
+        body = {"amount": 3000, "reason": "froid"}
+        assert post(house.manager, f"/payments/{payment}/refunds", body).status_code == 201
+        assert begin_refund(house, booking).get_json()["type"].endswith("deposit-at-table")
+        assert post(house.manager, f"/orders/{order}/deposit", None).get_json()["amount"] == 1670
+        assert house.manager.get(f"/api/v1/orders/{order}").get_json()["status"] in {"paid", "closed"}
+        assert begin_refund(house, booking).status_code == 200
+        house.settle()
+        deposit = house.deposit(booking)
+        assert (deposit["used"], deposit["refunded"]) == (1000 + 1670, 1330)
+        house.check(2670)
 
 
 def test_a_host_waives_a_deposit_and_a_smaller_party_owes_less(house: House) -> None:

@@ -43,7 +43,8 @@ MONEY: tuple[type[Base], ...] = (
 
 #: Columns of these tables that are the kitchen's and the floor's, and change without an entry. All others are recorded.
 OPERATIONAL: dict[str, frozenset[str]] = {
-    "orders": frozenset({"status", "closed_at", "allergies", "version"}),
+    # Of deposits their movements are recorded, from which follows what is left of them for a bill.
+    "orders": frozenset({"status", "closed_at", "allergies", "deposit", "version"}),
     "deposit": frozenset({"order_id", "due_at", "refundable_until", "waived"}),
     "payment_attempt": frozenset({"changed_at"}),
     "order_line": frozenset(

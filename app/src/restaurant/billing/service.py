@@ -285,10 +285,10 @@ def merge(session: Session, order: Order, target: Order, *, by: User) -> None:
             moved.append({"discount": entry.id, "amount": entry.amount})
             entry.order_id = target.id
     orders.merge(session, order, target)
-    if order.deposit:
-        for deposit in ledger.lock_of_order(session, order.id):
-            deposit.order_id = target.id
-        target.deposit, order.deposit = target.deposit + order.deposit, 0
+    for deposit in ledger.lock_of_order(session, order.id):
+        deposit.order_id = target.id
+    session.flush()
+    ledger.count(session, target)
     journal.record(
         session,
         EntryKind.MERGE,
@@ -421,17 +421,13 @@ def deduct_deposit(session: Session, order: Order, *, by: User) -> Payment:
     left = order.due - order.paid - held(session, order)
     if order.status is not OrderStatus.BILLED:
         raise Conflict(_("Present the bill first."), code="not-billed")
-    if not order.deposit or left <= 0:
+    found = next((entry for entry in ledger.lock_of_order(session, order.id) if ledger.free(session, entry) > 0), None)
+    if found is None or left <= 0:
         raise Conflict(_("There is no deposit to deduct."), code="no-deposit-left")
-    found = next((entry for entry in ledger.lock_of_order(session, order.id) if entry.balance), None)
-    if found is None:
-        order.deposit = 0
-        raise Conflict(_("There is no deposit to deduct."), code="no-deposit-left")
-    amount = min(left, found.balance)
-    # What is more than the bill is not charged again with the next payment.
-    order.deposit = order.deposit - found.balance if amount < left else 0
+    amount = min(left, ledger.free(session, found))
     payment = pay(session, order, amount=amount, tip=0, method=Method.DEPOSIT, by=by)
     ledger.use(session, found, amount, payment, by=by.username)
+    ledger.count(session, order)
     return payment
 
 
@@ -495,6 +491,8 @@ def refund(
     if payment.method is Method.DEPOSIT and (deposit := ledger.lock_of_payment(session, payment)) is not None:
         # It is a deposit again, which is given back at its provider.
         ledger.use(session, deposit, -amount, payment, by=by.username)
+        session.refresh(order)
+        ledger.count(session, order)
     return receipt
 
 

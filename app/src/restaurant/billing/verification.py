@@ -214,9 +214,10 @@ def replay(acts: Iterable[Act]) -> Rows:
         receipt.setdefault("copies", 0)
     for payment in rows["payment"].values():
         payment.setdefault("tendered", None)
-    # Nor were there deposits.
     for order in rows["orders"].values():
-        order.setdefault("deposit", 0)
+        # Entries of older versions have what was to be deducted, which follows from the movements of deposits.
+        order.pop("deposit", None)
+    # Nor were there deposits.
     for closing in rows["closing"].values():
         closing.setdefault("deposits", {})
         closing.setdefault("last_deposit", 0)

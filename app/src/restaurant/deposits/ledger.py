@@ -6,12 +6,14 @@ from collections import Counter as Tally
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from restaurant.billing import journal
 from restaurant.billing.models import Closing, EntryKind, Payment
 from restaurant.deposits.models import Deposit, DepositMovement, MovementKind
+from restaurant.orders.models import Order
+from restaurant.payments.models import OPEN, Action, Attempt
 from restaurant.types import now
 
 
@@ -60,6 +62,21 @@ def lock_of_order(session: Session, order_id: int) -> Sequence[Deposit]:
     """The deposits of the guests of an order, locked."""
     query = select(Deposit).where(Deposit.order_id == order_id).order_by(Deposit.id).with_for_update()
     return session.scalars(query, execution_options={"populate_existing": True}).all()
+
+
+def free(session: Session, deposit: Deposit) -> int:
+    """Cents that are still the guest's, without those that a refund under way gives back."""
+    under_way = select(func.coalesce(func.sum(Attempt.amount), 0)).where(
+        Attempt.deposit_id == deposit.id, Attempt.action == Action.REFUND, Attempt.state.in_(OPEN)
+    )
+    return deposit.balance - (session.scalar(under_way) or 0)
+
+
+def count(session: Session, order: Order) -> None:
+    """Find out again what is to be deducted from the bill of an order, which is locked; nothing once it is settled."""
+    if order.paid_at is None and order.closed_at is None:
+        order.deposit = sum(free(session, deposit) for deposit in lock_of_order(session, order.id))
+        session.flush()
 
 
 def waiting(session: Session) -> DepositSums:

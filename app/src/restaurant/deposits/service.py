@@ -17,6 +17,7 @@ from restaurant.deposits.models import Deposit
 from restaurant.deposits.rules import DepositRules
 from restaurant.errors import Conflict, NotFound
 from restaurant.i18n import gettext as _
+from restaurant.orders import service as orders
 from restaurant.orders.models import Order
 from restaurant.payments import attempts
 from restaurant.payments.models import OPEN, UNRESOLVED, Action, Attempt, AttemptState, Channel
@@ -99,9 +100,7 @@ def begin_refund(session: Session, deposit: Deposit, *, reason: str, by: User | 
 
     What was kept is given back too: this undoes that.
     """
-    if deposit.order_id is not None and session.scalar(
-        select(Order.id).where(Order.id == deposit.order_id, Order.closed_at.is_(None), Order.deposit > 0)
-    ):
+    if _at_table(session, deposit):
         raise Conflict(_("The guests are at the table: deduct the deposit from their bill."), code="deposit-at-table")
     if _unresolved(session, deposit):
         raise Conflict(_("A payment or refund of this deposit is under way."), code="charge-in-progress")
@@ -162,12 +161,12 @@ def expected_again(session: Session, booking: Booking, *, by: User | None) -> No
 
 
 def seated(session: Session, booking: Booking, order: Order) -> None:
-    """The guests sit down: what is left of their deposit is deducted from the bill of `order`."""
+    """The guests sit down: what is left of their deposit, and is not being given back, is deducted from their bill."""
     deposit = lock(session, booking)
     if deposit is not None:
         deposit.order_id, deposit.due_at = order.id, None
-        order.deposit = deposit.balance
         session.flush()
+        ledger.count(session, order)
 
 
 def finish(session: Session, attempt: Attempt, *, by: User | None) -> None:
@@ -179,11 +178,7 @@ def finish(session: Session, attempt: Attempt, *, by: User | None) -> None:
     ledger.take(session, deposit, attempt.amount, by=_name(by))
     deposit.due_at = None
     booking = session.get_one(Booking, deposit.booking_id)
-    if deposit.order_id is not None:
-        order = session.get_one(Order, deposit.order_id)
-        if order.paid_at is None and order.closed_at is None:
-            order.deposit += attempt.amount
-    elif booking.status is not BookingStatus.CONFIRMED:
+    if deposit.order_id is None and booking.status is not BookingStatus.CONFIRMED:
         # The guest was asked before, and paid while the booking was cancelled.
         attempts.move(
             session,
@@ -195,6 +190,33 @@ def finish(session: Session, attempt: Attempt, *, by: User | None) -> None:
             by=None,
         )  # fmt: skip
     session.flush()
+
+
+def lock_for(session: Session, attempt: Attempt) -> None:
+    """Lock the deposit of an attempt, after the order of its guests. Raises `Conflict` when that changes meanwhile."""
+    wanted = select(Deposit).where(Deposit.id == attempt.deposit_id).execution_options(populate_existing=True)
+    before = session.scalars(wanted).one().order_id
+    if before is not None:
+        orders.lock_order(session, session.scalars(select(Order.reference).where(Order.id == before)).one())
+    if session.scalars(wanted.with_for_update()).one().order_id != before:
+        raise Conflict(_("Someone else has changed this in the meantime. Reload the page and make your change again."))
+
+
+def concluded(session: Session, attempt: Attempt) -> None:
+    """The outcome of an attempt is known: a payment, or a refund that failed, is deducted from the guests' bill."""
+    order = session.get_one(Deposit, attempt.deposit_id).order_id
+    if order is not None:
+        ledger.count(session, session.get_one(Order, order))
+
+
+def refundable(session: Session, deposit: Deposit) -> bool:
+    """Whether a refund can be begun now."""
+    under_way = select(Attempt.id).where(Attempt.deposit_id == deposit.id, Attempt.state.in_(UNRESOLVED))
+    return (
+        deposit.balance + deposit.kept > 0
+        and not _at_table(session, deposit)
+        and session.scalar(under_way.limit(1)) is None
+    )
 
 
 def overdue(session: Session, *, at: datetime) -> list[uuid.UUID]:
@@ -215,6 +237,12 @@ def attempts_of(session: Session, deposit: Deposit) -> list[Attempt]:
     """The charges and refunds of a deposit, the newest first."""
     query = select(Attempt).where(Attempt.deposit_id == deposit.id).order_by(Attempt.id.desc())
     return list(session.scalars(query))
+
+
+def _at_table(session: Session, deposit: Deposit) -> bool:
+    """Whether its guests sit at a table, and it is deducted from their bill."""
+    query = select(Order.id).where(Order.id == deposit.order_id, Order.closed_at.is_(None), Order.deposit > 0)
+    return session.scalar(query) is not None
 
 
 def _give_up(session: Session, deposit: Deposit, *, by: User | None) -> None:

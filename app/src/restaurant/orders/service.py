@@ -752,6 +752,9 @@ def refresh(session: Session, order: Order) -> None:
     )
     if order.status is OrderStatus.CLOSED:
         order.closed_at = now()
+    if order.paid_at is not None:
+        # What is more than the bill stays the guests', and is given back.
+        order.deposit = 0
     if inspect(order).persistent:
         # A change of a line is a change of its order: the order's version must count it.
         flag_modified(order, "status")
@@ -760,7 +763,7 @@ def refresh(session: Session, order: Order) -> None:
 
 
 def _end(order: Order, *, reason: str) -> None:
-    order.status, order.closed_at, order.cancel_reason = OrderStatus.CANCELLED, now(), reason
+    order.status, order.closed_at, order.cancel_reason, order.deposit = OrderStatus.CANCELLED, now(), reason, 0
 
 
 def _insert(

@@ -25,7 +25,6 @@ from restaurant.billing import service
 from restaurant.billing.models import Method, Payment
 from restaurant.database import Database
 from restaurant.deposits import service as deposits
-from restaurant.deposits.models import Deposit
 from restaurant.errors import Conflict, NotFound, Problem
 from restaurant.http.paging import PageQuery, Sort, read_page
 from restaurant.i18n import gettext as _
@@ -282,6 +281,8 @@ class Gateway:
                 attempt.changed_at = now()
             else:
                 attempts.move(session, attempt, wanted, by=by)
+            if attempt.deposit_id is not None and not attempt.unresolved:
+                deposits.concluded(session, attempt)
             return wanted
 
     def _finish(self, session: Session, attempt: Attempt, by: User | None) -> None:
@@ -358,7 +359,6 @@ def _lock(session: Session, reference: uuid.UUID) -> Attempt:
     if known.order is not None:
         orders.lock_order(session, known.order.reference)
     else:
-        query = select(Deposit).where(Deposit.id == known.deposit_id).with_for_update()
-        session.scalars(query.execution_options(populate_existing=True)).one()
+        deposits.lock_for(session, known)
     locked = select(Attempt).where(Attempt.reference == reference).with_for_update()
     return session.scalars(locked.execution_options(populate_existing=True)).one()

@@ -232,8 +232,11 @@ def change_page(reference: uuid.UUID) -> str:
     with _database().reading() as session:
         booking = service.read_booking(session, reference)
         sent = messages.messages_of(session, booking)
-        charges = deposits.attempts_of(session, booking.deposit) if booking.deposit is not None else []
-    return _edit_page(booking, day=local(booking.starts_at).date(), sent=sent, charges=charges)
+        deposit = booking.deposit
+        charges = deposits.attempts_of(session, deposit) if deposit is not None else []
+        refundable = deposit is not None and deposits.refundable(session, deposit)
+    day = local(booking.starts_at).date()
+    return _edit_page(booking, day=day, sent=sent, charges=charges, refundable=refundable)
 
 
 @desk.post("/<uuid:reference>/fiche")
@@ -356,8 +359,9 @@ def _read_booking() -> DeskBooking:
 
 
 def _edit_page(
-    booking: Booking | None, *, day: date, sent: Sequence[Message] = (), charges: Sequence[Attempt] = ()
-) -> str:
+    booking: Booking | None, *, day: date, sent: Sequence[Message] = (), charges: Sequence[Attempt] = (),
+    refundable: bool = False,
+) -> str:  # fmt: skip
     with _database().reading() as session:
         rooms = read_rooms(session)
         approvers = [] if signed_in().may(Permission.REFUND) else people.list_approvers(session)
@@ -365,7 +369,7 @@ def _edit_page(
         "reservations/edit.html", booking=booking, day=day, rooms=rooms, allergens=list(Allergen),
         held={place.table_id for place in booking.places} if booking is not None else set(),
         BookingStatus=BookingStatus, key=uuid.uuid4().hex, sent=sent,
-        charges=charges, approvers=approvers,
+        charges=charges, approvers=approvers, refundable=refundable,
     )  # fmt: skip
 
 
