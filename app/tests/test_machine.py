@@ -6,6 +6,8 @@ import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +16,7 @@ import pytest
 from flask import Flask
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
@@ -24,6 +26,9 @@ from restaurant.billing import verification
 from restaurant.billing.api import divide
 from restaurant.billing.models import Method, Payment, Receipt
 from restaurant.billing.schemas import SplitQuery
+from restaurant.deposits import ledger
+from restaurant.deposits import service as deposits
+from restaurant.deposits.models import Deposit
 from restaurant.errors import Problem
 from restaurant.floor.models import Table
 from restaurant.menu.models import HappyHour, SetMenu
@@ -33,11 +38,15 @@ from restaurant.orders import service as orders
 from restaurant.orders.models import LineStatus, Order, OrderStatus
 from restaurant.orders.schemas import ChosenDish, LinePlacement, MenuPlacement
 from restaurant.orders.state_machine import status_of
+from restaurant.payments.gateway import Gateway
+from restaurant.payments.models import UNRESOLVED, Action, Attempt, AttemptState, Channel
 from restaurant.people import service as people
 from restaurant.people.models import LoginSession
 from restaurant.people.permissions import Role
+from restaurant.reservations import service as bookings
+from restaurant.reservations.models import BookedTable, Booking, BookingStatus
 from restaurant.types import now
-from support import make_settings
+from support import Direct, make_settings
 
 MENU = SetMenuEntry.model_validate(
     {
@@ -59,6 +68,10 @@ HAPPY = HappyHourEntry.model_validate(
         "items": [{"dish": 3}, {"dish": 13, "price": 1}],
     }
 )
+
+
+class Undone(Exception):  # noqa: N818  # nothing is wrong
+    """What was tried is undone."""
 
 
 class Evening(RuleBasedStateMachine):
@@ -83,6 +96,10 @@ class Evening(RuleBasedStateMachine):
         self.desk = self.app.test_client()
         self.desk.set_cookie("session", "boss")
         self.touched: Any = None
+        self.provider = Direct()
+        self.provider.book.online = False
+        self.gateway = Gateway(self.database, {Channel.ONLINE: self.provider})
+        self.booked: list[Any] = []
 
     def teardown(self) -> None:
         self.database.engine.dispose()
@@ -107,6 +124,92 @@ class Evening(RuleBasedStateMachine):
         except Problem:
             with self.database.reading() as session:
                 return session.scalars(select(Order.reference).where(Order.table_id == table)).first()
+
+    @contextmanager
+    def trying(self) -> Iterator[Session]:
+        """A unit of work of which nothing stays."""
+        with suppress(Undone), self.database.writing() as session:
+            yield session
+            raise Undone
+
+    def act_on_booking(self, place: int, change: Callable[[Session, Booking], object]) -> Any:
+        """Returns what the change does, None when it is refused or there are fewer bookings."""
+        with suppress(Problem):
+            if place < len(self.booked):
+                with self.database.writing() as session:
+                    return change(session, bookings.lock_booking(session, self.booked[place]))
+        return None
+
+    @rule(
+        target=seated, table=st.integers(4, 6), amount=st.sampled_from([600, 2500]), in_time=st.booleans(),
+        paid=st.booleans(), back=st.booleans(), comes=st.booleans(),
+    )  # fmt: skip
+    def book_with_deposit(self, table: int, amount: int, in_time: bool, paid: bool, back: bool, comes: bool) -> Any:
+        """Guests book and begin to pay; some have it paid, ask for it back, and sit down all the same."""
+        start = now() - timedelta(days=len(self.booked))
+        with self.database.writing() as session:
+            booking = Booking(
+                guest="Ana", contact="", covers=2, starts_at=start, ends_at=start + timedelta(hours=1), note="",
+                status=BookingStatus.CONFIRMED, allergies=[],
+            )  # fmt: skip
+            booking.places = [BookedTable(table_id=table, starts_at=start, ends_at=booking.ends_at)]
+            session.add(booking)
+            session.flush()
+            until = now() + timedelta(hours=1 if in_time else -1)
+            session.add(Deposit(booking_id=booking.id, amount=amount, refundable_until=until))
+            attempt = deposits.begin_payment(session, booking, back="").reference
+            self.booked.append(booking.reference)
+        if paid:
+            self.gateway.advance(attempt)
+        if back:
+            self.give_back(len(self.booked) - 1)
+        return self.arrive(len(self.booked) - 1) if comes else multiple()
+
+    def arrive(self, place: int) -> Any:
+        day = self.settings.business_day
+        reference = self.act_on_booking(
+            place, lambda s, b: bookings.arrive(s, b, server=self.boss, business_day=day).reference
+        )
+        return reference or multiple()
+
+    @rule(target=seated, place=st.integers(0, 1))
+    def come(self, place: int) -> Any:
+        return self.arrive(place)
+
+    @rule(place=st.integers(0, 1), status=st.sampled_from([BookingStatus.CANCELLED, BookingStatus.NO_SHOW]))
+    def not_come(self, place: int, status: BookingStatus) -> None:
+        host, day = bookings.Host(self.boss), self.settings.business_day
+        self.act_on_booking(place, lambda s, b: bookings.move(s, b, status, by=host, business_day=day))
+
+    @rule(place=st.integers(0, 1))
+    def undo(self, place: int) -> None:
+        self.act_on_booking(place, lambda s, b: bookings.undo(s, b, by=bookings.Host(self.boss)))
+
+    @rule(place=st.integers(0, 1))
+    def join(self, place: int) -> None:
+        """Guests with a deposit sit down with others."""
+        order = self.act_on_booking(place, lambda _s, b: b.order.reference if b.order is not None else None)
+        with self.database.reading() as session:
+            others = select(Order.reference).where(Order.closed_at.is_(None), Order.reference != order)
+            into = session.scalars(others.order_by(Order.id)).first()
+        if order is not None and into is not None:
+            self.merge(order, into)
+
+    @rule(place=st.integers(0, 1))
+    def give_back(self, place: int) -> None:
+        self.act_on_booking(
+            place, lambda s, b: deposits.begin_refund(s, deposits.require(s, b), reason="x", by=self.boss)
+        )
+
+    @rule(refuses=st.booleans(), lost=st.integers(0, 1))
+    def provider_answers(self, refuses: bool, lost: int) -> None:
+        self.provider.refuses, self.provider.lost = refuses, lost
+        self.gateway.resolve(patience=timedelta())
+        self.provider.lost = 0
+
+    @rule(order=seated)
+    def deduct(self, order: Any) -> None:
+        self.act(order, lambda s, o: billing.deduct_deposit(s, o, by=self.boss))
 
     @rule(
         order=seated, dish=st.sampled_from([1, 2, 3, 7, 13, 20]), quantity=st.integers(1, 4), hold=st.booleans(),
@@ -162,7 +265,11 @@ class Evening(RuleBasedStateMachine):
     def merge(self, order: Any, into: Any) -> None:
         try:
             with self.database.writing() as session:
-                billing.merge(session, *orders.lock_pair(session, order, into), by=self.boss)
+                found, target = orders.lock_pair(session, order, into)
+                before = found.deposit + target.deposit
+                billing.merge(session, found, target, by=self.boss)
+                assert target.deposit == before
+                assert not ledger.lock_of_order(session, found.id)
         except Problem:
             pass
 
@@ -297,6 +404,59 @@ class Evening(RuleBasedStateMachine):
         assert sum(receipt.tip for receipt in receipts) == sum(p.tip - p.tip_refunded for p in payments)
         for receipt in receipts:
             assert sum(share["total"] for share in receipt.shares) == receipt.amount
+
+    @invariant()
+    def deposits_are_right(self) -> None:
+        """What was paid is deducted, given back, kept or held, as the provider and the bills have it."""
+        with self.database.snapshot() as session:
+            every = session.scalars(select(Deposit)).all()
+            attempts = session.scalars(select(Attempt)).all()
+            payments = session.scalars(select(Payment).where(Payment.method == Method.DEPOSIT)).all()
+            free = {deposit.id: ledger.free(session, deposit) for deposit in every}
+            found = session.scalars(select(Order)).all()
+        for deposit in every:
+            own = [attempt for attempt in attempts if attempt.deposit_id == deposit.id]
+            done: Counter[Action] = Counter()
+            for attempt in own:
+                done[attempt.action] += attempt.amount if attempt.state is AttemptState.DONE else 0
+            assert (deposit.paid, deposit.refunded) == (done[Action.CHARGE], done[Action.REFUND])
+            back = sum(one.amount for one in own if one.action is Action.REFUND and one.state in UNRESOLVED)
+            held = deposit.paid - deposit.used - deposit.refunded - deposit.kept
+            assert held == free[deposit.id] + back
+            assert min(free[deposit.id], back) >= 0
+        assert sum(deposit.used for deposit in every) == sum(entry.amount - entry.refunded for entry in payments)
+        for order in found:
+            settled = order.paid_at is not None or order.closed_at is not None
+            own_cents = [free[deposit.id] for deposit in every if deposit.order_id == order.id]
+            assert order.deposit == (0 if settled else sum(own_cents))
+        if not any(attempt.state in UNRESOLVED for attempt in attempts):
+            assert self.provider.book.taken() == sum(deposit.paid - deposit.refunded for deposit in every)
+
+    @invariant()
+    def every_bill_can_be_paid(self) -> None:
+        with self.database.reading() as session:
+            billed = session.scalars(select(Order.reference).where(Order.status == OrderStatus.BILLED)).all()
+        for reference in billed:
+            with self.trying() as session:
+                order = orders.lock_order(session, reference)
+                while order.deposit:
+                    billing.deduct_deposit(session, order, by=self.boss)
+                if order.paid < order.due:
+                    billing.pay(session, order, amount=order.due - order.paid, tip=0, method=Method.CARD, by=self.boss)
+                assert order.paid_at is not None
+
+    @invariant()
+    def a_deposit_is_given_back_exactly_when_its_page_offers_it(self) -> None:
+        for reference in self.booked:
+            with self.trying() as session:
+                deposit = deposits.require(session, bookings.lock_booking(session, reference))
+                offered = deposits.refundable(session, deposit)
+                try:
+                    deposits.begin_refund(session, deposit, reason="x", by=self.boss)
+                except Problem:
+                    assert not offered
+                else:
+                    assert offered
 
     def bill_is_right(self, bill: billing.Bill, order: Order, payments: list[Payment]) -> None:
         """Nothing is below zero, and what is left adds up by seat, by line, in equal parts and by VAT rate."""

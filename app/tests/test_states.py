@@ -11,6 +11,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TypeVar
@@ -25,12 +26,17 @@ from sqlalchemy.orm import selectinload
 from restaurant.app import connect
 from restaurant.billing.models import Discount
 from restaurant.database import Database
-from restaurant.orders.models import LineStatus, Order
+from restaurant.deposits.models import Deposit
+from restaurant.orders.models import LineStatus, Order, OrderStatus
+from restaurant.payments.gateway import Gateway
+from restaurant.payments.models import UNRESOLVED, Attempt, AttemptState, Channel
+from restaurant.payments.providers import Outcome, Refund
+from restaurant.payments.providers import State as Answer
 from restaurant.people.models import LoginSession, User
 from restaurant.people.permissions import Role
 from restaurant.reservations.models import Booking, BookingStatus
 from restaurant.table_orders.models import TableOrder, TableOrderStatus
-from support import EGGS, STEW, make_settings, order_body, place, post
+from support import EGGS, STEW, Instant, make_settings, order_body, place, post
 
 State = tuple[object, ...]
 Sent = tuple[str, tuple[tuple[str, str], ...]]
@@ -325,6 +331,87 @@ class Bookings(Walk):
             yield kept
 
 
+class Refusing(Instant):
+    """A provider that gives money back, or refuses to while `refuses` is set."""
+
+    refuses = False
+
+    def refund(self, refund: Refund) -> Outcome:
+        return Outcome(Answer.DECLINED) if self.refuses else super().refund(refund)
+
+
+class Deposits(Bookings):
+    """A booking with a paid deposit, the bill of its guests, and what the provider answers when it is to refund."""
+
+    def __init__(self, app: Flask, database: Database, file: Path) -> None:
+        super().__init__(app, database, file)
+        self.provider = Refusing()
+        self.gateway = app.extensions["gateway"] = Gateway(database, {Channel.ONLINE: self.provider})
+
+    def take(self, amount: int) -> None:
+        """Ask for a deposit of `amount`, as the settings would, and pay it."""
+        with self.database.writing() as session:
+            found = session.scalars(select(Booking).where(Booking.reference == uuid.UUID(self.reference))).one()
+            session.add(Deposit(booking_id=found.id, amount=amount, refundable_until=found.starts_at))
+        attempt = post(self.guest, f"/bookings/{self.reference}/deposit", None).get_json()["attempt"]
+        assert self.gateway.advance(uuid.UUID(attempt)) is AttemptState.DONE
+
+    def state(self) -> tuple[State, bool]:
+        """As ever, and where the money is; it ends when none is held for the guests, and they owe none."""
+        (found, _ended), under_way = super().state(), self.under_way()
+        with self.database.reading() as session:
+            deposit = session.scalars(select(Deposit)).one()
+            order = session.get(Order, deposit.order_id) if deposit.order_id is not None else None
+            deducted = order is not None and bool(order.deposit)
+            assert not deducted or not under_way, "what is being given back is deducted"
+            money = tuple(cents > 0 for cents in (deposit.balance, deposit.used, deposit.refunded, deposit.kept))
+            ended = deposit.balance == 0 and (order is None or order.closed_at is not None)
+        return (*found, deducted, *money, under_way), ended
+
+    def under_way(self) -> bool:
+        """Whether the provider has not answered yet."""
+        with self.database.reading() as session:
+            return session.scalar(select(Attempt.id).where(Attempt.state.in_(UNRESOLVED))) is not None
+
+    def addresses(self) -> dict[Role | None, tuple[str, ...]]:
+        """The pages of the booking, of its order and of the bill."""
+        pages = super().addresses()
+        order = tuple(path for path in pages[Role.SERVER] if path.startswith("/service/"))
+        bill = tuple(path.replace("/service/", "/caisse/") for path in order)
+        return {
+            Role.HOST: pages[Role.HOST][:2],
+            Role.MANAGER: (f"/reservations/{self.reference}", *order, *bill),
+            None: pages[None],
+        }
+
+    def choices(self) -> dict[Sent, Role | None]:
+        """As ever, and both answers of the provider."""
+        answers: dict[Sent, Role | None] = {("provider", (("refuses", answer),)): None for answer in ("", "1")}
+        return super().choices() | (answers if self.under_way() else {})
+
+    def send(self, sent: Sent, role: Role | None) -> None:
+        """As ever, or let the provider answer."""
+        action, fields = sent
+        if action != "provider":
+            return super().send(sent, role)
+        self.provider.refuses = bool(dict(fields)["refuses"])
+        self.gateway.resolve(patience=timedelta())
+        return None
+
+    def filled(self, form: Form) -> Iterator[dict[str, str]]:
+        """What moves money, beside what changes where a booking stands."""
+        if "manager" in form.fields:
+            # The manager's own page has this form without asking for another one's password.
+            return
+        reason = {"reason": "x"} if "reason" in form.fields else {}
+        if form.action.endswith("/lignes") and "/service/" in form.action:
+            yield from [{f"quantity-{EGGS}": "1"}] if super().state()[0][2] is OrderStatus.DRAFT else []
+        elif "/caisse/" in form.action and form.action.endswith(("addition", "reprise", "acompte", "paiements", "fin")):
+            yield {name: value for name, value in form.fields.items() if name != "key"}
+        else:
+            yield from (kept | reason for kept in super().filled(form))
+
+
 class TableOrders(Walk):
     """An order that a guest sent from a table."""
 
@@ -445,6 +532,22 @@ def test_every_state_of_a_booking_has_a_way_to_its_end_in_the_pages(
     # A step that was tapped by mistake can be undone.
     undone = [state for state in found.ends if found.onwards[state]]
     assert {str(state[0]) for state in undone} >= expected & {"cancelled", "no_show"}
+
+
+def test_every_state_of_a_deposit_has_a_way_to_its_end_in_the_pages(start: Start[Deposits]) -> None:
+    walk = start(Deposits)
+    with time_machine.travel("2026-04-02T08:00:00Z"):
+        body = {"starts_at": "2026-04-03T20:00:00+02:00", "covers": 2, "guest": "Ana", "contact": "0612345678"}
+        walk.reference = post(walk.clients[Role.HOST], "/bookings", body).get_json()["reference"]
+        # More than the bill: of what is deducted, a part is left to give back.
+        walk.take(1000)
+    with time_machine.travel("2026-04-03T20:10:00+02:00"):
+        found = Map(walk)
+    assert len(found.kept) >= 40
+    assert found.stuck == set()
+    under_way = [state for state in found.kept if state[-1]]
+    assert {str(state[0]) for state in under_way} >= {"confirmed", "arrived", "no_show"}
+    assert [state for state in found.kept if "billed" in map(str, state) and state[-1]], "no bill during a refund"
 
 
 def test_every_state_of_an_order_from_a_table_has_a_way_to_its_end_in_the_pages(start: Start[TableOrders]) -> None:
