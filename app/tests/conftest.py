@@ -1,4 +1,8 @@
-"""Every test that takes `app` or `settings` runs on SQLite and on PostgreSQL, on a freshly migrated database."""
+"""Every test that takes `app` or `settings` runs on SQLite and on PostgreSQL, on a freshly migrated database.
+
+What takes long is done once per process and brought back for each test: migrations, and the rows that many tests of a
+module need (`once`).
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,17 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-import psycopg
 import pytest
 from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
 
-from postgresql import Cluster, cluster
+from postgresql import Cluster, Rows, cluster
 from restaurant.app import connect, create_app
 from restaurant.database import Database
 from restaurant.floor.service import seed_floor
@@ -24,7 +30,8 @@ from restaurant.people import attempts
 from restaurant.people.models import LoginSession, User
 from restaurant.people.permissions import Role
 from restaurant.settings import Settings
-from support import make_settings
+from restaurant.types import now
+from support import Once, T, make_settings
 
 # Settings of the developer's own service must not reach the services that tests start.
 for _name in [name for name in os.environ if name.startswith("RESTAURANT_")]:
@@ -50,31 +57,6 @@ def _prepare(settings: Settings) -> None:
     database.engine.dispose()
 
 
-def _keep(url: str) -> str:
-    """Copy every row aside; returns what brings them back, many times faster than making and filling a database."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        found = connection.execute(
-            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
-        )
-        tables = [name for (name,) in found]
-        numbered = connection.execute(
-            "SELECT table_name, column_name FROM information_schema.columns"
-            " WHERE table_schema = 'public' AND column_default LIKE 'nextval%'"
-        ).fetchall()
-        connection.execute("CREATE SCHEMA kept")
-        for name in tables:
-            connection.execute(f'CREATE TABLE kept."{name}" AS TABLE "{name}"'.encode())
-    # As a replica's, these statements fire no trigger and check no foreign key.
-    back = ["SET session_replication_role = replica"]
-    back += [f'DELETE FROM "{name}"; INSERT INTO "{name}" SELECT * FROM kept."{name}"' for name in tables]
-    back += [
-        f"""SELECT setval(pg_get_serial_sequence('"{name}"', '{column}'),
-            (SELECT coalesce(max("{column}"), 0) + 1 FROM "{name}"), false)"""
-        for name, column in numbered
-    ]
-    return "; ".join(back)
-
-
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Cluster]:
     with cluster() as running:
@@ -82,11 +64,13 @@ def postgresql() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def postgresql_database(postgresql: Cluster) -> tuple[str, str]:
-    """The address of a seeded database, and what brings it back to how it was."""
+def postgresql_database(postgresql: Cluster) -> Iterator[Rows]:
+    """A database, and the rows it was seeded with."""
     url = postgresql.url(postgresql.create())
     _prepare(make_settings(url))
-    return url, _keep(url)
+    with Rows(url) as rows:
+        rows.keep("seeded")
+        yield rows
 
 
 @pytest.fixture(scope="session")
@@ -104,10 +88,9 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Setting
         shutil.copy(request.getfixturevalue("sqlite_template"), file)
         yield make_settings(f"sqlite:///{file}")
         return
-    url, back = request.getfixturevalue("postgresql_database")
-    yield make_settings(url)
-    with psycopg.connect(url) as connection:
-        connection.execute(back)
+    rows: Rows = request.getfixturevalue("postgresql_database")
+    yield make_settings(rows.url)
+    rows.bring_back("seeded")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -162,3 +145,63 @@ def sign_in(app: Flask) -> Callable[[Role], FlaskClient]:
         return client
 
     return make
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What filled a database returned, and who was signed in then; its rows are kept too."""
+
+    returned: Any
+    sessions: list[str]
+    made_at: datetime
+    file: Path | None
+    """A copy of the SQLite database."""
+
+    def is_recent(self) -> bool:
+        """Whether nothing in the rows has grown old: bookings and sessions end, and days begin at a whole hour."""
+        return now() - self.made_at < timedelta(minutes=5) and now().hour == self.made_at.hour
+
+
+@pytest.fixture(scope="session")
+def kept() -> dict[tuple[str, str], Kept]:
+    return {}
+
+
+@pytest.fixture
+def once(
+    database: Database,
+    settings: Settings,
+    kept: dict[tuple[str, str], Kept],
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Once:
+    file = settings.sqlite_file()
+    rows: Rows | None = request.getfixturevalue("postgresql_database") if file is None else None
+
+    def fill_once(name: str, fill: Callable[[], T], *clients: FlaskClient) -> T:
+        key = (name, database.engine.dialect.name)
+        found = kept.get(key)
+        # Every connection to a SQLite database is closed before its file is copied.
+        database.engine.dispose()
+        if found is not None and found.is_recent():
+            if rows is not None:
+                rows.bring_back(name)
+            elif file is not None and found.file is not None:
+                shutil.copy(found.file, file)
+            for client, session in zip(clients, found.sessions, strict=True):
+                client.set_cookie("session", session)
+            before: T = found.returned
+            return before
+        made_at, returned = now(), fill()
+        cookies = [client.get_cookie("session") for client in clients]
+        sessions = [cookie.value for cookie in cookies if cookie is not None]
+        copy = None
+        if rows is not None:
+            rows.keep(name)
+        elif file is not None:
+            database.engine.dispose()
+            copy = Path(shutil.copy(file, tmp_path_factory.mktemp(name)))
+        kept[key] = Kept(returned, sessions, made_at, copy)
+        return returned
+
+    return fill_once

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from flask import Flask
 from flask.testing import FlaskClient
@@ -29,6 +29,7 @@ from restaurant.people.permissions import Role
 from restaurant.settings import Settings
 
 SignIn = Callable[[Role], FlaskClient]
+T = TypeVar("T")
 
 COMMITTED = Path(__file__).parent.parent / "openapi.json"
 SECRET = "a key for tests, which is long enough to be taken"
@@ -40,6 +41,15 @@ _FILES = tempfile.mkdtemp(prefix="restaurant-tests-")
 atexit.register(shutil.rmtree, _FILES, ignore_errors=True)
 JOURNAL_KEY = Path(_FILES) / "journal-key.pem"
 JOURNAL_KEY.write_text(new_key())
+
+
+class Once(Protocol):
+    """Calls a function that fills the test's database, or brings back what it did for an earlier test.
+
+    The clients are signed in as the function left them.
+    """
+
+    def __call__(self, name: str, fill: Callable[[], T], *clients: FlaskClient) -> T: ...
 
 
 def make_settings(url: str, **values: object) -> Settings:

@@ -31,7 +31,7 @@ from restaurant.payments.models import AttemptState
 from restaurant.people.permissions import Access, Role
 from restaurant.reservations.models import Booking
 from restaurant.types import LARGEST
-from support import add, charged, post, seat, terminal
+from support import Once, add, charged, post, seat, terminal
 
 SignIn = Callable[[Role], FlaskClient]
 Values = dict[str, str]
@@ -79,13 +79,15 @@ class House:
 
 
 @pytest.fixture
-def house(app: Flask, sign_in: SignIn, database: Database) -> Iterator[House]:
-    with terminal(app) as gateway:
-        yield make_house(sign_in, database, gateway)
-
-
-def make_house(sign_in: SignIn, database: Database, gateway: Gateway) -> House:
+def house(app: Flask, sign_in: SignIn, database: Database, once: Once) -> Iterator[House]:
     client = sign_in(Role.ADMIN)
+    with terminal(app) as gateway:
+        names = once("house", lambda: fill_house(client, database, gateway), client)
+        yield House(client, database, names)
+
+
+def fill_house(client: FlaskClient, database: Database, gateway: Gateway) -> dict[str, Any]:
+    """Make something of each kind; returns their names in paths and bodies."""
     order, other, billed, presented, paid, invoiced = (seat(client, table)["reference"] for table in (1, 2, 3, 7, 8, 9))
     line = add(client, order, EGGS)["lines"][0]["id"]
     held = add(client, order, STEW, hold=True)["lines"][-1]["id"]
@@ -147,7 +149,7 @@ def make_house(sign_in: SignIn, database: Database, gateway: Gateway) -> House:
         pay_deposit(client, gateway, reference)
     with_deposit = seat_deposit(client, database, arrived)
 
-    names = {
+    return {
         "asked_for": asked_for, "deposited": deposited, "with_deposit": with_deposit,
         "code": code, "asked": asked, "reference": order, "other": other, "billed": billed, "presented": presented, "paid": paid, "voided": voided, "discount": given["discounts"][0]["id"], "line": line, "held": held, "ready": ready, "payment": payment,
         "attempt": attempt, "at_terminal": at_terminal,
@@ -167,7 +169,6 @@ def make_house(sign_in: SignIn, database: Database, gateway: Gateway) -> House:
                             items=[{"dish": WINE}]),
         "table": 4, "dish": EGGS, "number": 1,
     }  # fmt: skip
-    return House(client, database, names)
 
 
 def ask_deposit(database: Database, booking: Values) -> str:

@@ -18,7 +18,7 @@ from flask import Flask
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import OperationalError
 
-from postgresql import Pair, pair
+from postgresql import Pair, Rows, pair
 from restaurant.app import connect
 from restaurant.database import Database
 from restaurant.floor.service import seed_floor
@@ -131,13 +131,11 @@ def test_no_order_is_lost_or_placed_twice_when_another_server_takes_over(
 
 
 @pytest.fixture
-def app(one_app: Flask, postgresql_database: tuple[str, str]) -> Iterator[Flask]:
+def app(one_app: Flask, postgresql_database: Rows) -> Iterator[Flask]:
     """The application with a single server."""
-    url, back = postgresql_database
-    with connect(one_app, make_settings(url, database_pool_size=2)):
+    with connect(one_app, make_settings(postgresql_database.url, database_pool_size=2)):
         yield one_app
-    with psycopg.connect(url) as connection:
-        connection.execute(back.encode())
+    postgresql_database.bring_back("seeded")
 
 
 def _orders(app: Flask) -> int:
@@ -193,9 +191,7 @@ def test_what_may_be_committed_without_a_key_is_not_executed_again(app: Flask) -
     assert len(calls) == 1
 
 
-def test_a_connection_that_is_lost_before_its_commit_does_no_harm(
-    app: Flask, postgresql_database: tuple[str, str]
-) -> None:
+def test_a_connection_that_is_lost_before_its_commit_does_no_harm(app: Flask, postgresql_database: Rows) -> None:
     database: Database = app.extensions["database"]
     calls = []
 
@@ -204,7 +200,7 @@ def test_a_connection_that_is_lost_before_its_commit_does_no_harm(
             calls.append(1)
             pid = session.scalar(text("SELECT pg_backend_pid()"))
             if len(calls) == 1:
-                with psycopg.connect(postgresql_database[0], autocommit=True) as other:
+                with psycopg.connect(postgresql_database.url, autocommit=True) as other:
                     other.execute("SELECT pg_terminate_backend(%s)", [pid])
             session.execute(text("UPDATE dish SET price = price + 1"))
 

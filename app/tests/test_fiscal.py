@@ -40,7 +40,22 @@ from restaurant.people.permissions import Role
 from restaurant.reservations.models import Booking, BookingStatus
 from restaurant.settings import Settings
 from restaurant.types import Moment
-from support import EGGS, SECRET, STEW, WINE, SignIn, add, billed, charged, make_settings, pay, post, seat, terminal
+from support import (
+    EGGS,
+    SECRET,
+    STEW,
+    WINE,
+    Once,
+    SignIn,
+    add,
+    billed,
+    charged,
+    make_settings,
+    pay,
+    post,
+    seat,
+    terminal,
+)
 
 TABLES = [model.__tablename__ for model in journal.MONEY]
 
@@ -57,9 +72,15 @@ def manager(sign_in: SignIn) -> FlaskClient:
 
 @pytest.fixture
 def till(
-    app: Flask, server: FlaskClient, manager: FlaskClient, database: Database, settings: Settings
+    app: Flask, server: FlaskClient, manager: FlaskClient, database: Database, settings: Settings, once: Once
 ) -> dict[str, int]:  # fmt: skip
     """A day with everything that money is recorded in; keys of a person and of an order that had no part in it."""
+    return once("till", lambda: fill_till(app, server, manager, database, settings), server, manager)
+
+
+def fill_till(
+    app: Flask, server: FlaskClient, manager: FlaskClient, database: Database, settings: Settings
+) -> dict[str, int]:  # fmt: skip
     post(manager, "/till/sessions", {"count": {"5000": 2}})
     post(manager, "/till/movements", {"kind": "expense", "amount": 850, "reason": "pain"})
     first, second = billed(server, EGGS, STEW), billed(server, EGGS, table=2)

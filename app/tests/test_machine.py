@@ -11,7 +11,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
-import psycopg
 import pytest
 from flask import Flask
 from hypothesis import HealthCheck, settings
@@ -20,6 +19,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
+from postgresql import Rows
 from restaurant.app import connect
 from restaurant.billing import service as billing
 from restaurant.billing import verification
@@ -489,10 +489,9 @@ def _fresh(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
         return f"sqlite:///{file}"
 
     def postgresql() -> str:
-        url, back = request.getfixturevalue("postgresql_database")
-        with psycopg.connect(url) as connection:
-            connection.execute(back)
-        return str(url)
+        rows: Rows = request.getfixturevalue("postgresql_database")
+        rows.bring_back("seeded")
+        return rows.url
 
     fresh = sqlite if request.param == "sqlite" else postgresql
     monkeypatch.setattr(Evening, "app", request.getfixturevalue("one_app"), raising=False)

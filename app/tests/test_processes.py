@@ -19,10 +19,10 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from sqlalchemy import func, select
 
+from postgresql import Rows
 from restaurant.billing import verification
 from restaurant.billing.models import Receipt
 from restaurant.database import Database
@@ -93,12 +93,10 @@ EGGS_STEW_WINE = 620 + 1890 + 690
 
 
 @pytest.fixture
-def url(postgresql_database: tuple[str, str]) -> Iterator[str]:
+def url(postgresql_database: Rows) -> Iterator[str]:
     """The address of a seeded database."""
-    found, back = postgresql_database
-    yield found
-    with psycopg.connect(found) as connection:
-        connection.execute(back)
+    yield postgresql_database.url
+    postgresql_database.bring_back("seeded")
 
 
 def test_a_process_that_is_killed_in_the_evening_loses_and_doubles_nothing(url: str, tmp_path: Path) -> None:
