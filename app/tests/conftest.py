@@ -1,7 +1,7 @@
 """Every test that takes `app` or `settings` runs on SQLite and on PostgreSQL, on a freshly migrated database.
 
-What takes long is done once per process and brought back for each test: migrations, and the rows that many tests of a
-module need (`once`).
+What takes long is done once per process and brought back for each test: migrations, the rows that many tests of a module
+need (`once`), and the compilation of SQL.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ import pytest
 from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import create_engine
+from sqlalchemy.engine.default import DefaultDialect
 
 from postgresql import Cluster, Rows, cluster
 from restaurant.app import connect, create_app
@@ -46,6 +49,20 @@ def real_hasher() -> Iterator[PasswordHasher]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attempts, "HASHER", cheap)
         yield real
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_sql() -> Iterator[None]:
+    """Keep the SQL that SQLAlchemy has compiled, as a service does: each test has an engine, which would do it again.
+
+    It is kept by dialect, of which each engine has its own too; those of one class compile alike.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DefaultDialect, "__eq__", lambda self, other: type(self) is type(other))
+        patch.setattr(DefaultDialect, "__hash__", lambda self: hash(type(self)))
+        keeping = partial(create_engine, execution_options={"compiled_cache": {}})
+        patch.setattr("restaurant.database.create_engine", keeping)
+        yield
 
 
 def _prepare(settings: Settings) -> None:
