@@ -6,6 +6,7 @@ In each of them every page renders, no button is refused, and a way leads on to 
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import uuid
 from collections import deque
@@ -59,7 +60,8 @@ class Forms(HTMLParser):
         self.found: list[Form] = []
         self._form: Form | None = None
         self._select: str | None = None
-        self.feed(page)
+        # The rest of a page is not parsed: that takes nearly as long as rendering it.
+        self.feed("".join(re.findall(r"<form\b.*?</form>", page, re.DOTALL)))
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attributes}
