@@ -102,7 +102,9 @@ def migrate_together(url: str, start: Barrier, done: SimpleQueue[tuple[bool, boo
 
 def test_of_processes_that_start_together_one_migrates_and_the_others_wait(empty_settings: Settings) -> None:
     count = 4
-    context = multiprocessing.get_context("spawn")
+    # New processes without anything of this one; what they import is imported once.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     start, done = context.Barrier(count), context.SimpleQueue()
     arguments = (empty_settings.database_url, start, done)
     processes = [context.Process(target=migrate_together, args=arguments) for _ in range(count)]

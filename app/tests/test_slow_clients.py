@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -12,17 +13,18 @@ from pathlib import Path
 import pytest
 
 from restaurant.http.worker import LARGEST_BODY, Arrival, arrival
-from restaurant.settings import Settings
-from support import get, serving
+from support import get, make_settings, serving
 
 THREADS = 4
 
 
-@pytest.fixture
-def ports(settings: Settings, tmp_path: Path) -> Iterator[tuple[int, int]]:
-    """The ports of a service with few threads, and of its probes."""
+@pytest.fixture(scope="module")
+def ports(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
+    """The ports of a service with few threads, and of its probes. No test changes anything in it."""
+    directory = tmp_path_factory.mktemp("service")
+    settings = make_settings(f"sqlite:///{shutil.copy(sqlite_template, directory)}")
     environment = {"RESTAURANT_THREADS": str(THREADS), "RESTAURANT_FAULT_INJECTION": "true"}
-    with serving(settings, tmp_path / "log", **environment) as (_process, port, probes):
+    with serving(settings, directory / "log", **environment) as (_process, port, probes):
         yield port, probes
 
 
@@ -32,7 +34,6 @@ def connect(stack: ExitStack, port: int, start: bytes) -> socket.socket:
     return client
 
 
-@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     "start",
     [
@@ -61,7 +62,6 @@ def test_clients_that_send_one_byte_keep_nobody_waiting(ports: tuple[int, int], 
             assert get(probes, "/readyz")[0] == 200
 
 
-@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 def test_clients_that_take_nothing_keep_nobody_waiting(ports: tuple[int, int]) -> None:
     port, _probes = ports
     with ExitStack() as stack:
@@ -72,7 +72,6 @@ def test_clients_that_take_nothing_keep_nobody_waiting(ports: tuple[int, int]) -
         assert time.monotonic() - before < 4
 
 
-@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 def test_a_request_in_pieces_is_answered_like_a_whole_one(ports: tuple[int, int]) -> None:
     port, _probes = ports
     head = b"POST /langue HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n"
@@ -94,7 +93,6 @@ def test_a_request_in_pieces_is_answered_like_a_whole_one(ports: tuple[int, int]
             text += client.recv(65536)
 
 
-@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 def test_readiness_tells_that_every_thread_is_held(ports: tuple[int, int]) -> None:
     port, probes = ports
     assert get(probes, "/faults?slow=12")[0] == 200
