@@ -280,7 +280,8 @@ def test_every_state_of_an_attempt_is_in_the_journal(terminal: Terminal, databas
     order = billed(terminal.client)
     terminal.settle(terminal.begin(order, 1092))
     with database.reading() as session:
-        told = session.scalars(select(JournalEntry.content).where(JournalEntry.kind == EntryKind.ATTEMPT)).all()
+        kept = select(JournalEntry.content).where(JournalEntry.kind == EntryKind.ATTEMPT).order_by(JournalEntry.number)
+        told = session.scalars(kept).all()
     states = [state for text in told for state in AttemptState if f'"state":"{state.value}","tip"' in text]
     assert states == [AttemptState.STARTED, AttemptState.UNKNOWN, AttemptState.AUTHORIZED, AttemptState.DONE]
 
