@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from restaurant.deposits import ledger
@@ -211,11 +211,10 @@ def concluded(session: Session, attempt: Attempt) -> None:
 
 def refundable(session: Session, deposit: Deposit) -> bool:
     """Whether a refund can be begun now."""
-    under_way = select(Attempt.id).where(Attempt.deposit_id == deposit.id, Attempt.state.in_(UNRESOLVED))
     return (
         deposit.balance + deposit.kept > 0
         and not _at_table(session, deposit)
-        and session.scalar(under_way.limit(1)) is None
+        and session.scalars(_under_way(deposit)).first() is None
     )
 
 
@@ -253,8 +252,12 @@ def _give_up(session: Session, deposit: Deposit, *, by: User | None) -> None:
 
 
 def _unresolved(session: Session, deposit: Deposit) -> list[Attempt]:
-    query = select(Attempt).where(Attempt.deposit_id == deposit.id, Attempt.state.in_(UNRESOLVED)).with_for_update()
+    query = _under_way(deposit).with_for_update()
     return list(session.scalars(query.execution_options(populate_existing=True)))
+
+
+def _under_way(deposit: Deposit) -> Select[Attempt]:
+    return select(Attempt).where(Attempt.deposit_id == deposit.id, Attempt.state.in_(UNRESOLVED))
 
 
 def _name(by: User | None) -> str:
