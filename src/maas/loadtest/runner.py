@@ -149,7 +149,7 @@ def run(
                 result.samples.append(scale(cluster, since=began))
 
     with ExitStack() as stack:
-        password = stack.enter_context(temporary_password(cluster))
+        password = stack.enter_context(_temporary_password(cluster))
         pod = stack.enter_context(_generator(cluster, image, arguments, node, seconds, password=password))
         sampler = threading.Thread(target=sample, daemon=True)
         sampler.start()
@@ -190,7 +190,7 @@ def _end(cluster: Cluster, pod: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def temporary_password(cluster: Cluster, *, namespace: str = "restaurant", name: str = "restaurant") -> Iterator[str]:
+def _temporary_password(cluster: Cluster, *, namespace: str = "restaurant", name: str = "restaurant") -> Iterator[str]:
     """Set the password of the administrator `load` of the restaurant, and replace it by an unknown one at the end.
 
     Raises:
